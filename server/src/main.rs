@@ -1,0 +1,2 @@
+//! The punte program.
+fn main() {}
