@@ -1,0 +1,205 @@
+//! What a message says about the clinic, in the clinic's own terms.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::exchange::Extra;
+use crate::kinds::{Body, Kind};
+use crate::value::{Concept, Identifier, Ref, When};
+
+/// Everything that one message says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChangeSet {
+    /// The message itself: what it is, who sent it, when.
+    pub about: About,
+    /// What it says, in an order in which a change only refers to changes of the same set (before or after it).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// Records that prove to be of one person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub merges: Vec<Merge>,
+    /// What it says and the model has no place for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<Extra>,
+}
+
+/// The message itself. From here come FHIR MessageHeader and Provenance; nothing of it is stored as an aggregate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct About {
+    /// Type and event: `ADT^A04`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_type: Option<String>,
+    /// The sender's number of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_id: Option<String>,
+    /// The event in codes (HL7 table 0003).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Concept>,
+    /// Why the event happened (HL7 EVN-4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Concept>,
+    /// When the message was made (HL7 MSH-7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<When>,
+    /// When the event was recorded (HL7 EVN-2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<When>,
+    /// When the event happened (HL7 EVN-6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred: Option<When>,
+    /// Who entered it: keys of practitioners in this set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<Ref>,
+    /// Where it happened (HL7 EVN-7), a key of this set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Ref>,
+    /// The program that sent it.
+    pub sender: Party,
+    /// The program it is meant for.
+    pub receiver: Party,
+    /// Other receivers, sending responsible organisation and the like are changes of this set (Clinic).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responsible: Option<Ref>,
+    /// How confidential the message is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<Concept>,
+    /// The language it is written in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Concept>,
+    /// Where its sender's copy of the definition is (HL7 MSH-21), one for each profile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
+    /// Processing id: P production, T test, D debugging.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processing: Option<String>,
+    /// The version of its standard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What happened to each order, for provenance (HL7 ORC).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<Act>,
+    /// What the message says of the program that made it and the like, by the format's own names, for the formats
+    /// that can say the same again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Extra>,
+}
+
+/// A program, and the place where it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Party {
+    /// The program (HL7 MSH-3, MSH-5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<Identifier>,
+    /// Where it runs (HL7 MSH-4, MSH-6), a key of this set or the name alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facility: Option<Identifier>,
+    /// Its address on the network (HL7 MSH-24, MSH-25).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
+/// Something that was done to an aggregate, and by whom: the source of a Provenance (HL7 ORC-1, -9, -10, -11, -19 …).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Act {
+    /// To what.
+    pub target: Vec<Ref>,
+    /// What was done.
+    pub activity: Option<Concept>,
+    /// Why.
+    pub reason: Option<Concept>,
+    /// When.
+    pub recorded: Option<When>,
+    /// By whom, and in which role (provenance-participant-type: author, enterer, verifier …).
+    pub agents: Vec<(Ref, Concept)>,
+    /// Where.
+    pub place: Option<Ref>,
+}
+
+/// What is said about one aggregate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Its name within this change set: `patient`, `order-1`. References use it.
+    pub key: String,
+    /// How to find the aggregate that it is about.
+    #[serde(default)]
+    pub find: Find,
+    /// What is said.
+    pub say: Body,
+    /// What is said only where the aggregate is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub say_if_new: Option<Body>,
+}
+
+impl Change {
+    /// About an aggregate that is found by the identifiers of `say`, and made where there is none.
+    pub fn new(key: impl Into<String>, say: impl Into<Body>) -> Self {
+        Change {
+            key: key.into(),
+            find: Find::default(),
+            say: say.into(),
+            say_if_new: None,
+        }
+    }
+
+    /// Which aggregate it is about.
+    pub fn kind(&self) -> Kind {
+        self.say.kind()
+    }
+}
+
+/// How the aggregate that a change is about is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Find {
+    /// Its id, where the sender knows it (the write door).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<uuid::Uuid>,
+    /// By these identifiers; empty: by those of `say`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<Identifier>,
+    /// By what it is within another one, where it has no identifier of its own: this test of that report, this
+    /// allergy of that patient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub natural: Option<Natural>,
+    /// What to do where none is found.
+    pub missing: Missing,
+}
+
+/// What an aggregate is within another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Natural {
+    /// Within which; none: within the clinic.
+    pub owner: Option<Ref>,
+    /// What it is there, as text made by the format from codes only in a way that is the same each time.
+    pub key: String,
+}
+
+/// What to do where the aggregate is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Missing {
+    /// Make it (a patient: as the channel's `on_unmatched` says).
+    #[default]
+    Create,
+    /// Leave this change out; the rest is applied. References to it are left out.
+    Skip,
+}
+
+/// Two records of one person become one: `old` stays readable and leads to `survivor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// The key of the change that names the record that stays.
+    pub survivor: String,
+    /// The key of the change that names the record that goes.
+    pub old: String,
+    /// True: undo an earlier merge of the two.
+    #[serde(default)]
+    pub undo: bool,
+}
