@@ -1,1 +1,6 @@
-//! To come.
+//! Pure functions between wire formats and the clinic. A format is a folder here.
+//!
+//! Absent by design: async, I/O, a clock, randomness, the store. Callers pass time and ids in; any bytes may
+//! come in, and none of them makes a panic.
+
+pub mod hl7v2;

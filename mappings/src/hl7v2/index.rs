@@ -1,0 +1,690 @@
+//! The flat index of a message, and the views that read through it.
+//!
+//! One pass notes where each segment starts and where each field ends; what lies deeper is found in the few
+//! bytes of its field when somebody asks. A field of 20 MB costs one search for its end.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use clinic::exchange::{MapError, Place, Reason};
+use memchr::memchr2_iter;
+
+use super::charset::Charset;
+use super::escape::unescape;
+use super::normalise::{Delimiters, Dialect, Normal, Reading, Repair, normalise};
+
+/// What routing and mappings ask of a message. The flat index is behind it; another parser could be.
+pub trait Tree {
+    /// Delimiters and charset.
+    fn dialect(&self) -> Dialect;
+
+    /// How many segments there are.
+    fn count(&self) -> usize;
+
+    /// The segment at a position from 0, in the order of the message.
+    fn segment(&self, position: usize) -> Option<Segment<'_>>;
+
+    /// All segments in order.
+    fn segments(&self) -> Segments<'_>
+    where
+        Self: Sized,
+    {
+        Segments { tree: self, next: 0 }
+    }
+
+    /// The segments of one name, in order.
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Segment<'a>>
+    where
+        Self: Sized,
+    {
+        self.segments().filter(move |segment| segment.name() == name)
+    }
+
+    /// The first segment of a name.
+    fn first(&self, name: &str) -> Option<Segment<'_>>
+    where
+        Self: Sized,
+    {
+        self.segments().find(|segment| segment.name() == name)
+    }
+}
+
+/// All segments of a message in order.
+#[derive(Clone)]
+pub struct Segments<'a> {
+    tree: &'a dyn Tree,
+    next: usize,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Segment<'a>;
+
+    fn next(&mut self) -> Option<Segment<'a>> {
+        let segment = self.tree.segment(self.next)?;
+        self.next += 1;
+        Some(segment)
+    }
+}
+
+/// A message that was read: its text in one shape, an index over it, and what was repaired on the way.
+#[derive(Clone)]
+pub struct Message {
+    text: String,
+    dialect: Dialect,
+    repairs: Vec<Repair>,
+    segments: Vec<Entry>,
+    /// Where each field separator stands, over all segments.
+    separators: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    start: u32,
+    end: u32,
+    first_separator: u32,
+    occurrence: u32,
+}
+
+impl Message {
+    /// Reads one message as a channel without settings does.
+    pub fn read(bytes: &[u8]) -> Result<Message, MapError> {
+        Message::read_with(bytes, &Reading::default())
+    }
+
+    /// Reads one message. Refused are: no MSH at the start, no separator behind it, a second MSH (two messages
+    /// in one frame would become one), and what is over the limits. The place and what to do are in the error.
+    pub fn read_with(bytes: &[u8], reading: &Reading) -> Result<Message, MapError> {
+        let message = Message::over(normalise(bytes, reading)?, reading)?;
+        if let Some(second) = message.named("MSH").nth(1) {
+            return Err(MapError::new(
+                Reason::Sequence,
+                Some(&second.place().0),
+                "a second message starts here. Send one message a frame, or split them first.",
+            ));
+        }
+        Ok(message)
+    }
+
+    /// Lays the index over a text that was normalised.
+    pub fn over(normal: Normal, reading: &Reading) -> Result<Message, MapError> {
+        let Normal {
+            text,
+            dialect,
+            repairs,
+        } = normal;
+        let too_long = || {
+            MapError::new(
+                Reason::DataType,
+                None,
+                "more than 4 GiB in one message. Send less.",
+            )
+        };
+        u32::try_from(text.len()).map_err(|_| too_long())?;
+        let mut segments = Vec::with_capacity(16);
+        let mut separators = Vec::with_capacity(text.len() / 8 + 8);
+        let mut names = Names::default();
+        let (mut start, mut first_separator) = (0, 0);
+        for at in memchr2_iter(dialect.delimiters.field, b'\r', text.as_bytes()) {
+            if text.as_bytes()[at] != b'\r' {
+                if separators.len() >= reading.limits.fields {
+                    let what = format!("more than {} fields. Send less.", reading.limits.fields);
+                    return Err(MapError::new(Reason::DataType, None, what));
+                }
+                separators.push(at as u32);
+                continue;
+            }
+            let name = text.as_bytes()[start..at]
+                .first_chunk::<3>()
+                .copied()
+                .unwrap_or_default();
+            let occurrence = names.count(name);
+            segments.push(Entry {
+                start: start as u32,
+                end: at as u32,
+                first_separator: first_separator as u32,
+                occurrence,
+            });
+            start = at + 1;
+            first_separator = separators.len();
+        }
+        Ok(Message {
+            text,
+            dialect,
+            repairs,
+            segments,
+            separators,
+        })
+    }
+
+    /// The whole text: each segment starts with its name and ends with CR.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What was put right while reading.
+    pub fn repairs(&self) -> &[Repair] {
+        &self.repairs
+    }
+
+    /// The delimiters.
+    pub fn delimiters(&self) -> Delimiters {
+        self.dialect.delimiters
+    }
+
+    /// What the bytes were read as.
+    pub fn charset(&self) -> Charset {
+        self.dialect.charset
+    }
+
+    /// The MSH segment.
+    pub fn msh(&self) -> Segment<'_> {
+        // `normalise` gives no text without one; an empty view keeps this total all the same.
+        self.segment(0).unwrap_or(Segment {
+            text: "MSH",
+            start: 0,
+            end: 3,
+            separators: &[],
+            occurrence: 1,
+            position: 0,
+            dialect: self.dialect,
+        })
+    }
+
+    /// The message as bytes of its own charset; of well-formed input the same bytes that came in.
+    pub fn print(&self) -> Result<Vec<u8>, MapError> {
+        self.dialect
+            .charset
+            .encode(&self.text)
+            .map_err(|error| MapError::new(Reason::DataType, None, error.to_string()))
+    }
+}
+
+impl Tree for Message {
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn count(&self) -> usize {
+        self.segments.len()
+    }
+
+    fn segment(&self, position: usize) -> Option<Segment<'_>> {
+        let entry = self.segments.get(position)?;
+        let end = self
+            .segments
+            .get(position + 1)
+            .map_or(self.separators.len(), |next| next.first_separator as usize);
+        Some(Segment {
+            text: &self.text,
+            start: entry.start,
+            end: entry.end,
+            separators: &self.separators[entry.first_separator as usize..end],
+            occurrence: entry.occurrence,
+            position,
+            dialect: self.dialect,
+        })
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("bytes", &self.text.len())
+            .field("segments", &self.segments.len())
+            .field("dialect", &self.dialect)
+            .field("repairs", &self.repairs)
+            .finish()
+    }
+}
+
+/// How often each name was seen. Few names are the rule; a hostile message with many gets a map.
+#[derive(Default)]
+struct Names {
+    few: Vec<([u8; 3], u32)>,
+    many: HashMap<[u8; 3], u32>,
+}
+
+impl Names {
+    fn count(&mut self, name: [u8; 3]) -> u32 {
+        if let Some((_, count)) = self.few.iter_mut().find(|(known, _)| *known == name) {
+            *count += 1;
+            return *count;
+        }
+        if self.few.len() < 24 {
+            self.few.push((name, 1));
+            return 1;
+        }
+        let count = self.many.entry(name).or_default();
+        *count += 1;
+        *count
+    }
+}
+
+/// What a sender says of one value (HL7 v2.5.1 §2.5.3.8): nothing, that it is to be deleted, or what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<T> {
+    /// Empty or not there: no statement.
+    Absent,
+    /// `""`: the sender deletes it.
+    Null,
+    /// What stands there.
+    Present(T),
+}
+
+impl<T> Value<T> {
+    /// What stands there, if anything does.
+    pub fn present(self) -> Option<T> {
+        match self {
+            Value::Present(value) => Some(value),
+            Value::Absent | Value::Null => None,
+        }
+    }
+
+    /// True for `""`.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// True where the sender says nothing.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Value::Absent)
+    }
+
+    /// The same with the value turned into another.
+    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Value<U> {
+        match self {
+            Value::Absent => Value::Absent,
+            Value::Null => Value::Null,
+            Value::Present(value) => Value::Present(turn(value)),
+        }
+    }
+}
+
+/// Where a view stands; 0 where a level is not named.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    name: &'a str,
+    occurrence: u32,
+    field: usize,
+    repetition: usize,
+    component: usize,
+    subcomponent: usize,
+}
+
+impl Spot<'_> {
+    fn place(&self) -> Place {
+        Place(self.to_string())
+    }
+}
+
+impl fmt::Display for Spot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        if self.occurrence > 1 {
+            write!(f, "[{}]", self.occurrence)?;
+        }
+        if self.field > 0 {
+            write!(f, "-{}", self.field)?;
+        }
+        if self.repetition > 1 {
+            write!(f, "[{}]", self.repetition)?;
+        }
+        if self.component > 0 {
+            write!(f, ".{}", self.component)?;
+        }
+        if self.subcomponent > 0 {
+            write!(f, ".{}", self.subcomponent)?;
+        }
+        Ok(())
+    }
+}
+
+/// One segment.
+#[derive(Clone, Copy)]
+pub struct Segment<'a> {
+    text: &'a str,
+    start: u32,
+    end: u32,
+    separators: &'a [u32],
+    occurrence: u32,
+    position: usize,
+    dialect: Dialect,
+}
+
+impl<'a> Segment<'a> {
+    /// Its name, three characters.
+    pub fn name(&self) -> &'a str {
+        self.raw().get(..3).unwrap_or("")
+    }
+
+    /// Its number among the segments of this name, from 1.
+    pub fn occurrence(&self) -> u32 {
+        self.occurrence
+    }
+
+    /// Its position among all segments, from 0.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The whole segment as it stands in the text, without its end.
+    pub fn raw(&self) -> &'a str {
+        self.text
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or("")
+    }
+
+    /// True for MSH, FHS and BHS, whose first field is the separator itself.
+    fn is_header(&self) -> bool {
+        matches!(self.name(), "MSH" | "FHS" | "BHS")
+    }
+
+    /// How many fields there are; trailing empty ones count.
+    pub fn field_count(&self) -> usize {
+        self.separators.len() + usize::from(self.is_header())
+    }
+
+    /// A field by its number, from 1. One that is not there is a view of nothing.
+    pub fn field(&self, number: usize) -> Field<'a> {
+        let spot = Spot {
+            name: self.name(),
+            occurrence: self.occurrence,
+            field: number,
+            repetition: 0,
+            component: 0,
+            subcomponent: 0,
+        };
+        let mut dialect = self.dialect;
+        let header = self.is_header();
+        if header && number <= 2 {
+            // MSH-1 and MSH-2 name the delimiters; nothing in them delimits or escapes.
+            dialect.delimiters = Delimiters {
+                component: None,
+                repetition: None,
+                escape: None,
+                subcomponent: None,
+                truncation: None,
+                ..dialect.delimiters
+            };
+        }
+        let raw = match number {
+            0 => None,
+            1 if header => self
+                .separators
+                .first()
+                .and_then(|&at| self.text.get(at as usize..at as usize + 1)),
+            _ => {
+                let index = number - 1 - usize::from(header);
+                self.separators.get(index).and_then(|&at| {
+                    let end = self.separators.get(index + 1).copied().unwrap_or(self.end);
+                    self.text.get(at as usize + 1..end as usize)
+                })
+            }
+        };
+        Field { spot, raw, dialect }
+    }
+
+    /// All fields from the first.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+        let segment = *self;
+        (1..=segment.field_count()).map(move |number| segment.field(number))
+    }
+
+    /// Where it stands: `OBX[2]`.
+    pub fn place(&self) -> Place {
+        Spot {
+            name: self.name(),
+            occurrence: self.occurrence,
+            field: 0,
+            repetition: 0,
+            component: 0,
+            subcomponent: 0,
+        }
+        .place()
+    }
+}
+
+impl fmt::Debug for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=•••", self.place())
+    }
+}
+
+/// What all views below the segment share.
+macro_rules! view {
+    ($(#[$doc:meta])* $name:ident, $($below:ident),*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name<'a> {
+            spot: Spot<'a>,
+            raw: Option<&'a str>,
+            dialect: Dialect,
+        }
+
+        impl<'a> $name<'a> {
+            /// What stands there, as it stands there; nothing where the message ends before it.
+            pub fn raw(&self) -> Option<&'a str> {
+                self.raw
+            }
+
+            /// The text that stands there with its escapes undone, and nothing for empty and `""`. Delimiters of
+            /// lower levels stay in it, so that a plain text in which somebody forgot to escape one keeps it.
+            pub fn text(&self) -> Cow<'a, str> {
+                match self.raw {
+                    None | Some("\"\"") => Cow::Borrowed(""),
+                    Some(raw) => unescape(raw, &self.dialect),
+                }
+            }
+
+            /// Nothing, `""`, or the text. Nothing but delimiters of lower levels counts as nothing.
+            pub fn value(&self) -> Value<Cow<'a, str>> {
+                match self.raw {
+                    _ if self.is_empty() => Value::Absent,
+                    Some("\"\"") => Value::Null,
+                    _ => Value::Present(self.text()),
+                }
+            }
+
+            /// The text, if the sender gives one.
+            pub fn present(&self) -> Option<Cow<'a, str>> {
+                self.value().present()
+            }
+
+            /// True where nothing stands but delimiters of lower levels.
+            pub fn is_empty(&self) -> bool {
+                let below: &[Option<u8>] = &[$(self.dialect.delimiters.$below),*];
+                self.raw.unwrap_or("").bytes().all(|byte| below.contains(&Some(byte)))
+            }
+
+            /// True for `""`.
+            pub fn is_null(&self) -> bool {
+                self.raw == Some("\"\"")
+            }
+
+            /// Where it stands.
+            pub fn place(&self) -> Place {
+                self.spot.place()
+            }
+
+            /// Delimiters and charset.
+            pub fn dialect(&self) -> Dialect {
+                self.dialect
+            }
+        }
+
+        impl fmt::Debug for $name<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}=•••", self.spot)
+            }
+        }
+    };
+}
+
+view!(
+    /// One field: `PID-3`, with all its repetitions.
+    Field,
+    repetition,
+    component,
+    subcomponent
+);
+view!(
+    /// One repetition of a field: `PID-3[2]`.
+    Repetition,
+    component,
+    subcomponent
+);
+view!(
+    /// One component: `PID-3.1`.
+    Component,
+    subcomponent
+);
+view!(
+    /// One sub-component: `PID-3.4.2`.
+    SubComponent,
+);
+
+impl<'a> Field<'a> {
+    /// Its number, from 1.
+    pub fn number(&self) -> usize {
+        self.spot.field
+    }
+
+    /// Its repetitions in order; none where the field is empty, and empty ones between others count.
+    pub fn repetitions(&self) -> impl Iterator<Item = Repetition<'a>> + use<'a> {
+        let Field { spot, raw, dialect } = *self;
+        let raw = raw.filter(|raw| !raw.is_empty());
+        pieces(raw, dialect.delimiters.repetition)
+            .enumerate()
+            .map(move |(index, raw)| Repetition {
+                spot: Spot {
+                    repetition: index + 1,
+                    ..spot
+                },
+                raw: Some(raw),
+                dialect,
+            })
+    }
+
+    /// A repetition by its number, from 1.
+    pub fn repetition(&self, number: usize) -> Repetition<'a> {
+        let Field { spot, raw, dialect } = *self;
+        let raw = piece(raw, dialect.delimiters.repetition, number);
+        Repetition {
+            spot: Spot {
+                repetition: number,
+                ..spot
+            },
+            raw,
+            dialect,
+        }
+    }
+
+    /// A component of the first repetition, from 1.
+    pub fn component(&self, number: usize) -> Component<'a> {
+        self.repetition(1).component(number)
+    }
+
+    /// The components of the first repetition.
+    pub fn components(&self) -> impl Iterator<Item = Component<'a>> + use<'a> {
+        self.repetition(1).components()
+    }
+}
+
+impl<'a> Repetition<'a> {
+    /// Its number, from 1.
+    pub fn number(&self) -> usize {
+        self.spot.repetition
+    }
+
+    /// A component by its number, from 1.
+    pub fn component(&self, number: usize) -> Component<'a> {
+        let Repetition { spot, raw, dialect } = *self;
+        let raw = piece(raw, dialect.delimiters.component, number);
+        Component {
+            spot: Spot {
+                component: number,
+                ..spot
+            },
+            raw,
+            dialect,
+        }
+    }
+
+    /// Its components in order.
+    pub fn components(&self) -> impl Iterator<Item = Component<'a>> + use<'a> {
+        let Repetition { spot, raw, dialect } = *self;
+        pieces(raw, dialect.delimiters.component)
+            .enumerate()
+            .map(move |(index, raw)| Component {
+                spot: Spot {
+                    component: index + 1,
+                    ..spot
+                },
+                raw: Some(raw),
+                dialect,
+            })
+    }
+}
+
+impl<'a> Component<'a> {
+    /// Its number, from 1.
+    pub fn number(&self) -> usize {
+        self.spot.component
+    }
+
+    /// A sub-component by its number, from 1.
+    pub fn subcomponent(&self, number: usize) -> SubComponent<'a> {
+        let Component { spot, raw, dialect } = *self;
+        let raw = piece(raw, dialect.delimiters.subcomponent, number);
+        SubComponent {
+            spot: Spot {
+                subcomponent: number,
+                ..spot
+            },
+            raw,
+            dialect,
+        }
+    }
+
+    /// Its sub-components in order.
+    pub fn subcomponents(&self) -> impl Iterator<Item = SubComponent<'a>> + use<'a> {
+        let Component { spot, raw, dialect } = *self;
+        pieces(raw, dialect.delimiters.subcomponent)
+            .enumerate()
+            .map(move |(index, raw)| SubComponent {
+                spot: Spot {
+                    subcomponent: index + 1,
+                    ..spot
+                },
+                raw: Some(raw),
+                dialect,
+            })
+    }
+}
+
+impl SubComponent<'_> {
+    /// Its number, from 1.
+    pub fn number(&self) -> usize {
+        self.spot.subcomponent
+    }
+}
+
+/// The pieces between a delimiter; where the message declares none there is one piece.
+fn pieces(raw: Option<&str>, delimiter: Option<u8>) -> impl Iterator<Item = &str> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        let text = rest?;
+        match delimiter.and_then(|delimiter| memchr::memchr(delimiter, text.as_bytes())) {
+            Some(at) => {
+                rest = Some(&text[at + 1..]);
+                Some(&text[..at])
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+fn piece(raw: Option<&str>, delimiter: Option<u8>, number: usize) -> Option<&str> {
+    pieces(raw, delimiter).nth(number.checked_sub(1)?)
+}

@@ -1,0 +1,20 @@
+//! HL7 v2, versions 2.1 to 2.9, in its vertical-bar form (ER7).
+//!
+//! The way in: [`Message::read`] turns bytes into text by MSH-18 ([`charset`]), repairs the common sins of the
+//! wire and records each repair ([`normalise`]), and lays a flat index over the result ([`index`]). Everything
+//! else reads through the [`Tree`] trait and its borrowed views.
+//!
+//! Places are written `PID-3[2].1.2`: segment, field, repetition, component, sub-component. The repetition
+//! stands there when it is not the first, and so does the segment's occurrence: `OBX[2]-5.1`.
+
+pub mod charset;
+pub mod escape;
+pub mod index;
+pub mod normalise;
+
+pub use charset::Charset;
+pub use escape::{escape, unescape};
+pub use index::{Component, Field, Message, Repetition, Segment, SubComponent, Tree, Value};
+pub use normalise::{Delimiters, Dialect, Limits, Reading, Repair};
+
+// The clinic's side of the format goes here: `pub mod decode;` and `pub mod encode;`.
