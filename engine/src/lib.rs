@@ -1,1 +1,11 @@
-//! To come.
+//! Messages, channels, steps, the durable store, delivery.
+//!
+//! Absent by design: any wire format (formats come as [`format::Format`]) and any protocol (ends come as
+//! [`connector::Source`] and [`connector::Destination`]). Only `server` joins them.
+
+pub mod channel;
+pub mod connector;
+pub mod format;
+pub mod message;
+pub mod run;
+pub mod store;

@@ -1,0 +1,206 @@
+//! Channels: what a channel file says, once it has been checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clinic::apply::OnUnmatched;
+use serde::{Deserialize, Serialize};
+
+use crate::format::{CodeTables, SetOp, Settings};
+
+/// A checked channel.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name: letters, digits, `-`.
+    pub id: String,
+    /// What it is for.
+    pub description: String,
+    /// The file it came from.
+    pub file: PathBuf,
+    /// Where its messages come from.
+    pub source: End,
+    /// What its sender is told, and when.
+    pub ack: Ack,
+    /// How long a repeat is known again.
+    pub dedup: Duration,
+    /// Which site of the clinic it belongs to.
+    pub site: Option<String>,
+    /// What happens to each message.
+    pub steps: Vec<Step>,
+    /// Where it goes.
+    pub destinations: Vec<Destination>,
+    /// Its code tables, read.
+    pub tables: CodeTables,
+}
+
+/// One end of a channel: a connector, its settings, and the format of what passes.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The connector's name.
+    pub connector: String,
+    /// Its settings, checked by its schema.
+    pub settings: serde_json::Value,
+    /// The name of the format.
+    pub format: String,
+    /// How the format is read or written here.
+    pub format_settings: Settings,
+}
+
+/// When the sender is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// Once it is stored.
+    #[default]
+    Stored,
+}
+
+/// What happens in between.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Keeps what matches.
+    Filter(Condition),
+    /// Reads the message as a change set.
+    Decode {
+        /// The format's name.
+        format: String,
+        /// How.
+        settings: Settings,
+    },
+    /// Changes values of the message.
+    Set(Vec<(String, SetOp)>),
+    /// Writes the change set to the clinic.
+    Apply {
+        /// What to do with a patient who is not found.
+        on_unmatched: OnUnmatched,
+    },
+    /// Writes the clinic's side of it in a format.
+    Encode {
+        /// The format's name.
+        format: String,
+        /// How.
+        settings: Settings,
+    },
+    /// Replaces a code by that of a table.
+    Lookup(Lookup),
+}
+
+impl Step {
+    /// Its word in channel files.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Step::Filter(_) => "filter",
+            Step::Decode { .. } => "decode",
+            Step::Set(_) => "set",
+            Step::Apply { .. } => "apply",
+            Step::Encode { .. } => "encode",
+            Step::Lookup(_) => "lookup",
+        }
+    }
+}
+
+/// A code table put to use: the value at `from` is looked up and what is found is written to `to`.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The table: a file beside the channel.
+    pub table: String,
+    /// The path of the code.
+    pub from: String,
+    /// The path to write to; the same unless said.
+    pub to: String,
+    /// What to do with a code that is not in the table.
+    pub missing: LookupMissing,
+}
+
+/// What to do with a code that is not in the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LookupMissing {
+    /// It passes as it is.
+    #[default]
+    Keep,
+    /// The message fails.
+    Fail,
+    /// This is written.
+    Default(String),
+}
+
+/// What a message must be: all keys must match.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// Path and test.
+    pub all: Vec<(String, Test)>,
+}
+
+/// What the values at a path must be; any repetition or segment will do.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// One of these, counted by the components that each names: `ORU^R01` takes `ORU^R01^ORU_R01`.
+    Any(Vec<String>),
+    /// Not so.
+    Not(Box<Test>),
+    /// Matches a regular expression.
+    Matches(regex::Regex),
+    /// There is a value (or there is none).
+    Present(bool),
+}
+
+/// Where messages go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name, unique in the channel.
+    pub name: String,
+    /// What it gets; none: everything.
+    pub when: Option<Condition>,
+    /// What happens on the way there.
+    pub steps: Vec<Step>,
+    /// The end.
+    pub end: End,
+    /// How it is tried again.
+    pub retry: Retry,
+    /// What happens to what was refused or ran out of retries.
+    pub on_error: OnError,
+    /// What happens to what was sent and whose answer is lost.
+    pub on_unsure: OnUnsure,
+}
+
+/// How often a delivery is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The first pause; each next one is twice as long, give or take a tenth.
+    pub first: Duration,
+    /// The longest pause.
+    pub max: Duration,
+    /// When it ends, counted from the first try.
+    pub give_up: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            first: Duration::from_secs(2),
+            max: Duration::from_secs(600),
+            give_up: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// What happens to a delivery that was refused or ran out of retries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The queue waits for a person.
+    #[default]
+    Hold,
+    /// It is set aside, the next goes.
+    Dead,
+}
+
+/// What happens to a delivery that was sent and whose answer is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnsure {
+    /// Sent again, the same bytes: the far side knows doubles by our key.
+    #[default]
+    Repeat,
+    /// A person decides.
+    Hold,
+}

@@ -1,0 +1,196 @@
+//! The two ends of a channel, as traits that `connectors` implements, and the doors that the engine opens to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clinic::exchange::Response;
+use tokio_util::sync::CancellationToken;
+
+use crate::message::Incoming;
+
+/// What stops a source or a worker: cancelled when it is to end.
+pub type Stop = CancellationToken;
+
+/// A connector could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct ConnectorError {
+    /// What is wrong and what to do.
+    pub what: String,
+}
+
+impl ConnectorError {
+    /// With a sentence.
+    pub fn new(what: impl Into<String>) -> Self {
+        ConnectorError { what: what.into() }
+    }
+}
+
+/// What the sender of a message is told, and whether it was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// What its format answers: one frame each. Empty: nothing is to be said.
+    pub frames: Vec<Vec<u8>>,
+    /// How far it was taken; a transport with a status of its own (HTTP) goes by it.
+    pub outcome: Outcome,
+    /// In words, for transports that say something beside the frames. No personal values.
+    pub note: Option<String>,
+}
+
+/// How far a message was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored: routed, filtered, parked, or a repeat of such a one.
+    #[default]
+    Stored,
+    /// Stored as failed: it can't be read or written as it is.
+    Failed,
+    /// Not stored: the sender is to try again later.
+    Unavailable,
+}
+
+/// The door of the engine for one channel's source.
+#[async_trait]
+pub trait Accept: Send + Sync {
+    /// Stores a message and says what its sender is told. What comes back *is* the acknowledgement.
+    async fn accept(&self, incoming: Incoming) -> Acknowledgement;
+    /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
+    /// `kept` is at most the first 256 KB of it.
+    async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement;
+}
+
+/// The door of the engine, to be shared by the connections of a source.
+pub type Intake = Arc<dyn Accept>;
+
+/// Brings messages in.
+#[async_trait]
+pub trait Source: Send {
+    /// The address that it listens on, where it listens (port 0 has become a real one).
+    fn local_address(&self) -> Option<std::net::SocketAddr>;
+    /// Runs until stopped. Waits for what it has begun, at most a second.
+    async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError>;
+}
+
+/// What a destination is given to send.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// The delivery's number: the same for each try, also the idempotency key.
+    pub delivery: i64,
+    /// The bytes.
+    pub body: Bytes,
+    /// MIME type.
+    pub content_type: String,
+}
+
+/// Takes messages out.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Sends one, and reads on past every answer that is not `mine`, until its deadline; those are recorded by the
+    /// connector's log, never returned. A destination whose protocol pairs question and answer (HTTP) ignores `mine`.
+    async fn send(
+        &self,
+        outgoing: &Outgoing,
+        mine: &(dyn Fn(&[u8]) -> bool + Send + Sync),
+    ) -> Result<Response, SendError>;
+    /// Whether the far side can be reached.
+    async fn probe(&self) -> Result<(), ConnectorError>;
+}
+
+/// What the far side did, as far as we can know. The engine acts on the arm, never on the text.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Surely not received.
+    #[error("{why}")]
+    Retry {
+        /// Why.
+        why: String,
+        /// When the far side wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// Received and rejected: not retried blindly.
+    #[error("{why}")]
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// Sent, the answer is lost.
+    #[error("{why}")]
+    Unsure {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A problem of settings, at a path inside the connector's own table (`listen`, `auth.bearer_env`; empty: the table).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Where.
+    pub path: String,
+    /// What is wrong and what to write instead.
+    pub what: String,
+}
+
+/// Where files named in a channel file are looked for, and where secrets come from.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The folder of the channel file.
+    pub folder: std::path::PathBuf,
+}
+
+/// A kind of source or destination. `check` is pure and reports every problem; `open` may touch the world.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// Its name in channel files: `mllp`, `http`, `fhir`.
+    fn name(&self) -> &'static str;
+    /// The format that its messages have unless the channel says otherwise; none: the channel must say.
+    fn format(&self) -> Option<&'static str>;
+    /// JSON Schema of its source table; none: it is no source.
+    fn source_schema(&self) -> Option<serde_json::Value>;
+    /// JSON Schema of its destination table; none: it is no destination.
+    fn destination_schema(&self) -> Option<serde_json::Value>;
+    /// What is wrong with a source table beyond its schema.
+    fn check_source(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
+    /// What is wrong with a destination table beyond its schema.
+    fn check_destination(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
+    /// Opens a source: binds its address.
+    async fn open_source(
+        &self,
+        settings: &serde_json::Value,
+        surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, ConnectorError>;
+    /// Opens a destination. Does not connect yet.
+    async fn open_destination(
+        &self,
+        settings: &serde_json::Value,
+        surroundings: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError>;
+    /// What to do with an unsure delivery unless the channel says otherwise.
+    fn on_unsure(&self) -> crate::channel::OnUnsure;
+}
+
+/// The connectors that this program has.
+#[derive(Clone, Default)]
+pub struct Connectors {
+    connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+}
+
+impl Connectors {
+    /// Adds one.
+    pub fn with(mut self, connector: impl Connector + 'static) -> Self {
+        self.connectors.insert(connector.name(), Arc::new(connector));
+        self
+    }
+
+    /// By its name.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Connector>> {
+        self.connectors.get(name).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
+        self.connectors.values()
+    }
+}

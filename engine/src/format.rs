@@ -1,0 +1,116 @@
+//! What a wire format is to the engine: pure functions behind one trait object. `server` registers them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clinic::exchange::{Judgement, Keys, MapError, Response, Stamp, Verdict};
+use clinic::{Applied, ChangeSet};
+
+/// Code tables by name: (system, code) → (system, code, display).
+pub type CodeTables = BTreeMap<String, Arc<CodeTable>>;
+
+/// One code table (a CSV file with the columns system, code, system, code, display).
+#[derive(Clone, Debug, Default)]
+pub struct CodeTable {
+    /// The rows by (system, code); an empty system stands for any.
+    pub rows: BTreeMap<(String, String), (String, String, String)>,
+}
+
+/// What a channel says about how to read and write a format.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The charset of messages that do not declare one (`charset` of the channel).
+    pub charset: Option<String>,
+    /// The clinic's zone, an IANA name. Empty: Europe/Bucharest.
+    pub zone: Option<String>,
+    /// The local codes of the partner.
+    pub codes: Option<Arc<CodeTable>>,
+    /// Lists that a message says whole (`snapshot = ["PID-3"]`).
+    pub snapshot: Vec<String>,
+    /// For FHIR: `transaction` or `message`.
+    pub shape: Option<String>,
+}
+
+/// What is written to the one who sent a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replies {
+    /// Each is one frame, in this order.
+    pub frames: Vec<Vec<u8>>,
+}
+
+/// What `set` does to one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetOp {
+    /// Write this text there.
+    Assign(String),
+    /// Tell the receiver to empty it (HL7 `""`).
+    Clear,
+    /// Write there what stands at another path.
+    Copy(String),
+    /// Take it out: nothing is said about it.
+    Remove,
+}
+
+/// A wire format.
+pub trait Format: Send + Sync {
+    /// Its name in channel files: `hl7v2`, `fhir-r4`.
+    fn name(&self) -> &'static str;
+    /// The MIME type of what it writes.
+    fn content_type(&self) -> &'static str;
+    /// What a message says of itself. Never fails.
+    fn keys(&self, message: &[u8]) -> Keys;
+    /// Why this is no message of the format at all, or none that can be answered; checked before anything else.
+    fn inspect(&self, message: &[u8]) -> Result<(), MapError>;
+    /// What it says about the clinic.
+    fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError>;
+    /// The clinic, as it stands after `changes`, in this format. `original` is the message that they came from.
+    fn encode(
+        &self,
+        changes: &ChangeSet,
+        applied: &Applied,
+        settings: &Settings,
+        stamp: &Stamp,
+    ) -> Result<Vec<u8>, MapError>;
+    /// What its sender is told.
+    fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies;
+    /// Whether `candidate` answers `sent`.
+    fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;
+    /// What an answer means.
+    fn judge(&self, sent: &[u8], answer: &Response) -> Judgement;
+    /// All values at a path, unescaped; with the text of each component named by the path. Several for repetitions
+    /// and repeated segments.
+    fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError>;
+    /// Whether this is a path of the format; the error says what is wrong with it.
+    fn check_path(&self, path: &str) -> Result<(), String>;
+    /// Changes values at paths, everything else byte for byte as it came.
+    fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError>;
+    /// One long message or file taken apart into messages. (start, end) of each, in bytes.
+    fn split(&self, input: &[u8]) -> Vec<(usize, usize)> {
+        vec![(0, input.len())]
+    }
+}
+
+/// The formats that this program speaks.
+#[derive(Clone, Default)]
+pub struct Formats {
+    formats: BTreeMap<&'static str, Arc<dyn Format>>,
+}
+
+impl Formats {
+    /// Adds one.
+    pub fn with(mut self, format: impl Format + 'static) -> Self {
+        self.formats.insert(format.name(), Arc::new(format));
+        self
+    }
+
+    /// By its name.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Format>> {
+        self.formats.get(name).cloned()
+    }
+
+    /// All names.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.formats.keys().copied().collect()
+    }
+}

@@ -1,0 +1,283 @@
+//! Messages, deliveries and their states.
+
+use bytes::Bytes;
+use clinic::apply::Candidate;
+use clinic::exchange::{Keys, Place, Reason};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What a message came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum MessageState {
+    /// It went through its steps; its deliveries are in their queues.
+    Routed = 2,
+    /// A filter of the channel left it out.
+    Filtered = 3,
+    /// A person has to decide.
+    Parked = 4,
+    /// It could not be understood or written; kept with the reason.
+    Failed = 5,
+    /// It was a question and has been answered.
+    Answered = 6,
+}
+
+impl MessageState {
+    /// All of them.
+    pub const ALL: [MessageState; 5] = [
+        MessageState::Routed,
+        MessageState::Filtered,
+        MessageState::Parked,
+        MessageState::Failed,
+        MessageState::Answered,
+    ];
+
+    /// Its name, as in channel files and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MessageState::Routed => "routed",
+            MessageState::Filtered => "filtered",
+            MessageState::Parked => "parked",
+            MessageState::Failed => "failed",
+            MessageState::Answered => "answered",
+        }
+    }
+
+    /// By its number in the store.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as u8 == number)
+    }
+}
+
+/// How far a delivery is. `queued` and `sent` are written in one byte less each (numbers 0 and 1 take none in SQLite);
+/// the others are rare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum DeliveryState {
+    /// Waits for its turn.
+    Queued = 0,
+    /// Taken by the far side.
+    Sent = 1,
+    /// On its way; the next start finds it `unsure` where the destination asks or holds, `queued` elsewhere.
+    Sending = 2,
+    /// Taken, with a reference; the decision comes later.
+    Pending = 3,
+    /// Surely not taken; waits for its due time.
+    Retrying = 4,
+    /// Sent, and the answer is lost.
+    Unsure = 5,
+    /// Refused or out of retries: the queue waits for a person.
+    Held = 6,
+    /// Refused or out of retries: set aside, the next goes.
+    Dead = 7,
+    /// A person took it out.
+    Cancelled = 8,
+}
+
+impl DeliveryState {
+    /// All of them.
+    pub const ALL: [DeliveryState; 9] = [
+        DeliveryState::Queued,
+        DeliveryState::Sent,
+        DeliveryState::Sending,
+        DeliveryState::Pending,
+        DeliveryState::Retrying,
+        DeliveryState::Unsure,
+        DeliveryState::Held,
+        DeliveryState::Dead,
+        DeliveryState::Cancelled,
+    ];
+
+    /// Its name, as in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Queued => "queued",
+            DeliveryState::Sent => "sent",
+            DeliveryState::Sending => "sending",
+            DeliveryState::Pending => "pending",
+            DeliveryState::Retrying => "retrying",
+            DeliveryState::Unsure => "unsure",
+            DeliveryState::Held => "held",
+            DeliveryState::Dead => "dead",
+            DeliveryState::Cancelled => "cancelled",
+        }
+    }
+
+    /// By its number in the store.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as u8 == number)
+    }
+
+    /// True where nothing more is to be done for it.
+    pub fn is_over(self) -> bool {
+        match self {
+            DeliveryState::Sent | DeliveryState::Dead | DeliveryState::Cancelled | DeliveryState::Pending => {
+                true
+            }
+            DeliveryState::Queued
+            | DeliveryState::Sending
+            | DeliveryState::Retrying
+            | DeliveryState::Unsure
+            | DeliveryState::Held => false,
+        }
+    }
+}
+
+/// Why a message failed or was parked: which step, where, what. Carries no personal value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which step, as in the channel file: `step[1].decode`, `destination[0].encode`, `source`.
+    pub step: String,
+    /// Which kind of trouble.
+    pub reason: Reason,
+    /// Where in the message.
+    pub place: Option<Place>,
+    /// What is wrong and what to do.
+    pub why: String,
+}
+
+/// What a source hands in.
+#[derive(Clone)]
+pub struct Incoming {
+    /// The bytes as they came.
+    pub body: Bytes,
+    /// MIME type, as the transport said or the channel assumes.
+    pub content_type: String,
+    /// What the transport said beside them: peer, path …; names in lower case. Never the values of secrets.
+    pub headers: Vec<(String, String)>,
+    /// When the last byte came.
+    pub received_at: Timestamp,
+}
+
+/// A message as it is written.
+#[derive(Clone)]
+pub struct NewMessage {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The message that this one was made from by a replay.
+    pub replay_of: Option<Uuid>,
+    /// Through which channel it came.
+    pub channel: String,
+    /// What came.
+    pub incoming: Incoming,
+    /// What it says of itself.
+    pub keys: Keys,
+    /// What it came to.
+    pub state: MessageState,
+    /// Why it failed or was parked.
+    pub failure: Option<Failure>,
+    /// Who may be meant, where it is parked.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A message owed to one destination, as it is written.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// To which destination of the channel.
+    pub destination: String,
+    /// The bytes; none: those of the message itself.
+    pub body: Option<Bytes>,
+    /// MIME type.
+    pub content_type: String,
+}
+
+/// A message as it is listed.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageRow {
+    /// The order in which messages were stored.
+    pub seq: i64,
+    /// Its id.
+    pub id: Uuid,
+    /// Through which channel it came.
+    pub channel: String,
+    /// When its last byte came.
+    pub received_at: Timestamp,
+    /// What it came to.
+    pub state: MessageState,
+    /// Type and event.
+    pub message_type: Option<String>,
+    /// Who sent it.
+    pub sender: Option<String>,
+    /// The sender's number of it.
+    pub control_id: Option<String>,
+    /// Bytes.
+    pub length: u64,
+    /// Why it failed or was parked.
+    pub failure: Option<Failure>,
+    /// Who may be meant, where it is parked.
+    pub candidates: Vec<Candidate>,
+    /// How many repeats of it came.
+    pub repeats: u32,
+    /// A warning: the same control id came before with another body.
+    pub reused_control_id: bool,
+    /// The message that it is a replay of.
+    pub replay_of: Option<Uuid>,
+    /// How far each of its deliveries is: destination and state.
+    pub deliveries: Vec<DeliveryRow>,
+}
+
+/// A delivery as it is listed.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryRow {
+    /// Its number in the store.
+    pub id: i64,
+    /// To which destination.
+    pub destination: String,
+    /// How far it is.
+    pub state: DeliveryState,
+    /// How many tries there were.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub due: Option<Timestamp>,
+    /// What the last try came to, in words.
+    pub last: Option<String>,
+}
+
+/// Everything about one message.
+#[derive(Clone)]
+pub struct MessageDetail {
+    /// As in the listing.
+    pub row: MessageRow,
+    /// The bytes as they came.
+    pub body: Bytes,
+    /// MIME type.
+    pub content_type: String,
+    /// What the transport said beside them.
+    pub headers: Vec<(String, String)>,
+    /// Its deliveries with their bytes and tries.
+    pub deliveries: Vec<DeliveryDetail>,
+    /// Which aggregates it wrote, in which version.
+    pub wrote: Vec<(clinic::Kind, Uuid, u64)>,
+}
+
+/// Everything about one delivery.
+#[derive(Clone)]
+pub struct DeliveryDetail {
+    /// As in the listing.
+    pub row: DeliveryRow,
+    /// The bytes that are sent.
+    pub body: Bytes,
+    /// MIME type.
+    pub content_type: String,
+    /// Each try.
+    pub attempts: Vec<AttemptRow>,
+}
+
+/// One try of a delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptRow {
+    /// The first is 1.
+    pub number: u32,
+    /// When the result was known.
+    pub at: Timestamp,
+    /// What it came to: accepted, pending, refused, retry, unsure.
+    pub verdict: String,
+    /// Why, in words.
+    pub why: Option<String>,
+    /// What came back, at most 64 KB.
+    #[serde(skip)]
+    pub response: Option<Bytes>,
+}

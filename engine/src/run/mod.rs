@@ -1,0 +1,1 @@
+//! Channels at work: the doors of sources, the steps, the workers of destinations.

@@ -1,0 +1,272 @@
+//! The durable store: one unit of work that it takes whole, and what can be read.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clinic::apply::{Snapshot, SnapshotError};
+use clinic::{Applied, Kind, Record};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::message::{
+    DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage,
+};
+
+/// Everything that one message does, taken whole or not at all.
+#[derive(Clone)]
+pub struct Commit {
+    /// The message and what it came to.
+    pub message: NewMessage,
+    /// The message already stored whose place this takes: one that failed before and was sent again, or a parked one.
+    pub again: Option<i64>,
+    /// What it does to the clinic.
+    pub applied: Option<Applied>,
+    /// What it owes to whom.
+    pub deliveries: Vec<NewDelivery>,
+    /// How long the message is known again; none: it has no dedup key (a replay).
+    pub dedup: Option<Duration>,
+}
+
+/// Makes a [`Commit`] out of what the clinic looks like now. Run again where something it read has moved.
+pub type Work = Box<dyn FnMut(&dyn Snapshot) -> Result<Commit, SnapshotError> + Send>;
+
+/// What became of a commit.
+#[derive(Clone, Debug)]
+pub enum Committed {
+    /// It is on disk.
+    Stored {
+        /// Its place in the order.
+        seq: i64,
+    },
+    /// The same message is there already.
+    Repeat(Repeat),
+    /// Something that it read has moved: to be run again on a fresh snapshot.
+    Moved,
+    /// The database refuses it: two would have what only one may. Nothing was written.
+    Conflict {
+        /// What: "the practitioner … is booked from … to …", without names.
+        what: String,
+    },
+}
+
+/// The first of several equal messages.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// Its place in the order.
+    pub seq: i64,
+    /// Its id.
+    pub id: Uuid,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// What it came to. `failed`: it is to be run again with [`Commit::again`].
+    pub state: MessageState,
+    /// Why it failed or was parked.
+    pub failure: Option<Failure>,
+}
+
+/// The store can't do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk is full; nothing was stored. Make room in the data folder: it goes on by itself")]
+    Full,
+    /// The store failed and is being opened again.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What is there can't be read: damaged, sealed under another key, or of another version.
+    #[error("the store can't be read: {0}")]
+    Damaged(String),
+}
+
+impl From<StoreError> for SnapshotError {
+    fn from(error: StoreError) -> Self {
+        SnapshotError(error.to_string())
+    }
+}
+
+/// A delivery whose turn it is.
+#[derive(Clone)]
+pub struct Waiting {
+    /// Its number: grows with the order of messages.
+    pub id: i64,
+    /// The message that it belongs to.
+    pub message: Uuid,
+    /// How far it is: queued, sending, retrying, unsure or held.
+    pub state: DeliveryState,
+    /// How many tries there were.
+    pub attempts: u32,
+    /// When the first try was.
+    pub first_attempt_at: Option<Timestamp>,
+    /// When it is to be tried again.
+    pub due: Option<Timestamp>,
+    /// When its message came.
+    pub received_at: Timestamp,
+    /// The bytes.
+    pub body: Bytes,
+    /// MIME type.
+    pub content_type: String,
+}
+
+/// What a try of a delivery came to.
+#[derive(Clone)]
+pub struct Attempted {
+    /// Which delivery.
+    pub delivery: i64,
+    /// The first is 1.
+    pub number: u32,
+    /// When the result was known.
+    pub at: Timestamp,
+    /// What the delivery is from now on.
+    pub state: DeliveryState,
+    /// When it is tried again.
+    pub due: Option<Timestamp>,
+    /// accepted, pending, refused, retry, unsure.
+    pub verdict: &'static str,
+    /// Why, in words.
+    pub why: Option<String>,
+    /// The reference that a later answer will name.
+    pub reference: Option<String>,
+    /// What came back; the store keeps the first 64 KB.
+    pub response: Option<Bytes>,
+}
+
+/// Which messages to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// Of this channel.
+    pub channel: Option<String>,
+    /// In this state.
+    pub state: Option<MessageState>,
+    /// With a delivery in this state.
+    pub delivery_state: Option<DeliveryState>,
+    /// That came at this time or later.
+    pub since: Option<Timestamp>,
+    /// That came before this time.
+    pub until: Option<Timestamp>,
+    /// About the patient with this identifier (`value` or `value^authority`).
+    pub patient: Option<String>,
+    /// With this control id.
+    pub control_id: Option<String>,
+    /// With this visit number.
+    pub visit: Option<String>,
+    /// With this order number.
+    pub order: Option<String>,
+    /// Before this place in the order: for the next page.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What is waiting for whom.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct QueueRow {
+    /// The channel.
+    pub channel: String,
+    /// The destination.
+    pub destination: String,
+    /// How many of each state that is not over, and of the dead.
+    pub counts: Vec<(DeliveryState, u64)>,
+    /// When the message of the oldest one came.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A moment or a range of them, for searching.
+#[derive(Clone, Debug, Default)]
+pub struct TimeRange {
+    /// From (included).
+    pub from: Option<Timestamp>,
+    /// To (excluded).
+    pub to: Option<Timestamp>,
+}
+
+/// A search of aggregates. All conditions must hold; within one list any of its entries will do.
+#[derive(Clone, Debug, Default)]
+pub struct ClinicQuery {
+    /// Of these kinds.
+    pub kinds: Vec<Kind>,
+    /// With one of these ids.
+    pub ids: Option<Vec<Uuid>>,
+    /// Found by one of the keys of each list; texts as made by `clinic::search` and `clinic::apply`.
+    pub keys: Vec<Vec<String>>,
+    /// Of one of these patients.
+    pub patients: Option<Vec<Uuid>>,
+    /// In one of these states.
+    pub statuses: Option<Vec<String>>,
+    /// Whose time overlaps this one.
+    pub date_overlaps: Vec<TimeRange>,
+    /// Whose time lies within this one.
+    pub date_within: Vec<TimeRange>,
+    /// Changed within this time.
+    pub updated: Vec<TimeRange>,
+    /// After this place in the order of (last change, id): for the next page.
+    pub after: Option<(Timestamp, Uuid)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A key of the API, as it is stored.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ApiKey {
+    /// Its name.
+    pub name: String,
+    /// What it may do: `messages:read`, `clinic:read`, `admin` …
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The store.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Takes one unit of work. Returns once it is on disk (flushed), or was refused. Never runs the work again itself
+    /// unless `exclusive`: then the writer makes the commit itself, inside its transaction, so that nothing can move.
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
+    /// As [`Store::commit`], the writer running the work itself.
+    async fn commit_exclusively(&self, work: Work) -> Result<Committed, StoreError>;
+    /// The clinic as it stands now. Cheap; to be dropped before any wait.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+
+    /// Writes what a try came to; returns once it is on disk. Several are flushed together.
+    async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError>;
+    /// Marks a delivery as `sending`; returns once that is on disk.
+    async fn sending(&self, delivery: i64) -> Result<(), StoreError>;
+    /// What waits for a destination, after this number, in order.
+    async fn waiting(
+        &self,
+        channel: &str,
+        destination: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, StoreError>;
+
+    /// Messages, newest first.
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageRow>, StoreError>;
+    /// One message, by its id.
+    async fn message(&self, id: Uuid) -> Result<Option<MessageDetail>, StoreError>;
+    /// What waits for whom.
+    async fn queues(&self) -> Result<Vec<QueueRow>, StoreError>;
+    /// How many messages of each state each channel has.
+    async fn counts(&self) -> Result<Vec<(String, MessageState, u64)>, StoreError>;
+
+    /// Aggregates that match, by (last change, id).
+    async fn search(&self, query: &ClinicQuery) -> Result<Vec<Record>, StoreError>;
+    /// One aggregate as it stands now.
+    async fn read(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError>;
+    /// One version of an aggregate.
+    async fn read_version(&self, kind: Kind, id: Uuid, version: u64) -> Result<Option<Record>, StoreError>;
+    /// All versions of an aggregate, newest first.
+    async fn history(&self, kind: Kind, id: Uuid) -> Result<Vec<Record>, StoreError>;
+
+    /// Adds a key of the API; `secret` is stored as a keyed hash. False: there is one of that name.
+    async fn add_api_key(&self, key: &ApiKey, secret: &str) -> Result<bool, StoreError>;
+    /// The key with this secret.
+    async fn api_key(&self, secret: &str) -> Result<Option<ApiKey>, StoreError>;
+    /// All keys, without their secrets.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+    /// Takes a key away. False: there is none of that name.
+    async fn remove_api_key(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Flushes what is under way and closes.
+    async fn close(&self) -> Result<(), StoreError>;
+}
