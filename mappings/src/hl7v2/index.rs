@@ -240,13 +240,14 @@ impl fmt::Debug for Message {
 
 /// How often each name was seen. Few names are the rule; a hostile message with many gets a map.
 #[derive(Default)]
-struct Names {
+pub(crate) struct Names {
     few: Vec<([u8; 3], u32)>,
     many: HashMap<[u8; 3], u32>,
 }
 
 impl Names {
-    fn count(&mut self, name: [u8; 3]) -> u32 {
+    /// The number of this one, from 1.
+    pub(crate) fn count(&mut self, name: [u8; 3]) -> u32 {
         if let Some((_, count)) = self.few.iter_mut().find(|(known, _)| *known == name) {
             *count += 1;
             return *count;

@@ -7,14 +7,23 @@
 //! Places are written `PID-3[2].1.2`: segment, field, repetition, component, sub-component. The repetition
 //! stands there when it is not the first, and so does the segment's occurrence: `OBX[2]-5.1`.
 
+pub mod ack;
+pub mod batch;
 pub mod charset;
 pub mod escape;
 pub mod index;
+pub mod keys;
 pub mod normalise;
+pub mod path;
+pub mod set;
 
+pub use ack::{Replies, is_answer_to, judge, replies};
 pub use charset::Charset;
 pub use escape::{escape, unescape};
 pub use index::{Component, Field, Message, Repetition, Segment, SubComponent, Tree, Value};
+pub use keys::keys;
 pub use normalise::{Delimiters, Dialect, Limits, Reading, Repair};
+pub use path::{Path, any_is, get_all, is_present};
+pub use set::{Change, set};
 
 // The clinic's side of the format goes here: `pub mod decode;` and `pub mod encode;`.

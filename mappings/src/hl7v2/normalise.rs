@@ -8,6 +8,7 @@ use clinic::exchange::{MapError, Place, Reason};
 use memchr::memchr2;
 
 use super::charset::{self, Charset, Finding};
+use super::index::Names;
 
 const VT: u8 = 0x0B;
 const FS: u8 = 0x1C;
@@ -433,7 +434,7 @@ pub fn normalise(bytes: &[u8], reading: &Reading) -> Result<Normal, MapError> {
         crlf,
         blank,
         no_last_end,
-        mut told,
+        told,
         untold,
         ..
     } = lines;
@@ -449,7 +450,7 @@ pub fn normalise(bytes: &[u8], reading: &Reading) -> Result<Normal, MapError> {
     if no_last_end {
         repairs.push(Repair::NoLastEnd);
     }
-    repairs.append(&mut told);
+    repairs.extend(placed(told, &out));
     if untold > 0 {
         repairs.push(Repair::More { count: untold });
     }
@@ -493,8 +494,14 @@ struct Lines {
     waiting: usize,
     /// Text lines of the segment that is being read.
     text_lines: usize,
-    told: Vec<Repair>,
+    told: Vec<Told>,
     untold: usize,
+}
+
+/// A repair in a segment, by its position; the place is worked out at the end, once for all.
+struct Told {
+    segment: usize,
+    text_lines: Option<usize>,
 }
 
 /// How a line ended.
@@ -575,7 +582,7 @@ impl Lines {
             if lower {
                 let name = bare[..3].to_ascii_uppercase();
                 self.out.push_str(&name);
-                self.tell(Repair::LowerCaseName { place: Place(name) });
+                self.tell(None);
             } else {
                 self.out.push_str(&bare[..3]);
             }
@@ -603,32 +610,52 @@ impl Lines {
         }
         let count = std::mem::take(&mut self.text_lines);
         if count > 0 {
-            let start = self.out.rfind('\r').map_or(0, |at| at + 1);
-            let name = self.out.get(start..start + 3).unwrap_or("MSH");
-            let before = self.out[..start]
-                .split('\r')
-                .filter(|segment| segment.starts_with(name))
-                .count();
-            let place = if before == 0 {
-                name.to_owned()
-            } else {
-                format!("{name}[{}]", before + 1)
-            };
-            self.tell(Repair::TextLines {
-                place: Place(place),
-                count,
-            });
+            self.tell(Some(count));
         }
         self.out.push('\r');
     }
 
-    fn tell(&mut self, repair: Repair) {
+    fn tell(&mut self, text_lines: Option<usize>) {
         if self.told.len() < MAX_TOLD {
-            self.told.push(repair);
+            self.told.push(Told {
+                segment: self.segments,
+                text_lines,
+            });
         } else {
             self.untold += 1;
         }
     }
+}
+
+/// Repairs with their places.
+fn placed(told: Vec<Told>, text: &str) -> Vec<Repair> {
+    let Some(last) = told.last().map(|told| told.segment) else {
+        return Vec::new();
+    };
+    let mut names = Names::default();
+    let mut places = vec![Place::from("MSH")];
+    for segment in text.split('\r').take(last) {
+        let name = segment.as_bytes().first_chunk::<3>().copied().unwrap_or_default();
+        let occurrence = names.count(name);
+        let name = segment.get(..3).unwrap_or("");
+        places.push(Place(if occurrence == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}[{occurrence}]")
+        }));
+    }
+    let place = |segment: usize| places.get(segment).cloned().unwrap_or_else(|| "MSH".into());
+    told.into_iter()
+        .map(|told| match told.text_lines {
+            Some(count) => Repair::TextLines {
+                place: place(told.segment),
+                count,
+            },
+            None => Repair::LowerCaseName {
+                place: place(told.segment),
+            },
+        })
+        .collect()
 }
 
 /// If a line starts a segment: whether its name needs capitals. A name is a letter and two letters or digits,

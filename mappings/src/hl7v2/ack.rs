@@ -1,0 +1,804 @@
+//! Answers: written for what comes in, read of what we sent (HL7 v2.5.1 §2.9, segments MSA and ERR §2.15).
+//!
+//! Original mode, where MSH-15 and MSH-16 are empty: one application acknowledgement, AA, AE or AR. Enhanced mode,
+//! where either is valued: an accept acknowledgement by MSH-15 (CA, CE, CR), an application acknowledgement by
+//! MSH-16, each for itself; the empty one of the two counts as NE. Of what is refused CE and AE say that the
+//! content is, CR and AR that the type, event, version or processing id is.
+
+use clinic::exchange::{Judgement, MapError, Response, Stamp, Verdict};
+
+use super::escape::escape;
+use super::index::{Message, Tree};
+use super::keys::lenient;
+use super::normalise::{Delimiters, Dialect};
+use super::path::Path;
+
+/// Longer values of the question are cut in its answer, and then can't be matched: nobody's MSH-10 is that long.
+const MAX_ECHO: usize = 2_000;
+
+/// What goes back to the sender of a message.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Replies {
+    /// The accept acknowledgement of enhanced mode.
+    pub accept: Option<Vec<u8>>,
+    /// The application acknowledgement; it follows the accept acknowledgement.
+    pub application: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Replies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = |reply: &Option<Vec<u8>>| reply.as_ref().map(Vec::len);
+        write!(
+            f,
+            "Replies(accept {:?}, application {:?} bytes)",
+            bytes(&self.accept),
+            bytes(&self.application)
+        )
+    }
+}
+
+/// The answers to a message, as it asks for them. None where it asks for none, where it is an answer itself and
+/// its MSH-15 asks for nothing, and where it is no HL7 at all. A truncated one is answered with what is there.
+pub fn replies(to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {
+    let Some(question) = lenient(to) else {
+        return Replies::default();
+    };
+    let msh = question.msh();
+    let (accept, application) = (msh.field(15).text(), msh.field(16).text());
+    let (accept, application) = (accept.trim(), application.trim());
+    let refused = matches!(verdict, Verdict::Refused(_));
+    let is_answer = question.first("MSA").is_some() || msh.field(9).component(1).text().trim() == "ACK";
+    let id = stamp.id.simple().to_string();
+    if accept.is_empty() && application.is_empty() {
+        let reply = (!is_answer).then(|| write(&question, &verdict, Kind::Original, &id[..20], stamp));
+        return Replies {
+            accept: None,
+            application: reply,
+        };
+    }
+    // One more answer needs one more id: nineteen digits and a letter that no other id ends with.
+    let second_id = format!("{}X", &id[..19]);
+    Replies {
+        accept: wanted(accept, refused).then(|| write(&question, &verdict, Kind::Accept, &id[..20], stamp)),
+        application: (!is_answer && wanted(application, refused))
+            .then(|| write(&question, &verdict, Kind::Application, &second_id, stamp)),
+    }
+}
+
+/// HL7 table 0155. A word that is not in it is answered: better one answer too many than a sender that waits.
+fn wanted(condition: &str, refused: bool) -> bool {
+    match condition {
+        "" | "NE" | "\"\"" => false,
+        "ER" => refused,
+        "SU" => !refused,
+        _ => true,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Original,
+    Accept,
+    Application,
+}
+
+/// HL7 table 0008.
+fn code(verdict: &Verdict<'_>, kind: Kind) -> &'static str {
+    let accept = kind == Kind::Accept;
+    match verdict {
+        Verdict::Accepted if accept => "CA",
+        Verdict::Accepted => "AA",
+        Verdict::Refused(error) => match (accept, error.reason.is_rejection()) {
+            (true, true) => "CR",
+            (true, false) => "CE",
+            (false, true) => "AR",
+            (false, false) => "AE",
+        },
+    }
+}
+
+fn write(question: &Message, verdict: &Verdict<'_>, kind: Kind, id: &str, stamp: &Stamp) -> Vec<u8> {
+    let version = Version::of(question);
+    let writer = Writer::of(question);
+    let echo = |number: usize| writer.echo(question.msh().field(number).raw().unwrap_or(""));
+    let separator = char::from(writer.dialect.delimiters.field);
+    let mut out = format!("MSH{separator}{}", writer.msh2);
+    let now = writer.text(&stamp.now.strftime("%Y%m%d%H%M%S+0000").to_string());
+    // A reply says itself what it wants for an answer: nothing, where the mode lets one say that.
+    let nothing = if kind == Kind::Original { "" } else { "NE" };
+    let processing = echo(11);
+    let msh12 = echo(12);
+    let fields = [
+        echo(5),
+        echo(6),
+        echo(3),
+        echo(4),
+        now,
+        String::new(),
+        writer.message_type(question, version),
+        id.to_owned(),
+        if processing.is_empty() {
+            "P".to_owned()
+        } else {
+            processing
+        },
+        if msh12.is_empty() {
+            "2.5.1".to_owned()
+        } else {
+            msh12
+        },
+        String::new(),
+        String::new(),
+        nothing.to_owned(),
+        nothing.to_owned(),
+        String::new(),
+        echo(18),
+    ];
+    writer.segment(&mut out, &fields);
+    out.push_str("MSA");
+    let mut fields = vec![code(verdict, kind).to_owned(), echo(10)];
+    if let Verdict::Refused(error) = verdict {
+        // The text of MSA-3 went in version 2.7; ERR-8 says the same from 2.5 on.
+        if version < Version(2, 7) {
+            fields.push(writer.text(&error.to_string()));
+        }
+    }
+    writer.segment(&mut out, &fields);
+    if let Verdict::Refused(error) = verdict {
+        out.push_str("ERR");
+        writer.segment(&mut out, &writer.error(error, version));
+    }
+    writer.bytes(&out)
+}
+
+/// Major and minor number of MSH-12.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u32, u32);
+
+impl Version {
+    /// What says no version is read as 2.5.
+    fn of(message: &Message) -> Version {
+        let text = message.msh().field(12).component(1).text();
+        let mut numbers = text.trim().split('.').map_while(|number| number.parse().ok());
+        match (numbers.next(), numbers.next()) {
+            (Some(major), minor) => Version(major, minor.unwrap_or(0)),
+            _ => Version(2, 5),
+        }
+    }
+
+    /// MSH-9.3 exists from 2.3.1 on.
+    fn has_structure(self, message: &Message) -> bool {
+        let text = message.msh().field(12).component(1).text();
+        self > Version(2, 3) || self == Version(2, 3) && text.trim().starts_with("2.3.")
+    }
+}
+
+/// Writes in the delimiters and the charset of the question.
+struct Writer {
+    dialect: Dialect,
+    msh2: String,
+    component: char,
+    subcomponent: char,
+}
+
+impl Writer {
+    fn of(question: &Message) -> Writer {
+        let mut dialect = question.dialect();
+        let raw = question.msh().field(2).raw().unwrap_or("");
+        // An answer needs components. Where the question declares no usable ones, the usual ones are declared.
+        let usable = dialect.delimiters.component.is_some() && raw.len() <= 5 && raw.is_ascii();
+        let msh2 = if usable && !raw.is_empty() && !raw.bytes().any(|byte| byte < 0x20) {
+            raw.to_owned()
+        } else {
+            dialect.delimiters = Delimiters {
+                field: dialect.delimiters.field,
+                ..Delimiters::USUAL
+            };
+            if b"^~\\&".contains(&dialect.delimiters.field) {
+                dialect.delimiters.field = b'|';
+            }
+            "^~\\&".to_owned()
+        };
+        let component = char::from(dialect.delimiters.component.unwrap_or(b'^'));
+        let subcomponent = dialect.delimiters.subcomponent.map_or(' ', char::from);
+        Writer {
+            dialect,
+            msh2,
+            component,
+            subcomponent,
+        }
+    }
+
+    fn segment(&self, out: &mut String, fields: &[String]) {
+        let used = fields
+            .iter()
+            .rposition(|field| !field.is_empty())
+            .map_or(0, |last| last + 1);
+        for field in &fields[..used] {
+            out.push(char::from(self.dialect.delimiters.field));
+            out.push_str(field);
+        }
+        out.push('\r');
+    }
+
+    /// A field of the question as it stood there. Control characters would cut the answer, so they go.
+    fn echo(&self, raw: &str) -> String {
+        let separator = char::from(self.dialect.delimiters.field);
+        raw.chars()
+            .filter(|&c| c >= ' ' && c != separator)
+            .take(MAX_ECHO)
+            .collect()
+    }
+
+    /// A text of ours. Without an escape character its delimiters become blanks.
+    fn text(&self, text: &str) -> String {
+        match escape(text, &self.dialect) {
+            Ok(text) => text.into_owned(),
+            Err(_) => {
+                let delimiters = self.dialect.delimiters;
+                let bad = |c: char| {
+                    let byte = u8::try_from(c).ok();
+                    c < ' '
+                        || byte == Some(delimiters.field)
+                        || byte.is_some()
+                            && [
+                                delimiters.component,
+                                delimiters.repetition,
+                                delimiters.subcomponent,
+                            ]
+                            .contains(&byte)
+                };
+                text.chars().map(|c| if bad(c) { ' ' } else { c }).collect()
+            }
+        }
+    }
+
+    fn join(&self, parts: &[&str], separator: char) -> String {
+        parts.join(separator.to_string().as_str())
+    }
+
+    /// `ACK^A04^ACK`; before 2.3.1 there is no structure, before 2.2 no event in an acknowledgement.
+    fn message_type(&self, question: &Message, version: Version) -> String {
+        let event = self.echo(question.msh().field(9).component(2).raw().unwrap_or(""));
+        let event = event.trim();
+        if version < Version(2, 2) || event.is_empty() || event == "\"\"" {
+            return "ACK".to_owned();
+        }
+        match version.has_structure(question) {
+            true => self.join(&["ACK", event, "ACK"], self.component),
+            false => self.join(&["ACK", event], self.component),
+        }
+    }
+
+    /// The fields of ERR: from 2.5 on location, code, severity and texts each for themselves, before that all in
+    /// ERR-1 (HL7 v2.5.1 §2.15.5).
+    fn error(&self, error: &MapError, version: Version) -> Vec<String> {
+        let number = error.reason.code().to_string();
+        let name = code_text(error.reason.code()).unwrap_or("");
+        let location = error
+            .place
+            .as_ref()
+            .and_then(|place| place.0.parse().ok())
+            .map(|path: Path| location(&path));
+        let location = location.unwrap_or_default();
+        let parts: Vec<&str> = location.iter().map(String::as_str).collect();
+        if version < Version(2, 5) {
+            let mut parts: Vec<&str> = parts.into_iter().take(3).collect();
+            parts.resize(3, "");
+            let code = self.join(&[&number, name, "HL70357"], self.subcomponent);
+            parts.push(&code);
+            return vec![self.join(&parts, self.component)];
+        }
+        let code = self.join(&[&number, name, "HL70357"], self.component);
+        vec![
+            String::new(),
+            self.join(&parts, self.component),
+            code,
+            "E".to_owned(),
+            String::new(),
+            String::new(),
+            self.text(&error.to_string()),
+            self.text(&error.what),
+        ]
+    }
+
+    /// In the charset of the question. What could not be read in it can't be written in it either and shows as `?`.
+    fn bytes(&self, text: &str) -> Vec<u8> {
+        let charset = self.dialect.charset;
+        charset.encode(text).unwrap_or_else(|_| {
+            let fits = |c: char| charset.can_write(c.encode_utf8(&mut [0; 4]));
+            let marked: String = text.chars().map(|c| if fits(c) { c } else { '?' }).collect();
+            charset.encode(&marked).unwrap_or_default()
+        })
+    }
+}
+
+/// ERR-2, type ERL: segment, occurrence, field, repetition, component, sub-component.
+fn location(path: &Path) -> Vec<String> {
+    let mut out = vec![path.segment.clone(), path.occurrence.unwrap_or(1).to_string()];
+    if let Some(field) = path.field {
+        out.push(field.to_string());
+        out.push(path.repetition.unwrap_or(1).to_string());
+    }
+    out.extend(path.component.map(|number| number.to_string()));
+    out.extend(path.subcomponent.map(|number| number.to_string()));
+    out
+}
+
+/// HL7 table 0357.
+fn code_text(code: u16) -> Option<&'static str> {
+    Some(match code {
+        0 => "Message accepted",
+        100 => "Segment sequence error",
+        101 => "Required field missing",
+        102 => "Data type error",
+        103 => "Table value not found",
+        200 => "Unsupported message type",
+        201 => "Unsupported event code",
+        202 => "Unsupported processing id",
+        203 => "Unsupported version id",
+        204 => "Unknown key identifier",
+        205 => "Duplicate key identifier",
+        206 => "Application record locked",
+        207 => "Application internal error",
+        _ => return None,
+    })
+}
+
+/// True if a message answers another: its MSA-2 is the other's MSH-10.
+pub fn is_answer_to(sent: &[u8], candidate: &[u8]) -> bool {
+    let Some(candidate) = lenient(candidate) else {
+        return false;
+    };
+    let Some(msa) = candidate.first("MSA") else {
+        return false;
+    };
+    lenient(sent).is_some_and(|sent| sent.msh().field(10).text().trim() == msa.field(2).text().trim())
+}
+
+/// What an answer means for what we sent. It is believed only if it is HL7 and names our control id.
+///
+/// AA and CA: taken. CA where we asked for an application acknowledgement that comes in any case or on success
+/// (our MSH-16 is AL or SU): pending, the reference is our control id; with ER no news is good news. AE, AR, CE,
+/// CR: refused, unless the error code is 206 or 207: then it is to be sent again. What is no HL7 is judged by the
+/// status of its transport where that has one; else it may have been taken.
+pub fn judge(sent: &[u8], answer: &Response) -> Judgement {
+    let Some(reply) = lenient(&answer.body) else {
+        return by_status(answer);
+    };
+    let Some(msa) = reply.first("MSA") else {
+        return unsure("the answer is an HL7 message without MSA, so it answers nothing");
+    };
+    let Some(ours) = lenient(sent) else {
+        return unsure("what was sent has no MSH, so that no answer can be matched to it");
+    };
+    let control_id = ours.msh().field(10).text().trim().to_owned();
+    if msa.field(2).text().trim() != control_id {
+        return unsure("MSA-2 names another message than the one that was sent");
+    }
+    let code = msa.field(1).text().trim().to_ascii_uppercase();
+    match code.as_str() {
+        "AA" => Judgement::Accepted,
+        "CA" => match ours.msh().field(16).text().trim() {
+            "AL" | "SU" => Judgement::Pending {
+                reference: control_id,
+            },
+            _ => Judgement::Accepted,
+        },
+        "AE" | "AR" | "CE" | "CR" => {
+            let errors = errors(&reply);
+            let mut why = code.clone();
+            for (index, (code, place)) in errors.iter().take(5).enumerate() {
+                why.push_str(if index == 0 { ": " } else { ", " });
+                why.push_str(code);
+                if let Some(text) = code.parse().ok().and_then(code_text) {
+                    why.push(' ');
+                    why.push_str(text);
+                }
+                if let Some(place) = place {
+                    why.push_str(" at ");
+                    why.push_str(place);
+                }
+            }
+            if errors.iter().any(|(code, _)| code == "206" || code == "207") {
+                Judgement::Retry { why }
+            } else {
+                Judgement::Refused { why }
+            }
+        }
+        _ => unsure("MSA-1 is no acknowledgement code of table 0008"),
+    }
+}
+
+fn unsure(why: &str) -> Judgement {
+    Judgement::Unsure { why: why.to_owned() }
+}
+
+/// What is no HL7: a page, a proxy's error, nothing. Only the transport's status can say that nothing was taken.
+fn by_status(answer: &Response) -> Judgement {
+    let what = match answer.body.trim_ascii() {
+        [] => "the answer is empty",
+        [b'<', ..] => "the answer is a page or an XML document, not HL7",
+        _ => "the answer is no HL7 message",
+    };
+    match answer.status {
+        Some(status @ (408 | 425 | 429 | 503)) => Judgement::Retry {
+            why: format!("status {status}, and {what}"),
+        },
+        Some(status @ 400..=499) => Judgement::Refused {
+            why: format!("status {status}, and {what}"),
+        },
+        Some(status) => Judgement::Unsure {
+            why: format!("status {status}, and {what}"),
+        },
+        None => unsure(what),
+    }
+}
+
+/// The error codes of an answer, each with its place: ERR-3 and ERR-2 from 2.5 on, before that ERR-1 and MSA-6.
+/// Only codes are taken, since texts of others may hold anything.
+fn errors(reply: &Message) -> Vec<(String, Option<String>)> {
+    let mut out = Vec::new();
+    for error in reply.named("ERR").take(20) {
+        let place = error.field(2).component(1);
+        if let Some(code) = plain_code(&error.field(3).component(1).text()) {
+            let part = |number: usize| error.field(2).component(number).text().trim().to_owned();
+            out.push((
+                code,
+                place
+                    .present()
+                    .and_then(|_| place_of(&[1, 2, 3, 4, 5, 6].map(part))),
+            ));
+            continue;
+        }
+        for repetition in error.field(1).repetitions().take(20) {
+            let code = repetition.component(4);
+            // Some write the code alone into ERR-1.
+            let alone = repetition.component(1).text();
+            let alone = alone.trim().parse::<u16>().is_ok().then_some(alone);
+            let text = if code.is_empty() {
+                alone.unwrap_or_default()
+            } else {
+                code.subcomponent(1).text()
+            };
+            if let Some(code) = plain_code(&text) {
+                let part = |number: usize| match number {
+                    1..=3 => repetition.component(number).text().trim().to_owned(),
+                    _ => String::new(),
+                };
+                out.push((code, place_of(&[1, 2, 3, 4, 5, 6].map(part))));
+            }
+        }
+    }
+    if out.is_empty()
+        && let Some(code) = reply
+            .first("MSA")
+            .and_then(|msa| plain_code(&msa.field(6).component(1).text()))
+    {
+        out.push((code, None));
+    }
+    out
+}
+
+/// A code is a few letters and digits; anything else could be a person's value.
+fn plain_code(text: &str) -> Option<String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then(|| text.to_owned())
+}
+
+/// An ERL as a path; nothing where it can't be one.
+fn place_of(parts: &[String; 6]) -> Option<String> {
+    let number = |index: usize| parts[index].parse::<u32>().ok().filter(|&number| number > 0);
+    let path = Path {
+        segment: parts[0].clone(),
+        occurrence: number(1).filter(|&number| number > 1),
+        field: number(2),
+        repetition: number(3).filter(|&number| number > 1),
+        component: number(4),
+        subcomponent: number(5),
+    };
+    // Reading it back proves that it is nothing but a path.
+    path.to_string().parse::<Path>().ok().map(|path| path.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clinic::exchange::Reason;
+
+    use super::*;
+
+    fn stamp() -> Stamp {
+        Stamp {
+            now: "2026-05-05T05:30:00Z".parse().unwrap(),
+            id: "0196a0b0-1234-7abc-8def-0123456789ab".parse().unwrap(),
+        }
+    }
+
+    fn shown(reply: Option<Vec<u8>>) -> String {
+        reply.map_or("-".to_owned(), |reply| {
+            String::from_utf8(reply).unwrap().replace('\r', "\n")
+        })
+    }
+
+    fn question(version: &str, accept: &str, application: &str) -> Vec<u8> {
+        format!("MSH|^~\\&|LIS|LAB|CLINIC|C|20260505||ORU^R01^ORU_R01|S10|P|{version}|||{accept}|{application}||UNICODE UTF-8\rPID|1\r")
+            .into_bytes()
+    }
+
+    fn refusal(reason: Reason, place: &str) -> MapError {
+        MapError::new(reason, Some(place), "a number stands here & it is none.")
+    }
+
+    #[test]
+    fn original_mode() {
+        let replies = replies(&question("2.5.1", "", ""), Verdict::Accepted, &stamp());
+        assert_eq!(shown(replies.accept), "-");
+        assert_eq!(
+            shown(replies.application),
+            "MSH|^~\\&|CLINIC|C|LIS|LAB|20260505053000+0000||ACK^R01^ACK|0196a0b012347abc8def|P|2.5.1||||||UNICODE UTF-8\n\
+             MSA|AA|S10\n"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_place_and_code_in_the_form_of_its_version() {
+        let error = refusal(Reason::DataType, "OBX[2]-5.1");
+        let reply = |version| {
+            shown(replies(&question(version, "", ""), Verdict::Refused(&error), &stamp()).application)
+        };
+        let new = reply("2.5.1");
+        assert!(new.ends_with(
+            "MSA|AE|S10|OBX[2]-5.1: a number stands here \\T\\ it is none.\n\
+             ERR||OBX^2^5^1^1|102^Data type error^HL70357|E|||OBX[2]-5.1: a number stands here \\T\\ it is none.|a number stands here \\T\\ it is none.\n"
+        ), "{new}");
+        let newest = reply("2.8");
+        assert!(newest.contains("MSA|AE|S10\nERR||OBX^2^5^1^1|"), "{newest}");
+        let old = reply("2.3");
+        assert!(old.contains("||ACK^R01|") && old.contains("|2.3|"), "{old}");
+        assert!(
+            old.ends_with("ERR|OBX^2^5^102&Data type error&HL70357\n"),
+            "{old}"
+        );
+        let oldest = reply("2.1");
+        assert!(oldest.contains("||ACK|"), "{oldest}");
+        let rejected = refusal(Reason::UnsupportedType, "MSH-9");
+        let reply =
+            shown(replies(&question("2.5.1", "", ""), Verdict::Refused(&rejected), &stamp()).application);
+        assert!(
+            reply.contains("MSA|AR|S10|") && reply.contains("ERR||MSH^1^9^1|200^"),
+            "{reply}"
+        );
+    }
+
+    #[test]
+    fn enhanced_mode_answers_what_is_asked_for() {
+        let error = refusal(Reason::DataType, "PID-3");
+        let rejection = refusal(Reason::UnsupportedEvent, "MSH-9");
+        for (accept, application, accepted, refused, rejected) in [
+            ("AL", "NE", "CA -", "CE -", "CR -"),
+            ("AL", "AL", "CA AA", "CE AE", "CR AR"),
+            ("AL", "", "CA -", "CE -", "CR -"),
+            ("NE", "NE", "- -", "- -", "- -"),
+            ("NE", "AL", "- AA", "- AE", "- AR"),
+            ("", "AL", "- AA", "- AE", "- AR"),
+            ("ER", "SU", "- AA", "CE -", "CR -"),
+            ("SU", "ER", "CA -", "- AE", "- AR"),
+        ] {
+            let told = |verdict| {
+                let replies = replies(&question("2.5.1", accept, application), verdict, &stamp());
+                let code = |reply: Option<Vec<u8>>| {
+                    let reply = shown(reply);
+                    reply
+                        .split("MSA|")
+                        .nth(1)
+                        .map_or("-".to_owned(), |rest| rest[..2].to_owned())
+                };
+                format!("{} {}", code(replies.accept), code(replies.application))
+            };
+            assert_eq!(told(Verdict::Accepted), accepted, "{accept} {application}");
+            assert_eq!(told(Verdict::Refused(&error)), refused, "{accept} {application}");
+            assert_eq!(
+                told(Verdict::Refused(&rejection)),
+                rejected,
+                "{accept} {application}"
+            );
+        }
+        let both = replies(&question("2.5.1", "AL", "AL"), Verdict::Accepted, &stamp());
+        let id = |reply: Option<Vec<u8>>| {
+            lenient(&reply.unwrap())
+                .unwrap()
+                .msh()
+                .field(10)
+                .text()
+                .into_owned()
+        };
+        assert_ne!(id(both.accept), id(both.application));
+    }
+
+    #[test]
+    fn answers_are_not_answered_and_rubbish_neither() {
+        for (bytes, accept, application) in [
+            (&b"MSH|^~\\&|||||||ACK^R01|7|P|2.5\rMSA|AA|1\r"[..], false, false),
+            (
+                b"MSH|^~\\&|||||||ACK^R01|7|P|2.5|||AL|AL\rMSA|AA|1\r",
+                true,
+                false,
+            ),
+            (b"MSH|^~\\&|||||||ACK|7\r", false, false),
+            (b"hello", false, false),
+            (b"", false, false),
+            (b"MSH", false, false),
+            (b"PID|1\r", false, false),
+            (b"MSH|", false, true),
+            (b"MSH|^~\\&|A|B", false, true),
+            (b"MSH|^~\\&|\xFF\xFE|B\r\xC3", false, true),
+        ] {
+            let error = refusal(Reason::RequiredMissing, "MSH-9");
+            let replies = replies(bytes, Verdict::Refused(&error), &stamp());
+            assert_eq!(
+                (replies.accept.is_some(), replies.application.is_some()),
+                (accept, application)
+            );
+        }
+    }
+
+    #[test]
+    fn delimiters_and_charset_are_those_of_the_question() {
+        let odd = b"MSH#@*/+#A#B#C#D#2026##ADT@A04@ADT_A01#S/F/1#P#2.5.1######8859/2\rPID#1##\xBA\r";
+        let error = refusal(Reason::DataType, "PID-3[2].1");
+        let reply = replies(odd, Verdict::Refused(&error), &stamp())
+            .application
+            .unwrap();
+        let text = String::from_utf8(reply.clone()).unwrap().replace('\r', "\n");
+        assert!(
+            text.starts_with("MSH#@*/+#C#D#A#B#20260505053000/T/0000##ACK@A04@ACK#"),
+            "{text}"
+        );
+        assert!(text.contains("\nMSA#AE#S/F/1#"), "{text}");
+        assert!(
+            text.contains("ERR##PID@1@3@2@1#102@Data type error@HL70357#E#"),
+            "{text}"
+        );
+        assert!(is_answer_to(odd, &reply));
+        let short = b"MSH|^~&|A|B|\xBA|D|2026||ADT^A04|1|P|2.5.1||||||8859/2\r";
+        let reply = replies(short, Verdict::Refused(&error), &stamp())
+            .application
+            .unwrap();
+        assert!(reply.starts_with(b"MSH|^~&|\xBA|D|A|B|"));
+        assert!(Message::read(&reply).is_ok());
+    }
+
+    fn answered(msa: &str) -> Judgement {
+        answered_to(&question("2.5.1", "", ""), msa)
+    }
+
+    fn answered_to(sent: &[u8], msa: &str) -> Judgement {
+        let body = format!("MSH|^~\\&|CLINIC|C|LIS|LAB|2026||ACK|9|P|2.5.1\r{msa}\r").into_bytes();
+        judge(
+            sent,
+            &Response {
+                body,
+                ..Response::default()
+            },
+        )
+    }
+
+    #[test]
+    fn an_answer_is_believed_only_if_it_is_ours() {
+        assert_eq!(answered("MSA|AA|S10"), Judgement::Accepted);
+        assert_eq!(answered("MSA|CA|S10"), Judgement::Accepted);
+        let both = question("2.5.1", "AL", "AL");
+        assert_eq!(
+            answered_to(&both, "MSA|CA|S10"),
+            Judgement::Pending {
+                reference: "S10".to_owned()
+            }
+        );
+        assert_eq!(answered_to(&both, "MSA|AA|S10"), Judgement::Accepted);
+        assert_eq!(
+            answered_to(&question("2.5.1", "AL", "ER"), "MSA|CA|S10"),
+            Judgement::Accepted
+        );
+        for msa in [
+            "MSA|AA|S11",
+            "MSA|AA",
+            "MSA|XX|S10",
+            "MSA||S10",
+            "ZZZ|1",
+            "MSA|AE|S11\rERR|||207",
+        ] {
+            assert!(matches!(answered(msa), Judgement::Unsure { .. }), "{msa}");
+        }
+        for body in ["", "<html><body>200 OK</body></html>", "OK", "\u{1}\u{2}"] {
+            let response = Response {
+                body: body.as_bytes().to_vec(),
+                ..Response::default()
+            };
+            assert!(
+                matches!(
+                    judge(&question("2.5.1", "", ""), &response),
+                    Judgement::Unsure { .. }
+                ),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_by_code_and_place_and_never_by_text() {
+        let refused = |msa, why: &str| assert_eq!(answered(msa), Judgement::Refused { why: why.to_owned() });
+        refused("MSA|AE|S10|Popescu is dead", "AE");
+        refused(
+            "MSA|AE|S10\rERR||OBX^2^5^1^1|102^Data type error^HL70357|E|||Valoarea 'abc'",
+            "AE: 102 Data type error at OBX[2]-5.1",
+        );
+        refused("MSA|AR|S10\rERR|||200", "AR: 200 Unsupported message type");
+        refused(
+            "MSA|CE|S10\rERR|PID^1^5^103&x&y",
+            "CE: 103 Table value not found at PID-5",
+        );
+        refused("MSA|AE|S10\rERR|||Popescu Ion", "AE");
+        refused("MSA|AE|S10||||101", "AE: 101 Required field missing");
+        for msa in [
+            "MSA|AE|S10\rERR|||207^Internal",
+            "MSA|AR|S10\rERR|||206",
+            "MSA|CE|S10\rERR|PID^1^5^207&x&y",
+            "MSA|AE|S10||||207^x",
+        ] {
+            assert!(matches!(answered(msa), Judgement::Retry { .. }), "{msa}");
+        }
+    }
+
+    #[test]
+    fn the_status_of_the_transport_counts_where_there_is_no_hl7() {
+        let judged = |status, body: &[u8]| {
+            judge(
+                &question("2.5.1", "", ""),
+                &Response {
+                    status: Some(status),
+                    body: body.to_vec(),
+                    content_type: None,
+                },
+            )
+        };
+        assert!(matches!(judged(503, b"<html>"), Judgement::Retry { .. }));
+        assert!(matches!(judged(404, b""), Judgement::Refused { .. }));
+        assert!(matches!(judged(500, b""), Judgement::Unsure { .. }));
+        assert!(matches!(judged(200, b"<html>"), Judgement::Unsure { .. }));
+        let fault = b"MSH|^~\\&|||||||ACK|9\rMSA|AE|S10\rERR|||101\r";
+        assert!(matches!(judged(500, fault), Judgement::Refused { .. }));
+    }
+
+    #[test]
+    fn our_own_answers_are_judged_as_they_were_meant() {
+        let error = refusal(Reason::Internal, "MSH");
+        for version in ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5.1", "2.8.2", "", "x"] {
+            let sent = question(version, "", "");
+            let body = replies(&sent, Verdict::Accepted, &stamp()).application.unwrap();
+            assert_eq!(
+                judge(
+                    &sent,
+                    &Response {
+                        body,
+                        ..Response::default()
+                    }
+                ),
+                Judgement::Accepted
+            );
+            let body = replies(&sent, Verdict::Refused(&error), &stamp())
+                .application
+                .unwrap();
+            assert!(matches!(
+                judge(
+                    &sent,
+                    &Response {
+                        body,
+                        ..Response::default()
+                    }
+                ),
+                Judgement::Retry { .. }
+            ));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a message says of itself: for dedup, order, search and answers.
+
+use clinic::exchange::Keys;
+
+use super::index::{Field, Message, Repetition, Tree};
+use super::normalise::{Limits, Reading, normalise};
+
+/// How many keys of one kind are taken from a message.
+const MAX_KEYS: usize = 1_000;
+
+/// How much of a message that can't be read whole is read for its header.
+const HEADER_BYTES: usize = 64 << 10;
+
+/// The keys of a message. Of bytes that are none, no keys; of one that can't be read whole, those of its header.
+pub fn keys(bytes: &[u8]) -> Keys {
+    lenient(bytes).map(|message| of(&message)).unwrap_or_default()
+}
+
+/// A message as far as it can be read: of one that is over the limits, the MSH segment. None where there is no
+/// MSH with a separator.
+pub(crate) fn lenient(bytes: &[u8]) -> Option<Message> {
+    let reading = Reading::default();
+    if let Ok(message) = normalise(bytes, &reading).and_then(|normal| Message::over(normal, &reading)) {
+        return Some(message);
+    }
+    let start = bytes.len() - super::normalise::trimmed_start(bytes).len();
+    let header = &bytes[start..bytes.len().min(start + HEADER_BYTES)];
+    let end = memchr::memchr2(b'\r', b'\n', header).unwrap_or(header.len());
+    let limits = Limits {
+        segments: 1,
+        ..Limits::default()
+    };
+    let reading = Reading { limits, ..reading };
+    let normal = normalise(&header[..end], &reading).ok()?;
+    Message::over(normal, &reading).ok()
+}
+
+/// The keys of a message that was read.
+pub fn of(message: &Message) -> Keys {
+    let msh = message.msh();
+    let mut keys = Keys {
+        sender: joined(&msh.field(3), &msh.field(4)),
+        control_id: msh
+            .field(10)
+            .present()
+            .map(|id| id.trim().to_owned())
+            .filter(|id| !id.is_empty()),
+        message_type: message_type(message),
+        ..Keys::default()
+    };
+    for segment in message.segments() {
+        // CX: the id, and its assigner in component 4 (HL7 v2.5.1 §2.A.14). EI: the id, and its assigner in
+        // component 2 or 3 (§2.A.28).
+        match segment.name() {
+            "PID" => {
+                for number in [2, 3, 4] {
+                    each(&segment.field(number), 4, &mut keys.patients);
+                }
+            }
+            "MRG" => {
+                for number in [1, 2, 4] {
+                    each(&segment.field(number), 4, &mut keys.patients);
+                }
+                each(&segment.field(5), 4, &mut keys.visits);
+            }
+            "PV1" => {
+                for number in [19, 50] {
+                    each(&segment.field(number), 4, &mut keys.visits);
+                }
+            }
+            "ORC" | "OBR" => {
+                for number in [2, 3] {
+                    each(&segment.field(number), 2, &mut keys.orders);
+                }
+            }
+            "SCH" | "ARQ" => {
+                for number in [1, 2] {
+                    each(&segment.field(number), 2, &mut keys.orders);
+                }
+            }
+            "MSA" if keys.answers.is_none() => {
+                keys.answers = segment
+                    .field(2)
+                    .present()
+                    .map(|id| id.trim().to_owned())
+                    .filter(|id| !id.is_empty());
+            }
+            _ => {}
+        }
+    }
+    keys
+}
+
+/// MSH-9 as `ADT^A04`, whatever the delimiters.
+pub(crate) fn message_type(message: &Message) -> Option<String> {
+    let field = message.msh().field(9);
+    let (code, event) = (field.component(1).text(), field.component(2).text());
+    let (code, event) = (code.trim(), event.trim());
+    match (code.is_empty(), event.is_empty()) {
+        (true, true) => None,
+        (_, true) => Some(code.to_owned()),
+        _ => Some(format!("{code}^{event}")),
+    }
+}
+
+fn joined(application: &Field<'_>, facility: &Field<'_>) -> Option<String> {
+    let (application, facility) = (application.text(), facility.text());
+    if application.is_empty() && facility.is_empty() {
+        return None;
+    }
+    Some(format!("{application}|{facility}"))
+}
+
+/// Each repetition as `value`, and as `value^authority` where it names one.
+fn each(field: &Field<'_>, authority: usize, out: &mut Vec<String>) {
+    for repetition in field.repetitions() {
+        let Some(value) = repetition.component(1).present() else {
+            continue;
+        };
+        let value = value.trim();
+        if value.is_empty() || out.len() + 2 > MAX_KEYS {
+            continue;
+        }
+        push(value.to_owned(), out);
+        if let Some(name) = authority_of(&repetition, authority) {
+            push(format!("{value}^{name}"), out);
+        }
+    }
+}
+
+/// The assigner: its name, else its universal id. In CX both are sub-components of one component, in EI the
+/// universal id is the next component.
+fn authority_of(repetition: &Repetition<'_>, number: usize) -> Option<String> {
+    let component = repetition.component(number);
+    let next = repetition.component(number + 1).text();
+    let name = component.subcomponent(1).text();
+    let id = component.subcomponent(2).text();
+    let all = [
+        name.as_ref(),
+        id.as_ref(),
+        if number == 2 { next.as_ref() } else { "" },
+    ];
+    all.into_iter()
+        .map(str::trim)
+        .find(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+fn push(key: String, out: &mut Vec<String>) {
+    if !out.contains(&key) {
+        out.push(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_result() {
+        let message = "MSH|^~\\&|LIS|LAB|CLINIC|C|20260505||ORU^R01^ORU_R01|S10|P|2.5.1\r\
+            PID|1||N-502^^^NORD&1.2&ISO^MR~1750930222346^^^CNP^NI~N-502^^^NORD\r\
+            PV1|1|O|||||||||||||||||VN-1^^^NORD^VN\r\
+            ORC|RE|C-100^CLINIC|LN-88^^1.2.3^ISO\rOBR|1|C-100^CLINIC|LN-88\r";
+        let keys = keys(message.as_bytes());
+        assert_eq!(keys.sender.as_deref(), Some("LIS|LAB"));
+        assert_eq!(keys.control_id.as_deref(), Some("S10"));
+        assert_eq!(keys.message_type.as_deref(), Some("ORU^R01"));
+        assert_eq!(
+            keys.patients,
+            ["N-502", "N-502^NORD", "1750930222346", "1750930222346^CNP"]
+        );
+        assert_eq!(keys.visits, ["VN-1", "VN-1^NORD"]);
+        assert_eq!(keys.orders, ["C-100", "C-100^CLINIC", "LN-88", "LN-88^1.2.3"]);
+        assert_eq!(keys.answers, None);
+    }
+
+    #[test]
+    fn keys_of_what_is_hardly_a_message() {
+        assert_eq!(keys(b""), Keys::default());
+        assert_eq!(keys(b"<html>"), Keys::default());
+        assert_eq!(keys(b"MSH"), Keys::default());
+        assert_eq!(keys(b"MSH|^~\\&|A").sender.as_deref(), Some("A|"));
+        assert_eq!(
+            keys(b"MSH|^~\\&|||||||ACK|1\rMSA|AA|77\r").answers.as_deref(),
+            Some("77")
+        );
+        let mut long = b"MSH|^~\\&|||||||ADT^A01|42\r".to_vec();
+        long.extend(std::iter::repeat_n(b"ZZZ|\r".as_slice(), 60_000).flatten());
+        assert_eq!(keys(&long).control_id.as_deref(), Some("42"));
+    }
+}
