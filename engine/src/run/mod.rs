@@ -1,1 +1,28 @@
 //! Channels at work: the doors of sources, the steps, the workers of destinations.
+//!
+//! ```text
+//! source ─► door ─► pipeline (on a snapshot) ─► one commit ─► acknowledgement
+//!                                                  └─► worker per destination ─► send ─► judge ─► attempt
+//! ```
+
+mod door;
+mod host;
+mod pipeline;
+mod worker;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
+pub use pipeline::{Outcome, Trace};
+
+/// Time and ids, passed in so that tests can choose them.
+#[derive(Clone)]
+pub struct World {
+    /// What time it is.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// A fresh UUIDv7.
+    pub new_id: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}

@@ -1,0 +1,512 @@
+//! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clinic::aggregate::Source;
+use clinic::apply::{ApplyError, Candidate, Context, Nobody, OnUnmatched, Snapshot, SnapshotError};
+use clinic::exchange::{MapError, Reason, Stamp};
+use clinic::{Applied, ChangeSet};
+
+use super::World;
+use crate::channel::{Channel, Step};
+use crate::format::{Format, Formats};
+use crate::message::{Failure, MessageState, NewDelivery};
+use uuid::Uuid;
+
+/// What a message came to, before it is committed.
+#[derive(Clone, Default)]
+pub struct Outcome {
+    /// What is to be written to the clinic.
+    pub applied: Option<Applied>,
+    /// What is owed to whom.
+    pub deliveries: Vec<NewDelivery>,
+    /// Routed unless said otherwise.
+    pub state: Option<MessageState>,
+    /// Why it failed or was parked.
+    pub failure: Option<Failure>,
+    /// Who may be meant.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Outcome {
+    /// What the message came to.
+    pub fn state(&self) -> MessageState {
+        self.state.unwrap_or(MessageState::Routed)
+    }
+
+    fn failed(failure: Failure) -> Self {
+        Outcome {
+            state: Some(MessageState::Failed),
+            failure: Some(failure),
+            ..Outcome::default()
+        }
+    }
+
+    fn filtered() -> Self {
+        Outcome {
+            state: Some(MessageState::Filtered),
+            ..Outcome::default()
+        }
+    }
+}
+
+/// What one step did, for `punte try`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Trace {
+    /// Which step, as in the channel file.
+    pub step: String,
+    /// What it did, in words.
+    pub result: String,
+    /// What it made: the message, the change set, what would be written.
+    pub shows: Option<String>,
+}
+
+/// A message on its way through the steps.
+#[derive(Clone)]
+struct Flow {
+    body: Bytes,
+    /// True once a step changed the bytes: a delivery then needs a body of its own.
+    own_body: bool,
+    format: Arc<dyn Format>,
+    content_type: String,
+    changes: Option<Arc<ChangeSet>>,
+    applied: Option<Arc<Applied>>,
+    /// What `encode` sees where nothing was applied: the change set on an empty clinic.
+    imagined: Option<Arc<Applied>>,
+}
+
+/// Where the steps end before the last one.
+enum Halt {
+    Filtered,
+    Failed(Failure),
+    Parked {
+        failure: Failure,
+        candidates: Vec<Candidate>,
+    },
+    Snapshot(SnapshotError),
+}
+
+/// One message's way through one channel. Steps before the first `apply` run once; the rest runs again on each
+/// fresh snapshot.
+pub struct Pipeline {
+    channel: Arc<Channel>,
+    formats: Formats,
+    world: World,
+    message: Uuid,
+    start: Result<Flow, Outcome>,
+    prepared: usize,
+    only: Option<Vec<String>>,
+}
+
+impl Pipeline {
+    /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay).
+    pub fn new(
+        channel: Arc<Channel>,
+        formats: Formats,
+        world: World,
+        message: Uuid,
+        body: Bytes,
+        content_type: String,
+        only: Option<Vec<String>>,
+    ) -> Self {
+        let mut pipeline = Pipeline {
+            start: Err(Outcome::default()),
+            channel,
+            formats,
+            world,
+            message,
+            prepared: 0,
+            only,
+        };
+        pipeline.prepare(body, content_type, &mut |_| {});
+        pipeline
+    }
+
+    fn prepare(&mut self, body: Bytes, content_type: String, show: &mut dyn FnMut(Trace)) {
+        let Some(format) = self.formats.get(&self.channel.source.format) else {
+            self.start = Err(Outcome::failed(internal(
+                "source",
+                "the channel's format is not in this program",
+            )));
+            return;
+        };
+        let mut flow = Flow {
+            body,
+            own_body: false,
+            format,
+            content_type,
+            changes: None,
+            applied: None,
+            imagined: None,
+        };
+        let steps = self
+            .channel
+            .steps
+            .iter()
+            .take_while(|step| !matches!(step, Step::Apply { .. }))
+            .count();
+        self.prepared = steps;
+        for (idx, step) in self.channel.steps[..steps].iter().enumerate() {
+            let name = format!("step[{idx}].{}", step.verb());
+            // Nobody: a step before the first apply reads nothing of the clinic.
+            match self.guarded(&name, &mut flow, step, &Nobody) {
+                Ok(()) => show(trace(&name, step, &flow)),
+                Err(halt) => {
+                    let outcome =
+                        halted(halt).unwrap_or_else(|error| Outcome::failed(internal(&name, &error.0)));
+                    show(trace_halt(&name, &outcome));
+                    self.start = Err(outcome);
+                    return;
+                }
+            }
+        }
+        self.start = Ok(flow);
+    }
+
+    /// Runs the rest on a snapshot. Can be called again.
+    pub fn finish(&self, snapshot: &dyn Snapshot) -> Result<Outcome, SnapshotError> {
+        self.finish_showing(snapshot, &mut |_| {})
+    }
+
+    /// Runs everything and shows each step; for `punte try`.
+    pub fn show(
+        channel: Arc<Channel>,
+        formats: Formats,
+        world: World,
+        message: Uuid,
+        body: Bytes,
+        snapshot: &dyn Snapshot,
+    ) -> Result<(Outcome, Vec<Trace>), SnapshotError> {
+        let mut traces = vec![];
+        let mut pipeline = Pipeline {
+            start: Err(Outcome::default()),
+            channel,
+            formats,
+            world,
+            message,
+            prepared: 0,
+            only: None,
+        };
+        pipeline.prepare(body, String::new(), &mut |t| traces.push(t));
+        let outcome = pipeline.finish_showing(snapshot, &mut |t| traces.push(t))?;
+        Ok((outcome, traces))
+    }
+
+    fn finish_showing(
+        &self,
+        snapshot: &dyn Snapshot,
+        show: &mut dyn FnMut(Trace),
+    ) -> Result<Outcome, SnapshotError> {
+        let mut flow = match &self.start {
+            Ok(flow) => flow.clone(),
+            Err(outcome) => return Ok(outcome.clone()),
+        };
+        for (idx, step) in self.channel.steps.iter().enumerate().skip(self.prepared) {
+            let name = format!("step[{idx}].{}", step.verb());
+            match self.guarded(&name, &mut flow, step, snapshot) {
+                Ok(()) => show(trace(&name, step, &flow)),
+                Err(halt) => {
+                    let outcome = halted(halt)?;
+                    show(trace_halt(&name, &outcome));
+                    return Ok(outcome);
+                }
+            }
+        }
+        let mut deliveries = vec![];
+        for (idx, destination) in self.channel.destinations.iter().enumerate() {
+            if self
+                .only
+                .as_ref()
+                .is_some_and(|only| !only.contains(&destination.name))
+            {
+                continue;
+            }
+            let name = format!("destination[{idx}]");
+            match self.deliver(&name, destination, flow.clone(), snapshot, show) {
+                Ok(Some(delivery)) => deliveries.push(delivery),
+                Ok(None) => {}
+                Err(halt) => {
+                    let outcome = halted(halt)?;
+                    show(trace_halt(&name, &outcome));
+                    return Ok(outcome);
+                }
+            }
+        }
+        Ok(Outcome {
+            applied: flow
+                .applied
+                .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone())),
+            deliveries,
+            ..Outcome::default()
+        })
+    }
+
+    /// What one destination gets; none: its `when` or a filter of its own says no.
+    fn deliver(
+        &self,
+        name: &str,
+        destination: &crate::channel::Destination,
+        mut flow: Flow,
+        snapshot: &dyn Snapshot,
+        show: &mut dyn FnMut(Trace),
+    ) -> Result<Option<NewDelivery>, Halt> {
+        if let Some(when) = &destination.when {
+            let matches = when
+                .matches(flow.format.as_ref(), &flow.body)
+                .map_err(|error| Halt::Failed(failure(&format!("{name}.when"), error)))?;
+            if !matches {
+                show(said(
+                    name,
+                    format!("not for {:?}: its `when` does not match", destination.name),
+                ));
+                return Ok(None);
+            }
+        }
+        for (idx, step) in destination.steps.iter().enumerate() {
+            let step_name = format!("{name}.step[{idx}].{}", step.verb());
+            match self.guarded(&step_name, &mut flow, step, snapshot) {
+                Ok(()) => show(trace(&step_name, step, &flow)),
+                Err(Halt::Filtered) => {
+                    show(said(&step_name, "filtered: nothing for this destination".into()));
+                    return Ok(None);
+                }
+                Err(halt) => return Err(halt),
+            }
+        }
+        show(Trace {
+            step: name.to_owned(),
+            result: format!("{:?} gets {} bytes", destination.name, flow.body.len()),
+            shows: Some(String::from_utf8_lossy(&flow.body).into_owned()),
+        });
+        Ok(Some(NewDelivery {
+            destination: destination.name.clone(),
+            body: flow.own_body.then_some(flow.body),
+            content_type: flow.content_type,
+        }))
+    }
+
+    /// A panic in one message fails that message.
+    fn guarded(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
+        catch_unwind(AssertUnwindSafe(|| self.step(name, flow, step, snapshot))).unwrap_or_else(|_| {
+            tracing::error!(channel = %self.channel.id, message = %self.message, step = name, "A step panicked; the message is kept as failed.");
+            Err(Halt::Failed(internal(name, "the step panicked. The message is kept; please report it")))
+        })
+    }
+
+    fn step(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
+        let fail = |error: MapError| Halt::Failed(failure(name, error));
+        match step {
+            Step::Filter(condition) => {
+                if !condition
+                    .matches(flow.format.as_ref(), &flow.body)
+                    .map_err(fail)?
+                {
+                    return Err(Halt::Filtered);
+                }
+            }
+            Step::Decode { format, settings } => {
+                let format = self.format(format).map_err(fail)?;
+                flow.changes = Some(Arc::new(format.decode(&flow.body, settings).map_err(fail)?));
+                flow.applied = None;
+                flow.imagined = None;
+            }
+            Step::Set(ops) => {
+                let body = flow.format.set(&flow.body, ops).map_err(fail)?;
+                if let std::borrow::Cow::Owned(body) = body {
+                    flow.body = Bytes::from(body);
+                    flow.own_body = true;
+                }
+            }
+            Step::Lookup(lookup) => {
+                let changed = lookup
+                    .run(flow.format.as_ref(), &flow.body, &self.channel.tables)
+                    .map_err(fail)?;
+                if let Some(body) = changed {
+                    flow.body = Bytes::from(body);
+                    flow.own_body = true;
+                }
+            }
+            Step::Apply { on_unmatched } => {
+                let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("apply")))?;
+                flow.applied = Some(Arc::new(self.apply(name, &changes, snapshot, *on_unmatched)?));
+            }
+            Step::Encode { format, settings } => {
+                let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("encode")))?;
+                let applied = match (&flow.applied, &flow.imagined) {
+                    (Some(applied), _) | (None, Some(applied)) => applied.clone(),
+                    (None, None) => {
+                        let imagined = Arc::new(self.apply(name, &changes, &Nobody, OnUnmatched::Create)?);
+                        flow.imagined = Some(imagined.clone());
+                        imagined
+                    }
+                };
+                let format = self.format(format).map_err(fail)?;
+                let stamp = Stamp {
+                    now: (self.world.now)(),
+                    id: (self.world.new_id)(),
+                };
+                let body = format
+                    .encode(&changes, &applied, settings, &stamp)
+                    .map_err(fail)?;
+                flow.body = Bytes::from(body);
+                flow.own_body = true;
+                flow.content_type = format.content_type().to_owned();
+                flow.format = format;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &self,
+        name: &str,
+        changes: &ChangeSet,
+        snapshot: &dyn Snapshot,
+        on_unmatched: OnUnmatched,
+    ) -> Result<Applied, Halt> {
+        let new_id = self.world.new_id.clone();
+        let context = Context {
+            source: Source::Message {
+                channel: self.channel.id.clone(),
+                message: self.message,
+            },
+            now: (self.world.now)(),
+            site: self.channel.site.clone(),
+            on_unmatched,
+            new_id: &mut || new_id(),
+        };
+        clinic::apply(changes, snapshot, context).map_err(|error| match error {
+            ApplyError::Parked { why, candidates } => Halt::Parked {
+                failure: Failure {
+                    step: name.to_owned(),
+                    reason: Reason::UnknownKey,
+                    place: None,
+                    why,
+                },
+                candidates,
+            },
+            ApplyError::Refused(error) => Halt::Failed(failure(name, error)),
+            ApplyError::Snapshot(error) => Halt::Snapshot(error),
+        })
+    }
+
+    fn format(&self, name: &str) -> Result<Arc<dyn Format>, MapError> {
+        self.formats.get(name).ok_or_else(|| {
+            MapError::new(
+                Reason::Internal,
+                None,
+                format!("the format {name:?} is not in this program"),
+            )
+        })
+    }
+}
+
+fn no_decode(verb: &str) -> MapError {
+    MapError::new(
+        Reason::Internal,
+        None,
+        format!("`{verb}` needs a `decode` before it"),
+    )
+}
+
+fn failure(step: &str, error: MapError) -> Failure {
+    Failure {
+        step: step.to_owned(),
+        reason: error.reason,
+        place: error.place,
+        why: error.what,
+    }
+}
+
+fn internal(step: &str, why: &str) -> Failure {
+    Failure {
+        step: step.to_owned(),
+        reason: Reason::Internal,
+        place: None,
+        why: why.to_owned(),
+    }
+}
+
+fn halted(halt: Halt) -> Result<Outcome, SnapshotError> {
+    match halt {
+        Halt::Filtered => Ok(Outcome::filtered()),
+        Halt::Failed(failure) => Ok(Outcome::failed(failure)),
+        Halt::Parked { failure, candidates } => Ok(Outcome {
+            state: Some(MessageState::Parked),
+            failure: Some(failure),
+            candidates,
+            ..Outcome::default()
+        }),
+        Halt::Snapshot(error) => Err(error),
+    }
+}
+
+fn said(step: &str, result: String) -> Trace {
+    Trace {
+        step: step.to_owned(),
+        result,
+        shows: None,
+    }
+}
+
+fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
+    let why = outcome.failure.as_ref().map_or(String::new(), |failure| {
+        let place = failure
+            .place
+            .as_ref()
+            .map_or(String::new(), |place| format!("{place}: "));
+        format!(": {place}{}", failure.why)
+    });
+    said(step, format!("{}{why}", outcome.state().as_str()))
+}
+
+/// What a step did, in words, and what it made.
+fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
+    let (result, shows) = match step {
+        Step::Filter(_) => ("kept".to_owned(), None),
+        Step::Decode { .. } => {
+            let changes = flow.changes.as_deref();
+            let said = changes.map_or(String::new(), |c| {
+                format!(
+                    "{} changes, {} merges, {} values without a place",
+                    c.changes.len(),
+                    c.merges.len(),
+                    c.extra.len()
+                )
+            });
+            (said, changes.and_then(|c| serde_json::to_string_pretty(c).ok()))
+        }
+        Step::Set(_) | Step::Lookup(_) => (
+            "changed".to_owned(),
+            Some(String::from_utf8_lossy(&flow.body).into_owned()),
+        ),
+        Step::Apply { .. } => {
+            let writes = flow.applied.as_ref().map_or(&[][..], |a| &a.writes);
+            let list: Vec<String> = writes
+                .iter()
+                .map(|w| {
+                    let kind = w.record.aggregate.kind().as_str();
+                    format!(
+                        "{kind}.{} {} version {}",
+                        w.verb, w.record.meta.id, w.record.meta.version
+                    )
+                })
+                .collect();
+            (
+                format!("would write {} aggregates", list.len()),
+                Some(list.join("\n")),
+            )
+        }
+        Step::Encode { format, .. } => (
+            format!("{format}, {} bytes", flow.body.len()),
+            Some(String::from_utf8_lossy(&flow.body).into_owned()),
+        ),
+    };
+    Trace {
+        step: name.to_owned(),
+        result,
+        shows,
+    }
+}

@@ -1,0 +1,347 @@
+//! The worker of one destination: takes deliveries in order, sends, judges, records.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clinic::exchange::{Judgement, Response};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::World;
+use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
+use crate::connector::{Destination, Outgoing, SendError, Stop};
+use crate::format::Format;
+use crate::message::DeliveryState;
+use crate::store::{Attempted, Store, StoreError, Waiting};
+
+/// How many deliveries are read at once; the memory of a worker is bounded by it and by [`PAGE_BYTES`].
+const PAGE: u32 = 64;
+/// How many results may be on their way to the disk.
+const UNFLUSHED: usize = 256;
+/// How often a worker looks without having been woken.
+const LOOK: Duration = Duration::from_secs(30);
+/// The pause after the store could not be read or written.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The worker of one destination.
+pub(super) struct Worker {
+    pub channel: Arc<Channel>,
+    pub settings: Settings,
+    pub format: Arc<dyn Format>,
+    pub destination: Arc<dyn Destination>,
+    pub store: Arc<dyn Store>,
+    pub world: World,
+    pub bell: Arc<Notify>,
+    pub stop: Stop,
+}
+
+/// What to do next with the first delivery in the queue.
+enum Turn {
+    Send,
+    /// Wait until then, or for ever (a person has to act).
+    Wait(Option<Timestamp>),
+    /// An old `sending` or `unsure` whose destination holds: a person decides.
+    Hold,
+}
+
+impl Worker {
+    /// Runs until stopped.
+    pub async fn run(self) {
+        let mut done = 0;
+        let mut queue: VecDeque<Waiting> = VecDeque::new();
+        let mut flushing = FuturesUnordered::new();
+        loop {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            if queue.is_empty() {
+                match self
+                    .store
+                    .waiting(&self.channel.id, &self.settings.name, done, PAGE)
+                    .await
+                {
+                    Ok(waiting) => queue = waiting.into(),
+                    Err(error) => {
+                        self.store_failed(&error);
+                        self.pause(STORE_PAUSE).await;
+                        continue;
+                    }
+                }
+            }
+            let Some(head) = queue.front() else {
+                if !flushing.is_empty() {
+                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.notified() => {} () = self.stop.cancelled() => {} }
+                    continue;
+                }
+                tokio::select! { () = self.bell.notified() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
+                continue;
+            };
+            match self.turn(head) {
+                Turn::Wait(until) => {
+                    let pause = until.map_or(LOOK, |at| duration_until((self.world.now)(), at).min(LOOK));
+                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.notified() => {} () = self.stop.cancelled() => {} }
+                    // A person may have acted meanwhile.
+                    queue.clear();
+                }
+                Turn::Hold => {
+                    let Some(head) = queue.pop_front() else { continue };
+                    let attempted = self.attempted(
+                        &head,
+                        Verdict::unsure("the program ended while it was sent"),
+                        None,
+                    );
+                    self.record(attempted).await;
+                }
+                Turn::Send => {
+                    let Some(mut head) = queue.pop_front() else {
+                        continue;
+                    };
+                    let attempted = self.send(&mut head).await;
+                    let over = attempted.state.is_over();
+                    if over {
+                        done = head.id;
+                    }
+                    if over && self.settings.on_unsure == OnUnsure::Repeat {
+                        flushing.push(self.record(attempted));
+                        while UNFLUSHED <= flushing.len() {
+                            flushing.next().await;
+                        }
+                    } else {
+                        while flushing.next().await.is_some() {}
+                        self.record(attempted).await;
+                        queue.clear();
+                    }
+                }
+            }
+            while let Some(Some(())) = flushing.next().now_or_never() {}
+        }
+        while flushing.next().await.is_some() {}
+    }
+
+    fn turn(&self, head: &Waiting) -> Turn {
+        match head.state {
+            DeliveryState::Queued => Turn::Send,
+            DeliveryState::Retrying | DeliveryState::Unsure => match head.due {
+                Some(due) if (self.world.now)() < due => Turn::Wait(Some(due)),
+                Some(_) | None => Turn::Send,
+            },
+            DeliveryState::Sending => match self.settings.on_unsure {
+                OnUnsure::Repeat => Turn::Send,
+                OnUnsure::Hold => Turn::Hold,
+            },
+            DeliveryState::Held => Turn::Wait(None),
+            DeliveryState::Sent | DeliveryState::Pending | DeliveryState::Dead | DeliveryState::Cancelled => {
+                Turn::Send
+            }
+        }
+    }
+
+    /// One try.
+    async fn send(&self, head: &mut Waiting) -> Attempted {
+        if self.settings.on_unsure == OnUnsure::Hold {
+            // What is on its way must be known to be on its way before the first byte leaves.
+            while let Err(error) = self.store.sending(head.id).await {
+                self.store_failed(&error);
+                self.pause(STORE_PAUSE).await;
+                if self.stop.is_cancelled() {
+                    return self.attempted(head, Verdict::retry("the program is stopping"), None);
+                }
+            }
+        }
+        let outgoing = Outgoing {
+            delivery: head.id,
+            body: head.body.clone(),
+            content_type: head.content_type.clone(),
+        };
+        let format = self.format.clone();
+        let sent = head.body.clone();
+        let mine = move |candidate: &[u8]| format.is_answer_to(&sent, candidate);
+        let sending = AssertUnwindSafe(self.destination.send(&outgoing, &mine)).catch_unwind();
+        let answer = tokio::select! {
+            answer = sending => answer.unwrap_or_else(|_| Err(SendError::Unsure { why: "the connector panicked".into() })),
+            // A try under way is given a second to end; after that it is unsure, as after a crash.
+            () = stopped_for(&self.stop, Duration::from_secs(1)) => Err(SendError::Unsure { why: "the program was stopped while it was sent".into() }),
+        };
+        let (verdict, response) = match answer {
+            Ok(response) => {
+                let verdict = Verdict::from(self.format.judge(&head.body, &response));
+                (verdict, Some(response))
+            }
+            Err(SendError::Retry { why, after }) => (
+                Verdict {
+                    after,
+                    ..Verdict::retry(&why)
+                },
+                None,
+            ),
+            Err(SendError::Refused { why }) => (Verdict::new("refused", Some(why)), None),
+            Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
+        };
+        self.attempted(head, verdict, response)
+    }
+
+    /// What a verdict makes of the delivery.
+    fn attempted(&self, head: &Waiting, verdict: Verdict, response: Option<Response>) -> Attempted {
+        let now = (self.world.now)();
+        let number = head.attempts + 1;
+        let first = head.first_attempt_at.unwrap_or(now);
+        let give_up = self.settings.retry.give_up <= duration_until(first, now);
+        let stuck = match self.settings.on_error {
+            OnError::Hold => DeliveryState::Held,
+            OnError::Dead => DeliveryState::Dead,
+        };
+        let pause = || {
+            after(
+                now,
+                self.back_off(head.id, number)
+                    .max(verdict.after.unwrap_or_default()),
+            )
+        };
+        let (state, due) = match verdict.word {
+            "accepted" => (DeliveryState::Sent, None),
+            "pending" => (DeliveryState::Pending, None),
+            "refused" => (stuck, None),
+            "unsure" => match self.settings.on_unsure {
+                OnUnsure::Hold => (DeliveryState::Held, None),
+                OnUnsure::Repeat if give_up => (stuck, None),
+                OnUnsure::Repeat => (DeliveryState::Unsure, Some(pause())),
+            },
+            _ if give_up => (stuck, None),
+            _ => (DeliveryState::Retrying, Some(pause())),
+        };
+        self.tell(head, state, &verdict, number);
+        Attempted {
+            delivery: head.id,
+            number,
+            at: now,
+            state,
+            due,
+            verdict: verdict.word,
+            why: verdict.why,
+            reference: verdict.reference,
+            response: response.map(|r| Bytes::from(r.body)),
+        }
+    }
+
+    /// Doubles with each try up to the longest; a tenth more or less, so that many do not come at once.
+    fn back_off(&self, delivery: i64, number: u32) -> Duration {
+        let retry = &self.settings.retry;
+        let doubled = retry
+            .first
+            .saturating_mul(1_u32.checked_shl(number.saturating_sub(1)).unwrap_or(u32::MAX));
+        let base = doubled.min(retry.max);
+        let spread = (delivery
+            .unsigned_abs()
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(number)
+            % 21) as u32;
+        base * (90 + spread) / 100
+    }
+
+    /// Writes a result down, again and again until the store takes it: it must not be forgotten while we run.
+    async fn record(&self, attempted: Attempted) {
+        loop {
+            match self.store.attempted(attempted.clone()).await {
+                Ok(()) => return,
+                Err(error) => {
+                    self.store_failed(&error);
+                    self.pause(STORE_PAUSE).await;
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! { () = tokio::time::sleep(pause) => {} () = self.stop.cancelled() => {} }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        tracing::error!(channel = %self.channel.id, destination = %self.settings.name, %error, "The queue could not be read or written; it is tried again.");
+    }
+
+    /// The one place for the log line and the number of a try.
+    fn tell(&self, head: &Waiting, state: DeliveryState, verdict: &Verdict, number: u32) {
+        metrics::counter!("punte_attempts_total", "channel" => self.channel.id.clone(), "destination" => self.settings.name.clone(), "outcome" => verdict.word).increment(1);
+        let why = verdict.why.as_deref().unwrap_or("");
+        let (channel, destination) = (&self.channel.id, &self.settings.name);
+        match state {
+            DeliveryState::Held => {
+                tracing::error!(%channel, %destination, delivery = head.id, attempt = number, why, "A delivery is held; the queue waits for a person.");
+            }
+            DeliveryState::Dead => {
+                tracing::error!(%channel, %destination, delivery = head.id, attempt = number, why, "A delivery is set aside as dead.");
+            }
+            DeliveryState::Retrying | DeliveryState::Unsure => {
+                tracing::warn!(%channel, %destination, delivery = head.id, attempt = number, why, "A delivery was not taken; it is tried again.");
+            }
+            DeliveryState::Queued
+            | DeliveryState::Sent
+            | DeliveryState::Sending
+            | DeliveryState::Pending
+            | DeliveryState::Cancelled => {
+                tracing::debug!(%channel, %destination, delivery = head.id, attempt = number, "A delivery was taken.");
+            }
+        }
+    }
+}
+
+/// What a try came to.
+struct Verdict {
+    word: &'static str,
+    why: Option<String>,
+    reference: Option<String>,
+    after: Option<Duration>,
+}
+
+impl Verdict {
+    fn new(word: &'static str, why: Option<String>) -> Self {
+        Verdict {
+            word,
+            why,
+            reference: None,
+            after: None,
+        }
+    }
+    fn retry(why: &str) -> Self {
+        Self::new("retry", Some(why.to_owned()))
+    }
+    fn unsure(why: &str) -> Self {
+        Self::new("unsure", Some(why.to_owned()))
+    }
+}
+
+impl From<Judgement> for Verdict {
+    fn from(judgement: Judgement) -> Self {
+        match judgement {
+            Judgement::Accepted => Self::new("accepted", None),
+            Judgement::Pending { reference } => Verdict {
+                reference: Some(reference),
+                ..Self::new("pending", None)
+            },
+            Judgement::Refused { why } => Self::new("refused", Some(why)),
+            Judgement::Retry { why } => Self::new("retry", Some(why)),
+            Judgement::Unsure { why } => Self::new("unsure", Some(why)),
+        }
+    }
+}
+
+async fn stopped_for(stop: &Stop, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
+fn duration_until(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    now.checked_add(pause).unwrap_or(now)
+}
