@@ -356,6 +356,12 @@ pub struct Identifier {
     /// Who assigned it, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assigner: Option<String>,
+    /// Its check digit, where that is given apart (HL7 CX.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_digit: Option<String>,
+    /// How the check digit is made (HL7 CX.3, table 0061).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_digit_scheme: Option<String>,
     /// When it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
@@ -467,6 +473,9 @@ pub struct Address {
     /// Country.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
+    /// What kind of address as its sender coded it (HL7 XAD.7, table 0190).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub type_code: Option<String>,
     /// Census tract (HL7 XAD.10).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub census_tract: Option<String>,

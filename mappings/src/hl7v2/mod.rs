@@ -10,10 +10,15 @@
 pub mod ack;
 pub mod batch;
 pub mod charset;
+pub mod decode;
 pub mod escape;
 pub mod index;
 pub mod keys;
+#[cfg(test)]
+mod laws;
 pub mod normalise;
+#[cfg(test)]
+mod oracle;
 pub mod path;
 pub mod set;
 
