@@ -404,3 +404,177 @@ fn fitting(set: Charset, bytes: &[u8]) -> Option<Cow<'_, str>> {
     }
     set.decode(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<'a>(bytes: &'a [u8], declared: &[&str]) -> (Cow<'a, str>, Charset, Vec<Finding>) {
+        decode(bytes, declared, Charset::Windows1250)
+    }
+
+    #[test]
+    fn names_of_table_0211_and_those_that_people_write() {
+        for (name, set) in [
+            ("ASCII", Charset::Ascii),
+            ("UNICODE UTF-8", Charset::Utf8),
+            ("UNICODE", Charset::Utf8),
+            ("utf8", Charset::Utf8),
+            ("8859/1", Charset::Latin1),
+            ("8859/2", Charset::Latin2),
+            ("ISO-8859-2", Charset::Latin2),
+            ("ISO IR101", Charset::Latin2),
+            ("8859/5", Charset::Cyrillic),
+            ("8859/15", Charset::Latin9),
+            ("8859/16", Charset::Latin10),
+            ("CP1250", Charset::Windows1250),
+            ("windows-1250", Charset::Windows1250),
+            ("koi8-r", Charset::Other(encoding_rs::KOI8_R)),
+        ] {
+            assert_eq!(Charset::named(name), Some(set), "{name}");
+        }
+        for name in ["", "klingon", "8859/99", "replacement"] {
+            assert_eq!(Charset::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_set_says_of_itself_is_read_as_itself() {
+        for set in [
+            Charset::Ascii,
+            Charset::Utf8,
+            Charset::Latin1,
+            Charset::Latin2,
+            Charset::Cyrillic,
+            Charset::Latin9,
+            Charset::Latin10,
+            Charset::Windows1250,
+            Charset::Windows1251,
+            Charset::Windows1252,
+            Charset::Other(encoding_rs::KOI8_R),
+        ] {
+            assert_eq!(Charset::named(set.msh18()), Some(set), "{set:?}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_is_believed_as_far_as_the_bytes_agree() {
+        use Charset::*;
+        let utf8 = "Ștefănescu".as_bytes();
+        let latin2 = b"\xAAtef\xE3nescu";
+        let latin10 = b"\xAAtef\xE3nescu";
+        let wrong = |declared, read_as| vec![Finding::WrongDeclaration { declared, read_as }];
+        for (bytes, declared, text, set, findings) in [
+            (utf8, &["UNICODE UTF-8"][..], "Ștefănescu", Utf8, vec![]),
+            (utf8, &[], "Ștefănescu", Utf8, vec![]),
+            (utf8, &["ASCII"], "Ștefănescu", Utf8, wrong(Ascii, Utf8)),
+            (utf8, &["8859/2"], "Ștefănescu", Utf8, wrong(Latin2, Utf8)),
+            (utf8, &["ASCII", "UNICODE UTF-8"], "Ștefănescu", Utf8, vec![]),
+            (latin2, &["8859/2"], "Ştefănescu", Latin2, vec![]),
+            (latin10, &["8859/16"], "Ștefănescu", Latin10, vec![]),
+            (
+                latin2,
+                &["UNICODE UTF-8"],
+                "Ştefănescu",
+                Windows1250,
+                wrong(Utf8, Windows1250),
+            ),
+            (
+                latin2,
+                &["UNICODE UTF-8", "8859/16"],
+                "Ștefănescu",
+                Latin10,
+                vec![],
+            ),
+            (
+                latin2,
+                &["ASCII"],
+                "Ştefănescu",
+                Windows1250,
+                wrong(Ascii, Windows1250),
+            ),
+            (
+                latin2,
+                &[],
+                "Ştefănescu",
+                Windows1250,
+                vec![Finding::Assumed { read_as: Windows1250 }],
+            ),
+            (
+                latin2,
+                &["klingon"],
+                "Ştefănescu",
+                Windows1250,
+                vec![Finding::UnknownName { read_as: Windows1250 }],
+            ),
+            (
+                b"Ana",
+                &["klingon"],
+                "Ana",
+                Utf8,
+                vec![Finding::UnknownName { read_as: Utf8 }],
+            ),
+            (b"Ana", &["8859/2"], "Ana", Latin2, vec![]),
+            (b"\xC8\xA9", &["8859/1"], "ȩ", Utf8, wrong(Latin1, Utf8)),
+            (b"na\xEFve \xA4", &["8859/1"], "naïve ¤", Latin1, vec![]),
+            (
+                b"na\xEFve \x80",
+                &["8859/1"],
+                "naïve €",
+                Windows1252,
+                wrong(Latin1, Windows1252),
+            ),
+            (
+                b"\xE3 \x84x",
+                &["8859/2"],
+                "ă „x",
+                Windows1250,
+                wrong(Latin2, Windows1250),
+            ),
+            (b"\xBF\xE0", &["8859/5"], "Пр", Cyrillic, vec![]),
+        ] {
+            let (read_text, read_set, read_findings) = read(bytes, declared);
+            assert_eq!(
+                (read_text.as_ref(), read_set, read_findings),
+                (text, set, findings),
+                "{declared:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_letter_is_lost_in_silence() {
+        // 0xA5 means nothing in ISO 8859-3.
+        let (text, set, findings) =
+            decode(b"a\xA5\xFF", &["8859/3"], Charset::Other(encoding_rs::ISO_8859_3));
+        assert_eq!(text, "a\u{FFFD}˙");
+        assert_eq!(set, Charset::Other(encoding_rs::ISO_8859_3));
+        assert!(
+            findings.contains(&Finding::Unreadable {
+                read_as: set,
+                count: 1
+            }),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn writing_folds_commas_and_cedillas_and_never_loses_a_letter() {
+        assert_eq!(Charset::Latin2.encode("Șțăș").unwrap(), b"\xAA\xFE\xE3\xBA");
+        assert_eq!(Charset::Windows1250.encode("Șțăș").unwrap(), b"\xAA\xFE\xE3\xBA");
+        assert_eq!(Charset::Latin10.encode("şţ").unwrap(), b"\xBA\xFE");
+        assert_eq!(Charset::Latin1.encode("é").unwrap(), b"\xE9");
+        assert_eq!(Charset::Utf8.encode("ș日").unwrap(), "ș日".as_bytes());
+        let error = Charset::Latin2.encode("ab日").unwrap_err();
+        assert_eq!((error.character, error.position), ('日', 2));
+        assert!(
+            error
+                .to_string()
+                .starts_with("the character U+65E5 does not exist in ISO 8859-2."),
+            "{error}"
+        );
+        assert!(Charset::Ascii.encode("ă").is_err());
+        assert!(Charset::Latin1.encode("ș").is_err());
+        assert!(!Charset::Windows1250.can_write("日"));
+    }
+}

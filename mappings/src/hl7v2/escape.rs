@@ -232,3 +232,73 @@ fn hex_of(character: char, charset: Charset) -> String {
         _ => format!("{code:02X}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_become_what_they_stand_for() {
+        for (raw, text) in [
+            ("plain", "plain"),
+            (r"a\F\b\S\c\T\d\R\e\E\f\P\g", r"a|b^c&d~e\f#g"),
+            (r"Fără \T\ hilare.\.br\Nodul \F\ 4", "Fără & hilare.\nNodul | 4"),
+            (r"a\.sp\b\.sp 2\c\.sp+2\d\.ce\e", "a\nb\n\nc\n\nd\ne"),
+            (r"a\.in+4\b\.ti-2\c\.fi\d\.nf\e\.sk 3\f", "abcde   f"),
+            (r"\H\loud\N\ soft", "loud soft"),
+            (r"\X41\\x42\", r"A\x42\"),
+            (r"\XC4\\X83\", "ă"),
+            (r"\XC483\", "ă"),
+            (r"\X0D0A\", "\r\n"),
+            (r"\XE3\ \X4\ \XZZ\ \X\", r"\XE3\ \X4\ \XZZ\ \X\"),
+            (r"\C2842\a\M244242\b\Zpi12\c", r"\C2842\a\M244242\b\Zpi12\c"),
+            (r"C:\temp\new", r"C:\temp\new"),
+            (r"lone \ here", r"lone \ here"),
+            (r"ends with \", r"ends with \"),
+            (r"C:\dir\T\x", r"C:\dir&x"),
+            (r"\Q\ăă\F\", "\\Q\\ăă|"),
+            (r"\\", r"\\"),
+            (r"\E\.br\E\", r"\.br\"),
+            (r"\.sp9999\", &"\n".repeat(MAX_SKIP)),
+            (r"\.sp99999\\.x\\.\", r"\.sp99999\\.x\\.\"),
+        ] {
+            assert_eq!(unescape(raw, &Dialect::USUAL), text, "{raw}");
+        }
+    }
+
+    #[test]
+    fn hex_is_read_in_the_charset_of_the_message() {
+        let dialect = |charset| Dialect {
+            charset,
+            ..Dialect::USUAL
+        };
+        assert_eq!(unescape(r"\XE3\", &dialect(Charset::Latin2)), "ă");
+        assert_eq!(unescape(r"\XBA\", &dialect(Charset::Latin10)), "ș");
+        assert_eq!(unescape(r"\XE3\", &dialect(Charset::Ascii)), r"\XE3\");
+        assert_eq!(unescape(r"\X0041\", &dialect(Charset::Utf16Be)), "A");
+    }
+
+    #[test]
+    fn without_an_escape_character_nothing_is_escaped_and_nothing_can_be() {
+        let delimiters = super::super::Delimiters {
+            escape: None,
+            ..super::super::Delimiters::USUAL
+        };
+        let dialect = Dialect {
+            delimiters,
+            ..Dialect::USUAL
+        };
+        assert_eq!(unescape(r"a\F\b", &dialect), r"a\F\b");
+        assert_eq!(escape("plain", &dialect).unwrap(), "plain");
+        assert_eq!(escape("a|b", &dialect), Err(NoEscape));
+    }
+
+    #[test]
+    fn texts_are_written_so_that_they_harm_nothing() {
+        let escaped = |text| escape(text, &Dialect::USUAL).unwrap().into_owned();
+        assert_eq!(escaped(r"a|b^c&d~e\f"), r"a\F\b\S\c\T\d\R\e\E\f");
+        assert_eq!(escaped("x\ny\r\u{1C}z"), r"x\.br\y\X0D\\X1C\z");
+        assert_eq!(escaped("\"\""), r"\X2222\");
+        assert_eq!(escaped("ăș #"), "ăș #");
+    }
+}

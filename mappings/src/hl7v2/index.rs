@@ -689,3 +689,126 @@ fn pieces(raw: Option<&str>, delimiter: Option<u8>) -> impl Iterator<Item = &str
 fn piece(raw: Option<&str>, delimiter: Option<u8>, number: usize) -> Option<&str> {
     pieces(raw, delimiter).nth(number.checked_sub(1)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Message {
+        Message::read(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn header_fields_are_counted_from_the_separator() {
+        let message = read("MSH|^~\\&|A^1|B\rPID|1|2\r");
+        let msh = message.msh();
+        let raw: Vec<_> = msh.fields().map(|field| field.raw().unwrap()).collect();
+        assert_eq!(raw, ["|", "^~\\&", "A^1", "B"]);
+        assert_eq!(msh.field_count(), 4);
+        assert_eq!(msh.field(2).text(), "^~\\&");
+        assert_eq!(msh.field(2).repetitions().count(), 1);
+        assert_eq!(msh.field(3).component(2).text(), "1");
+        assert_eq!(message.first("PID").unwrap().field(1).text(), "1");
+        assert!(msh.field(5).raw().is_none() && msh.field(0).raw().is_none());
+        assert_eq!(read("MSH|^~\\&").msh().field_count(), 2);
+        assert_eq!(read("MSH|").msh().field(2).raw(), Some(""));
+    }
+
+    #[test]
+    fn values_have_three_states() {
+        let message = read("MSH|^~\\&\rPID|x|\"\"||^^|&^~|a^\"\"^^b&\"\"\r");
+        let pid = message.first("PID").unwrap();
+        assert_eq!(pid.field(1).value(), Value::Present("x".into()));
+        assert!(pid.field(2).value().is_null());
+        assert_eq!(pid.field(2).text(), "");
+        for absent in [3, 4, 5, 7, 70] {
+            assert!(pid.field(absent).value().is_absent(), "{absent}");
+        }
+        assert!(pid.field(6).component(2).value().is_null());
+        assert!(pid.field(6).component(3).value().is_absent());
+        assert_eq!(pid.field(6).component(4).subcomponent(1).present().unwrap(), "b");
+        assert!(pid.field(6).component(4).subcomponent(2).is_null());
+        assert_eq!(pid.field(1).value().map(|text| text.len()), Value::Present(1));
+    }
+
+    #[test]
+    fn views_say_where_they_stand() {
+        let message = read("MSH|^~\\&\rOBX|1\rOBX|2||a~b^c&d\r");
+        let obx = message.named("OBX").nth(1).unwrap();
+        assert_eq!((obx.occurrence(), obx.position(), obx.name()), (2, 2, "OBX"));
+        assert_eq!(obx.place().0, "OBX[2]");
+        assert_eq!(obx.field(3).place().0, "OBX[2]-3");
+        assert_eq!(obx.field(3).repetition(2).place().0, "OBX[2]-3[2]");
+        assert_eq!(
+            obx.field(3).repetition(2).component(2).subcomponent(2).place().0,
+            "OBX[2]-3[2].2.2"
+        );
+        assert_eq!(message.msh().field(9).component(1).place().0, "MSH-9.1");
+        assert_eq!(
+            obx.field(3).repetition(2).component(2).subcomponent(2).text(),
+            "d"
+        );
+        assert_eq!(format!("{:?}", obx.field(3)), "OBX[2]-3=•••");
+    }
+
+    #[test]
+    fn plain_text_keeps_delimiters_that_nobody_escaped() {
+        let message = read("MSH|^~\\&\rOBX|1|ST|c||R&D ^ more\r");
+        assert_eq!(message.first("OBX").unwrap().field(5).text(), "R&D ^ more");
+        assert_eq!(
+            message
+                .first("OBX")
+                .unwrap()
+                .field(5)
+                .component(1)
+                .subcomponent(1)
+                .text(),
+            "R"
+        );
+    }
+
+    #[test]
+    fn two_messages_in_one_are_refused() {
+        let error = Message::read(b"MSH|^~\\&|A\rPID|1\rMSH|^~\\&|B\r").unwrap_err();
+        assert_eq!(error.reason, Reason::Sequence);
+        assert!(
+            error
+                .to_string()
+                .starts_with("MSH[2]: a second message starts here"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn limits_hold_and_nothing_is_cut() {
+        let reading = Reading {
+            limits: super::super::Limits {
+                fields: 3,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        assert!(Message::read_with(b"MSH|^~\\&|A\r", &reading).is_ok());
+        let error = Message::read_with(b"MSH|^~\\&|A\rPID|1|2\r", &reading).unwrap_err();
+        assert!(error.to_string().starts_with("more than 3 fields"), "{error}");
+    }
+
+    #[test]
+    fn many_segment_names_are_counted_right() {
+        let mut text = "MSH|^~\\&|A\r".to_owned();
+        for round in 0..3 {
+            for number in 0..60 {
+                text.push_str(&format!("Z{:02}|{round}\r", number));
+            }
+        }
+        let message = read(&text);
+        for segment in message.segments().skip(1) {
+            assert_eq!(
+                segment.field(1).text(),
+                (segment.occurrence() - 1).to_string(),
+                "{}",
+                segment.place()
+            );
+        }
+    }
+}

@@ -692,3 +692,180 @@ fn is_standard_name(name: &[u8; 3]) -> bool {
         .chunks_exact(3)
         .any(|known| known == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with CR shown as `/` and LF as `!`, and the repairs.
+    fn told(bytes: &[u8]) -> String {
+        match normalise(bytes, &Reading::default()) {
+            Err(error) => format!("refused: {error}"),
+            Ok(normal) => {
+                let mut out = normal.text.replace('\r', "/").replace('\n', "!");
+                for repair in &normal.repairs {
+                    out.push_str(&format!("; {repair}"));
+                }
+                out
+            }
+        }
+    }
+
+    #[test]
+    fn line_ends_of_all_kinds() {
+        let read = "MSH|^~\\&|A/PID|1/PV1|1/";
+        assert_eq!(told(b"MSH|^~\\&|A\rPID|1\rPV1|1\r"), read);
+        assert_eq!(
+            told(b"MSH|^~\\&|A\rPID|1\rPV1|1"),
+            format!("{read}; the last segment has no CR")
+        );
+        assert_eq!(
+            told(b"MSH|^~\\&|A\nPID|1\r\nPV1|1\r"),
+            format!("{read}; 1 segments end with LF and 1 with CR LF in place of CR")
+        );
+        assert_eq!(
+            told(b"MSH|^~\\&|A\r\r\n\nPID|1\r \rPV1|1\r\r"),
+            format!("{read}; 4 blank lines between segments were left out")
+        );
+    }
+
+    #[test]
+    fn marks_frames_and_small_letters() {
+        assert_eq!(
+            told(b"\xEF\xBB\xBF\x0BMSH|^~\\&|A\rpid|1\rPID|2\rpid|3\r\x1C\r"),
+            "MSH|^~\\&|A/PID|1/PID|2/PID|3/; a byte order mark before MSH was left out; \
+             2 framing bytes or blanks around segments were left out; \
+             PID: the segment name is in small letters; PID[3]: the segment name is in small letters"
+        );
+        let wide: Vec<u8> = "\u{FEFF}MSH|^~\\&|ș\r"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        assert_eq!(
+            told(&wide),
+            "MSH|^~\\&|ș/; a byte order mark before MSH was left out"
+        );
+        assert_eq!(
+            normalise(&wide, &Reading::default()).unwrap().dialect.charset,
+            Charset::Utf16Be
+        );
+    }
+
+    #[test]
+    fn lines_that_are_no_segments_are_text() {
+        assert_eq!(
+            told(
+                b"MSH|^~\\&|A\rOBX|1|TX|||first\nsecond\n\nthe|fourth||F\rOBX|2|TX|||x\rTSH\r\rIon\rNTE|1\r"
+            ),
+            "MSH|^~\\&|A/OBX|1|TX|||first!second!!the|fourth||F/OBX|2|TX|||x!TSH!!Ion/NTE|1/; \
+             OBX: 2 lines that are no segments were taken as text of its last field; \
+             OBX[2]: 2 lines that are no segments were taken as text of its last field"
+        );
+        // Segments without fields and unknown ones are segments.
+        assert_eq!(
+            told(b"MSH|^~\\&|A\rPV1\rZPI\rXYZ|1\r"),
+            "MSH|^~\\&|A/PV1/ZPI/XYZ|1/"
+        );
+    }
+
+    #[test]
+    fn encoding_characters_of_other_lengths() {
+        let delimiters = |msh2: &str| {
+            let text = format!("MSH|{msh2}|A\r");
+            let d = normalise(text.as_bytes(), &Reading::default())
+                .unwrap()
+                .dialect
+                .delimiters;
+            [d.component, d.repetition, d.escape, d.subcomponent, d.truncation]
+                .map(|byte| byte.map_or('-', char::from))
+                .iter()
+                .collect::<String>()
+        };
+        assert_eq!(delimiters("^~\\&"), "^~\\&-");
+        assert_eq!(delimiters("^~\\&#"), "^~\\&#");
+        assert_eq!(delimiters("^~&"), "^~-&-");
+        assert_eq!(delimiters("^~\\"), "^~\\--");
+        assert_eq!(delimiters("^~"), "^~---");
+        assert_eq!(delimiters("^"), "^----");
+        assert_eq!(delimiters(""), "^~\\&-");
+        assert_eq!(delimiters("A1 b"), "-----");
+        assert_eq!(delimiters("^^\\&"), "^-\\&-");
+        assert_eq!(delimiters("^~\\&amp;"), "^~\\&-");
+        assert!(told(b"MSH|^~&|A\r").contains("MSH-2: 3 characters where four are usual"));
+        assert!(!told(b"MSH|^~\\&#|A\r").contains("MSH-2"));
+        assert!(told(b"MSH|^^\\&|A\r").contains("delimits nothing"));
+    }
+
+    #[test]
+    fn charsets_are_told_by_msh_18() {
+        let fields = "|".repeat(16);
+        let text = |name: &str| format!("MSH|^~\\&{fields}{name}\rPID|");
+        let mut bytes = text("8859/2").into_bytes();
+        bytes.extend(b"\xBAi\r");
+        assert!(told(&bytes).ends_with("PID|şi/"), "{}", told(&bytes));
+        let mut bytes = text("UNICODE UTF-8").into_bytes();
+        bytes.extend(b"\xBAi\r");
+        assert!(
+            told(&bytes)
+                .ends_with("PID|şi/; MSH-18: declared UTF-8, but the bytes are not; read as windows-1250")
+        );
+        let repair = &normalise(&bytes, &Reading::default()).unwrap().repairs[0];
+        assert_eq!((repair.place().0.as_str(), repair.is_warning()), ("MSH-18", true));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_its_place() {
+        for (bytes, says) in [
+            (&b""[..], "refused: MSH: this does not start with an MSH"),
+            (b"PID|1\r", "refused: MSH: this does not start with an MSH"),
+            (b"MSH", "refused: MSH-1: no field separator"),
+            (b"MSHA^~\\&", "refused: MSH-1: no field separator"),
+            (b"MSH \r", "refused: MSH-1: no field separator"),
+            (b"FHS|^~\\&\rMSH|^~\\&\r", "refused: MSH: this is a batch"),
+            (b"\x00\x01\x02", "refused: MSH: this does not start with an MSH"),
+        ] {
+            assert!(told(bytes).starts_with(says), "{}", told(bytes));
+        }
+        let limits = Limits {
+            bytes: 10,
+            ..Limits::default()
+        };
+        let error = normalise(
+            b"MSH|^~\\&|ABCDEF\r",
+            &Reading {
+                limits,
+                ..Reading::default()
+            },
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().starts_with("16 bytes, and at most 10"),
+            "{error}"
+        );
+        let limits = Limits {
+            segments: 1,
+            ..Limits::default()
+        };
+        let error = normalise(
+            b"MSH|^~\\&\rPID|1\r",
+            &Reading {
+                limits,
+                ..Reading::default()
+            },
+        )
+        .unwrap_err();
+        assert!(
+            error.to_string().starts_with("PID: more than 1 segments"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn many_repairs_are_counted() {
+        let mut bytes = b"MSH|^~\\&|A\r".to_vec();
+        bytes.extend(b"pid|1\r".repeat(300));
+        let repairs = normalise(&bytes, &Reading::default()).unwrap().repairs;
+        assert_eq!(repairs.len(), MAX_TOLD + 1);
+        assert_eq!(repairs.last(), Some(&Repair::More { count: 100 }));
+    }
+}

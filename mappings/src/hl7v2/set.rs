@@ -551,7 +551,7 @@ fn replaced(
 }
 
 /// Where each segment stands: from its name to the end of its last line, as [`super::normalise`] reads them.
-fn segment_spans(bytes: &[u8], separator: u8) -> Vec<Range<usize>> {
+pub(super) fn segment_spans(bytes: &[u8], separator: u8) -> Vec<Range<usize>> {
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut at = bytes.len() - trimmed_start(bytes).len();
     while at < bytes.len() {
