@@ -2,8 +2,9 @@
 
 use clinic::exchange::Keys;
 
-use super::index::{Field, Message, Repetition, Tree};
+use super::index::{Message, Tree};
 use super::normalise::{Limits, Reading, normalise};
+use super::views::{Field, Repetition};
 
 /// How many keys of one kind are taken from a message.
 const MAX_KEYS: usize = 1_000;

@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use clinic::exchange::Place;
 
-use super::index::{Component, Field, Repetition, Segment, SubComponent, Tree, Value};
+use super::index::Tree;
+use super::views::{Component, Field, Repetition, Segment, SubComponent, Value};
 
 /// The greatest number that a path may name at any level.
 pub const MAX_NUMBER: u32 = 9_999;
