@@ -85,6 +85,10 @@ pub struct Outgoing {
     pub content_type: String,
 }
 
+/// Whether an answer belongs to the message that is being sent. (A type of its own, since `async_trait` would give the
+/// argument of a closure written in place a lifetime that no answer has.)
+pub type Mine<'m> = dyn Fn(&[u8]) -> bool + Send + Sync + 'm;
+
 /// Takes messages out.
 #[async_trait]
 pub trait Destination: Send + Sync {
@@ -93,7 +97,7 @@ pub trait Destination: Send + Sync {
     async fn send(
         &self,
         outgoing: &Outgoing,
-        mine: &(dyn Fn(&[u8]) -> bool + Send + Sync),
+        mine: &Mine<'_>,
     ) -> Result<Response, SendError>;
     /// Whether the far side can be reached.
     async fn probe(&self) -> Result<(), ConnectorError>;
