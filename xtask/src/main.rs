@@ -1,2 +1,157 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands, one door for everyone: `cargo xtask --help`.
+
+mod needs;
+mod tools;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+use needs::Needs;
+use tools::{cargo, run};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Punte")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Format, lints, licences: what takes no running program
+    Check {
+        /// Install what is missing (tools of cargo into the target folder, system packages by apt)
+        #[arg(long)]
+        install: bool,
+    },
+    /// All tests: unit, laws, end to end over the built program with real peers
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+        /// Install what is missing
+        #[arg(long)]
+        install: bool,
+    },
+    /// Exactly what CI runs: check, test, fuzz for a minute
+    Ci {
+        /// Install what is missing
+        #[arg(long)]
+        install: bool,
+    },
+    /// Write the generated files under schemas/
+    Schemas,
+    /// Fuzz every reader of foreign bytes
+    Fuzz {
+        /// Seconds for all targets together
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Install what is missing
+        #[arg(long)]
+        install: bool,
+    },
+    /// Measure: table, or --json. Arguments are passed on
+    #[command(trailing_var_arg = true, allow_hyphen_values = true)]
+    Bench {
+        /// See `cargo xtask bench --help`
+        args: Vec<String>,
+    },
+    /// The long forms: many kills, long fuzzing. By hand
+    Soak {
+        /// How many times the program is killed in the middle of the day
+        #[arg(long, default_value_t = 500)]
+        kills: u32,
+        /// Seconds of fuzzing
+        #[arg(long, default_value_t = 3600)]
+        fuzz_seconds: u64,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Check { install } => check(&Needs::new(install)?),
+        Command::Test { filter, install } => test(&Needs::new(install)?, filter.as_deref()),
+        Command::Ci { install } => {
+            let needs = Needs::new(install)?;
+            check(&needs)?;
+            test(&needs, None)?;
+            fuzz(&needs, 60)
+        }
+        Command::Schemas => schemas(),
+        Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds),
+        Command::Bench { args } => bench(&args),
+        Command::Soak { kills, fuzz_seconds } => {
+            let needs = Needs::new(false)?;
+            run(with_python(&needs, cargo().args(["test", "-p", "e2e", "--", "killed_in_the_middle"]))?
+                .env("PUNTE_KILLS", kills.to_string()))?;
+            fuzz(&needs, fuzz_seconds)
+        }
+    }
+}
+
+/// Format, lints, licences and sources.
+fn check(needs: &Needs) -> Result<()> {
+    let deny = needs.cargo_tool("cargo-deny", "0.20.2")?;
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    // Advisories need a database from outside; licences, bans and sources do not.
+    run(std::process::Command::new(deny).args(["--offline", "check", "licenses", "bans", "sources"]))
+}
+
+/// Everything that can be tested by a test runner: nextest where it is there, cargo's own elsewhere.
+fn test(needs: &Needs, filter: Option<&str>) -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked"]))?;
+    let mut runner = cargo();
+    if tools::works("cargo", &["nextest", "--version"]) {
+        runner.args(["nextest", "run", "--workspace", "--locked"]);
+    } else {
+        runner.args(["test", "--workspace", "--locked"]);
+    }
+    runner.args(filter);
+    run(with_python(needs, &mut runner)?)?;
+    run(cargo().args(["test", "--workspace", "--locked", "--doc"]))
+}
+
+/// The end-to-end tests find their Python peers by this.
+fn with_python<'a>(needs: &Needs, command: &'a mut std::process::Command) -> Result<&'a mut std::process::Command> {
+    Ok(command.env("PUNTE_TEST_PYTHON", needs.python()?))
+}
+
+fn schemas() -> Result<()> {
+    run(cargo().args(["test", "-p", "clinic", "-p", "e2e", "--", "schemas_are_as_generated"]).env("PUNTE_WRITE_SCHEMAS", "1"))
+}
+
+/// Fuzz targets with the one stable toolchain.
+fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
+    let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
+    let targets: [(&str, &str); 2] = [("mappings/fuzz", "hl7_reader"), ("connectors/fuzz", "mllp_framing")];
+    let each = (seconds / targets.len() as u64).max(1);
+    for (folder, target) in targets {
+        let folder = tools::root().join(folder);
+        let target_dir = tools::target().join("fuzz");
+        let corpus = tools::target().join("fuzz-corpus").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        let seeds = tools::root().join("samples").join("hl7v2");
+        run(std::process::Command::new(&tool)
+            .current_dir(&folder)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["fuzz", "run", "--sanitizer", "none", "--target-dir"])
+            .arg(&target_dir)
+            .arg(target)
+            .arg(&corpus)
+            .arg(&seeds)
+            .args(["--", &format!("-max_total_time={each}"), "-rss_limit_mb=2048", "-timeout=10"]))?;
+    }
+    Ok(())
+}
+
+fn bench(args: &[String]) -> Result<()> {
+    run(cargo().args(["build", "--release", "-p", "punte", "-p", "e2e", "--locked"]))?;
+    let name = if cfg!(windows) { "bench.exe" } else { "bench" };
+    let program: PathBuf = tools::target().join("release").join(name);
+    if !program.exists() {
+        bail!("{} was not built", program.display());
+    }
+    run(std::process::Command::new(program).args(args))
+}
