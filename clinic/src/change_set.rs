@@ -74,6 +74,9 @@ pub struct About {
     /// Processing id: P production, T test, D debugging.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processing: Option<String>,
+    /// Processing mode: A archive, R restore, I initial load, T current (HL7 table 0207).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processing_mode: Option<String>,
     /// The version of its standard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -99,6 +102,12 @@ pub struct Party {
     /// Its address on the network (HL7 MSH-24, MSH-25).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// The country that it is in (HL7 MSH-17).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// The organisation that answers for it (HL7 MSH-23; of the sender see [`About::responsible`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub responsible: Option<Ref>,
 }
 
 /// Something that was done to an aggregate, and by whom: the source of a Provenance (HL7 ORC-1, -9, -10, -11, -19 …).
@@ -115,6 +124,8 @@ pub struct Act {
     pub recorded: Option<When>,
     /// By whom, and in which role (provenance-participant-type: author, enterer, verifier …).
     pub agents: Vec<(Ref, Concept)>,
+    /// The organisation that the enterer acted for (HL7 ORC-17).
+    pub on_behalf_of: Option<Ref>,
     /// Where.
     pub place: Option<Ref>,
 }

@@ -35,6 +35,9 @@ pub struct Stay {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
+    /// True: only for a time, beside the place that they belong to (HL7 PV1-11, PV1-43).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
 }
 
 /// Somebody who takes part in a visit.
@@ -450,6 +453,8 @@ aggregate! {
         group: Option<Identifier>,
         /// Why.
         reasons: Vec<Concept>,
+        /// Problems that led to it (HL7 DG1 within an order).
+        reason_conditions: Vec<Ref>,
         /// How confidential it is.
         security: Vec<Coding>,
         /// Remarks.
@@ -483,7 +488,7 @@ impl Item for Stay {
     /// One place is used in one way at a time; a place that is active takes the turn of the active one.
     fn group(&self) -> Option<String> {
         match self.status {
-            Some(StayStatus::Active) => Some("active".to_owned()),
+            Some(StayStatus::Active) => Some(format!("active|{}", self.temporary)),
             Some(StayStatus::Planned | StayStatus::Reserved | StayStatus::Completed) | None => {
                 Some(format!("{:?}|{:?}", self.status, self.place))
             }

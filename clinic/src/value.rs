@@ -690,6 +690,9 @@ pub struct Timing {
     /// At which times of the day, `HH:MM:SS`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub times_of_day: Vec<String>,
+    /// On which days of the week, from and to (HL7 RPT.3 and RPT.4 where RPT.2 is `DW`): mon, tue …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub days_of_week: Vec<String>,
     /// Which moments of the day (FHIR event-timing: AC, HS …).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
