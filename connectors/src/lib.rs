@@ -1,1 +1,21 @@
-//! To come.
+//! Where bytes come in and go out. Each connector is a folder: its page says what it speaks, what it refuses, its limits.
+//!
+//! - [`mllp`]: HL7 v2 over TCP, both ways.
+//!
+//! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
+//! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
+//! received, refused, or unsure. The arm is chosen by what is known, never by what is likely.
+//!
+//! Absent by design: formats (a connector moves bytes and never looks into them), the store, retries, counting of
+//! deliveries, and bodies or names in logs and errors.
+
+pub mod mllp;
+mod sockets;
+mod values;
+
+use engine::connector::Connectors;
+
+/// All of them.
+pub fn all() -> Connectors {
+    Connectors::default().with(mllp::Mllp)
+}

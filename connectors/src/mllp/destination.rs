@@ -1,0 +1,261 @@
+//! Sends to an MLLP receiver, one message at a time, and waits for the answer that is this message's own.
+//!
+//! An answer can only reach the message that it belongs to: what waits on the connection before a message is sent is
+//! thrown away, what comes for another is read past, and a connection on which an answer is still due is never used
+//! again.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use clinic::exchange::Response;
+use engine::connector::{ConnectorError, Mine, Outgoing, SendError};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::framing::{Framer, Piece, forbidden, write_frame};
+use super::settings;
+use crate::sockets;
+
+/// A receiver, and the connection to it.
+pub(super) struct MllpDestination {
+    settings: settings::Destination,
+    /// Taken out while a message is under way, so that a send that is broken off takes its connection with it.
+    connection: Mutex<Option<Connection>>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    framer: Framer,
+}
+
+/// How a write ended badly, and how much had left by then.
+struct WriteFailed {
+    written: usize,
+    why: String,
+}
+
+impl MllpDestination {
+    pub(super) fn new(settings: settings::Destination) -> Self {
+        MllpDestination {
+            settings,
+            connection: Mutex::new(None),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
+        let stream = sockets::connect(&self.settings.connect, self.settings.connect_timeout).await?;
+        Ok(Connection {
+            stream,
+            framer: Framer::new(self.settings.max_frame),
+        })
+    }
+
+    /// A connection on which the frame has left whole.
+    async fn deliver(&self, kept: Option<Connection>, frame: &[u8]) -> Result<Connection, SendError> {
+        // A kept connection may have died unnoticed. As long as no byte was taken, a fresh one may be tried instead.
+        if let Some(mut connection) = kept.and_then(Connection::still_alive) {
+            match connection.write(frame, self.settings.reply_timeout).await {
+                Ok(()) => return Ok(connection),
+                Err(failed) if failed.written == 0 => {
+                    tracing::debug!(
+                        why = failed.why,
+                        "The kept connection was dead; connecting again."
+                    );
+                }
+                Err(failed) => return Err(failed.into_error(frame.len())),
+            }
+        }
+        let mut connection = self
+            .connect()
+            .await
+            .map_err(|why| SendError::Retry { why, after: None })?;
+        match connection.write(frame, self.settings.reply_timeout).await {
+            Ok(()) => Ok(connection),
+            Err(failed) => Err(failed.into_error(frame.len())),
+        }
+    }
+}
+
+#[async_trait]
+impl engine::connector::Destination for MllpDestination {
+    async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
+        let refused = |why: String| Err(SendError::Refused { why });
+        let body = &outgoing.body;
+        if body.is_empty() {
+            return refused("The message is empty; there is nothing to send.".to_owned());
+        }
+        if self.settings.max_frame < body.len() {
+            let (length, limit) = (body.len(), self.settings.max_frame);
+            return refused(format!(
+                "The message has {length} bytes, over the limit of {limit}. Raise `max_frame`."
+            ));
+        }
+        if let Some(at) = forbidden(body) {
+            return refused(format!(
+                "Byte {at} of the message is 0x0B or 0x1C, which MLLP can't carry."
+            ));
+        }
+        let mut slot = self.connection.lock().await;
+        let kept = slot.take();
+        let mut frame = BytesMut::new();
+        write_frame(body, &mut frame);
+        let mut connection = self.deliver(kept, &frame).await?;
+        drop(frame);
+        let deadline = Instant::now() + self.settings.reply_timeout;
+        let answer = connection.answer(mine, deadline, &self.settings).await;
+        let body = answer.map_err(|why| SendError::Unsure { why })?;
+        if self.settings.keep_open {
+            *slot = Some(connection);
+        } else {
+            sockets::close(connection.stream, Duration::from_millis(100)).await;
+        }
+        Ok(Response {
+            status: None,
+            content_type: None,
+            body,
+        })
+    }
+
+    async fn probe(&self) -> Result<(), ConnectorError> {
+        // A message under way proves more than we could.
+        let Ok(mut slot) = self.connection.try_lock() else {
+            return Ok(());
+        };
+        if let Some(alive) = slot.take().and_then(Connection::still_alive) {
+            *slot = Some(alive);
+            return Ok(());
+        }
+        let connection = self.connect().await.map_err(ConnectorError::new)?;
+        if self.settings.keep_open {
+            *slot = Some(connection);
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Throws away what waits unread (it answers nothing that is still open), and notices a connection that was closed.
+    fn still_alive(mut self) -> Option<Self> {
+        let mut unread = 0;
+        loop {
+            // What a far side sends unasked may go on for ever.
+            if super::framing::KEPT < unread {
+                return None;
+            }
+            match self.stream.try_read_buf(self.framer.room()) {
+                Ok(0) => return None,
+                Ok(read) => unread += read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => return None,
+            }
+        }
+        // Half an answer is the beginning of a frame that would end inside the next one.
+        while self.framer.next_piece().is_some() {}
+        if !self.framer.is_between() || self.framer.is_lost() {
+            return None;
+        }
+        if unread != 0 {
+            tracing::debug!(unread, "Answers that nothing asked for were thrown away.");
+        }
+        Some(self)
+    }
+
+    async fn write(&mut self, frame: &[u8], within: Duration) -> Result<(), WriteFailed> {
+        let deadline = Instant::now() + within;
+        let mut written = 0;
+        while written < frame.len() {
+            let why = match timeout_at(deadline, write_some(&self.stream, &frame[written..])).await {
+                Ok(Ok(0)) => "the connection takes no more".to_owned(),
+                Ok(Ok(some)) => {
+                    written += some;
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("it was not taken within {within:?}"),
+            };
+            return Err(WriteFailed { written, why });
+        }
+        Ok(())
+    }
+
+    /// The first answer that is this message's own, or why it is not known what became of the message.
+    async fn answer(
+        &mut self,
+        mine: &Mine<'_>,
+        deadline: Instant,
+        settings: &settings::Destination,
+    ) -> Result<Vec<u8>, String> {
+        let mut others = 0_usize;
+        let mut rubbish = 0_usize;
+        loop {
+            while let Some(piece) = self.framer.next_piece() {
+                match piece {
+                    Piece::Frame(body) if mine(&body) => return Ok(body.to_vec()),
+                    Piece::Frame(body) => {
+                        others += 1;
+                        tracing::debug!(length = body.len(), "An answer to another message was read past.");
+                        if settings.max_answers <= others {
+                            return Err(format!("{others} answers came, none of them to this message."));
+                        }
+                    }
+                    Piece::Damaged(damaged) => {
+                        rubbish += damaged.length;
+                        tracing::debug!(damage = ?damaged.damage, length = damaged.length, "Something that is no MLLP frame was read past.");
+                        if super::framing::KEPT < rubbish || settings.max_frame < rubbish {
+                            return Err(format!(
+                                "{rubbish} bytes came back that are no answer in an MLLP frame."
+                            ));
+                        }
+                    }
+                }
+            }
+            let ended = match timeout_at(deadline, self.stream.read_buf(self.framer.room())).await {
+                Ok(Ok(0)) => "The connection was closed before the answer came".to_owned(),
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => format!("The connection broke before the answer came ({error})"),
+                Err(_) => format!("No answer within {:?}", settings.reply_timeout),
+            };
+            let rubbish = rubbish + self.framer.take_rest().map_or(0, |rest| rest.length);
+            let came = match (others, rubbish) {
+                (0, 0) => String::new(),
+                (0, bytes) => format!(" {bytes} bytes came that are no answer in an MLLP frame."),
+                (others, 0) => format!(" {others} answers came, to other messages."),
+                (others, bytes) => {
+                    format!(
+                        " {others} answers came, to other messages, and {bytes} bytes that are no answer."
+                    )
+                }
+            };
+            return Err(format!("{ended}.{came}"));
+        }
+    }
+}
+
+async fn write_some(stream: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+impl WriteFailed {
+    /// With no byte taken it was surely not received. Otherwise we can't know what a receiver makes of a part.
+    fn into_error(self, length: usize) -> SendError {
+        let WriteFailed { written, why } = self;
+        match written {
+            0 => SendError::Retry {
+                why: format!("The message could not be written: {why}."),
+                after: None,
+            },
+            _ => SendError::Unsure {
+                why: format!("The connection failed after {written} of {length} bytes: {why}."),
+            },
+        }
+    }
+}

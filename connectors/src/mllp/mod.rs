@@ -1,0 +1,121 @@
+//! MLLP: the way HL7 v2 travels over TCP (HL7 MLLP release 1).
+//!
+//! ```toml
+//! [source.mllp]
+//! listen        = "0.0.0.0:2575"
+//! max_frame     = "16 MB"          # the longest message
+//! idle_timeout  = "5m"             # "0s": connections may be silent for ever
+//! frame_timeout = "30s"            # from the first byte of a message to its last
+//! allow         = ["10.0.0.0/24"]  # who may connect; empty: everybody
+//!
+//! [[destination]]
+//! name = "ris"
+//! mllp = { connect = "10.0.0.7:2575", reply_timeout = "30s" }
+//! ```
+//!
+//! **Source.** The messages of one connection are taken one after the other, each answered before the next is begun; a
+//! sender may send the next without waiting. What is no frame is kept with the reason:
+//!
+//! | what comes | what happens |
+//! |---|---|
+//! | line ends, spaces and zeros between frames; an empty frame | nothing |
+//! | other bytes before a frame | kept; not answered |
+//! | a new start inside a frame | what came before it is kept, not answered; the new frame counts |
+//! | an end without a start | kept, answered if the format can, goes on |
+//! | a frame over `max_frame`, more than 256 KB without a frame | the first 256 KB kept, answered if the format can, closed |
+//! | no end within `frame_timeout`, or the connection ends before | the first 256 KB kept, answered if the format can, closed |
+//! | silence for `idle_timeout` | closed |
+//! | an address that is not allowed, a connection over `max_connections` | closed at once |
+//!
+//! At a stop a message that is being handed in gets its answer, one of which a part has come has 0.7 s to come whole,
+//! and nothing else is begun. A message that the store can't take now and whose format has no words for it ends the
+//! connection.
+//!
+//! **Destination.** One message at a time. Its answer is the first frame that the format takes for its own; others are
+//! read past. If none comes in time the delivery is *unsure* and the connection is closed, so that a late answer can't
+//! meet the next message. Not connected, or nothing written: *retry*. A part written, or all of it and no answer:
+//! *unsure*. Longer than `max_frame`, or with a byte that MLLP can't carry: *refused*.
+//!
+//! Absent by design: any knowledge of HL7. TLS is to come.
+
+mod destination;
+pub mod framing;
+pub mod settings;
+mod source;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::channel::OnUnsure;
+use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use serde_json::Value;
+
+use crate::values::{as_error, read, schema_of};
+use settings::{DestinationSettings, SourceSettings};
+
+/// What MLLP carries, as far as anybody ever saw.
+const CONTENT_TYPE: &str = "application/hl7-v2";
+
+/// The connector `mllp`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mllp;
+
+#[async_trait]
+impl Connector for Mllp {
+    fn name(&self) -> &'static str {
+        "mllp"
+    }
+
+    fn format(&self) -> Option<&'static str> {
+        Some("hl7v2")
+    }
+
+    fn source_schema(&self) -> Option<Value> {
+        Some(schema_of::<SourceSettings>())
+    }
+
+    fn destination_schema(&self) -> Option<Value> {
+        Some(schema_of::<DestinationSettings>())
+    }
+
+    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
+        read::<SourceSettings>(settings)
+            .and_then(|settings| settings.check())
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
+        read::<DestinationSettings>(settings)
+            .and_then(|settings| settings.check())
+            .err()
+            .unwrap_or_default()
+    }
+
+    async fn open_source(
+        &self,
+        settings: &Value,
+        _surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        let settings = read::<SourceSettings>(settings)
+            .and_then(|settings| settings.check())
+            .map_err(as_error)?;
+        Ok(Box::new(source::MllpSource::open(settings).await?))
+    }
+
+    async fn open_destination(
+        &self,
+        settings: &Value,
+        _surroundings: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError> {
+        let settings = read::<DestinationSettings>(settings)
+            .and_then(|settings| settings.check())
+            .map_err(as_error)?;
+        Ok(Arc::new(destination::MllpDestination::new(settings)))
+    }
+
+    /// The receiver knows a repeat by its control id (MSH-10).
+    fn on_unsure(&self) -> OnUnsure {
+        OnUnsure::Repeat
+    }
+}

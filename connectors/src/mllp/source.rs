@@ -1,0 +1,289 @@
+//! Listens for MLLP senders. One message after the other on each connection: the next is read once the last is answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use engine::connector::{Acknowledgement, ConnectorError, Intake, Outcome, Stop};
+use engine::message::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
+
+use super::framing::{Damage, Damaged, Framer, Piece, write_frame};
+use super::{CONTENT_TYPE, settings};
+use crate::sockets::{self, BIG, BIG_AT_ONCE, GRACE, Gate, STOPPED_AFTER};
+
+/// A listener that waits to be run.
+pub(super) struct MllpSource {
+    settings: settings::Source,
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl MllpSource {
+    pub(super) async fn open(settings: settings::Source) -> Result<Self, ConnectorError> {
+        let (listener, local) = sockets::listen(settings.listen).await?;
+        Ok(MllpSource {
+            settings,
+            listener,
+            local,
+        })
+    }
+}
+
+#[async_trait]
+impl engine::connector::Source for MllpSource {
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(self.local)
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError> {
+        let gate = Gate::new(self.settings.allow.clone(), self.settings.max_connections);
+        let big = Arc::new(Semaphore::new(BIG_AT_ONCE));
+        let mut conversations = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = conversations.join_next() => report(ended),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let Some(place) = gate.enter(peer) else { continue };
+                        let mut conversation = Conversation {
+                            settings: self.settings.clone(),
+                            framer: Framer::new(self.settings.max_frame),
+                            stream,
+                            peer,
+                            intake: intake.clone(),
+                            stop: stop.clone(),
+                            big: big.clone(),
+                            big_place: None,
+                            said: false,
+                        };
+                        let task = async move {
+                            let patience = conversation.run().await;
+                            sockets::close(conversation.stream, patience).await;
+                            drop(place);
+                        };
+                        conversations.spawn(task.in_current_span());
+                    }
+                    Err(error) => sockets::after_failed_accept(error).await,
+                },
+            }
+        }
+        drop(self.listener);
+        let all_ended = async {
+            while let Some(ended) = conversations.join_next().await {
+                report(ended);
+            }
+        };
+        if timeout(STOPPED_AFTER, all_ended).await.is_err() {
+            tracing::debug!(
+                left = conversations.len(),
+                "Connections still busy at the stop are cut; their senders have no answer."
+            );
+            conversations.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        // Not the panic's text: it may quote a message.
+        tracing::error!(
+            "A connection ended by a fault in the program; its sender has no answer and will send again."
+        );
+    }
+}
+
+/// One connection.
+struct Conversation {
+    settings: settings::Source,
+    framer: Framer,
+    stream: TcpStream,
+    peer: SocketAddr,
+    intake: Intake,
+    stop: Stop,
+    big: Arc<Semaphore>,
+    /// A place among the big ones, while a long frame is under way.
+    big_place: Option<OwnedSemaphorePermit>,
+    /// That something was no frame has been said.
+    said: bool,
+}
+
+/// Why reading ended.
+enum End {
+    /// The peer says no more.
+    Closed,
+    /// A frame begun was not ended in time.
+    Overdue,
+    /// Silent for too long, broken, or stopped: nothing is left to say.
+    Quiet,
+}
+
+/// How long an ended connection is read on, so that the last answer is not lost by a reset.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The same at a stop.
+const PATIENCE_AT_STOP: Duration = Duration::from_millis(100);
+
+impl Conversation {
+    /// Reads, hands in, answers, until the end. What comes back is the patience for closing.
+    async fn run(&mut self) -> Duration {
+        sockets::tune(&self.stream);
+        tracing::debug!(peer = %self.peer, "A sender connected.");
+        loop {
+            let go_on = match self.next().await {
+                Ok(piece) => self.take(piece).await,
+                Err(End::Quiet) => false,
+                Err(End::Closed | End::Overdue) => {
+                    if let Some(rest) = self.framer.take_rest() {
+                        self.take(Piece::Damaged(rest)).await;
+                    }
+                    false
+                }
+            };
+            if self.stop.is_cancelled() {
+                // What was in progress has its answer. What waits behind it is not begun: its sender sends it again.
+                return PATIENCE_AT_STOP;
+            }
+            if !go_on {
+                return PATIENCE;
+            }
+            if self.framer.waiting() <= BIG {
+                self.big_place = None;
+            }
+        }
+    }
+
+    /// The next thing that came.
+    async fn next(&mut self) -> Result<Piece, End> {
+        if let Some(piece) = self.framer.next_piece() {
+            return Ok(piece);
+        }
+        let mut between = self.framer.is_between();
+        let within = if between {
+            self.settings.idle_timeout
+        } else {
+            Some(self.settings.frame_timeout)
+        };
+        let mut deadline = within.map(|within| Instant::now() + within);
+        let mut stopping = false;
+        loop {
+            let needs_place = BIG < self.framer.waiting() && self.big_place.is_none();
+            let overdue = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !stopping => {
+                    if between {
+                        return Err(End::Quiet);
+                    }
+                    stopping = true;
+                    let until = Instant::now() + GRACE;
+                    deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+                }
+                place = self.big.clone().acquire_owned(), if needs_place => self.big_place = place.ok(),
+                read = self.stream.read_buf(self.framer.room()), if !needs_place => {
+                    match read {
+                        Ok(0) => return Err(End::Closed),
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::debug!(peer = %self.peer, %error, "The connection broke.");
+                            return Err(End::Closed);
+                        }
+                    }
+                    if let Some(piece) = self.framer.next_piece() {
+                        return Ok(piece);
+                    }
+                    // Line ends between frames begin nothing.
+                    let was_between = std::mem::replace(&mut between, self.framer.is_between());
+                    if was_between && !between {
+                        deadline = Some(Instant::now() + self.settings.frame_timeout);
+                    }
+                }
+                () = overdue => {
+                    if stopping || between {
+                        tracing::debug!(peer = %self.peer, "The connection is closed: nothing came in time.");
+                        return Err(End::Quiet);
+                    }
+                    return Err(End::Overdue);
+                }
+            }
+        }
+    }
+
+    /// Hands in what came and answers it. False: the connection is to be closed.
+    async fn take(&mut self, piece: Piece) -> bool {
+        match piece {
+            Piece::Frame(body) => {
+                let incoming = self.incoming(body);
+                let acknowledgement = self.intake.accept(incoming).await;
+                self.answer(acknowledgement).await
+            }
+            Piece::Damaged(damaged) => self.take_damaged(damaged).await,
+        }
+    }
+
+    async fn take_damaged(&mut self, damaged: Damaged) -> bool {
+        let Damaged { damage, length, .. } = damaged;
+        if !std::mem::replace(&mut self.said, true) {
+            tracing::warn!(peer = %self.peer, ?damage, length, "A sender sent something that is no MLLP frame; it is kept.");
+        }
+        let why = damaged.why(self.settings.max_frame);
+        let incoming = self.incoming(damaged.kept);
+        let acknowledgement = self.intake.reject(incoming, why).await;
+        match damage {
+            // An answer could be taken for that of the frame which follows; mostly it is the same message once more.
+            Damage::Unfinished | Damage::Between => true,
+            Damage::NoStart => self.answer(acknowledgement).await,
+            Damage::TooLong | Damage::Flood | Damage::NoEnd | Damage::NoFrame => {
+                self.answer(acknowledgement).await;
+                false
+            }
+        }
+    }
+
+    async fn answer(&mut self, acknowledgement: Acknowledgement) -> bool {
+        if acknowledgement.frames.is_empty() {
+            // Where the format has no words for "try again", a closed connection says it.
+            return acknowledgement.outcome != Outcome::Unavailable;
+        }
+        let mut out = BytesMut::new();
+        for frame in &acknowledgement.frames {
+            write_frame(frame, &mut out);
+        }
+        match timeout(self.settings.frame_timeout, self.stream.write_all(&out)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "The connection broke before the answer was written.");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(peer = %self.peer, "A sender does not take its answer; the connection is closed.");
+                false
+            }
+        }
+    }
+
+    fn incoming(&self, body: Bytes) -> Incoming {
+        Incoming {
+            body,
+            content_type: CONTENT_TYPE.to_owned(),
+            headers: vec![("peer".to_owned(), self.peer.to_string())],
+            received_at: jiff::Timestamp::now(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What all listeners and callers do with their sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use engine::connector::ConnectorError;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::values::Allowed;
+
+/// What is begun at a stop has this long to end; the rest of the second is for closing.
+pub(crate) const GRACE: Duration = Duration::from_millis(700);
+
+/// A source that is stopped is gone after this.
+pub(crate) const STOPPED_AFTER: Duration = Duration::from_millis(900);
+
+/// From this length on a message being received needs one of [`BIG_AT_ONCE`] places, so that the memory that peers can
+/// take is bounded by (connections × 256 KB + places × the longest message).
+pub(crate) const BIG: usize = 256 * 1024;
+
+/// How many big messages of one source are received at the same time.
+pub(crate) const BIG_AT_ONCE: usize = 8;
+
+/// Listens.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ConnectorError> {
+    let failed = |error: std::io::Error| {
+        ConnectorError::new(format!(
+            "Can't listen on {address}: {error}. Is another program, or another channel, using the port?"
+        ))
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+/// Small packets leave at once, and a peer that vanished is noticed within minutes also while nothing is said.
+pub(crate) fn tune(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    // A socket that can't be tuned still works; if it is dead, the next read says so.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Connects to `host:port`, trying each of its addresses.
+pub(crate) async fn connect(to: &str, within: Duration) -> Result<TcpStream, String> {
+    let stream = match tokio::time::timeout(within, TcpStream::connect(to)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(format!("Can't connect to {to}: {error}.")),
+        Err(_) => return Err(format!("Can't connect to {to}: no answer within {within:?}.")),
+    };
+    tune(&stream);
+    Ok(stream)
+}
+
+/// Ends a connection so that what was written last arrives: closing with unread bytes would reset it.
+pub(crate) async fn close(mut stream: TcpStream, patience: Duration) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut scrap = vec![0; 16 * 1024];
+        while stream.read(&mut scrap).await? != 0 {}
+        std::io::Result::Ok(())
+    };
+    // Whatever the far side does now, nothing depends on it.
+    let _ = tokio::time::timeout(patience, drain).await;
+}
+
+/// Lets connections in, as many as are allowed from where they are allowed.
+pub(crate) struct Gate {
+    allow: Allowed,
+    places: Arc<Semaphore>,
+    max: usize,
+    said: AtomicBool,
+}
+
+/// A connection's place; given back when dropped.
+pub(crate) type Place = tokio::sync::OwnedSemaphorePermit;
+
+impl Gate {
+    pub(crate) fn new(allow: Allowed, max: usize) -> Self {
+        Gate {
+            allow,
+            places: Arc::new(Semaphore::new(max)),
+            max,
+            said: AtomicBool::new(false),
+        }
+    }
+
+    /// None: it is to be closed at once.
+    pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Place> {
+        if !self.allow.lets_in(peer.ip()) {
+            tracing::warn!(%peer, "A connection from an address that is not in `allow` was closed.");
+            return None;
+        }
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => {
+                self.said.store(false, Ordering::Relaxed);
+                Some(place)
+            }
+            Err(_) => {
+                // Said once until there is room again: a flood must not become a flood of log lines.
+                if !self.said.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%peer, max = self.max, "More connections than `max_connections`; new ones are closed at once.");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// After a failed accept (mostly: no file handles left) others may need a moment to end.
+pub(crate) async fn after_failed_accept(error: std::io::Error) {
+    tracing::warn!(%error, "A connection could not be taken.");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
