@@ -229,6 +229,24 @@ impl<'m> At<'m> {
         }
     }
 
+    /// The first repetition of a field; anything else is itself.
+    pub fn first(&self) -> At<'m> {
+        let [segment, field, ..] = self.path;
+        match self.node {
+            Node::Field(view) => At {
+                ledger: self.ledger,
+                path: [segment, field, 1, 0, 0],
+                node: Node::Rep(view.repetition(1)),
+            },
+            Node::Rep(_) | Node::Comp(_) | Node::Sub(_) => *self,
+        }
+    }
+
+    /// True where the other stands in the same field.
+    pub fn holds(&self, other: &At<'_>) -> bool {
+        self.path[..2] == other.path[..2]
+    }
+
     /// The parts below, in order.
     pub fn parts(&self) -> Vec<At<'m>> {
         let count = match self.node {

@@ -6,17 +6,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clinic::ChangeSet;
-use clinic::exchange::MapError;
+use clinic::exchange::{MapError, Reason};
 use clinic::value::Coding;
 use jiff::tz::TimeZone;
 
+use self::collect::{Collected, Ledger};
 use super::{Message, Reading};
 
+pub mod about;
+pub mod adt;
+mod cases;
 pub mod collect;
 pub mod datatypes;
+mod files;
+mod groups;
+mod medication;
+pub mod merge;
+mod notes;
+mod numbers;
+pub mod observations;
+mod orders;
 pub mod parties;
+pub mod people;
+pub mod record;
+mod results;
+mod scheduling;
+mod specimen;
 pub mod terms;
 pub mod times;
+mod timing;
+mod values;
+pub mod visit;
 
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]
@@ -52,7 +72,67 @@ impl Default for Profile {
 /// Reads a message into a change set.
 pub fn decode(bytes: &[u8], profile: &Profile) -> Result<ChangeSet, MapError> {
     let message = Message::read_with(bytes, &profile.reading)?;
-    let ledger = collect::Ledger::new(&message, profile);
-    let out = collect::Collected::new(&ledger);
+    decode_message(&message, profile)
+}
+
+/// The same of a message that was read already.
+pub fn decode_message(message: &Message, profile: &Profile) -> Result<ChangeSet, MapError> {
+    let ledger = Ledger::new(message, profile);
+    let mut out = Collected::new(&ledger);
+    let segments = out.segments();
+    let Some(msh) = segments.first() else {
+        return Err(MapError::missing("MSH", "the message header"));
+    };
+    about::about_from_msh(&mut out, *msh);
+    let evn = segments.iter().find(|segment| segment.name() == "EVN");
+    if let Some(evn) = evn {
+        about::about_from_evn(&mut out, *evn);
+    }
+    let kind = msh
+        .f(9)
+        .part(1)
+        .peek()
+        .ok_or_else(|| MapError::missing("MSH-9.1", "the message type"))?;
+    // Version 2.1 names the event in EVN only.
+    let by_evn = || evn.and_then(|evn| evn.f(1).part(1).peek());
+    let event = msh.f(9).part(2).peek().or_else(by_evn);
+    if msh.f(9).part(2).is_empty()
+        && let Some(evn) = evn
+    {
+        evn.f(1).part(1).take();
+    }
+    let event = || {
+        event
+            .clone()
+            .ok_or_else(|| MapError::missing("MSH-9.2", "the event"))
+    };
+    match kind.as_str() {
+        "ADT" => adt::read(&mut out, &event()?, &segments)?,
+        "SIU" => scheduling::read(&mut out, &event()?, &segments)?,
+        "ORM" | "OML" | "OMG" => {
+            one_of(&event()?, &["O01", "O19", "O21"])?;
+            orders::read(&mut out, &segments)?;
+        }
+        "ORU" => {
+            one_of(&event()?, &["R01", "R30", "R31", "R32", "R40"])?;
+            results::read(&mut out, &segments)?;
+        }
+        _ => {
+            return Err(MapError::new(
+                Reason::UnsupportedType,
+                Some("MSH-9.1"),
+                "a message type that is not decoded yet. Route it without decoding, or filter it out.",
+            ));
+        }
+    }
     out.finish()
+}
+
+/// Refuses an event whose groups are not those that are read here.
+fn one_of(event: &str, known: &[&str]) -> Result<(), MapError> {
+    if known.contains(&event) {
+        return Ok(());
+    }
+    let what = format!("an event that is not decoded yet (known here: {}). Filter it out before decoding.", known.join(", "));
+    Err(MapError::new(Reason::UnsupportedEvent, Some("MSH-9.2"), what))
 }

@@ -1,0 +1,141 @@
+//! ADT: registrations, visits, moves, merges. HL7 v2.5.1, chapter 3.
+//!
+//! Every event is read by its segments in their order, whatever MSH-9.3 says: each PID begins a patient, and what
+//! follows it is theirs. Which state a visit moves to is in [`super::visit`], what is merged in [`super::merge`].
+
+use clinic::Body;
+use clinic::exchange::{MapError, Reason};
+use clinic::patch::Patch;
+use clinic::value::Ref;
+
+use super::collect::{At, Collected, Seg};
+use super::record::{self, Chart};
+use super::visit::{self, Visit};
+use super::{merge, parties, people, terms};
+
+/// Reads the segments behind MSH and EVN.
+pub fn read(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Result<(), MapError> {
+    let number = event.strip_prefix('A').and_then(|n| n.parse::<u32>().ok());
+    if event.len() != 3 || !number.is_some_and(|n| (1..=62).contains(&n)) {
+        return Err(MapError::new(
+            Reason::UnsupportedEvent,
+            Some("MSH-9.2"),
+            "no ADT event that is known here (A01 to A62). Correct it at the sender, or filter it out before decoding.",
+        ));
+    }
+    if event == "A20" {
+        return bed(out, segments);
+    }
+    let groups = patients(segments);
+    if groups.is_empty() {
+        return Err(MapError::missing("PID-3", "the patient (segment PID)"));
+    }
+    let mut keys: Vec<Ref> = vec![];
+    for group in &groups {
+        keys.push(patient(out, event, group));
+    }
+    if let ("A24", [one, other]) = (event, keys.as_slice()) {
+        merge::link(out, one, other);
+    }
+    Ok(())
+}
+
+/// The segments from each PID to the next.
+pub fn patients<'s, 'm>(segments: &'s [Seg<'m>]) -> Vec<&'s [Seg<'m>]> {
+    let starts: Vec<usize> = (0..segments.len())
+        .filter(|&at| segments[at].name() == "PID")
+        .collect();
+    let end = |idx: usize| starts.get(idx + 1).copied().unwrap_or(segments.len());
+    starts
+        .iter()
+        .enumerate()
+        .map(|(idx, &start)| &segments[start..end(idx)])
+        .collect()
+}
+
+/// What ROL and PRT are about: whatever stands before them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Patient,
+    Visit,
+    Other,
+}
+
+/// A PID and what follows it.
+fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
+    let find = |name: &str| segments.iter().copied().find(|segment| segment.name() == name);
+    let pid = segments[0];
+    let key = people::patient_from_pid(out, pid);
+    // The first visit is the one that all else belongs to; A45 names further ones, each behind its MRG.
+    let mut encounter: Option<Ref> = None;
+    let mut seen_visit = false;
+    let mut about = About::Patient;
+    let moves = matches!(event, "A42" | "A45" | "A50" | "A51");
+    for (at, &segment) in segments.iter().enumerate() {
+        let chart = Chart {
+            patient: &key,
+            encounter: encounter.as_ref(),
+        };
+        let name = segment.name();
+        match name {
+            "PD1" => people::patient_from_pd1(out, segment, &key),
+            "NK1" => people::next_of_kin_from_nk1(out, segment, &key),
+            "PV1" if !moves && !seen_visit => {
+                seen_visit = true;
+                encounter = visit::encounter_from_pv1(
+                    out,
+                    Visit {
+                        event,
+                        patient: &key,
+                        pid: Some(pid),
+                        pv1: segment,
+                        pv2: find("PV2"),
+                    },
+                );
+            }
+            "MRG" => {
+                let pv1 = segments[at..].iter().copied().find(|s| s.name() == "PV1");
+                merge::merge_from_mrg(out, event, segment, &key, pv1);
+            }
+            "AL1" => record::allergy_from_al1(out, segment, &key),
+            "DG1" => record::condition_from_dg1(out, segment, chart),
+            "PR1" => record::procedure_from_pr1(out, segment, chart),
+            "IN1" => record::coverage_from_in1(out, segment, &key),
+            "ROL" | "PRT" => match (about, &encounter) {
+                (About::Patient, _) => people::family_doctor_from_role(out, segment, &key),
+                (About::Visit, Some(encounter)) if name == "ROL" => {
+                    visit::participant_from_rol(out, segment, encounter);
+                }
+                (About::Visit | About::Other, _) => {}
+            },
+            _ => {}
+        }
+        about = match name {
+            "PID" | "PD1" | "NK1" => About::Patient,
+            "PV1" | "PV2" => About::Visit,
+            "ROL" | "PRT" | "ARV" | "OH1" | "OH2" | "OH3" | "OH4" => about,
+            _ => About::Other,
+        };
+    }
+    key
+}
+
+/// NPU → whether a bed is free (A20, which speaks of no patient). HL7 v2.5.1, 3.4.8.
+fn bed(out: &mut Collected<'_>, segments: &[Seg<'_>]) -> Result<(), MapError> {
+    let npu = segments.iter().find(|segment| segment.name() == "NPU");
+    let Some(npu) = npu else {
+        return Err(MapError::missing("NPU-1", "the bed (segment NPU)"));
+    };
+    let Some(place) = parties::place(out, npu.f(1).first()) else {
+        return Err(MapError::missing("NPU-1", "the bed"));
+    };
+    let status = npu
+        .f(2)
+        .patch(|at: At<'_>| terms::coding(at, terms::table("0116")));
+    if let Some(Body::Room(say)) = out.change_mut(&place).map(|change| &mut change.say)
+        && !matches!(status, Patch::Absent)
+    {
+        say.operational_status = status;
+    }
+    Ok(())
+}
