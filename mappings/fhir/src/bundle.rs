@@ -1,0 +1,405 @@
+//! What a message changed, as one Bundle: a message, or a transaction for a FHIR server; or as single requests for a
+//! server without transactions.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use clinic::exchange::{MapError, Stamp};
+use clinic::people::LinkKind;
+use clinic::value::{Identifier, IdentifierUse, Ref};
+use clinic::{Aggregate, Applied, ChangeSet, Kind, Record, Refs};
+use uuid::Uuid;
+
+use crate::about::{self, Parties};
+use crate::gate::admit;
+use crate::json::{Json, Object, Value};
+use crate::{build, fhir_type, types};
+
+/// Which kind of Bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `type: message`: a MessageHeader first, then what it is about, then where it comes from.
+    Message,
+    /// `type: transaction`: each entry a conditional update, so that a repeat changes nothing more.
+    Transaction,
+}
+
+/// A request to a server without transactions. They are to be sent in order; each may refer to earlier ones.
+pub struct Entry {
+    /// The id that the other entries refer to this one by.
+    pub id: Uuid,
+    /// `PUT`
+    pub method: &'static str,
+    /// Relative to the base of the server: `Patient?identifier=…`, `Provenance/…`.
+    pub url: String,
+    resource: Json,
+}
+
+impl Entry {
+    /// The body. `server_id` knows the `Type/id` that the server gave to the entries sent before.
+    ///
+    /// What it doesn't know yet is referred to by our identifier of it, and the second value is false: send the entry
+    /// once more when all others are through (visits and their diagnoses refer to each other).
+    pub fn body(&self, server_id: &dyn Fn(Uuid) -> Option<String>) -> (Vec<u8>, bool) {
+        let mut complete = true;
+        let mut resource = self.resource.clone();
+        resource.each_object(&mut |object| {
+            let Some(id) = object.get("reference").and_then(Json::as_str).and_then(urn_uuid) else {
+                return;
+            };
+            match server_id(id) {
+                Some(reference) => object.set("reference", reference),
+                None => {
+                    complete = false;
+                    object.remove("reference");
+                    if object.get("identifier").is_none() {
+                        object.set("identifier", types::own_identifier(id));
+                    }
+                }
+            }
+        });
+        (resource.to_bytes(), complete)
+    }
+}
+
+fn urn_uuid(text: &str) -> Option<Uuid> {
+    text.strip_prefix("urn:uuid:")?.parse().ok()
+}
+
+/// The aggregates that a bundle tells: those that the change set speaks of, and what they refer to as far as it is known.
+pub(crate) struct Set<'a> {
+    pub(crate) records: Vec<&'a Record>,
+    /// Those that the change set speaks of, in its order.
+    pub(crate) spoken_of: Vec<(Kind, Uuid)>,
+    included: BTreeSet<Uuid>,
+    applied: &'a Applied,
+}
+
+impl<'a> Set<'a> {
+    fn new(changes: &ChangeSet, applied: &'a Applied) -> Self {
+        let mut spoken_of = vec![];
+        for change in &changes.changes {
+            if let Some(found) = applied.ids.get(&change.key)
+                && !spoken_of.contains(found)
+            {
+                spoken_of.push(*found);
+            }
+        }
+        let mut included = BTreeSet::new();
+        let mut records: Vec<&Record> = vec![];
+        let mut waiting: VecDeque<Uuid> = spoken_of.iter().map(|(_, id)| *id).collect();
+        while let Some(id) = waiting.pop_front() {
+            let Some(record) = applied.known.get(&id) else {
+                continue;
+            };
+            if !included.insert(id) {
+                continue;
+            }
+            records.push(record);
+            record.aggregate.refs(&mut |to| waiting.extend(to.id()));
+        }
+        // Stable: within a kind they stay in the order in which they were reached.
+        records.sort_by_key(|record| rank(record));
+        Set {
+            records,
+            spoken_of,
+            included,
+            applied,
+        }
+    }
+
+    fn follow(&self, id: Uuid) -> Option<String> {
+        self.included.contains(&id).then(|| format!("urn:uuid:{id}"))
+    }
+
+    fn resolved(&self, to: &Ref) -> Option<(Kind, Uuid)> {
+        match to {
+            Ref::Id(kind, id) => Some((*kind, *id)),
+            Ref::Local(key) => self.applied.ids.get(key).copied(),
+        }
+    }
+
+    /// A reference to an entry, else by our identifier.
+    pub(crate) fn reference(&self, to: &Ref) -> Option<Json> {
+        let (kind, id) = self.resolved(to)?;
+        let reference = match self.follow(id) {
+            Some(reference) => Object::new().put("reference", reference),
+            None => Object::new()
+                .put("type", fhir_type(kind))
+                .put("identifier", types::own_identifier(id)),
+        };
+        reference.json()
+    }
+
+    /// A reference to an entry, where it is one.
+    pub(crate) fn entry(&self, to: &Ref) -> Option<Json> {
+        let (_, id) = self.resolved(to)?;
+        Object::new().put("reference", self.follow(id)?).json()
+    }
+
+    /// All resources, the small ones after those that they belong to… and before where those refer to them.
+    fn resources(&self) -> Vec<Resource> {
+        let mut out = vec![];
+        for record in &self.records {
+            let follow = |_: Kind, id: Uuid| self.follow(id);
+            let (main, small) = build(record, &follow, true);
+            out.extend(small.into_iter().map(|(id, json)| Resource {
+                id,
+                json,
+                found_by: None,
+            }));
+            out.push(Resource {
+                id: record.meta.id,
+                json: main,
+                found_by: business_identifier(record).cloned(),
+            });
+        }
+        out
+    }
+}
+
+struct Resource {
+    id: Uuid,
+    json: Json,
+    /// The identifier by which another server may know it already.
+    found_by: Option<Identifier>,
+}
+
+/// What others refer to comes first.
+fn rank(record: &Record) -> u8 {
+    match record.aggregate.kind() {
+        Kind::Clinic => 0,
+        Kind::Site => 1,
+        Kind::Room => 2,
+        Kind::Practitioner => 3,
+        Kind::Service => 4,
+        Kind::Patient => 5,
+        Kind::RelatedPerson => 6,
+        Kind::Coverage => 7,
+        Kind::Schedule => 8,
+        Kind::Slot => 9,
+        Kind::Condition => 10,
+        Kind::Allergy => 11,
+        Kind::Appointment => 15,
+        Kind::Encounter => 12,
+        Kind::Procedure => 13,
+        Kind::Order => 14,
+        Kind::Specimen => 16,
+        Kind::Observation => 17,
+        Kind::Result => 18,
+        Kind::MedicationOrder => 19,
+        Kind::Document => 20,
+    }
+}
+
+/// The identifier that names an aggregate for others too: of a system, in use, of a kind that is unique there.
+///
+/// A patient who was merged is found by ours: the record that stays carries the old numbers as well.
+fn business_identifier(record: &Record) -> Option<&Identifier> {
+    let wanted: &[&str] = match &record.aggregate {
+        Aggregate::Patient(patient) => {
+            let merged = patient
+                .links
+                .iter()
+                .any(|link| matches!(link.kind, LinkKind::ReplacedBy | LinkKind::Replaces));
+            if merged {
+                return None;
+            }
+            &["NI", "NNROU", "NNMDA", "MR", "PI", "PPN", ""]
+        }
+        Aggregate::Practitioner(_) | Aggregate::Clinic(_) => &[""],
+        Aggregate::Encounter(_) => &["VN"],
+        Aggregate::Order(_) => &["PLAC", "FILL"],
+        Aggregate::Result(_) => &["FILL"],
+        Aggregate::RelatedPerson(_)
+        | Aggregate::Site(_)
+        | Aggregate::Room(_)
+        | Aggregate::Service(_)
+        | Aggregate::Schedule(_)
+        | Aggregate::Slot(_)
+        | Aggregate::Appointment(_)
+        | Aggregate::Condition(_)
+        | Aggregate::Allergy(_)
+        | Aggregate::Procedure(_)
+        | Aggregate::Coverage(_)
+        | Aggregate::Specimen(_)
+        | Aggregate::Observation(_)
+        | Aggregate::Document(_)
+        | Aggregate::MedicationOrder(_) => &[],
+    };
+    let usable = |identifier: &&Identifier| {
+        identifier.system.as_deref().is_some_and(|s| !s.trim().is_empty())
+            && !identifier.value.trim().is_empty()
+            && !matches!(
+                identifier.usage,
+                Some(IdentifierUse::Old | IdentifierUse::Temporary)
+            )
+    };
+    wanted.iter().find_map(|kind| {
+        record
+            .aggregate
+            .identifiers()
+            .iter()
+            .filter(usable)
+            .find(|identifier| kind.is_empty() || identifier.kind_code() == Some(kind))
+    })
+}
+
+/// A value as it stands in a token search: `\`, `$`, `,` and `|` escaped (FHIR R4 §3.1.1.4), then percent-encoded.
+fn token(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '$' | ',' | '|') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    types::percent_encoded(&escaped)
+}
+
+/// Where each resource is put, no two to the same place.
+fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
+    let mut taken = BTreeSet::new();
+    resources
+        .into_iter()
+        .map(|resource| {
+            let resource_type = resource.json.resource_type().unwrap_or_default().to_owned();
+            let by = |system: &str, value: &str| {
+                format!("{resource_type}?identifier={}%7C{}", token(system), token(value))
+            };
+            let own = by("urn:ietf:rfc:3986", &format!("urn:uuid:{}", resource.id));
+            let url = match &resource.found_by {
+                _ if resource_type == "Provenance" => format!("Provenance/{}", resource.id),
+                Some(identifier) => {
+                    let system = types::system(identifier.system.as_ref()).unwrap_or_default();
+                    let business = by(&system, &identifier.value);
+                    if taken.contains(&business) { own } else { business }
+                }
+                None => own,
+            };
+            taken.insert(url.clone());
+            let mut json = resource.json;
+            if let Json::Object(object) = &mut json
+                && url.contains('?')
+            {
+                // A conditional update carries no id: the server knows its own.
+                object.remove("id");
+            }
+            Entry {
+                id: resource.id,
+                method: "PUT",
+                url,
+                resource: json,
+            }
+        })
+        .collect()
+}
+
+/// What a message changed, as the text of one Bundle. `applied` is what came of applying `changes`.
+///
+/// Every reference in it leads to an entry of it, or is by identifier.
+pub fn bundle(
+    changes: &ChangeSet,
+    applied: &Applied,
+    shape: Shape,
+    stamp: &Stamp,
+) -> Result<Vec<u8>, MapError> {
+    let bundle = bundle_json(changes, applied, shape, stamp);
+    Ok(checked(bundle)?.to_bytes())
+}
+
+pub(crate) fn bundle_json(changes: &ChangeSet, applied: &Applied, shape: Shape, stamp: &Stamp) -> Json {
+    let set = Set::new(changes, applied);
+    let about = &changes.about;
+    let head = Object::new()
+        .put("resourceType", "Bundle")
+        .put("id", types::derived_id(stamp.id, "bundle").to_string())
+        .put("identifier", about::message_identifier(about));
+    let timestamp = about
+        .sent
+        .as_ref()
+        .and_then(types::instant)
+        .unwrap_or_else(|| stamp.now.to_string());
+    match shape {
+        Shape::Message => {
+            let parties = Parties::new(about, &set, true);
+            let header = Object::new()
+                .put("reference", format!("urn:uuid:{}", stamp.id))
+                .json();
+            let mut entries = vec![entry(
+                stamp.id,
+                about::message_header(changes, &set, &parties, stamp),
+            )];
+            entries.extend(
+                parties
+                    .organizations
+                    .iter()
+                    .map(|(id, json)| entry(*id, json.clone())),
+            );
+            entries.extend(set.resources().into_iter().map(|r| entry(r.id, r.json)));
+            let provenances = about::provenances(changes, &set, &parties, stamp, header);
+            entries.extend(provenances.into_iter().map(|(id, json)| entry(id, json)));
+            head.put("type", "message")
+                .put("timestamp", timestamp)
+                .put("entry", entries)
+                .into()
+        }
+        Shape::Transaction => {
+            let entries: Vec<Object> = requests(changes, &set, stamp)
+                .into_iter()
+                .map(|request| {
+                    entry(request.id, request.resource).put(
+                        "request",
+                        Object::new()
+                            .put("method", request.method)
+                            .put("url", request.url),
+                    )
+                })
+                .collect();
+            head.put("type", "transaction")
+                .put("timestamp", timestamp)
+                .put("entry", entries)
+                .into()
+        }
+    }
+}
+
+fn requests(changes: &ChangeSet, set: &Set<'_>, stamp: &Stamp) -> Vec<Entry> {
+    let parties = Parties::new(&changes.about, set, false);
+    let mut resources = set.resources();
+    let provenances = about::provenances(changes, set, &parties, stamp, None);
+    resources.extend(provenances.into_iter().map(|(id, json)| Resource {
+        id,
+        json,
+        found_by: None,
+    }));
+    addressed(resources)
+}
+
+fn entry(id: Uuid, resource: Json) -> Object {
+    Object::new()
+        .put("fullUrl", format!("urn:uuid:{id}"))
+        .put("resource", resource)
+}
+
+/// The gate, for each resource of a bundle.
+fn checked(bundle: Json) -> Result<Json, MapError> {
+    if let Some(Json::Array(entries)) = bundle.get("entry") {
+        for entry in entries {
+            if let Some(resource) = entry.get("resource") {
+                admit(resource)?;
+            }
+        }
+    }
+    Ok(bundle)
+}
+
+/// What a message changed, as single requests in an order in which what is referred to comes first, as far as that can
+/// be. For servers without transactions.
+pub fn per_resource(changes: &ChangeSet, applied: &Applied, stamp: &Stamp) -> Result<Vec<Entry>, MapError> {
+    let set = Set::new(changes, applied);
+    let entries = requests(changes, &set, stamp);
+    for entry in &entries {
+        admit(&entry.resource)?;
+    }
+    Ok(entries)
+}
