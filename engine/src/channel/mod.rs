@@ -1,5 +1,21 @@
 //! Channels: what a channel file says, once it has been checked.
 
+mod check;
+mod condition;
+pub mod duration;
+mod problem;
+mod read;
+mod read_step;
+mod schema;
+mod shape;
+pub mod size;
+mod steps;
+pub mod table;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +23,10 @@ use clinic::apply::OnUnmatched;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{CodeTables, SetOp, Settings};
+
+pub use check::{Checked, check, read_folder, read_table};
+pub use problem::Problem;
+pub use schema::channel_schema;
 
 /// A checked channel.
 #[derive(Clone, Debug)]

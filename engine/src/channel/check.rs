@@ -1,0 +1,365 @@
+//! All channel files at once: what is wrong with them, or the channels.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path as FilePath, PathBuf};
+
+use super::Channel;
+use super::problem::{Problem, line_and_column, whole_file};
+use super::read::{Reader, Tables};
+use super::schema::channel_schema;
+use super::shape::{Finding, Shape};
+use super::tree::{Node, Path, parse};
+use crate::connector::Connectors;
+use crate::format::Formats;
+
+/// The largest channel file, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
+
+/// The most problems of one file that are told.
+const MAX_PROBLEMS: usize = 200;
+
+/// What the check of all files has found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// The channels of the files that are right, in the order of the files.
+    pub channels: Vec<Channel>,
+    /// What is wrong; nothing may start while there is anything.
+    pub problems: Vec<Problem>,
+    /// What is odd, and may be meant.
+    pub warnings: Vec<Problem>,
+}
+
+impl Checked {
+    /// The channels, if nothing is wrong with any file.
+    pub fn into_result(self) -> Result<Vec<Channel>, Vec<Problem>> {
+        if self.problems.is_empty() {
+            Ok(self.channels)
+        } else {
+            Err(self.problems)
+        }
+    }
+}
+
+/// Checks channel files: all problems of all files, in the order of the files and of the places in them.
+///
+/// `files` are paths and texts; `tables` reads a code table by its path (that of the channel file's folder with the
+/// name in the file). Pure but for `tables`, and for warnings about variables and files of secrets that are missing.
+pub fn check(
+    files: &[(PathBuf, String)],
+    formats: &Formats,
+    connectors: &Connectors,
+    tables: &dyn Fn(&FilePath) -> io::Result<String>,
+) -> Checked {
+    let mut checked = Checked::default();
+    let shape = match Shape::new(channel_schema(connectors)) {
+        Ok(shape) => shape,
+        Err(what) => {
+            let file = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
+            checked.problems.push(whole_file(&file, what));
+            return checked;
+        }
+    };
+    // The same table may serve several channels; its problems are told once.
+    let told_tables = RefCell::new(Vec::new());
+    let mut rooted = Vec::new();
+    for (file, text) in files {
+        if MAX_FILE < text.len() {
+            let most = super::size::show(MAX_FILE as u64);
+            checked.problems.push(whole_file(
+                file,
+                format!("larger than {most}, the most for a channel file"),
+            ));
+            continue;
+        }
+        match parse(text) {
+            Ok(root) => {
+                check_file(
+                    file,
+                    text,
+                    &root,
+                    &shape,
+                    formats,
+                    connectors,
+                    tables,
+                    &told_tables,
+                    &mut checked,
+                );
+                rooted.push((file, text, root));
+            }
+            Err(errors) => {
+                let mut found: Vec<Problem> = errors
+                    .into_iter()
+                    .map(|error| {
+                        let (line, column) = line_and_column(text, error.at);
+                        Problem {
+                            file: file.clone(),
+                            line,
+                            column,
+                            path: String::new(),
+                            what: format!("this is no TOML: {}", error.what),
+                        }
+                    })
+                    .collect();
+                found.sort();
+                found.dedup_by(|a, b| (a.line, a.column) == (b.line, b.column));
+                found.truncate(MAX_PROBLEMS);
+                checked.problems.extend(found);
+            }
+        }
+    }
+    check_together(&rooted, connectors, &mut checked);
+    let order = |problem: &Problem| {
+        let idx = files.iter().position(|(file, _)| *file == problem.file);
+        (idx.unwrap_or(files.len()), problem.line, problem.column)
+    };
+    checked.problems.sort_by_key(order);
+    checked.warnings.sort_by_key(order);
+    checked
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one caller; a struct would only name them a second time"
+)]
+fn check_file(
+    file: &FilePath,
+    text: &str,
+    root: &Node,
+    shape: &Shape,
+    formats: &Formats,
+    connectors: &Connectors,
+    tables: Tables<'_>,
+    told_tables: &RefCell<Vec<Problem>>,
+    checked: &mut Checked,
+) {
+    let findings = shape.check(root);
+    let mut reader = Reader {
+        formats,
+        connectors,
+        tables,
+        file,
+        findings: &findings,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        table_problems: Vec::new(),
+        read_tables: BTreeMap::new(),
+    };
+    let channel = reader.channel(root);
+    let Reader {
+        problems,
+        warnings,
+        table_problems,
+        ..
+    } = reader;
+    let mut is_right = findings.is_empty() && problems.is_empty();
+    let placed = |finding: &Finding| {
+        let at = if finding.at_key {
+            finding.path.key_at(root)
+        } else {
+            finding.path.value_at(root)
+        };
+        let (line, column) = line_and_column(text, at);
+        Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            path: finding.path.to_string(),
+            what: finding.what.clone(),
+        }
+    };
+    let mut found: Vec<Problem> = Vec::new();
+    for finding in findings.iter().chain(&problems) {
+        let problem = placed(finding);
+        let is_told = found.iter().any(|told| {
+            told.path == problem.path && (told.line, told.column) == (problem.line, problem.column)
+        });
+        // Several missing keys stand at the same place, each with its own sentence.
+        if !is_told || (finding.what.contains("is missing") && !found.contains(&problem)) {
+            found.push(problem);
+        }
+    }
+    found.truncate(MAX_PROBLEMS);
+    checked.problems.extend(found);
+    for problem in table_problems {
+        is_right = false;
+        let problem = Problem {
+            file: problem.file,
+            line: problem.line,
+            column: problem.column,
+            path: String::new(),
+            what: problem.what,
+        };
+        if !told_tables.borrow().contains(&problem) {
+            told_tables.borrow_mut().push(problem.clone());
+            checked.problems.push(problem);
+        }
+    }
+    checked.warnings.extend(warnings.iter().map(placed));
+    match channel {
+        Some(channel) if is_right => checked.channels.push(channel),
+        Some(_) => {}
+        None if is_right => {
+            // Every way to here has told its reason; this line is for the one that has not.
+            checked.problems.push(whole_file(
+                file,
+                "the channel can't be read; please report this file",
+            ));
+        }
+        None => {}
+    }
+}
+
+/// What only all files together show: the same id, the same address.
+fn check_together(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, checked: &mut Checked) {
+    let mut ids: BTreeMap<&str, &FilePath> = BTreeMap::new();
+    let mut listeners: Vec<Listener<'_>> = Vec::new();
+    for (file, text, root) in files {
+        let mut tell = |path: Path, what: String| {
+            let (line, column) = line_and_column(text, path.value_at(root));
+            checked.problems.push(Problem {
+                file: (*file).clone(),
+                line,
+                column,
+                path: path.to_string(),
+                what,
+            });
+            checked.channels.retain(|channel| channel.file != **file);
+        };
+        if let Some(id) = root.get("id").and_then(Node::text) {
+            match ids.get(id) {
+                Some(first) => tell(
+                    Path::default().key("id"),
+                    format!(
+                        "{} has this id already; each channel has its own",
+                        first.display()
+                    ),
+                ),
+                None => {
+                    ids.insert(id, file);
+                }
+            }
+        }
+        let Some(source) = root.get("source") else {
+            continue;
+        };
+        for connector in connectors.all() {
+            let Some(settings) = source.get(connector.name()) else {
+                continue;
+            };
+            let Some(listen) = settings.get("listen").and_then(Node::text) else {
+                continue;
+            };
+            let listener = Listener {
+                file,
+                connector: connector.name(),
+                listen,
+                path: settings.get("path").and_then(Node::text),
+            };
+            match listeners.iter().find(|other| listener.collides_with(other)) {
+                Some(other) => tell(
+                    Path::default().key("source").key(connector.name()).key("listen"),
+                    format!(
+                        "{} listens there already; write another port",
+                        other.file.display()
+                    ),
+                ),
+                None => listeners.push(listener),
+            }
+        }
+    }
+}
+
+/// An address that a source listens on.
+struct Listener<'a> {
+    file: &'a FilePath,
+    connector: &'a str,
+    listen: &'a str,
+    /// What tells apart the channels that share a listener, where the connector has such a thing.
+    path: Option<&'a str>,
+}
+
+impl Listener<'_> {
+    fn collides_with(&self, other: &Listener<'_>) -> bool {
+        let is_same_address = match (self.listen.parse(), other.listen.parse()) {
+            (Ok(this), Ok(that)) => same_address(this, that),
+            _ => self.listen == other.listen,
+        };
+        let is_shared = self.connector == other.connector && self.path.is_some() && self.path != other.path;
+        is_same_address && !is_shared
+    }
+}
+
+fn same_address(this: SocketAddr, that: SocketAddr) -> bool {
+    let is_any = this.ip().is_unspecified() || that.ip().is_unspecified();
+    this.port() != 0 && this.port() == that.port() && (is_any || this.ip() == that.ip())
+}
+
+/// The channel files of a folder (`*.toml`, by name) with their texts. A file that can't be read is a problem at its
+/// first place; a folder that is not there has no channels.
+pub fn read_folder(folder: &FilePath) -> Result<Vec<(PathBuf, String)>, Vec<Problem>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(vec![whole_file(
+                folder,
+                format!("the folder can't be read: {error}"),
+            )]);
+        }
+    };
+    let mut paths = Vec::new();
+    let mut problems = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) => paths.push(entry.path()),
+            Err(error) => problems.push(whole_file(folder, format!("the folder can't be read: {error}"))),
+        }
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    // Editors leave hidden files beside the one that is being written.
+    paths.retain(|path| {
+        path.file_name()
+            .is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+    });
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        match read_text(&path, MAX_FILE) {
+            Ok(text) => files.push((path, text)),
+            Err(error) => problems.push(whole_file(&path, format!("the file can't be read: {error}"))),
+        }
+    }
+    if problems.is_empty() {
+        Ok(files)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Reads a code table from disk, for [`check`].
+pub fn read_table(path: &FilePath) -> io::Result<String> {
+    read_text(path, super::table::MAX_BYTES)
+}
+
+/// A text file of at most `limit` bytes (and one, so that the reader of the text sees that it is too long).
+fn read_text(path: &FilePath, limit: usize) -> io::Result<String> {
+    use std::io::Read;
+
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let (line, column) = line_and_column(
+            &String::from_utf8_lossy(error.as_bytes()),
+            error.utf8_error().valid_up_to(),
+        );
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("line {line}, column {column}: this is no UTF-8; save it as UTF-8"),
+        )
+    })
+}

@@ -1,0 +1,582 @@
+//! A file's tree becomes a [`Channel`]; what the schema can't say is checked here: names, durations, paths, and that
+//! each step gets the format that it reads. Where the shape of a value is wrong the schema has told already, and this
+//! pass is silent about it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::condition::regex;
+use super::problem::not_known;
+use super::shape::Finding;
+use super::tree::{Node, Path, Value};
+use super::{
+    Ack, Channel, Condition, Destination, End, OnError, OnUnsure, Retry, Step, Test, duration, table,
+};
+use crate::connector::{Connector, Connectors};
+use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
+
+/// Reads a code table by its path.
+pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
+
+/// The longest id of a channel, site or name of a destination.
+const MAX_NAME: usize = 64;
+
+/// The most destinations of a channel.
+const MAX_DESTINATIONS: usize = 200;
+
+/// What one file is read with, and what is found wrong with it.
+pub(super) struct Reader<'a> {
+    pub(super) formats: &'a Formats,
+    pub(super) connectors: &'a Connectors,
+    pub(super) tables: Tables<'a>,
+    pub(super) file: &'a FilePath,
+    /// What the schema found: nothing is told a second time below its paths.
+    pub(super) findings: &'a [Finding],
+    pub(super) problems: Vec<Finding>,
+    pub(super) warnings: Vec<Finding>,
+    pub(super) table_problems: Vec<table::TableProblem>,
+    pub(super) read_tables: BTreeMap<String, Option<Arc<CodeTable>>>,
+}
+
+/// What a message is at a place between two steps.
+#[derive(Clone)]
+pub(super) struct Flow {
+    /// The format of its body; none: not known, since that is wrong already.
+    pub(super) format: Option<Arc<dyn Format>>,
+    pub(super) decoded: bool,
+    pub(super) applied: bool,
+    pub(super) encoded: bool,
+    /// A change of the body that nothing has used yet.
+    pub(super) unused_set: Option<Path>,
+    /// How the format was last read or written.
+    pub(super) settings: Settings,
+}
+
+impl Reader<'_> {
+    /// The channel, as far as it can be read. It is used only where nothing was wrong.
+    pub(super) fn channel(&mut self, root: &Node) -> Option<Channel> {
+        let top = Path::default();
+        let id = self.name(root, &top, "id");
+        let dedup = self.duration(root, &top, "dedup");
+        let site = root.get("site").and_then(Node::text).map(str::to_owned);
+        let settings = Settings {
+            charset: root.get("charset").and_then(Node::text).map(str::to_owned),
+            zone: self.zone(root, &top),
+            ..Settings::default()
+        };
+
+        let source = self.end(root.get("source"), &top.key("source"), true);
+        let steps_node = root.get("step").map(Node::items).unwrap_or_default();
+        let decoded_as = steps_node.iter().find_map(|step| step.get("decode")?.text());
+        let source_format = self.source_format(root, source.as_ref(), decoded_as);
+        let mut flow = Flow {
+            format: source_format,
+            decoded: false,
+            applied: false,
+            encoded: false,
+            unused_set: None,
+            settings: settings.clone(),
+        };
+        let source_format = flow.format.clone();
+        let mut steps = Vec::new();
+        let mut source_settings = settings;
+        for (idx, node) in steps_node.iter().enumerate() {
+            let path = top.key("step").index(idx);
+            if let Some(step) = self.step(node, &path, &mut flow, true) {
+                if let Step::Decode { settings, .. } = &step {
+                    source_settings = settings.clone();
+                }
+                steps.push(step);
+            }
+        }
+
+        let mut destinations: Vec<Destination> = Vec::new();
+        let nodes = root.get("destination").map(Node::items).unwrap_or_default();
+        if MAX_DESTINATIONS < nodes.len() {
+            let what = format!("{} destinations; {MAX_DESTINATIONS} are the most", nodes.len());
+            self.problem(top.key("destination"), what);
+        }
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for (idx, node) in nodes.iter().enumerate().take(MAX_DESTINATIONS) {
+            let path = top.key("destination").index(idx);
+            if let Some(name) = node.get("name").and_then(Node::text) {
+                if let Some(first) = names.get(name) {
+                    let what = format!("destination[{first}] has this name already; each has its own");
+                    self.problem(path.key("name"), what);
+                } else {
+                    names.insert(name, idx);
+                }
+            }
+            destinations.extend(self.destination(node, &path, flow.clone()));
+        }
+        if nodes.is_empty() && !flow.applied && self.findings.is_empty() {
+            self.warning(
+                top.clone(),
+                "the messages are stored and go nowhere: there is no destination and no apply".to_owned(),
+            );
+        }
+
+        let (connector, connector_settings) = source?;
+        Some(Channel {
+            id: id?,
+            description: root
+                .get("description")
+                .and_then(Node::text)
+                .unwrap_or_default()
+                .to_owned(),
+            file: self.file.to_owned(),
+            source: End {
+                connector: connector.name().to_owned(),
+                settings: connector_settings,
+                format: source_format?.name().to_owned(),
+                format_settings: source_settings,
+            },
+            ack: Ack::Stored,
+            dedup: dedup.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            site,
+            steps,
+            destinations,
+            tables: self.tables_read(),
+        })
+    }
+
+    fn tables_read(&self) -> CodeTables {
+        self.read_tables
+            .iter()
+            .filter_map(|(name, table)| Some((name.clone(), table.clone()?)))
+            .collect()
+    }
+
+    /// The format of what comes in: that of the decode, else the key, else what the connector brings.
+    fn source_format(
+        &mut self,
+        root: &Node,
+        source: Option<&(Arc<dyn Connector>, serde_json::Value)>,
+        decoded_as: Option<&str>,
+    ) -> Option<Arc<dyn Format>> {
+        let path = Path::default().key("source");
+        let key = root.get("source").and_then(|source| source.get("format"));
+        let said = self.format(key, &path.key("format"));
+        if let Some(name) = decoded_as {
+            if let (Some(said), Some(decoded)) = (&said, self.formats.get(name)) {
+                if said.name() != decoded.name() {
+                    let what = format!(
+                        "the channel's decode reads {}; write the same, or leave it out",
+                        name
+                    );
+                    self.problem(path.key("format"), what);
+                }
+            }
+            return self.formats.get(name);
+        }
+        if key.is_some() {
+            return said;
+        }
+        let (connector, _) = source?;
+        match connector.format() {
+            Some(name) => self.formats.get(name),
+            None => {
+                let what = format!(
+                    "{} does not say what format its messages have; write format = \"…\" ({})",
+                    connector.name(),
+                    self.formats.names().join(", ")
+                );
+                self.problem(path, what);
+                None
+            }
+        }
+    }
+
+    /// The connector of an end with its settings, checked.
+    fn end(
+        &mut self,
+        node: Option<&Node>,
+        path: &Path,
+        is_source: bool,
+    ) -> Option<(Arc<dyn Connector>, serde_json::Value)> {
+        let node = node?;
+        let mut ends = self.connectors.all().filter_map(|connector| {
+            let table = node.get(connector.name())?;
+            Some((connector.clone(), table))
+        });
+        let (Some((connector, table)), None) = (ends.next(), ends.next()) else {
+            return None;
+        };
+        let path = path.key(connector.name());
+        let settings = table.to_json();
+        if self.is_told(&path) {
+            return None;
+        }
+        let problems = if is_source {
+            connector.check_source(&settings)
+        } else {
+            connector.check_destination(&settings)
+        };
+        let is_right = problems.is_empty();
+        for problem in problems {
+            self.problem(path.join(&problem.path), problem.what);
+        }
+        self.secrets(table, &path);
+        is_right.then_some((connector, settings))
+    }
+
+    /// Secrets stand in the environment or in files; whether they are there is known for sure when the channel opens.
+    fn secrets(&mut self, node: &Node, path: &Path) {
+        for entry in node.entries() {
+            let path = path.key(&entry.key);
+            if let Some(text) = entry.node.text() {
+                if entry.key.ends_with("_env") && std::env::var_os(text).is_none() {
+                    let what = format!("the variable {text} is not set here; the channel opens only with it");
+                    self.warning(path, what);
+                } else if entry.key.ends_with("_file") && !self.folder().join(text).exists() {
+                    let what = format!("there is no file {text}; the channel opens only with it");
+                    self.warning(path, what);
+                }
+            } else {
+                self.secrets(&entry.node, &path);
+            }
+        }
+    }
+
+    fn destination(&mut self, node: &Node, path: &Path, mut flow: Flow) -> Option<Destination> {
+        let name = self.name(node, path, "name");
+        let when = node
+            .get("when")
+            .map(|node| self.condition(node, &path.key("when"), &flow));
+        // What the channel has set may be for the destinations that do not encode.
+        flow.unused_set = None;
+        let mut steps = Vec::new();
+        for (idx, node) in node
+            .get("step")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+        {
+            let path = path.key("step").index(idx);
+            steps.extend(self.step(node, &path, &mut flow, false));
+        }
+        let encode = node.get("encode");
+        if let Some(encode) = encode {
+            steps.extend(self.encode(encode, &path.key("encode"), None, &mut flow));
+        }
+
+        let end = self.end(Some(node), path, false);
+        let (connector, settings) = match end {
+            Some((connector, settings)) => (Some(connector), Some(settings)),
+            None => (None, None),
+        };
+        // A connector that sends a format with several shapes names the shape in its own table.
+        let shape = settings
+            .as_ref()
+            .and_then(|settings| settings.get("as")?.as_str())
+            .map(str::to_owned);
+        if let (Some(shape), Some(Step::Encode { settings, .. })) = (&shape, steps.last_mut()) {
+            settings.shape.get_or_insert_with(|| shape.clone());
+        }
+        let mut format_settings = flow.settings.clone();
+        format_settings.shape = format_settings.shape.or(shape);
+
+        let format = self.destination_format(node, path, connector.as_deref(), &flow);
+        let retry = self.retry(node, path);
+        let on_error = match node.get("on_error").and_then(Node::text) {
+            Some("dead") => OnError::Dead,
+            Some(_) | None => OnError::Hold,
+        };
+        let on_unsure = match node.get("on_unsure").and_then(Node::text) {
+            Some("repeat") => Some(OnUnsure::Repeat),
+            Some("hold") => Some(OnUnsure::Hold),
+            Some(_) | None => None,
+        };
+        let connector = connector?;
+        Some(Destination {
+            name: name?,
+            when,
+            steps,
+            on_unsure: on_unsure.unwrap_or_else(|| connector.on_unsure()),
+            end: End {
+                connector: connector.name().to_owned(),
+                settings: settings?,
+                format: format?,
+                format_settings,
+            },
+            retry,
+            on_error,
+        })
+    }
+
+    /// The format by which a destination's answers are judged: its key `format`, else what its connector sends, else
+    /// what it encodes. What arrives there must be of this format.
+    fn destination_format(
+        &mut self,
+        node: &Node,
+        path: &Path,
+        connector: Option<&dyn Connector>,
+        flow: &Flow,
+    ) -> Option<String> {
+        let key = node.get("format");
+        let said = self.format(key, &path.key("format"));
+        let body = flow.format.as_ref()?.name();
+        let connector = connector?;
+        let expected = match (said, key, connector.format()) {
+            (Some(said), _, _) => said.name(),
+            (None, Some(_), _) => return None,
+            (None, None, Some(name)) => name,
+            (None, None, None) if flow.encoded => body,
+            (None, None, None) => {
+                let what = format!(
+                    "{} does not say what format it sends; write encode = \"…\" or format = \"{body}\"",
+                    connector.name()
+                );
+                self.problem(path.clone(), what);
+                return None;
+            }
+        };
+        if expected == body {
+            return Some(expected.to_owned());
+        }
+        let hint = match (flow.encoded, flow.decoded) {
+            (true, _) => String::new(),
+            (false, true) => format!("; write encode = \"{expected}\""),
+            (false, false) => format!("; write decode = \"{body}\" before and encode = \"{expected}\" here"),
+        };
+        self.problem(path.clone(), format!("gets {body} and sends {expected}{hint}"));
+        None
+    }
+
+    fn retry(&mut self, node: &Node, path: &Path) -> Retry {
+        let mut retry = Retry::default();
+        let Some(node) = node.get("retry") else {
+            return retry;
+        };
+        let path = path.key("retry");
+        let first = self.duration(node, &path, "first");
+        let max = self.duration(node, &path, "max");
+        let give_up = self.duration(node, &path, "give_up");
+        retry.first = first.unwrap_or(retry.first);
+        retry.max = max.unwrap_or(retry.max.max(retry.first));
+        retry.give_up = give_up.unwrap_or(retry.give_up);
+        if first.is_none() {
+            retry.first = retry.first.min(retry.max);
+        }
+        if retry.first.is_zero() {
+            self.problem(path.key("first"), "a pause is at least \"1ms\"".to_owned());
+        } else if retry.max < retry.first {
+            let what = format!("shorter than the first pause, {}", duration::show(retry.first));
+            self.problem(path.key("max"), what);
+        }
+        retry
+    }
+
+    /// A name of letters, digits and hyphens.
+    fn name(&mut self, node: &Node, path: &Path, key: &str) -> Option<String> {
+        let text = node.get(key)?.text()?;
+        let path = path.key(key);
+        let is_right = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if text.is_empty() {
+            self.problem(path, "empty; write a name".to_owned());
+            return None;
+        }
+        if MAX_NAME < text.len() {
+            self.problem(path, format!("too long; {MAX_NAME} letters are the most"));
+            return None;
+        }
+        if !text.chars().all(is_right) || text.starts_with('-') || text.ends_with('-') {
+            let mut better: String = text
+                .to_lowercase()
+                .chars()
+                .map(|c| if is_right(c) { c } else { '-' })
+                .collect();
+            while better.contains("--") {
+                better = better.replace("--", "-");
+            }
+            let better = better.trim_matches('-');
+            let hint = if better.is_empty() {
+                String::new()
+            } else {
+                format!("; write \"{better}\"")
+            };
+            self.problem(
+                path,
+                format!("a name has letters, digits and hyphens between them{hint}"),
+            );
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn duration(&mut self, node: &Node, path: &Path, key: &str) -> Option<Duration> {
+        let text = node.get(key)?.text()?;
+        match duration::parse(text) {
+            Ok(duration) => Some(duration),
+            Err(what) => {
+                self.problem(path.key(key), what);
+                None
+            }
+        }
+    }
+
+    fn zone(&mut self, node: &Node, path: &Path) -> Option<String> {
+        let text = node.get("zone")?.text()?;
+        let zones = jiff::tz::db();
+        if zones.get(text).is_err() {
+            let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
+            // A machine without a zone database knows none: then nothing can be said.
+            if !names.is_empty() {
+                let what = match super::problem::nearest(text, names.iter().map(String::as_str)) {
+                    Some(name) => format!("no zone of this name is known; did you mean \"{name}\"?"),
+                    None => "no zone of this name is known; write it as \"Europe/Bucharest\"".to_owned(),
+                };
+                self.problem(path.key("zone"), what);
+                return None;
+            }
+        }
+        Some(text.to_owned())
+    }
+
+    /// A format by its name.
+    pub(super) fn format(&mut self, node: Option<&Node>, path: &Path) -> Option<Arc<dyn Format>> {
+        let text = node?.text()?;
+        let format = self.formats.get(text);
+        if format.is_none() {
+            self.problem(path.clone(), not_known(text, &self.formats.names()));
+        }
+        format
+    }
+
+    /// Paths and tests.
+    pub(super) fn condition(&mut self, node: &Node, path: &Path, flow: &Flow) -> Condition {
+        let mut condition = Condition::default();
+        for entry in node.entries() {
+            let path = path.key(&entry.key);
+            self.field_path(&entry.key, &path, flow, true);
+            if let Some(test) = self.test(&entry.node, &path) {
+                condition.all.push((entry.key.clone(), test));
+            }
+        }
+        condition
+    }
+
+    fn test(&mut self, node: &Node, path: &Path) -> Option<Test> {
+        match &node.value {
+            Value::Text(text) => {
+                self.not_empty(text, path);
+                Some(Test::Any(vec![text.clone()]))
+            }
+            Value::List(items) => {
+                let mut texts = Vec::new();
+                for (idx, item) in items.iter().enumerate() {
+                    let text = item.text()?;
+                    self.not_empty(text, &path.index(idx));
+                    texts.push(text.to_owned());
+                }
+                Some(Test::Any(texts))
+            }
+            Value::Table(entries) => {
+                let [entry] = entries.as_slice() else {
+                    return None;
+                };
+                let path = path.key(&entry.key);
+                match (entry.key.as_str(), &entry.node.value) {
+                    ("not", _) => self
+                        .test(&entry.node, &path)
+                        .map(|test| Test::Not(Box::new(test))),
+                    ("matches", Value::Text(text)) => match regex(text) {
+                        Ok(regex) => Some(Test::Matches(regex)),
+                        Err(what) => {
+                            self.problem(path, what);
+                            None
+                        }
+                    },
+                    ("present", Value::Bool(flag)) => Some(Test::Present(*flag)),
+                    _ => None,
+                }
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Other => None,
+        }
+    }
+
+    fn not_empty(&mut self, text: &str, path: &Path) {
+        if text.is_empty() {
+            let what = "an empty text matches nothing; write { present = false }".to_owned();
+            self.problem(path.clone(), what);
+        }
+    }
+
+    /// A path in the messages' format.
+    pub(super) fn field_path(&mut self, written: &str, path: &Path, flow: &Flow, at_key: bool) {
+        let Some(format) = &flow.format else {
+            return;
+        };
+        if let Err(what) = format.check_path(written) {
+            if !self.is_told(path) {
+                self.problems.push(Finding {
+                    path: path.clone(),
+                    at_key,
+                    what,
+                });
+            }
+        }
+    }
+
+    /// A code table, read once.
+    pub(super) fn table(&mut self, name: &str, path: &Path) -> Option<Arc<CodeTable>> {
+        if let Some(table) = self.read_tables.get(name) {
+            return table.clone();
+        }
+        let table = self.read_table(name, path).map(Arc::new);
+        self.read_tables.insert(name.to_owned(), table.clone());
+        table
+    }
+
+    fn read_table(&mut self, name: &str, path: &Path) -> Option<CodeTable> {
+        let is_inside = FilePath::new(name)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if name.is_empty() || !is_inside {
+            let what = "a table lies beside the channel file or in a folder under it".to_owned();
+            self.problem(path.clone(), what);
+            return None;
+        }
+        let file = self.folder().join(name);
+        match (self.tables)(&file) {
+            Ok(text) => match table::read(&file, &text) {
+                Ok(table) => Some(table),
+                Err(problems) => {
+                    self.table_problems.extend(problems);
+                    None
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.problem(path.clone(), format!("there is no file {}", file.display()));
+                None
+            }
+            Err(error) => {
+                self.problem(path.clone(), format!("{} can't be read: {error}", file.display()));
+                None
+            }
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.file.parent().map(FilePath::to_owned).unwrap_or_default()
+    }
+
+    /// True where the schema has found something at this path or below it.
+    fn is_told(&self, path: &Path) -> bool {
+        self.findings.iter().any(|finding| finding.path.is_under(path))
+    }
+
+    pub(super) fn problem(&mut self, path: Path, what: String) {
+        let at_key = false;
+        self.problems.push(Finding { path, at_key, what });
+    }
+
+    pub(super) fn warning(&mut self, path: Path, what: String) {
+        let at_key = false;
+        self.warnings.push(Finding { path, at_key, what });
+    }
+}

@@ -1,0 +1,226 @@
+//! The steps of a channel or a destination, and what each needs to stand before it.
+
+use std::sync::Arc;
+
+use clinic::apply::OnUnmatched;
+
+use super::read::{Flow, Reader};
+use super::schema::VERBS;
+use super::tree::{Node, Path, Value};
+use super::{Lookup, LookupMissing, Step, steps};
+use crate::format::{SetOp, Settings};
+
+/// The options of a step and the verbs that take them.
+const OPTIONS: [(&str, &str); 4] = [
+    ("codes", "decode"),
+    ("charset", "decode"),
+    ("snapshot", "decode"),
+    ("as", "encode"),
+];
+
+impl Reader<'_> {
+    /// One step. `in_channel`: not one of a destination.
+    pub(super) fn step(
+        &mut self,
+        node: &Node,
+        path: &Path,
+        flow: &mut Flow,
+        in_channel: bool,
+    ) -> Option<Step> {
+        let mut verbs = VERBS.iter().filter(|verb| node.get(verb).is_some());
+        let (Some(verb), None) = (verbs.next(), verbs.next()) else {
+            return None;
+        };
+        for (option, owner) in OPTIONS {
+            if node.get(option).is_some() && owner != *verb {
+                self.problem(path.key(option), format!("belongs to {owner}, not to {verb}"));
+            }
+        }
+        let value = node.get(verb)?;
+        let at = path.key(verb);
+        match *verb {
+            "filter" => {
+                if in_channel && flow.applied {
+                    let what =
+                        "stands after apply, which has written the message to the clinic; put it before";
+                    self.problem(at.clone(), what.to_owned());
+                }
+                Some(Step::Filter(self.condition(value, &at, flow)))
+            }
+            "decode" => self.decode(node, value, &at, path, flow),
+            "set" => self.set(value, &at, flow),
+            "lookup" => self.lookup(value, &at, flow),
+            "apply" => self.apply(value, &at, flow, in_channel),
+            "encode" => {
+                let shape = node.get("as").and_then(Node::text).map(str::to_owned);
+                self.encode(value, &at, shape, flow)
+            }
+            _ => None,
+        }
+    }
+
+    fn decode(&mut self, node: &Node, value: &Node, at: &Path, path: &Path, flow: &mut Flow) -> Option<Step> {
+        let format = self.format(Some(value), at);
+        if flow.decoded {
+            self.problem(
+                at.clone(),
+                "the message is decoded already; one decode is enough".to_owned(),
+            );
+        }
+        flow.decoded = true;
+        if let (Some(format), Some(body)) = (&format, &flow.format) {
+            if format.name() != body.name() {
+                self.problem(at.clone(), format!("the message is {} here", body.name()));
+            }
+        }
+        if let Some(charset) = node.get("charset").and_then(Node::text) {
+            flow.settings.charset = Some(charset.to_owned());
+        }
+        if let Some(name) = node.get("codes").and_then(Node::text) {
+            flow.settings.codes = self.table(name, &path.key("codes"));
+        }
+        let snapshot = node.get("snapshot").map(Node::items).unwrap_or_default();
+        for (idx, item) in snapshot.iter().enumerate() {
+            if let Some(text) = item.text() {
+                self.field_path(text, &path.key("snapshot").index(idx), flow, false);
+                flow.settings.snapshot.push(text.to_owned());
+            }
+        }
+        let format = format?;
+        let name = format.name().to_owned();
+        flow.format = Some(format);
+        flow.unused_set = None;
+        Some(Step::Decode {
+            format: name,
+            settings: flow.settings.clone(),
+        })
+    }
+
+    fn apply(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {
+        if !in_channel {
+            let what = "the channel applies a message, once for all; put it into the channel's steps";
+            self.problem(at.clone(), what.to_owned());
+        } else if flow.applied {
+            self.problem(
+                at.clone(),
+                "the message is applied already; one apply is enough".to_owned(),
+            );
+        } else if !flow.decoded {
+            self.problem(at.clone(), "needs a decode before it".to_owned());
+        }
+        flow.applied = true;
+        let on_unmatched = match value.get("on_unmatched").and_then(Node::text) {
+            Some("park") => OnUnmatched::Park,
+            Some(_) | None => OnUnmatched::Create,
+        };
+        Some(Step::Apply { on_unmatched })
+    }
+
+    /// An `encode`, as a step or as a key of a destination.
+    pub(super) fn encode(
+        &mut self,
+        value: &Node,
+        at: &Path,
+        shape: Option<String>,
+        flow: &mut Flow,
+    ) -> Option<Step> {
+        let format = self.format(Some(value), at);
+        if !flow.decoded {
+            self.problem(
+                at.clone(),
+                "needs a decode before it, in the channel's steps".to_owned(),
+            );
+        }
+        if let Some(set) = flow.unused_set.take() {
+            let what = "has no effect: the encode after it writes the message anew; put it after the encode";
+            self.warning(set, what.to_owned());
+        }
+        flow.encoded = true;
+        flow.format = format.clone();
+        // Codes and charset are those of the partner that was read.
+        let settings = Settings {
+            zone: flow.settings.zone.clone(),
+            shape,
+            ..Settings::default()
+        };
+        flow.settings = settings.clone();
+        Some(Step::Encode {
+            format: format?.name().to_owned(),
+            settings,
+        })
+    }
+
+    fn set(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        let mut ops = Vec::new();
+        for entry in value.entries() {
+            let path = at.key(&entry.key);
+            self.field_path(&entry.key, &path, flow, true);
+            let op = match &entry.node.value {
+                Value::Text(text) if text.is_empty() => {
+                    let what = "an empty text can mean two things: write { clear = true } to have the receiver \
+                                empty it, or { remove = true } to say nothing about it";
+                    self.problem(path.clone(), what.to_owned());
+                    None
+                }
+                Value::Text(text) => Some(SetOp::Assign(text.clone())),
+                Value::Table(forms) => match forms.as_slice() {
+                    [form] if form.key == "clear" => Some(SetOp::Clear),
+                    [form] if form.key == "remove" => Some(SetOp::Remove),
+                    [form] if form.key == "copy" => form.node.text().map(|from| {
+                        self.field_path(from, &path.key("copy"), flow, false);
+                        SetOp::Copy(from.to_owned())
+                    }),
+                    _ => None,
+                },
+                Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Other | Value::List(_) => None,
+            };
+            if let Some(op) = op {
+                ops.push((entry.key.clone(), op));
+            }
+        }
+        flow.unused_set = Some(at.clone());
+        Some(Step::Set(ops))
+    }
+
+    fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        for key in ["from", "to"] {
+            if let Some(path) = value.get(key).and_then(Node::text) {
+                self.field_path(path, &at.key(key), flow, false);
+            }
+        }
+        let name = value.get("table").and_then(Node::text);
+        if let Some(name) = name {
+            let path = at.key("table");
+            if let Some(table) = self.table(name, &path) {
+                self.one_meaning(&table, &path);
+            }
+        }
+        let missing = match value.get("missing") {
+            Some(node) => match (node.text(), node.get("default").and_then(Node::text)) {
+                (Some("fail"), _) => LookupMissing::Fail,
+                (_, Some(text)) => LookupMissing::Default(text.to_owned()),
+                (_, None) => LookupMissing::Keep,
+            },
+            None => LookupMissing::Keep,
+        };
+        flow.unused_set = Some(at.clone());
+        let from = value.get("from")?.text()?.to_owned();
+        Some(Step::Lookup(Lookup {
+            table: name?.to_owned(),
+            to: value.get("to").and_then(Node::text).unwrap_or(&from).to_owned(),
+            from,
+            missing,
+        }))
+    }
+
+    /// A lookup knows a code without its system, so that the table must have one meaning for each.
+    fn one_meaning(&mut self, table: &Arc<crate::format::CodeTable>, path: &Path) {
+        if let Some(code) = steps::ambiguous(table) {
+            let what = format!(
+                "\"{code}\" stands in two systems of this table, and a lookup does not know which; give it a table \
+                 of its own"
+            );
+            self.problem(path.clone(), what);
+        }
+    }
+}

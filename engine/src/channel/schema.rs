@@ -1,0 +1,510 @@
+//! The JSON Schema of a channel file: the engine's own keys, and under the name of each connector what it says of
+//! its settings. The check runs it, and editors use it from `schemas/channel.schema.json`.
+
+use serde_json::{Map, Value, json};
+
+use crate::connector::Connectors;
+
+/// How deep the definitions of a connector's schema are followed.
+const MAX_DEPTH: usize = 16;
+
+/// The charsets that a channel may name.
+const CHARSETS: [&str; 11] = [
+    "utf-8",
+    "us-ascii",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-5",
+    "iso-8859-15",
+    "iso-8859-16",
+    "windows-1250",
+    "windows-1251",
+    "windows-1252",
+    "utf-16",
+];
+
+/// The verbs of steps, in the order in which they are told.
+pub(super) const VERBS: [&str; 6] = ["filter", "decode", "set", "lookup", "apply", "encode"];
+
+/// The JSON Schema of a channel file. Written to `schemas/channel.schema.json`; a test keeps both equal.
+pub fn channel_schema(connectors: &Connectors) -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "channel",
+        "description": "A channel of Punte: where messages come from, what happens to them, where they go.",
+        "type": "object",
+        "required": ["id", "source"],
+        "additionalProperties": false,
+        "properties": {
+            "id": {
+                "description": "The channel's name: letters, digits and hyphens. Unique in the folder.",
+                "type": "string"
+            },
+            "description": {
+                "description": "What the channel is for, in a sentence.",
+                "type": "string"
+            },
+            "ack": {
+                "description": "When the sender is told: once the message is stored.",
+                "enum": ["stored"],
+                "default": "stored"
+            },
+            "dedup": {
+                "description": "How long a repeat of a message is known again, as a duration.",
+                "type": "string",
+                "default": "7d"
+            },
+            "site": {
+                "description": "The site of the clinic that the channel belongs to.",
+                "type": "string",
+                "minLength": 1
+            },
+            "charset": charset("The charset of messages that do not declare one."),
+            "zone": {
+                "description": "The zone of times without one, an IANA name.",
+                "type": "string",
+                "default": "Europe/Bucharest"
+            },
+            "source": source(connectors),
+            "step": {
+                "description": "What happens to each message, in this order.",
+                "type": "array",
+                "items": step()
+            },
+            "destination": {
+                "description": "Where messages go.",
+                "type": "array",
+                "items": destination(connectors)
+            }
+        }
+    })
+}
+
+fn charset(description: &str) -> Value {
+    json!({ "description": description, "enum": CHARSETS })
+}
+
+fn source(connectors: &Connectors) -> Value {
+    let mut properties = Map::new();
+    properties.insert(
+        "format".to_owned(),
+        json!({
+            "description": "The format of what comes in, where no decode and no connector says it.",
+            "type": "string"
+        }),
+    );
+    let mut names = Vec::new();
+    for connector in connectors.all() {
+        if let Some(schema) = connector.source_schema() {
+            names.push(connector.name());
+            properties.insert(connector.name().to_owned(), embedded(schema));
+        }
+    }
+    json!({
+        "title": "source",
+        "description": "Where messages come from: one connector with its settings.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "oneOf": one_of(&names),
+    })
+}
+
+fn destination(connectors: &Connectors) -> Value {
+    let mut properties = Map::new();
+    let own = json!({
+        "name": {
+            "description": "The destination's name, unique in the channel: letters, digits and hyphens.",
+            "type": "string"
+        },
+        "when": condition("Which messages it gets; without it all."),
+        "step": {
+            "description": "What happens on the way there, in this order.",
+            "type": "array",
+            "items": step()
+        },
+        "encode": {
+            "description": "The format to write: the same as a last step that encodes.",
+            "type": "string"
+        },
+        "format": {
+            "description": "The format of what is sent, where no encode and no connector says it.",
+            "type": "string"
+        },
+        "retry": {
+            "description": "How it is tried again.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "first": {
+                    "description": "The first pause; each next one is twice as long.",
+                    "type": "string",
+                    "default": "2s"
+                },
+                "max": {
+                    "description": "The longest pause.",
+                    "type": "string",
+                    "default": "10m"
+                },
+                "give_up": {
+                    "description": "When it ends, counted from the first try.",
+                    "type": "string",
+                    "default": "7d"
+                }
+            }
+        },
+        "on_error": {
+            "description": "What happens to what was refused or ran out of retries: the queue waits for a person, or it is set aside and the next goes.",
+            "enum": ["hold", "dead"],
+            "default": "hold"
+        },
+        "on_unsure": {
+            "description": "What happens to what was sent and whose answer is lost: sent again with the same bytes, or a person decides. The connector has its own default.",
+            "enum": ["repeat", "hold"]
+        }
+    });
+    if let Value::Object(own) = own {
+        properties.extend(own);
+    }
+    let mut names = Vec::new();
+    for connector in connectors.all() {
+        if let Some(schema) = connector.destination_schema() {
+            names.push(connector.name());
+            properties.insert(connector.name().to_owned(), embedded(schema));
+        }
+    }
+    json!({
+        "title": "destination",
+        "type": "object",
+        "required": ["name"],
+        "additionalProperties": false,
+        "properties": properties,
+        "oneOf": one_of(&names),
+    })
+}
+
+fn step() -> Value {
+    json!({
+        "title": "step",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "filter": condition("Keeps the messages that match; the others end here as filtered."),
+            "decode": {
+                "description": "The format to read: the message becomes a change set.",
+                "type": "string"
+            },
+            "codes": {
+                "description": "With decode: the code table of the partner, a CSV file beside the channel.",
+                "type": "string"
+            },
+            "charset": charset("With decode: the charset of messages that do not declare one."),
+            "snapshot": {
+                "description": "With decode: lists that a message says whole; what it leaves out is gone.",
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 1
+            },
+            "set": {
+                "description": "Changes values of the message; everything else stays byte for byte.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "description": "a text, { clear = true }, { copy = \"PID-3\" } or { remove = true }",
+                    "anyOf": [
+                        { "type": "string" },
+                        {
+                            "title": "set",
+                            "type": "object",
+                            "additionalProperties": false,
+                            "properties": {
+                                "clear": {
+                                    "description": "Tells the receiver to empty it.",
+                                    "const": true
+                                },
+                                "copy": {
+                                    "description": "The path whose value is written here.",
+                                    "type": "string"
+                                },
+                                "remove": {
+                                    "description": "Takes it out of the message.",
+                                    "const": true
+                                }
+                            },
+                            "oneOf": one_of(&["clear", "copy", "remove"]),
+                        }
+                    ]
+                }
+            },
+            "lookup": {
+                "description": "Replaces a code by that of a table.",
+                "type": "object",
+                "required": ["table", "from"],
+                "additionalProperties": false,
+                "properties": {
+                    "table": {
+                        "description": "The code table, a CSV file beside the channel.",
+                        "type": "string"
+                    },
+                    "from": { "description": "The path of the code.", "type": "string" },
+                    "to": {
+                        "description": "The path to write to; the same unless said.",
+                        "type": "string"
+                    },
+                    "missing": {
+                        "description": "\"keep\", \"fail\" or { default = \"…\" }",
+                        "default": "keep",
+                        "anyOf": [
+                            { "enum": ["keep", "fail"] },
+                            {
+                                "type": "object",
+                                "required": ["default"],
+                                "additionalProperties": false,
+                                "properties": {
+                                    "default": {
+                                        "description": "What is written for a code that is not in the table.",
+                                        "type": "string"
+                                    }
+                                }
+                            }
+                        ]
+                    }
+                }
+            },
+            "apply": {
+                "description": "true or { on_unmatched = \"park\" }",
+                "anyOf": [
+                    { "const": true },
+                    {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "properties": {
+                            "on_unmatched": {
+                                "description": "What to do with a patient who is not found: a new one, or a person decides.",
+                                "enum": ["create", "park"],
+                                "default": "create"
+                            }
+                        }
+                    }
+                ]
+            },
+            "encode": {
+                "description": "The format to write: the change set, as the clinic knows it now, becomes the message.",
+                "type": "string"
+            },
+            "as": {
+                "description": "With encode: the shape of what is written, where the format has several.",
+                "type": "string"
+            }
+        },
+        "oneOf": one_of(&VERBS),
+    })
+}
+
+/// What a message must be: paths and tests.
+fn condition(description: &str) -> Value {
+    let one_or_more = json!([
+        { "type": "string" },
+        { "type": "array", "items": { "type": "string" }, "minItems": 1 }
+    ]);
+    json!({
+        "description": description,
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "description": "a text, a list of texts, { not = … }, { matches = \"…\" } or { present = true }",
+            "anyOf": [
+                one_or_more[0],
+                one_or_more[1],
+                {
+                    "title": "test",
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "not": {
+                            "description": "a text, a list of texts or { matches = \"…\" }",
+                            "anyOf": [
+                                one_or_more[0],
+                                one_or_more[1],
+                                {
+                                    "type": "object",
+                                    "required": ["matches"],
+                                    "additionalProperties": false,
+                                    "properties": {
+                                        "matches": {
+                                            "description": "A regular expression that no value may match.",
+                                            "type": "string"
+                                        }
+                                    }
+                                }
+                            ]
+                        },
+                        "matches": {
+                            "description": "A regular expression that a value must match, anywhere in it.",
+                            "type": "string"
+                        },
+                        "present": {
+                            "description": "Whether there must be a value, or none.",
+                            "type": "boolean"
+                        }
+                    },
+                    "oneOf": one_of(&["not", "matches", "present"]),
+                }
+            ]
+        }
+    })
+}
+
+/// Exactly one of these keys.
+fn one_of(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({ "required": [name] })).collect()
+}
+
+/// A connector's schema as a part of the whole: its definitions put in their places, nulls (which TOML has not) taken
+/// out, unknown keys refused.
+fn embedded(schema: Value) -> Value {
+    let definitions = match &schema {
+        Value::Object(object) => ["$defs", "definitions"]
+            .iter()
+            .find_map(|key| object.get(*key))
+            .cloned()
+            .unwrap_or_default(),
+        _ => Value::Null,
+    };
+    plain(schema, &definitions, MAX_DEPTH)
+}
+
+fn plain(schema: Value, definitions: &Value, depth: usize) -> Value {
+    let Value::Object(mut object) = schema else {
+        return schema;
+    };
+    if depth == 0 {
+        return Value::Bool(true);
+    }
+    let reference = match object.get("$ref") {
+        Some(Value::String(reference)) => reference.rsplit('/').next().map(str::to_owned),
+        _ => None,
+    };
+    if let Some(name) = reference {
+        object.remove("$ref");
+        let name = name.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Object(target)) = definitions.get(name) {
+            for (key, value) in target {
+                // What stands beside a reference (a description) is nearer to the place than what is behind it.
+                object.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        return plain(Value::Object(object), definitions, depth - 1);
+    }
+    for key in ["$defs", "definitions", "$schema"] {
+        object.remove(key);
+    }
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [one] = types.as_slice() {
+            let one = one.clone();
+            object.insert("type".to_owned(), one);
+        }
+    }
+    if let Some(Value::Array(options)) = object.get_mut("enum") {
+        options.retain(|option| !option.is_null());
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    for key in ["anyOf", "oneOf"] {
+        let Some(Value::Array(mut branches)) = object.remove(key) else {
+            continue;
+        };
+        branches.retain(|branch| branch.get("type") != Some(&json!("null")));
+        match branches.as_mut_slice() {
+            [Value::Object(one)] => {
+                let one = std::mem::take(one);
+                for (key, value) in one {
+                    object.entry(key).or_insert(value);
+                }
+                return plain(Value::Object(object), definitions, depth - 1);
+            }
+            _ => {
+                let branches = branches
+                    .into_iter()
+                    .map(|branch| plain(branch, definitions, depth - 1))
+                    .collect();
+                object.insert(key.to_owned(), Value::Array(branches));
+            }
+        }
+    }
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        for value in properties.values_mut() {
+            *value = plain(value.take(), definitions, depth - 1);
+        }
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(value) = object.get_mut(key) {
+            *value = plain(value.take(), definitions, depth - 1);
+        }
+    }
+    if let Some(Value::Array(parts)) = object.get_mut("allOf") {
+        for part in parts {
+            *part = plain(part.take(), definitions, depth - 1);
+        }
+    }
+    let is_closed = ["additionalProperties", "unevaluatedProperties", "allOf"]
+        .iter()
+        .any(|key| object.contains_key(*key));
+    if object.contains_key("properties") && !is_closed {
+        object.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_of_a_connector_is_put_in_place() {
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$defs": {
+                "Auth": {
+                    "description": "How to log in.",
+                    "type": "object",
+                    "properties": { "bearer_env": { "type": ["string", "null"], "default": null } }
+                }
+            },
+            "type": "object",
+            "properties": {
+                "auth": {
+                    "description": "Who we are.",
+                    "anyOf": [{ "$ref": "#/$defs/Auth" }, { "type": "null" }]
+                }
+            }
+        });
+        assert_eq!(
+            embedded(schema),
+            json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "auth": {
+                        "description": "Who we are.",
+                        "type": "object",
+                        "additionalProperties": false,
+                        "properties": { "bearer_env": { "type": "string" } }
+                    }
+                }
+            })
+        );
+    }
+
+    #[test]
+    fn a_schema_that_names_itself_ends() {
+        let schema = json!({
+            "$defs": { "A": { "properties": { "a": { "$ref": "#/$defs/A" } } } },
+            "$ref": "#/$defs/A"
+        });
+        let text = embedded(schema).to_string();
+        assert!(!text.contains("$ref"), "{text}");
+    }
+}
