@@ -52,21 +52,19 @@ fn read(bytes: &[u8], message: &Message) {
             let _ = (field.value(), field.place());
         }
     }
-    for written in PATHS {
-        let path: Path = written.parse().expect("a right path");
-        for found in get_all(message, &path) {
-            let _ = (found.value(), found.place(), found.is("A^B&C"));
-        }
-        for change in [
-            Change::Assign { to: path.clone(), text: "ș | x".to_owned() },
-            Change::AssignParts { to: path.clone(), parts: "A^B".to_owned() },
-            Change::Clear { at: path.clone() },
-            Change::Copy { to: path.clone(), from: "PID-3.1".parse().expect("a right path") },
-            Change::Remove { at: path.clone() },
-        ] {
-            if let Ok(changed) = set(bytes, &[change], &Reading::default()) {
-                let _ = Message::read(&changed);
-            }
+    let path: Path = PATHS[bytes.len() % PATHS.len()].parse().expect("a right path");
+    for found in get_all(message, &path) {
+        let _ = (found.value(), found.place(), found.is("A^B&C"));
+    }
+    for change in [
+        Change::Assign { to: path.clone(), text: "ș | x".to_owned() },
+        Change::AssignParts { to: path.clone(), parts: "A^B".to_owned() },
+        Change::Clear { at: path.clone() },
+        Change::Copy { to: path.clone(), from: "PID-3.1".parse().expect("a right path") },
+        Change::Remove { at: path.clone() },
+    ] {
+        if let Ok(changed) = set(bytes, &[change], &Reading::default()) {
+            let _ = Message::read(&changed);
         }
     }
 }

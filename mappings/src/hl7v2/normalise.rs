@@ -424,6 +424,15 @@ pub fn normalise(bytes: &[u8], reading: &Reading) -> Result<Normal, MapError> {
     let names: Vec<&str> = declared.iter().map(String::as_str).collect();
     let (text, charset, findings) = charset::decode(body, &names, reading.legacy);
     repairs.extend(findings.into_iter().map(Repair::Charset));
+    // What is UTF-16 was turned into UTF-8 above, so that only here can be seen whether MSH-18 knows.
+    let first = names.first().and_then(|name| Charset::named(name));
+    let says_utf16 = matches!(first, Some(Charset::Utf16Le | Charset::Utf16Be));
+    if let Some(declared) = first
+        && says_utf16 != utf16.is_some()
+    {
+        let read_as = utf16.unwrap_or(charset);
+        repairs.push(Repair::Charset(Finding::WrongDeclaration { declared, read_as }));
+    }
 
     let mut lines = Lines::new(text.len(), delimiters.field, reading.limits);
     lines.read(&text)?;
@@ -811,6 +820,15 @@ mod tests {
         );
         let repair = &normalise(&bytes, &Reading::default()).unwrap().repairs[0];
         assert_eq!((repair.place().0.as_str(), repair.is_warning()), ("MSH-18", true));
+        let wide = |name: &str| -> Vec<u8> { text(name).encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        assert!(!told(&wide("UNICODE UTF-16")).contains("declared"));
+        assert!(
+            told(&wide("UNICODE UTF-8")).contains("declared UTF-8, but the bytes are not; read as UTF-16LE")
+        );
+        assert!(
+            told(text("UNICODE UTF-16").as_bytes())
+                .contains("declared UTF-16BE, but the bytes are not; read as UTF-8")
+        );
     }
 
     #[test]
