@@ -1,5 +1,10 @@
 //! The durable store: one unit of work that it takes whole, and what can be read.
 
+mod blob;
+pub mod keys;
+mod seal;
+pub mod sqlite;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -1,0 +1,230 @@
+//! Bodies too big for a row: one sealed file each, `blobs/ab/abcdef…`, named by the keyed hash of its content.
+//!
+//! A file is a line of chunks of 64 KB, each sealed and bound to the blob's name, its own place, and whether it is the
+//! last: a chunk that was changed, moved, swapped with another blob's or cut off is noticed. A file gets its name only
+//! once it is whole and flushed; the folder is flushed before the row that names it is written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::seal::{Column, Domain, Sealer};
+
+/// Bytes of a chunk before it is sealed.
+const CHUNK: usize = 64 * 1024;
+/// What sealing adds to a chunk: tag and nonce.
+const SEAL: usize = 28;
+
+/// Which blob, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlobName {
+    pub(crate) hash: [u8; 32],
+    pub(crate) length: u64,
+}
+
+impl BlobName {
+    /// As it stands in a row.
+    pub(crate) fn to_bytes(self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..32].copy_from_slice(&self.hash);
+        bytes[32..].copy_from_slice(&self.length.to_le_bytes());
+        bytes
+    }
+
+    /// From a row.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (hash, length) = bytes.split_first_chunk::<32>()?;
+        Some(BlobName {
+            hash: *hash,
+            length: u64::from_le_bytes(length.try_into().ok()?),
+        })
+    }
+}
+
+/// The folder of blobs.
+pub(crate) struct Blobs {
+    folder: PathBuf,
+}
+
+fn aad(hash: &[u8; 32], place: u64, last: bool) -> [u8; 42] {
+    let mut aad = [0; 42];
+    aad[0] = Column::BlobChunk as u8;
+    aad[1..33].copy_from_slice(hash);
+    aad[33..41].copy_from_slice(&place.to_be_bytes());
+    aad[41] = u8::from(last);
+    aad
+}
+
+fn failed(error: std::io::Error) -> StoreError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Unavailable(format!("a blob can't be written: {error}")),
+    }
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    // Elsewhere a folder can't be opened as a file, and its entries are flushed with the file.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+impl Blobs {
+    /// In this data folder.
+    pub(crate) fn new(data: &Path) -> Self {
+        Blobs {
+            folder: data.join("blobs"),
+        }
+    }
+
+    fn place(&self, hash: &[u8; 32]) -> (PathBuf, PathBuf) {
+        let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = self.folder.join(&name[..2]);
+        let file = folder.join(name);
+        (folder, file)
+    }
+
+    /// Writes a blob, unless it is there already. It and its folder entry are flushed when this returns.
+    pub(crate) fn write(&self, sealer: &Sealer, body: &[u8]) -> Result<BlobName, StoreError> {
+        let name = BlobName {
+            hash: sealer.hash(Domain::Blob, &[body]),
+            length: body.len() as u64,
+        };
+        let (folder, file) = self.place(&name.hash);
+        if !folder.is_dir() {
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+            sync_folder(&self.folder).map_err(failed)?;
+            if let Some(data) = self.folder.parent() {
+                sync_folder(data).map_err(failed)?;
+            }
+        }
+        let whole = sealed_length(name.length);
+        if !std::fs::metadata(&file).is_ok_and(|found| found.len() == whole) {
+            let draft = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
+            let written = write_chunks(sealer, &draft, &name.hash, body)
+                .and_then(|()| std::fs::rename(&draft, &file).map_err(failed));
+            if let Err(error) = written {
+                // Nothing names the draft; what can't be removed now is only space.
+                let _ = std::fs::remove_file(&draft);
+                return Err(error);
+            }
+        }
+        sync_folder(&folder).map_err(failed)?;
+        Ok(name)
+    }
+
+    /// Reads a blob whole.
+    pub(crate) fn read(&self, sealer: &Sealer, name: BlobName) -> Result<Bytes, StoreError> {
+        let damaged = |what: &str| StoreError::Damaged(format!("a big body {what}"));
+        let (_, path) = self.place(&name.hash);
+        let mut file = File::open(path).map_err(|error| damaged(&format!("is not there: {error}")))?;
+        let found = file.metadata().map(|found| found.len()).unwrap_or_default();
+        if found != sealed_length(name.length) {
+            return Err(damaged("was cut off"));
+        }
+        let length =
+            usize::try_from(name.length).map_err(|_| damaged("is longer than this machine can hold"))?;
+        let mut body = Vec::with_capacity(length);
+        let mut chunk = Vec::with_capacity(CHUNK + SEAL);
+        let mut place = 0;
+        loop {
+            chunk.clear();
+            Read::by_ref(&mut file)
+                .take((CHUNK + SEAL) as u64)
+                .read_to_end(&mut chunk)
+                .map_err(|error| damaged(&format!("can't be read: {error}")))?;
+            let last = (body.len() + chunk.len()).saturating_sub(SEAL) >= length;
+            sealer
+                .open_bytes(&aad(&name.hash, place, last), &mut chunk)
+                .map_err(|_| damaged("was changed"))?;
+            body.extend_from_slice(&chunk);
+            place += 1;
+            if last {
+                break;
+            }
+        }
+        if body.len() != length {
+            return Err(damaged("was changed"));
+        }
+        Ok(body.into())
+    }
+}
+
+fn sealed_length(length: u64) -> u64 {
+    length + length.div_ceil(CHUNK as u64).max(1) * SEAL as u64
+}
+
+fn write_chunks(sealer: &Sealer, path: &Path, hash: &[u8; 32], body: &[u8]) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(failed)?;
+    let chunks = body.len().div_ceil(CHUNK).max(1);
+    let mut sealed = Vec::with_capacity(CHUNK + SEAL);
+    for place in 0..chunks {
+        sealed.clear();
+        sealed.extend_from_slice(&body[place * CHUNK..body.len().min((place + 1) * CHUNK)]);
+        sealer.seal_bytes(&aad(hash, place as u64, place + 1 == chunks), &mut sealed)?;
+        file.write_all(&sealed).map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(length: usize) -> (tempfile::TempDir, Blobs, Sealer, Vec<u8>, BlobName, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(folder.path());
+        let sealer = Sealer::new(&[1; 32], &[2; 32]).unwrap();
+        let body: Vec<u8> = (0..length).map(|n| (n / 1000) as u8).collect();
+        let name = blobs.write(&sealer, &body).unwrap();
+        let file = blobs.place(&name.hash).1;
+        (folder, blobs, sealer, body, name, file)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
+            let (_folder, blobs, sealer, body, name, _) = blob(length);
+            assert_eq!(blobs.read(&sealer, name).unwrap(), body);
+            assert_eq!(blobs.write(&sealer, &body).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn swapped_cut_and_changed_chunks_are_noticed() {
+        let (_folder, blobs, sealer, _, name, file) = blob(3 * CHUNK);
+        let whole = std::fs::read(&file).unwrap();
+        let (first, rest) = whole.split_at(CHUNK + SEAL);
+        let (second, third) = rest.split_at(CHUNK + SEAL);
+        for wrong in [
+            [second, first, third].concat(),
+            [first, second].concat(),
+            [first, second, second].concat(),
+            [first, third].concat(),
+            [&whole[..], third].concat(),
+            whole[..whole.len() - 1].to_vec(),
+            vec![],
+        ] {
+            std::fs::write(&file, wrong).unwrap();
+            assert!(matches!(blobs.read(&sealer, name), Err(StoreError::Damaged(_))));
+        }
+        let shorter = BlobName {
+            length: 2 * CHUNK as u64,
+            ..name
+        };
+        std::fs::write(&file, [first, second].concat()).unwrap();
+        assert!(blobs.read(&sealer, shorter).is_err());
+        std::fs::write(&file, &whole).unwrap();
+        assert!(blobs.read(&sealer, name).is_ok());
+    }
+}

@@ -1,0 +1,258 @@
+//! Sealing and hashing of what is stored. Runs on the caller's side, never on the writer's thread.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
+use aws_lc_rs::hmac;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// Where a sealed value stands. The number is part of what is sealed; it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Column {
+    /// `message.head`, by the message's id.
+    MessageHead = 1,
+    /// `body.body`, by the message's id.
+    MessageBody = 2,
+    /// `delivery.body`, by the message's id and the delivery's place in it.
+    DeliveryBody = 3,
+    /// `attempt.note`, by the attempt's id.
+    AttemptNote = 4,
+    /// `aggregate.data` and `history.data`, by the aggregate's id, version and kind.
+    AggregateData = 5,
+    /// A chunk of a blob file, by the blob's name, the chunk's place and whether it is the last.
+    BlobChunk = 6,
+}
+
+/// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Domain {
+    /// Channel, sender and control id of a message.
+    Sent = 1,
+    /// The same and the content.
+    Repeat = 2,
+    /// A control id.
+    ControlId = 3,
+    /// A patient identifier of a message.
+    Patient = 4,
+    /// A visit number of a message.
+    Visit = 5,
+    /// An order number of a message.
+    Order = 6,
+    /// What an aggregate is matched by.
+    Find = 7,
+    /// What an aggregate is searched by.
+    Search = 8,
+    /// The content of a blob.
+    Blob = 9,
+    /// The secret of an API key.
+    ApiKey = 10,
+}
+
+enum Cipher {
+    Aes(Box<RandomizedNonceKey>),
+    /// Seals nothing: what sealing costs is measured against it. No release has it.
+    #[cfg(feature = "null-cipher")]
+    Null,
+}
+
+/// The data key and the hash key at work.
+pub(crate) struct Sealer {
+    cipher: Cipher,
+    hash: hmac::Key,
+}
+
+const NONCE: usize = 12;
+const TAG: usize = 16;
+/// Below this many bytes lz4 gains nothing.
+const COMPRESS_FROM: usize = 128;
+/// The longest value that is opened: more than any row can hold, so that a wrong length can't take all memory.
+const LONGEST: usize = 1 << 30;
+
+fn aad(column: Column, id: Uuid, n: u64) -> [u8; 25] {
+    let mut aad = [0; 25];
+    aad[0] = column as u8;
+    aad[1..17].copy_from_slice(id.as_bytes());
+    aad[17..].copy_from_slice(&n.to_be_bytes());
+    aad
+}
+
+impl Sealer {
+    pub(crate) fn new(data_key: &[u8; 32], hash_key: &[u8; 32]) -> Result<Self, StoreError> {
+        #[cfg(feature = "null-cipher")]
+        let cipher = if std::env::var_os("PUNTE_NULL_CIPHER").is_some() {
+            Cipher::Null
+        } else {
+            Cipher::Aes(Box::new(aes(data_key)?))
+        };
+        #[cfg(not(feature = "null-cipher"))]
+        let cipher = Cipher::Aes(Box::new(aes(data_key)?));
+        Ok(Sealer {
+            cipher,
+            hash: hmac::Key::new(hmac::HMAC_SHA256, hash_key),
+        })
+    }
+
+    /// Compresses and seals. The first byte inside says whether it is compressed.
+    pub(crate) fn seal(&self, column: Column, id: Uuid, n: u64, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut buffer = Vec::new();
+        if plain.len() >= COMPRESS_FROM {
+            let room = lz4_flex::block::get_maximum_output_size(plain.len());
+            buffer.resize(5 + room, 0);
+            buffer[0] = 1;
+            buffer[1..5].copy_from_slice(&(plain.len() as u32).to_le_bytes());
+            match lz4_flex::block::compress_into(plain, &mut buffer[5..]) {
+                Ok(length) if length < plain.len() => buffer.truncate(5 + length),
+                _ => buffer.clear(),
+            }
+        }
+        if buffer.is_empty() {
+            buffer.reserve_exact(1 + plain.len() + TAG + NONCE);
+            buffer.push(0);
+            buffer.extend_from_slice(plain);
+        }
+        self.seal_bytes(&aad(column, id, n), &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same place.
+    pub(crate) fn open(
+        &self,
+        column: Column,
+        id: Uuid,
+        n: u64,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        let mut buffer = sealed.to_vec();
+        self.open_bytes(&aad(column, id, n), &mut buffer)?;
+        match buffer.split_first() {
+            Some((0, _)) => {
+                buffer.remove(0);
+                Ok(buffer)
+            }
+            Some((1, rest)) => {
+                let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+                let length = u32::from_le_bytes(*length) as usize;
+                if length > LONGEST {
+                    return Err(damaged());
+                }
+                lz4_flex::block::decompress(rest, length).map_err(|_| damaged())
+            }
+            _ => Err(damaged()),
+        }
+    }
+
+    /// Seals in place; tag and nonce follow.
+    pub(crate) fn seal_bytes(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        match &self.cipher {
+            Cipher::Aes(key) => {
+                let nonce = key
+                    .seal_in_place_append_tag(Aad::from(aad), buffer)
+                    .map_err(|_| StoreError::Unavailable("a value can't be sealed".into()))?;
+                buffer.extend_from_slice(nonce.as_ref());
+            }
+            #[cfg(feature = "null-cipher")]
+            Cipher::Null => buffer.extend_from_slice(&[0; TAG + NONCE]),
+        }
+        Ok(())
+    }
+
+    /// Opens in place what [`Sealer::seal_bytes`] made.
+    pub(crate) fn open_bytes(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        let (sealed, nonce) = buffer.split_last_chunk_mut::<NONCE>().ok_or_else(damaged)?;
+        let length = sealed.len().checked_sub(TAG).ok_or_else(damaged)?;
+        match &self.cipher {
+            Cipher::Aes(key) => {
+                key.open_in_place((&*nonce).into(), Aad::from(aad), sealed)
+                    .map_err(|_| damaged())?;
+            }
+            #[cfg(feature = "null-cipher")]
+            Cipher::Null => {}
+        }
+        buffer.truncate(length);
+        Ok(())
+    }
+
+    /// A keyed hash. Each part goes in with its length, so that parts can't run into each other.
+    pub(crate) fn hash(&self, domain: Domain, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.hash);
+        context.update(&[domain as u8]);
+        for part in parts {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.sign().as_ref());
+        hash
+    }
+
+    /// The first 8 bytes of a keyed hash, as they stand in an index.
+    pub(crate) fn hash8(&self, domain: Domain, parts: &[&[u8]]) -> i64 {
+        first8(&self.hash(domain, parts))
+    }
+}
+
+/// The first 8 bytes as a number.
+pub(crate) fn first8(hash: &[u8; 32]) -> i64 {
+    let (first, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    i64::from_be_bytes(*first)
+}
+
+fn aes(key: &[u8; 32]) -> Result<RandomizedNonceKey, StoreError> {
+    RandomizedNonceKey::new(&AES_256_GCM, key)
+        .map_err(|_| StoreError::Damaged("its data key can't be used".into()))
+}
+
+fn damaged() -> StoreError {
+    StoreError::Damaged("a sealed value was changed, or moved to where it does not belong".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_value_opens_only_where_it_was_put() {
+        let sealer = Sealer::new(&[1; 32], &[2; 32]).unwrap();
+        let id = Uuid::from_u128(7);
+        for plain in [&b""[..], b"short", &[b'x'; 5000], &(0..=255).collect::<Vec<u8>>()] {
+            let sealed = sealer.seal(Column::MessageBody, id, 3, plain).unwrap();
+            assert_eq!(sealer.open(Column::MessageBody, id, 3, &sealed).unwrap(), plain);
+            assert!(sealer.open(Column::MessageHead, id, 3, &sealed).is_err());
+            assert!(sealer.open(Column::MessageBody, id, 4, &sealed).is_err());
+            assert!(
+                sealer
+                    .open(Column::MessageBody, Uuid::from_u128(8), 3, &sealed)
+                    .is_err()
+            );
+            for at in 0..sealed.len() {
+                let mut changed = sealed.clone();
+                changed[at] ^= 1;
+                assert!(sealer.open(Column::MessageBody, id, 3, &changed).is_err());
+                assert!(sealer.open(Column::MessageBody, id, 3, &sealed[..at]).is_err());
+            }
+        }
+        let other = Sealer::new(&[3; 32], &[2; 32]).unwrap();
+        let sealed = sealer.seal(Column::MessageBody, id, 3, b"x").unwrap();
+        assert!(other.open(Column::MessageBody, id, 3, &sealed).is_err());
+    }
+
+    #[test]
+    fn hashes_keep_parts_and_domains_apart() {
+        let sealer = Sealer::new(&[1; 32], &[2; 32]).unwrap();
+        assert_ne!(
+            sealer.hash8(Domain::Sent, &[b"ab", b"c"]),
+            sealer.hash8(Domain::Sent, &[b"a", b"bc"])
+        );
+        assert_ne!(
+            sealer.hash8(Domain::Sent, &[b"a"]),
+            sealer.hash8(Domain::Visit, &[b"a"])
+        );
+        let other = Sealer::new(&[1; 32], &[3; 32]).unwrap();
+        assert_ne!(
+            sealer.hash8(Domain::Sent, &[b"a"]),
+            other.hash8(Domain::Sent, &[b"a"])
+        );
+    }
+}

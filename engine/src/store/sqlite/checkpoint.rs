@@ -1,0 +1,134 @@
+//! Checkpoints, on a thread and a connection of their own, so that no commit waits for them. The writer only starts the
+//! log anew, which needs it to pause for a moment: when the log has grown long, or when it has nothing else to do.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::writer::open_for_writing;
+
+/// Pages of 4 KB.
+const PAGES_PER_MB: i64 = 256;
+/// The log is started anew past this many pages, whatever else there is to do.
+pub(crate) const RESTART_BUSY: i64 = 64 * PAGES_PER_MB;
+/// And past this many where there is nothing else to do.
+pub(crate) const RESTART_IDLE: i64 = 8 * PAGES_PER_MB;
+/// Between two checkpoints under load.
+const EACH: Duration = Duration::from_millis(50);
+/// How long the writer waits for those who still read the old log.
+const READERS: Duration = Duration::from_millis(50);
+
+#[derive(Default)]
+struct State {
+    /// Something was written since the last checkpoint.
+    dirty: AtomicBool,
+    stop: AtomicBool,
+    /// The disk failed under a checkpoint: the store has to be opened again.
+    failed: AtomicBool,
+    /// Pages in the log, as the last checkpoint saw it.
+    pages: AtomicI64,
+    /// Held by whoever checkpoints, so that neither waits in SQLite's own way.
+    gate: Mutex<()>,
+}
+
+pub(crate) struct Checkpointer {
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(crate) fn start(path: &Path) -> rusqlite::Result<Self> {
+        let connection = open_for_writing(path, 1024)?;
+        let state = Arc::new(State::default());
+        let its = state.clone();
+        let thread = std::thread::Builder::new()
+            .name("punte-checkpoint".into())
+            .spawn(move || run(&its, &connection))
+            .map_err(|error| {
+                rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+                    Some(format!("no thread: {error}")),
+                )
+            })?;
+        Ok(Checkpointer {
+            state,
+            thread: Some(thread),
+        })
+    }
+
+    /// Something was written.
+    pub(crate) fn wake(&self) {
+        if !self.state.dirty.swap(true, Ordering::AcqRel)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.failed.load(Ordering::Acquire)
+    }
+
+    /// Starts the log anew where it is longer than `pages`. Called by the writer between transactions.
+    pub(crate) fn restart_past(&self, connection: &Connection, pages: i64) {
+        if self.state.pages.load(Ordering::Acquire) <= pages {
+            return;
+        }
+        let _gate = self.state.gate.lock();
+        let restarted = connection
+            .busy_timeout(READERS)
+            .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
+        let _ = connection.busy_timeout(Duration::from_secs(5));
+        // Where somebody still reads the old log, the next checkpoint says again how long it is.
+        self.state.pages.store(0, Ordering::Release);
+        if let Err(error) = restarted {
+            note(&self.state, &error);
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic there has been reported; nothing depends on what the thread held.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Pages in the log.
+fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<i64> {
+    connection.prepare_cached(how)?.query_row([], |row| row.get(1))
+}
+
+fn note(state: &State, error: &rusqlite::Error) {
+    match error.sqlite_error_code() {
+        // No room, or somebody reads: the log waits.
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {}
+        _ => state.failed.store(true, Ordering::Release),
+    }
+}
+
+fn run(state: &State, connection: &Connection) {
+    while !state.stop.load(Ordering::Acquire) {
+        if !state.dirty.swap(false, Ordering::AcqRel) {
+            std::thread::park();
+            continue;
+        }
+        {
+            let _gate = state.gate.lock();
+            match checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
+                Ok(pages) => state.pages.store(pages, Ordering::Release),
+                Err(error) => note(state, &error),
+            }
+        }
+        // A wait that a commit can't cut short, so that checkpoints are shared by many commits.
+        std::thread::sleep(EACH);
+    }
+}

@@ -1,0 +1,417 @@
+//! One unit of work, written inside the writer's transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::clinic;
+use super::names::Names;
+use super::ready::{ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, RepeatKey, bucket, sent_of};
+use crate::message::{DeliveryState, MessageState};
+
+/// What the writer knows without asking the disk. Read anew whenever the store is opened.
+pub(crate) struct Memory {
+    pub(crate) next_seq: i64,
+    pub(crate) next_aggregate: i64,
+    pub(crate) names: Names,
+    /// Hashes of what was received and has a dedup key. Only a hit asks the disk.
+    repeats: HashSet<i64>,
+    /// The halves of those that do not know the content.
+    sent: HashSet<u32>,
+}
+
+impl Memory {
+    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let next = |sql| {
+            connection
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map(|last| last + 1)
+        };
+        let mut memory = Memory {
+            next_seq: next("SELECT coalesce(max(seq), 0) FROM message")?,
+            next_aggregate: next("SELECT coalesce(max(nr), 0) FROM aggregate")?,
+            names: Names::load(connection)?,
+            repeats: HashSet::new(),
+            sent: HashSet::new(),
+        };
+        let mut statement = connection.prepare("SELECT hash FROM key WHERE bucket = ?1")?;
+        for place in 0..=memory.next_seq / BUCKET {
+            let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat)])?;
+            while let Some(row) = rows.next()? {
+                let hash = row.get(0)?;
+                memory.repeats.insert(hash);
+                memory.sent.insert(sent_of(hash));
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Takes over what a batch wrote, once it is on disk.
+    pub(crate) fn take(&mut self, batch: &Batch) {
+        for hash in batch.repeats.keys() {
+            self.repeats.insert(*hash);
+            self.sent.insert(sent_of(*hash));
+        }
+    }
+}
+
+/// What a transaction writes at its end, and what its own messages must see of each other before.
+#[derive(Default)]
+pub(crate) struct Batch {
+    keys: Vec<(i64, i64, i64)>,
+    repeats: HashMap<i64, i64>,
+    sent: HashMap<u32, i64>,
+    tally: HashMap<(Tally, i64, u8), i64>,
+    pub(crate) new_names: bool,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Tally {
+    Messages = 0,
+    Deliveries = 1,
+}
+
+impl Batch {
+    fn count(&mut self, what: Tally, owner: i64, state: u8, by: i64) {
+        *self.tally.entry((what, owner, state)).or_default() += by;
+    }
+
+    /// Key rows in their order, so that neighbours are written together, and the counts.
+    pub(crate) fn finish(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.keys.sort_unstable();
+        let mut insert = connection
+            .prepare_cached("INSERT OR IGNORE INTO key (bucket, hash, message) VALUES (?1, ?2, ?3)")?;
+        for (bucket, hash, message) in &self.keys {
+            insert.execute([bucket, hash, message])?;
+        }
+        let mut count = connection.prepare_cached(
+            "INSERT INTO tally (what, owner, state, count) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (what, owner, state) DO UPDATE SET count = count + excluded.count",
+        )?;
+        for ((what, owner, state), by) in &self.tally {
+            if *by != 0 {
+                count.execute(params![*what as u8, owner, state, by])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of a unit of work, before the caller opens what is sealed.
+pub(crate) enum Raw {
+    Stored(i64),
+    Repeat(RawRepeat),
+    Moved,
+    Conflict(String),
+}
+
+/// The message that is there already; its head still sealed.
+pub(crate) struct RawRepeat {
+    pub(crate) seq: i64,
+    pub(crate) id: Uuid,
+    pub(crate) received_at: i64,
+    pub(crate) state: u8,
+    pub(crate) head: Vec<u8>,
+}
+
+/// A UUID of a row.
+pub(crate) fn uuid_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    let bytes = row.get_ref(column)?.as_blob()?;
+    Uuid::from_slice(bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(error))
+    })
+}
+
+fn raw_repeat(connection: &Connection, seq: i64) -> rusqlite::Result<Option<RawRepeat>> {
+    connection
+        .prepare_cached("SELECT id, received_at, state, head FROM message WHERE seq = ?1")?
+        .query_row([seq], |row| {
+            Ok(RawRepeat {
+                seq,
+                id: uuid_at(row, 0)?,
+                received_at: row.get(1)?,
+                state: row.get(2)?,
+                head: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+/// Writes one unit of work, or finds out why not. Nothing of it is written in the latter case.
+pub(crate) fn commit(
+    connection: &Connection,
+    memory: &mut Memory,
+    batch: &mut Batch,
+    ready: &Ready,
+) -> rusqlite::Result<Raw> {
+    let mut place = None;
+    if let Some(seq) = ready.again
+        && let Some(row) = raw_repeat(connection, seq)?
+    {
+        let open = row.state == MessageState::Failed as u8 || row.state == MessageState::Parked as u8;
+        if !open || row.id != ready.id {
+            return Ok(Raw::Repeat(row));
+        }
+        place = Some(row);
+    }
+    let mut reused = false;
+    if place.is_none()
+        && let Some(key) = &ready.repeat
+    {
+        if let Some(seq) = find_repeat(connection, memory, batch, key, ready.received_at)?
+            && let Some(row) = raw_repeat(connection, seq)?
+        {
+            connection
+                .prepare_cached("UPDATE message SET repeats = repeats + 1 WHERE seq = ?1")?
+                .execute([seq])?;
+            return Ok(Raw::Repeat(row));
+        }
+        reused = was_reused(connection, memory, batch, key, ready.received_at)?;
+    }
+    if !clinic::still_so(connection, ready)? {
+        return Ok(Raw::Moved);
+    }
+    let seq = place.as_ref().map_or(memory.next_seq, |row| row.seq);
+    let books = ready
+        .writes
+        .iter()
+        .any(|write| write.kind == ::clinic::Kind::Appointment as u8 || !write.bookings.is_empty());
+    if books {
+        connection.execute_batch("SAVEPOINT one")?;
+    }
+    match clinic::write(connection, memory, ready, seq)? {
+        clinic::Written::All => {}
+        clinic::Written::Moved | clinic::Written::Booked if !books => return Ok(Raw::Moved),
+        outcome => {
+            connection.execute_batch("ROLLBACK TO one; RELEASE one")?;
+            return Ok(match outcome {
+                clinic::Written::Booked => Raw::Conflict(
+                    "the time of somebody or something that is needed is taken by another appointment".into(),
+                ),
+                clinic::Written::All | clinic::Written::Moved => Raw::Moved,
+            });
+        }
+    }
+    if books {
+        connection.execute_batch("RELEASE one")?;
+    }
+    write_message(connection, memory, batch, ready, seq, place.as_ref(), reused)?;
+    Ok(Raw::Stored(seq))
+}
+
+fn write_message(
+    connection: &Connection,
+    memory: &mut Memory,
+    batch: &mut Batch,
+    ready: &Ready,
+    seq: i64,
+    place: Option<&RawRepeat>,
+    reused: bool,
+) -> rusqlite::Result<()> {
+    let (channel, new) = memory.names.intern_channel(connection, &ready.channel)?;
+    batch.new_names |= new;
+    if let Some(row) = place {
+        connection
+            .prepare_cached(
+                "UPDATE message SET channel = ?2, state = ?3, length = ?4, wrote = ?5, head = ?6 WHERE seq = ?1",
+            )?
+            .execute(params![seq, channel, ready.state as u8, ready.length, ready.wrote, ready.head])?;
+        connection
+            .prepare_cached("UPDATE body SET body = ?2 WHERE seq = ?1")?
+            .execute(params![seq, ready.body])?;
+        batch.count(Tally::Messages, channel, row.state, -1);
+        drop_deliveries(connection, batch, seq)?;
+    } else {
+        connection
+            .prepare_cached(
+                "INSERT INTO message (seq, id, channel, state, flags, repeats, received_at, length, digest, replay_of, wrote, head)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                seq,
+                ready.id.as_bytes(),
+                channel,
+                ready.state as u8,
+                u8::from(reused),
+                ready.received_at,
+                ready.length,
+                ready.repeat.as_ref().map(|key| key.digest),
+                ready.replay_of.as_ref().map(Uuid::as_bytes),
+                ready.wrote,
+                ready.head,
+            ])?;
+        connection
+            .prepare_cached("INSERT INTO body (seq, body) VALUES (?1, ?2)")?
+            .execute(params![seq, ready.body])?;
+        memory.next_seq = seq + 1;
+        if let Some(key) = &ready.repeat {
+            let hash = key.hash();
+            batch.keys.push((bucket(seq, KeyKind::Repeat), hash, seq));
+            batch.repeats.insert(hash, seq);
+            batch.sent.insert(key.sent(), seq);
+        }
+    }
+    batch.count(Tally::Messages, channel, ready.state as u8, 1);
+    for (kind, hash) in &ready.keys {
+        batch.keys.push((bucket(seq, *kind), *hash, seq));
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO delivery (id, destination, state, due, body) VALUES (?1, ?2, 0, NULL, ?3)",
+    )?;
+    for (n, (destination, body)) in ready.deliveries.iter().enumerate() {
+        let (destination, new) = memory
+            .names
+            .intern_destination(connection, channel, destination)?;
+        batch.new_names |= new;
+        insert.execute(params![seq * DELIVERIES + n as i64, destination, body])?;
+        batch.count(Tally::Deliveries, destination, DeliveryState::Queued as u8, 1);
+    }
+    Ok(())
+}
+
+/// A message that failed or was parked owes nothing to anybody; should there be something all the same, it goes.
+fn drop_deliveries(connection: &Connection, batch: &mut Batch, seq: i64) -> rusqlite::Result<()> {
+    let range = [seq * DELIVERIES, (seq + 1) * DELIVERIES];
+    let mut statement =
+        connection.prepare_cached("SELECT destination, state FROM delivery WHERE id >= ?1 AND id < ?2")?;
+    let mut rows = statement.query(range)?;
+    let mut any = false;
+    while let Some(row) = rows.next()? {
+        batch.count(Tally::Deliveries, row.get(0)?, row.get(1)?, -1);
+        any = true;
+    }
+    if any {
+        connection.execute("DELETE FROM delivery WHERE id >= ?1 AND id < ?2", range)?;
+        connection.execute(
+            "DELETE FROM attempt WHERE id >= ?1 AND id < ?2",
+            range.map(|id| id.saturating_mul(ATTEMPTS)),
+        )?;
+    }
+    Ok(())
+}
+
+/// True where that message has this digest (or its first half), and came within the window before `now`.
+fn is_same(
+    connection: &Connection,
+    seq: i64,
+    digest: &[u8],
+    now: i64,
+    window: i64,
+) -> rusqlite::Result<bool> {
+    let found = connection
+        .prepare_cached("SELECT digest, received_at FROM message WHERE seq = ?1")?
+        .query_row([seq], |row| {
+            let same = row
+                .get_ref(0)?
+                .as_blob_or_null()?
+                .is_some_and(|found| found.starts_with(digest));
+            Ok(same && now.saturating_sub(row.get(1)?) <= window)
+        })
+        .optional()?;
+    Ok(found.unwrap_or(false))
+}
+
+fn find_repeat(
+    connection: &Connection,
+    memory: &Memory,
+    batch: &Batch,
+    key: &RepeatKey,
+    now: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let hash = key.hash();
+    if let Some(seq) = batch.repeats.get(&hash)
+        && is_same(connection, *seq, &key.digest, now, key.window)?
+    {
+        return Ok(Some(*seq));
+    }
+    if !memory.repeats.contains(&hash) {
+        return Ok(None);
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT message FROM key WHERE bucket = ?1 AND hash = ?2 ORDER BY message DESC")?;
+    for place in (0..=memory.next_seq / BUCKET).rev() {
+        let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat), hash])?;
+        while let Some(row) = rows.next()? {
+            let seq = row.get(0)?;
+            if is_same(connection, seq, &key.digest, now, key.window)? {
+                return Ok(Some(seq));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// True where the same control id came before with another body. Looks at one message of the newest bucket that has
+/// one: a sender that always says the same number costs one probe.
+fn was_reused(
+    connection: &Connection,
+    memory: &Memory,
+    batch: &Batch,
+    key: &RepeatKey,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let sent = key.sent();
+    let half = &key.digest[..8];
+    if let Some(seq) = batch.sent.get(&sent)
+        && is_same(connection, *seq, half, now, key.window)?
+    {
+        return Ok(true);
+    }
+    if !memory.sent.contains(&sent) {
+        return Ok(false);
+    }
+    let low = (u64::from(sent) << 32) as i64;
+    let mut statement = connection.prepare_cached(
+        "SELECT message FROM key WHERE bucket = ?1 AND hash BETWEEN ?2 AND ?3 ORDER BY hash DESC LIMIT 8",
+    )?;
+    for place in (0..=memory.next_seq / BUCKET).rev() {
+        let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat), low, low | 0xffff_ffff])?;
+        while let Some(row) = rows.next()? {
+            if is_same(connection, row.get(0)?, half, now, key.window)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Moves a delivery to a state; false where there is none of that number.
+pub(crate) fn move_delivery(
+    connection: &Connection,
+    batch: &mut Batch,
+    delivery: i64,
+    state: DeliveryState,
+    due: Option<i64>,
+) -> rusqlite::Result<bool> {
+    let before: Option<(i64, u8)> = connection
+        .prepare_cached("SELECT destination, state FROM delivery WHERE id = ?1")?
+        .query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((destination, before)) = before else {
+        return Ok(false);
+    };
+    connection
+        .prepare_cached("UPDATE delivery SET state = ?2, due = ?3 WHERE id = ?1")?
+        .execute(params![delivery, state as u8, due])?;
+    batch.count(Tally::Deliveries, destination, before, -1);
+    batch.count(Tally::Deliveries, destination, state as u8, 1);
+    Ok(true)
+}
+
+/// Writes what a try came to; false where there is no such delivery.
+pub(crate) fn attempted(
+    connection: &Connection,
+    batch: &mut Batch,
+    ready: &ReadyAttempt,
+) -> rusqlite::Result<bool> {
+    if !move_delivery(connection, batch, ready.delivery, ready.state, ready.due)? {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![ready.attempt, ready.at, ready.verdict, ready.note])?;
+    Ok(true)
+}

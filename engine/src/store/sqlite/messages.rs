@@ -1,0 +1,580 @@
+//! Reading messages and deliveries.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use uuid::Uuid;
+
+use super::commit::{Tally, uuid_at};
+use super::names::Names;
+use super::ready::{
+    ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Note, bucket, message_key, unpack, verdict_name, wrote_list,
+};
+use super::{Shared, sql_error, time};
+use crate::message::{
+    AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState,
+};
+use crate::store::seal::Column;
+use crate::store::{MessageFilter, QueueRow, StoreError, Waiting};
+
+/// The most rows of one listing.
+const LIMIT: u32 = 10_000;
+
+fn unknown_state() -> StoreError {
+    StoreError::Damaged("a state is not known to this version".into())
+}
+
+pub(crate) fn message_state(number: u8) -> Result<MessageState, StoreError> {
+    MessageState::from_number(number).ok_or_else(unknown_state)
+}
+
+fn delivery_state(number: u8) -> Result<DeliveryState, StoreError> {
+    DeliveryState::from_number(number).ok_or_else(unknown_state)
+}
+
+/// The id of the message at this place.
+pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Option<Uuid>, StoreError> {
+    connection
+        .prepare_cached("SELECT id FROM message WHERE seq = ?1")
+        .and_then(|mut statement| statement.query_row([seq], |row| uuid_at(row, 0)).optional())
+        .map_err(sql_error)
+}
+
+/// The columns of `message` that a listing shows.
+struct Plain {
+    seq: i64,
+    id: Uuid,
+    channel: i64,
+    state: u8,
+    flags: u8,
+    repeats: u32,
+    received_at: i64,
+    length: i64,
+    replay_of: Option<Uuid>,
+    head: Vec<u8>,
+}
+
+const PLAIN: &str = "seq, id, channel, state, flags, repeats, received_at, length, replay_of, head";
+
+impl Plain {
+    fn new(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Plain {
+            seq: row.get(0)?,
+            id: uuid_at(row, 1)?,
+            channel: row.get(2)?,
+            state: row.get(3)?,
+            flags: row.get(4)?,
+            repeats: row.get(5)?,
+            received_at: row.get(6)?,
+            length: row.get(7)?,
+            replay_of: match row.get_ref(8)? {
+                rusqlite::types::ValueRef::Null => None,
+                _ => Some(uuid_at(row, 8)?),
+            },
+            head: row.get(9)?,
+        })
+    }
+
+    fn open(
+        self,
+        shared: &Shared,
+        names: &Names,
+        connection: &Connection,
+    ) -> Result<(MessageRow, Head), StoreError> {
+        let head = Head::open(&shared.sealer, self.id, &self.head)?;
+        let deliveries = deliveries(shared, names, connection, self.seq)?;
+        let row = MessageRow {
+            seq: self.seq,
+            id: self.id,
+            channel: names.channel_name(self.channel),
+            received_at: time(self.received_at),
+            state: message_state(self.state)?,
+            message_type: head.message_type.clone(),
+            sender: head.sender.clone(),
+            control_id: head.control_id.clone(),
+            length: self.length as u64,
+            failure: head.failure.clone(),
+            candidates: head.candidates.clone(),
+            repeats: self.repeats,
+            reused_control_id: self.flags & 1 != 0,
+            replay_of: self.replay_of,
+            deliveries,
+        };
+        Ok((row, head))
+    }
+}
+
+/// The last try of a delivery: number, verdict, note.
+fn last_attempt(
+    shared: &Shared,
+    connection: &Connection,
+    delivery: i64,
+) -> Result<Option<(u32, String)>, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT id, verdict, note FROM attempt WHERE id > ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(attempt_range(delivery), |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, u8>(1)?,
+                        row.get::<_, Option<Vec<u8>>>(2)?,
+                    ))
+                })
+                .optional()
+        })
+        .map_err(sql_error)?;
+    let Some((id, verdict, note)) = found else {
+        return Ok(None);
+    };
+    let note = match note {
+        Some(note) => Note::open(&shared.sealer, id, &note)?,
+        None => Note::default(),
+    };
+    let verdict = verdict_name(verdict);
+    let words = match note.why {
+        Some(why) => format!("{verdict}: {why}"),
+        None => verdict.to_owned(),
+    };
+    Ok(Some(((id % ATTEMPTS) as u32, words)))
+}
+
+fn attempt_range(delivery: i64) -> [i64; 2] {
+    let first = delivery.saturating_mul(ATTEMPTS);
+    [first, first.saturating_add(ATTEMPTS)]
+}
+
+fn deliveries(
+    shared: &Shared,
+    names: &Names,
+    connection: &Connection,
+    seq: i64,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    let found: Vec<(i64, i64, u8, Option<i64>)> = connection
+        .prepare_cached(
+            "SELECT id, destination, state, due FROM delivery WHERE id >= ?1 AND id < ?2 ORDER BY id",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map([seq * DELIVERIES, (seq + 1) * DELIVERIES], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    found
+        .into_iter()
+        .map(|(id, destination, state, due)| {
+            let last = last_attempt(shared, connection, id)?;
+            Ok(DeliveryRow {
+                id,
+                destination: names.destination_name(destination),
+                state: delivery_state(state)?,
+                attempts: last.as_ref().map_or(0, |(number, _)| *number),
+                due: due.map(time),
+                last: last.map(|(_, words)| words),
+            })
+        })
+        .collect()
+}
+
+/// Messages, newest first.
+pub(crate) fn list(
+    shared: &Shared,
+    connection: &Connection,
+    filter: &MessageFilter,
+) -> Result<Vec<MessageRow>, StoreError> {
+    let names = shared.names();
+    let mut conditions = Conditions::default();
+    if let Some(channel) = &filter.channel {
+        let Some(nr) = names.channel(channel) else {
+            return Ok(vec![]);
+        };
+        conditions.add("channel = ?", nr);
+    }
+    if let Some(state) = filter.state {
+        // Written out, so that the index of what failed or was parked can serve.
+        conditions.add_plain(&format!("state = {}", state as u8));
+    }
+    if let Some(since) = filter.since {
+        conditions.add("received_at >= ?", since.as_microsecond());
+    }
+    if let Some(until) = filter.until {
+        conditions.add("received_at < ?", until.as_microsecond());
+    }
+    if let Some(state) = filter.delivery_state {
+        let state = state as u8;
+        conditions.add_plain(&format!(
+            "EXISTS (SELECT 1 FROM delivery WHERE id >= seq * {DELIVERIES} AND id < (seq + 1) * {DELIVERIES} AND delivery.state = {state})"
+        ));
+    }
+    let limit = filter.limit.min(LIMIT) as usize;
+    let hashes: Vec<(KeyKind, i64)> = [
+        (KeyKind::ControlId, &filter.control_id),
+        (KeyKind::Order, &filter.order),
+        (KeyKind::Visit, &filter.visit),
+        (KeyKind::Patient, &filter.patient),
+    ]
+    .into_iter()
+    .filter_map(|(kind, value)| Some((kind, message_key(&shared.sealer, kind, value.as_deref()?))))
+    .collect();
+    let found = if let Some((first, others)) = hashes.split_first() {
+        by_keys(connection, *first, others, &conditions, filter.before, limit)
+    } else {
+        if let Some(before) = filter.before {
+            conditions.add("seq < ?", before);
+        }
+        conditions.query(connection, limit)
+    }
+    .map_err(sql_error)?;
+    found
+        .into_iter()
+        .map(|plain| Ok(plain.open(shared, &names, connection)?.0))
+        .collect()
+}
+
+/// What the plain columns of a message must be.
+#[derive(Default)]
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn add(&mut self, sql: &str, value: i64) {
+        self.add_plain(sql);
+        self.values.push(value.into());
+    }
+
+    fn add_plain(&mut self, sql: &str) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(sql);
+    }
+
+    fn query(&self, connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Plain>> {
+        let sql = format!(
+            "SELECT {PLAIN} FROM message WHERE 1{} ORDER BY seq DESC LIMIT {limit}",
+            self.sql
+        );
+        connection
+            .prepare_cached(&sql)?
+            .query_map(params_from_iter(&self.values), Plain::new)?
+            .collect()
+    }
+
+    fn one(&self, connection: &Connection, seq: i64) -> rusqlite::Result<Option<Plain>> {
+        let sql = format!("SELECT {PLAIN} FROM message WHERE 1{} AND seq = {seq}", self.sql);
+        connection
+            .prepare(&sql)?
+            .query_row(params_from_iter(&self.values), Plain::new)
+            .optional()
+    }
+}
+
+/// Goes through the buckets from the newest on, by the first key; the others are probed.
+fn by_keys(
+    connection: &Connection,
+    first: (KeyKind, i64),
+    others: &[(KeyKind, i64)],
+    conditions: &Conditions,
+    before: Option<i64>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Plain>> {
+    let last: i64 =
+        connection.query_row("SELECT coalesce(max(seq), 0) FROM message", [], |row| row.get(0))?;
+    let before = before.unwrap_or(i64::MAX).min(last + 1);
+    let mut find = connection.prepare_cached(
+        "SELECT message FROM key WHERE bucket = ?1 AND hash = ?2 AND message < ?3 ORDER BY message DESC",
+    )?;
+    let mut probe =
+        connection.prepare_cached("SELECT 1 FROM key WHERE bucket = ?1 AND hash = ?2 AND message = ?3")?;
+    let mut found = vec![];
+    for place in (0..=before / BUCKET).rev() {
+        let (kind, hash) = first;
+        let mut rows = find.query(params![bucket(place * BUCKET, kind), hash, before])?;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            let mut all = true;
+            for (kind, hash) in others {
+                all &= probe.exists([bucket(seq, *kind), *hash, seq])?;
+            }
+            if all && let Some(plain) = conditions.one(connection, seq)? {
+                found.push(plain);
+            }
+            if found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Everything about one message.
+pub(crate) fn detail(
+    shared: &Shared,
+    connection: &Connection,
+    id: Uuid,
+) -> Result<Option<MessageDetail>, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT seq, id, channel, state, flags, repeats, received_at, length, replay_of, head, wrote,
+             (SELECT body FROM body WHERE body.seq = message.seq) FROM message WHERE id = ?1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row([id.as_bytes()], |row| {
+                    Ok((
+                        Plain::new(row)?,
+                        row.get::<_, Option<Vec<u8>>>(10)?,
+                        row.get::<_, Option<Vec<u8>>>(11)?,
+                    ))
+                })
+                .optional()
+        })
+        .map_err(sql_error)?;
+    let Some((plain, wrote, body)) = found else {
+        return Ok(None);
+    };
+    let (row, head) = plain.open(shared, &shared.names(), connection)?;
+    let body = message_body(shared, id, body)?;
+    let mut deliveries = vec![];
+    for delivery in &row.deliveries {
+        let sealed: Option<Vec<u8>> = connection
+            .prepare_cached("SELECT body FROM delivery WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([delivery.id], |row| row.get(0)))
+            .map_err(sql_error)?;
+        let (content_type, body) =
+            delivery_body(shared, id, delivery.id, sealed, &head.content_type, || {
+                Ok(body.clone())
+            })?;
+        deliveries.push(DeliveryDetail {
+            row: delivery.clone(),
+            body,
+            content_type,
+            attempts: attempts(shared, connection, delivery.id)?,
+        });
+    }
+    Ok(Some(MessageDetail {
+        wrote: wrote.as_deref().map(wrote_list).unwrap_or_default(),
+        row,
+        body,
+        content_type: head.content_type,
+        headers: head.headers,
+        deliveries,
+    }))
+}
+
+fn message_body(shared: &Shared, id: Uuid, sealed: Option<Vec<u8>>) -> Result<Bytes, StoreError> {
+    let missing = || StoreError::Damaged("the body of a message is missing".into());
+    unpack(shared, Column::MessageBody, id, 0, &sealed.ok_or_else(missing)?)?
+        .body
+        .ok_or_else(missing)
+}
+
+/// Content type and bytes of a delivery; `of_message` gives those of its message.
+fn delivery_body(
+    shared: &Shared,
+    message: Uuid,
+    delivery: i64,
+    sealed: Option<Vec<u8>>,
+    content_type: &str,
+    of_message: impl FnOnce() -> Result<Bytes, StoreError>,
+) -> Result<(String, Bytes), StoreError> {
+    let Some(sealed) = sealed else {
+        return Ok((content_type.to_owned(), of_message()?));
+    };
+    let n = (delivery % DELIVERIES) as u64;
+    let opened = unpack(shared, Column::DeliveryBody, message, n, &sealed)?;
+    let body = match opened.body {
+        Some(body) => body,
+        None => of_message()?,
+    };
+    Ok((opened.content_type, body))
+}
+
+fn attempts(shared: &Shared, connection: &Connection, delivery: i64) -> Result<Vec<AttemptRow>, StoreError> {
+    let found: Vec<(i64, i64, u8, Option<Vec<u8>>)> = connection
+        .prepare_cached("SELECT id, at, verdict, note FROM attempt WHERE id > ?1 AND id < ?2 ORDER BY id")
+        .and_then(|mut statement| {
+            statement
+                .query_map(attempt_range(delivery), |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    found
+        .into_iter()
+        .map(|(id, at, verdict, note)| {
+            let note = match note {
+                Some(note) => Note::open(&shared.sealer, id, &note)?,
+                None => Note::default(),
+            };
+            Ok(AttemptRow {
+                number: (id % ATTEMPTS) as u32,
+                at: time(at),
+                verdict: verdict_name(verdict).to_owned(),
+                why: note.why,
+                response: note.response,
+            })
+        })
+        .collect()
+}
+
+/// A row of what waits, still sealed.
+struct SealedWaiting {
+    id: i64,
+    state: u8,
+    due: Option<i64>,
+    body: Option<Vec<u8>>,
+    message: Uuid,
+    received_at: i64,
+    head: Vec<u8>,
+}
+
+/// What waits for a destination, after this number, in order.
+pub(crate) fn waiting(
+    shared: &Shared,
+    connection: &Connection,
+    destination: i64,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Waiting>, StoreError> {
+    let rows: Vec<SealedWaiting> = connection
+        .prepare_cached(
+            "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head
+             FROM delivery d JOIN message m ON m.seq = d.id / 1024
+             WHERE d.destination = ?1 AND d.id > ?2 AND d.state IN (0, 2, 4, 5, 6) ORDER BY d.id LIMIT ?3",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map(params![destination, after, limit.min(LIMIT)], |row| {
+                    Ok(SealedWaiting {
+                        id: row.get(0)?,
+                        state: row.get(1)?,
+                        due: row.get(2)?,
+                        body: row.get(3)?,
+                        message: uuid_at(row, 4)?,
+                        received_at: row.get(5)?,
+                        head: row.get(6)?,
+                    })
+                })?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    rows.into_iter()
+        .map(|row| open_waiting(shared, connection, row))
+        .collect()
+}
+
+fn open_waiting(shared: &Shared, connection: &Connection, row: SealedWaiting) -> Result<Waiting, StoreError> {
+    let (attempts, first) = tries(connection, row.id).map_err(sql_error)?;
+    let of_message = || {
+        let sealed = connection
+            .prepare_cached("SELECT body FROM body WHERE seq = ?1")
+            .and_then(|mut statement| {
+                statement
+                    .query_row([row.id / DELIVERIES], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(sql_error)?;
+        message_body(shared, row.message, sealed)
+    };
+    let content_type = match &row.body {
+        Some(_) => String::new(),
+        None => Head::open(&shared.sealer, row.message, &row.head)?.content_type,
+    };
+    let (content_type, body) =
+        delivery_body(shared, row.message, row.id, row.body, &content_type, of_message)?;
+    Ok(Waiting {
+        id: row.id,
+        message: row.message,
+        state: delivery_state(row.state)?,
+        attempts,
+        first_attempt_at: first,
+        due: row.due.map(time),
+        received_at: time(row.received_at),
+        body,
+        content_type,
+    })
+}
+
+/// How many tries there were, and when the first was.
+fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<(u32, Option<Timestamp>)> {
+    let range = attempt_range(delivery);
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(id) FROM attempt WHERE id > ?1 AND id < ?2")?
+        .query_row(range, |row| row.get(0))?;
+    let Some(last) = last else {
+        return Ok((0, None));
+    };
+    let first = connection
+        .prepare_cached("SELECT at FROM attempt WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1")?
+        .query_row(range, |row| row.get(0))?;
+    Ok(((last % ATTEMPTS) as u32, Some(time(first))))
+}
+
+/// What waits for whom, and what is dead.
+pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<QueueRow>, StoreError> {
+    let names = shared.names();
+    let mut counts: BTreeMap<i64, Vec<(DeliveryState, u64)>> = BTreeMap::new();
+    for (destination, state, count) in tallies(connection, Tally::Deliveries)? {
+        let state = delivery_state(state)?;
+        if !state.is_over() || state == DeliveryState::Dead || state == DeliveryState::Pending {
+            counts.entry(destination).or_default().push((state, count));
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(destination, counts)| {
+            let oldest = connection
+                .prepare_cached(
+                    "SELECT m.received_at FROM delivery d JOIN message m ON m.seq = d.id / 1024
+                     WHERE d.destination = ?1 AND d.state IN (0, 2, 4, 5, 6) ORDER BY d.id LIMIT 1",
+                )
+                .and_then(|mut statement| statement.query_row([destination], |row| row.get(0)).optional())
+                .map_err(sql_error)?;
+            Ok(QueueRow {
+                channel: names
+                    .channel_of(destination)
+                    .map(|nr| names.channel_name(nr))
+                    .unwrap_or_default(),
+                destination: names.destination_name(destination),
+                counts,
+                oldest: oldest.map(time),
+            })
+        })
+        .collect()
+}
+
+/// How many messages of each state each channel has.
+pub(crate) fn counts(
+    shared: &Shared,
+    connection: &Connection,
+) -> Result<Vec<(String, MessageState, u64)>, StoreError> {
+    let names = shared.names();
+    tallies(connection, Tally::Messages)?
+        .into_iter()
+        .map(|(channel, state, count)| Ok((names.channel_name(channel), message_state(state)?, count)))
+        .collect()
+}
+
+fn tallies(connection: &Connection, what: Tally) -> Result<Vec<(i64, u8, u64)>, StoreError> {
+    connection
+        .prepare_cached(
+            "SELECT owner, state, count FROM tally WHERE what = ?1 AND count > 0 ORDER BY owner, state",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map([what as u8], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
+                })?
+                .collect()
+        })
+        .map_err(sql_error)
+}

@@ -1,0 +1,368 @@
+//! The store in SQLite: one file in WAL mode, one thread that writes it, connections that read it.
+
+mod api_keys;
+mod checkpoint;
+mod clinic;
+mod commit;
+mod keys;
+mod messages;
+mod names;
+mod open;
+mod readers;
+mod ready;
+mod search;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+
+use ::clinic::Kind;
+use ::clinic::Record;
+use ::clinic::apply::Snapshot;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use self::commit::{Raw, RawRepeat};
+use self::names::Names;
+use self::readers::Readers;
+use self::ready::{Head, INLINE, Ready, ReadyAttempt};
+use self::writer::Job;
+use super::blob::Blobs;
+use super::keys::MasterKey;
+use super::seal::Sealer;
+use super::{
+    ApiKey, Attempted, ClinicQuery, Commit, Committed, MessageFilter, QueueRow, Repeat, Store, StoreError,
+    Waiting, Work,
+};
+use crate::message::{MessageDetail, MessageRow, MessageState};
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Pages that the writer keeps in memory, in MB.
+    pub cache_mb: u32,
+    /// The clinic's zone: days without a time are days there.
+    pub zone: TimeZone,
+    /// The clinic whose store this has to be; none: whichever it is. A new store takes this id, or a fresh one.
+    pub clinic: Option<Uuid>,
+    /// At most so many pages of 4 KB; for tests of a full disk. 0: no limit.
+    pub max_pages: u32,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        SqliteOptions {
+            cache_mb: 32,
+            zone: TimeZone::get("Europe/Bucharest").unwrap_or(TimeZone::UTC),
+            clinic: None,
+            max_pages: 0,
+        }
+    }
+}
+
+/// What all parts of the store share.
+pub(crate) struct Shared {
+    pub(crate) sealer: Sealer,
+    pub(crate) blobs: Blobs,
+    pub(crate) readers: Readers,
+    pub(crate) zone: TimeZone,
+    names: RwLock<Arc<Names>>,
+}
+
+impl Shared {
+    pub(crate) fn names(&self) -> Arc<Names> {
+        self.names
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+
+    pub(crate) fn publish_names(&self, names: &Names) {
+        *self
+            .names
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(names.clone());
+    }
+}
+
+/// The store in a data folder: `punte.db` with its log, `blobs/`, and `lock`.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    clinic: Uuid,
+    inbox: mpsc::Sender<Job>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for SqliteStore {
+    /// Lets the writer finish what it has, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        let (nobody, _) = mpsc::channel(1);
+        self.inbox = nobody;
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(writer) = writer {
+            // A panic of the writer has been reported already.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// SQLite's own words for what went wrong, as the caller of the store is to take it. They name tables, never values.
+pub(crate) fn sql_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+/// The writer alone decides when the log is checkpointed, not whoever closes last.
+pub(crate) fn never_checkpoint_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map(|_| ())
+}
+
+/// A time of a row. What lies outside of what can be written is the beginning of 1970.
+pub(crate) fn time(microseconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(microseconds).unwrap_or_default()
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, which is made where it is missing, together with a new store. Blocks for as long as
+    /// reading the log of a crash takes. Refuses: another process has it open; another master key; a newer version;
+    /// another clinic.
+    pub async fn open(
+        folder: &Path,
+        master: &MasterKey,
+        options: SqliteOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        open::open(folder, master, options).await.map(Arc::new)
+    }
+
+    /// The clinic whose store this is.
+    pub fn clinic(&self) -> Uuid {
+        self.clinic
+    }
+
+    /// Hands a job to the writer and waits for its answer.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<T, StoreError> {
+        let closed = || StoreError::Unavailable("it is closed".into());
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(job(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    async fn read_with<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            let reader = shared.readers.get()?;
+            read(&shared, &reader)
+        })
+        .await
+        .map_err(|_| StoreError::Unavailable("a read was broken off".into()))?
+    }
+
+    async fn ready(&self, mut commit: Commit) -> Result<Ready, StoreError> {
+        let big = commit.message.incoming.body.len() > INLINE
+            || commit
+                .deliveries
+                .iter()
+                .any(|delivery| delivery.body.as_ref().is_some_and(|body| body.len() > INLINE));
+        if !big && commit.again.is_none() {
+            return Ready::new(&self.shared, commit);
+        }
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Some(seq) = commit.again {
+                // The row keeps its id, and what is sealed is bound to it.
+                if let Some(id) = messages::id_of(&*shared.readers.get()?, seq)? {
+                    commit.message.id = id;
+                }
+            }
+            Ready::new(&shared, commit)
+        })
+        .await
+        .map_err(|_| StoreError::Unavailable("a body could not be written".into()))?
+    }
+
+    fn committed(&self, raw: Raw) -> Result<Committed, StoreError> {
+        Ok(match raw {
+            Raw::Stored(seq) => Committed::Stored { seq },
+            Raw::Moved => Committed::Moved,
+            Raw::Conflict(what) => Committed::Conflict { what },
+            Raw::Repeat(RawRepeat {
+                seq,
+                id,
+                received_at,
+                state,
+                head,
+            }) => Committed::Repeat(Repeat {
+                seq,
+                id,
+                received_at: time(received_at),
+                state: messages::message_state(state)?,
+                failure: Head::open(&self.shared.sealer, id, &head)?.failure,
+            }),
+        })
+    }
+
+    /// Something small inside the writer's transaction.
+    async fn small(
+        &self,
+        work: impl FnMut(&Connection) -> rusqlite::Result<bool> + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        self.ask(|reply| Job::Small(Box::new(work), reply)).await
+    }
+}
+
+fn no_delivery(there: bool) -> Result<(), StoreError> {
+    if there {
+        Ok(())
+    } else {
+        Err(StoreError::Damaged("there is no delivery of that number".into()))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let ready = Box::new(self.ready(commit).await?);
+        let raw = self.ask(|reply| Job::Commit(ready, reply)).await?;
+        self.committed(raw)
+    }
+
+    async fn commit_exclusively(&self, work: Work) -> Result<Committed, StoreError> {
+        let raw = self.ask(|reply| Job::Exclusive(work, reply)).await?;
+        self.committed(raw)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        Ok(Box::new(clinic::PooledSnapshot {
+            shared: &self.shared,
+            reader: self.shared.readers.get()?,
+        }))
+    }
+
+    async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError> {
+        let ready = ReadyAttempt::new(&self.shared.sealer, attempted)?;
+        no_delivery(self.ask(|reply| Job::Attempted(ready, reply)).await?)
+    }
+
+    async fn sending(&self, delivery: i64) -> Result<(), StoreError> {
+        no_delivery(self.ask(|reply| Job::Sending(delivery, reply)).await?)
+    }
+
+    async fn waiting(
+        &self,
+        channel: &str,
+        destination: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let names = self.shared.names();
+        let Some(destination) = names
+            .channel(channel)
+            .and_then(|nr| names.destination(nr, destination))
+        else {
+            return Ok(vec![]);
+        };
+        self.read_with(move |shared, connection| {
+            messages::waiting(shared, connection, destination, after, limit)
+        })
+        .await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageRow>, StoreError> {
+        let filter = filter.clone();
+        self.read_with(move |shared, connection| messages::list(shared, connection, &filter))
+            .await
+    }
+
+    async fn message(&self, id: Uuid) -> Result<Option<MessageDetail>, StoreError> {
+        self.read_with(move |shared, connection| messages::detail(shared, connection, id))
+            .await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueRow>, StoreError> {
+        self.read_with(messages::queues).await
+    }
+
+    async fn counts(&self) -> Result<Vec<(String, MessageState, u64)>, StoreError> {
+        self.read_with(messages::counts).await
+    }
+
+    async fn search(&self, query: &ClinicQuery) -> Result<Vec<Record>, StoreError> {
+        let query = query.clone();
+        self.read_with(move |shared, connection| search::search(shared, connection, &query))
+            .await
+    }
+
+    async fn read(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError> {
+        self.read_with(move |shared, connection| clinic::load(shared, connection, kind, id))
+            .await
+    }
+
+    async fn read_version(&self, kind: Kind, id: Uuid, version: u64) -> Result<Option<Record>, StoreError> {
+        self.read_with(move |shared, connection| clinic::load_version(shared, connection, kind, id, version))
+            .await
+    }
+
+    async fn history(&self, kind: Kind, id: Uuid) -> Result<Vec<Record>, StoreError> {
+        self.read_with(move |shared, connection| clinic::history(shared, connection, kind, id))
+            .await
+    }
+
+    async fn add_api_key(&self, key: &ApiKey, secret: &str) -> Result<bool, StoreError> {
+        let hash = api_keys::hash(&self.shared.sealer, secret);
+        let key = key.clone();
+        self.small(move |connection| api_keys::add(connection, &key, &hash))
+            .await
+    }
+
+    async fn api_key(&self, secret: &str) -> Result<Option<ApiKey>, StoreError> {
+        let hash = api_keys::hash(&self.shared.sealer, secret);
+        self.read_with(move |_, connection| api_keys::by_secret(connection, &hash).map_err(sql_error))
+            .await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read_with(|_, connection| api_keys::all(connection).map_err(sql_error))
+            .await
+    }
+
+    async fn remove_api_key(&self, name: &str) -> Result<bool, StoreError> {
+        let name = name.to_owned();
+        self.small(move |connection| api_keys::remove(connection, &name))
+            .await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let closed = self.ask(|reply| Job::Close(reply)).await;
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(writer) = writer {
+            // It has answered, so that it is about to end.
+            let _ = writer.join();
+        }
+        closed.map(|_| ())
+    }
+}

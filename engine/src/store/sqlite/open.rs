@@ -1,0 +1,217 @@
+//! Opening a store: the lock, the tables, the keys, the writer.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use rusqlite::{Connection, OptionalExtension};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::names::Names;
+use super::readers::Readers;
+use super::writer::{INBOX, Open, Writer, open_for_writing};
+use super::{Shared, SqliteOptions, SqliteStore, sql_error};
+use crate::store::StoreError;
+use crate::store::blob::Blobs;
+use crate::store::keys::{MasterKey, random_key};
+use crate::store::seal::Sealer;
+
+/// The migrations, in their order. Each is embedded; none is ever changed once released.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "store",
+    include_str!("../../../../schemas/sql/sqlite/0001_store.sql"),
+)];
+
+fn damaged(what: impl Into<String>) -> StoreError {
+    StoreError::Damaged(what.into())
+}
+
+pub(crate) async fn open(
+    folder: &Path,
+    master: &MasterKey,
+    options: SqliteOptions,
+) -> Result<SqliteStore, StoreError> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        StoreError::Unavailable(format!(
+            "the data folder {} can't be made: {error}",
+            folder.display()
+        ))
+    })?;
+    let lock = lock(folder)?;
+    let path = folder.join("punte.db");
+    migrate(&path).await?;
+    let cache_kib = i64::from(options.cache_mb.max(1)) * 1024;
+    let connection = open_for_writing(&path, 1024).map_err(sql_error)?;
+    let (sealer, clinic) = keys(&connection, master, options.clinic)?;
+    drop(connection);
+    let shared = Arc::new(Shared {
+        sealer,
+        blobs: Blobs::new(folder),
+        readers: Readers::new(&path),
+        zone: options.zone,
+        names: RwLock::new(Arc::new(Names::default())),
+    });
+    let (inbox, jobs) = mpsc::channel(INBOX);
+    let opened = Open::new(&shared, &path, cache_kib, options.max_pages).map_err(sql_error)?;
+    let writer = Writer {
+        shared: shared.clone(),
+        path,
+        cache_kib,
+        max_pages: options.max_pages,
+        inbox: jobs,
+        lock,
+    };
+    let thread = std::thread::Builder::new()
+        .name("punte-writer".into())
+        .spawn(move || writer.run(opened))
+        .map_err(|error| StoreError::Unavailable(format!("the writer's thread can't start: {error}")))?;
+    Ok(SqliteStore {
+        shared,
+        clinic,
+        inbox,
+        writer: Mutex::new(Some(thread)),
+    })
+}
+
+/// One store, one process.
+fn lock(folder: &Path) -> Result<std::fs::File, StoreError> {
+    let path = folder.join("lock");
+    let unavailable = |error: &dyn std::fmt::Display| {
+        StoreError::Unavailable(format!("{} can't be locked: {error}", path.display()))
+    };
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unavailable(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+            "another process has the data folder {} open. Stop it, or give another --home",
+            folder.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => Err(unavailable(&error)),
+    }
+}
+
+/// Brings the tables to this version. Refuses what a newer one wrote.
+async fn migrate(path: &Path) -> Result<(), StoreError> {
+    let unavailable = |error: sqlx::Error| match error {
+        sqlx::Error::Database(error) => damaged(error.to_string()),
+        error => StoreError::Unavailable(error.to_string()),
+    };
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(unavailable)?;
+    let migrations = MIGRATIONS
+        .into_iter()
+        .map(|(version, name, sql)| {
+            Migration::new(
+                version,
+                name.into(),
+                MigrationType::Simple,
+                sql.into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    let migrated = run(migrations, &mut connection).await;
+    connection.close().await.map_err(unavailable)?;
+    migrated
+}
+
+async fn run<C: Migrate>(migrations: Vec<Migration>, connection: &mut C) -> Result<(), StoreError> {
+    let newest = migrations.last().map_or(0, |migration| migration.version);
+    Migrator::with_migrations(migrations)
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| match error {
+            MigrateError::VersionMissing(version) if version > newest => damaged(format!(
+                "it is of version {version}, and this program knows versions up to {newest}. Use a newer program"
+            )),
+            MigrateError::VersionMismatch(version) => {
+                damaged(format!("its tables of version {version} are not the ones that this program makes"))
+            }
+            MigrateError::Execute(sqlx::Error::Database(error))
+            | MigrateError::ExecuteMigration(sqlx::Error::Database(error), _) => damaged(error.to_string()),
+            error => StoreError::Unavailable(error.to_string()),
+        })
+}
+
+/// The keys of the store, unwrapped; made where the store is new. And the clinic whose store it is.
+fn keys(
+    connection: &Connection,
+    master: &MasterKey,
+    clinic: Option<Uuid>,
+) -> Result<(Sealer, Uuid), StoreError> {
+    let get = |name: &str| {
+        connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+                row.get::<_, Vec<u8>>(0)
+            })
+            .optional()
+            .map_err(sql_error)
+    };
+    let (Some(data), Some(hash), Some(its)) = (get("data_key")?, get("hash_key")?, get("clinic")?) else {
+        return new_keys(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
+    };
+    let its = Uuid::from_slice(&its).map_err(|_| damaged("the id of its clinic can't be read"))?;
+    let sealer = Sealer::new(
+        &*master.unwrap("data_key", &data)?,
+        &*master.unwrap("hash_key", &hash)?,
+    )?;
+    if let Some(clinic) = clinic
+        && clinic != its
+    {
+        return Err(damaged(format!(
+            "it is the store of the clinic {its}, not of {clinic}. Give the data folder of this clinic"
+        )));
+    }
+    Ok((sealer, its))
+}
+
+fn new_keys(connection: &Connection, master: &MasterKey, clinic: Uuid) -> Result<(Sealer, Uuid), StoreError> {
+    let messages: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM (SELECT 1 FROM message LIMIT 1)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(sql_error)?;
+    if messages > 0 {
+        return Err(damaged("its keys are missing"));
+    }
+    let unavailable = |error: crate::store::keys::KeyError| StoreError::Unavailable(error.to_string());
+    let data = random_key().map_err(unavailable)?;
+    let hash = random_key().map_err(unavailable)?;
+    let values = [
+        ("data_key", master.wrap("data_key", &data)?),
+        ("hash_key", master.wrap("hash_key", &hash)?),
+        ("clinic", clinic.as_bytes().to_vec()),
+    ];
+    let write = || {
+        let transaction = connection.unchecked_transaction()?;
+        for (name, value) in &values {
+            transaction.execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
+                rusqlite::params![name, value],
+            )?;
+        }
+        transaction.commit()
+    };
+    write().map_err(sql_error)?;
+    Ok((Sealer::new(&data, &hash)?, clinic))
+}

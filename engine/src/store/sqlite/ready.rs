@@ -1,0 +1,492 @@
+//! A unit of work made ready for the writer: sealed, compressed and hashed on the caller's side, so that the one
+//! writer thread only binds bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use clinic::apply::{Booking, Candidate, Write};
+use clinic::exchange::Keys;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Shared;
+use super::keys::{FindHash, FindQuery, find_query};
+use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage};
+use crate::store::blob::BlobName;
+use crate::store::seal::{Column, Domain, Sealer};
+use crate::store::{Attempted, Commit, StoreError};
+
+/// Bodies up to this many bytes lie in their row, bigger ones in the blob folder.
+pub(crate) const INLINE: usize = 256 * 1024;
+/// At most so many deliveries of one message: their ids are 1024 · message + n.
+pub(crate) const DELIVERIES: i64 = 1024;
+/// Attempts of a delivery have the ids 4096 · delivery + number; of more tries the last one takes the last place.
+pub(crate) const ATTEMPTS: i64 = 4096;
+/// What is kept of a response.
+const RESPONSE: usize = 64 * 1024;
+
+/// Kinds of keys that messages are found by: the lowest three bits of their bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum KeyKind {
+    Repeat = 0,
+    ControlId = 1,
+    Patient = 2,
+    Visit = 3,
+    Order = 4,
+}
+
+/// Messages of one bucket.
+pub(crate) const BUCKET: i64 = 4096;
+
+/// The bucket of a message's key.
+pub(crate) fn bucket(seq: i64, kind: KeyKind) -> i64 {
+    8 * (seq / BUCKET) + kind as i64
+}
+
+/// What a message is known again by.
+#[derive(Clone, Copy)]
+pub(crate) struct RepeatKey {
+    /// 8 bytes of (channel, sender, control id), 8 bytes of those and the content.
+    pub(crate) digest: [u8; 16],
+    /// For how long, in microseconds.
+    pub(crate) window: i64,
+}
+
+impl RepeatKey {
+    /// What stands in the index: 4 bytes of each half, so that messages with the same control id stand side by side.
+    pub(crate) fn hash(&self) -> i64 {
+        let [a, b, c, d, _, _, _, _, e, f, g, h, ..] = self.digest;
+        i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The half of the hash that does not know the content.
+    pub(crate) fn sent(&self) -> u32 {
+        sent_of(self.hash())
+    }
+}
+
+/// The half of a [`RepeatKey::hash`] that does not know the content.
+pub(crate) fn sent_of(hash: i64) -> u32 {
+    (hash as u64 >> 32) as u32
+}
+
+pub(crate) struct Ready {
+    pub(crate) id: Uuid,
+    pub(crate) replay_of: Option<Uuid>,
+    pub(crate) channel: String,
+    pub(crate) received_at: i64,
+    pub(crate) state: MessageState,
+    pub(crate) length: i64,
+    pub(crate) repeat: Option<RepeatKey>,
+    pub(crate) keys: Vec<(KeyKind, i64)>,
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) wrote: Option<Vec<u8>>,
+    pub(crate) again: Option<i64>,
+    pub(crate) deliveries: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) reads: Vec<(Uuid, u64)>,
+    pub(crate) finds: Vec<(FindQuery, Vec<Uuid>)>,
+    pub(crate) writes: Vec<ReadyWrite>,
+}
+
+pub(crate) struct ReadyWrite {
+    pub(crate) id: Uuid,
+    pub(crate) kind: u8,
+    pub(crate) version: u64,
+    pub(crate) updated_at: i64,
+    pub(crate) site: Option<String>,
+    pub(crate) patient: Option<Uuid>,
+    pub(crate) status: Option<&'static str>,
+    pub(crate) date_from: Option<i64>,
+    pub(crate) date_to: Option<i64>,
+    pub(crate) data: Vec<u8>,
+    /// None: as they were.
+    pub(crate) finds: Option<Vec<FindHash>>,
+    pub(crate) natural: Vec<FindHash>,
+    pub(crate) searches: Vec<i64>,
+    pub(crate) bookings: Vec<Booking>,
+}
+
+/// What a try came to, sealed.
+pub(crate) struct ReadyAttempt {
+    pub(crate) delivery: i64,
+    pub(crate) attempt: i64,
+    pub(crate) at: i64,
+    pub(crate) state: DeliveryState,
+    pub(crate) due: Option<i64>,
+    pub(crate) verdict: u8,
+    pub(crate) note: Option<Vec<u8>>,
+}
+
+/// The sealed head of a message, as it is written.
+#[derive(Serialize)]
+struct HeadRef<'a> {
+    t: &'a str,
+    #[serde(skip_serializing_if = "slice_is_empty")]
+    h: &'a [(String, String)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    m: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    f: &'a Option<Failure>,
+    #[serde(skip_serializing_if = "slice_is_empty")]
+    k: &'a [Candidate],
+}
+
+fn slice_is_empty<T>(slice: &&[T]) -> bool {
+    slice.is_empty()
+}
+
+/// The sealed head of a message, as it is read.
+#[derive(Deserialize)]
+pub(crate) struct Head {
+    #[serde(rename = "t")]
+    pub(crate) content_type: String,
+    #[serde(rename = "h", default)]
+    pub(crate) headers: Vec<(String, String)>,
+    #[serde(rename = "s", default)]
+    pub(crate) sender: Option<String>,
+    #[serde(rename = "c", default)]
+    pub(crate) control_id: Option<String>,
+    #[serde(rename = "m", default)]
+    pub(crate) message_type: Option<String>,
+    #[serde(rename = "f", default)]
+    pub(crate) failure: Option<Failure>,
+    #[serde(rename = "k", default)]
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+impl Head {
+    pub(crate) fn open(sealer: &Sealer, id: Uuid, sealed: &[u8]) -> Result<Self, StoreError> {
+        let json = sealer.open(Column::MessageHead, id, 0, sealed)?;
+        serde_json::from_slice(&json)
+            .map_err(|_| StoreError::Damaged("the head of a message can't be read".into()))
+    }
+}
+
+/// Why a try ended as it did, sealed.
+#[derive(Serialize, Deserialize)]
+struct NoteHead {
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(rename = "b", default)]
+    has_response: bool,
+}
+
+/// What is known of a try beside its verdict.
+#[derive(Default)]
+pub(crate) struct Note {
+    pub(crate) why: Option<String>,
+    pub(crate) response: Option<Bytes>,
+}
+
+impl Note {
+    pub(crate) fn open(sealer: &Sealer, attempt: i64, sealed: &[u8]) -> Result<Self, StoreError> {
+        let plain = sealer.open(Column::AttemptNote, Uuid::nil(), attempt as u64, sealed)?;
+        let wrong = || StoreError::Damaged("the note of an attempt can't be read".into());
+        let (length, rest) = plain.split_first_chunk::<4>().ok_or_else(wrong)?;
+        let (head, response) = rest
+            .split_at_checked(u32::from_le_bytes(*length) as usize)
+            .ok_or_else(wrong)?;
+        let head: NoteHead = serde_json::from_slice(head).map_err(|_| wrong())?;
+        Ok(Note {
+            why: head.why,
+            response: head.has_response.then(|| Bytes::copy_from_slice(response)),
+        })
+    }
+}
+
+/// Verdicts by their number in the store.
+const VERDICTS: [&str; 5] = ["accepted", "pending", "refused", "retry", "unsure"];
+
+/// The name of a verdict.
+pub(crate) fn verdict_name(number: u8) -> &'static str {
+    VERDICTS.get(usize::from(number)).copied().unwrap_or("unsure")
+}
+
+impl ReadyAttempt {
+    pub(crate) fn new(sealer: &Sealer, attempted: Attempted) -> Result<Self, StoreError> {
+        let number = i64::from(attempted.number).clamp(1, ATTEMPTS - 1);
+        let attempt = attempted.delivery.wrapping_mul(ATTEMPTS).wrapping_add(number);
+        let verdict = VERDICTS
+            .iter()
+            .position(|verdict| *verdict == attempted.verdict)
+            .unwrap_or(VERDICTS.len() - 1) as u8;
+        let response = attempted.response.as_deref().unwrap_or_default();
+        let nothing =
+            attempted.why.is_none() && attempted.reference.is_none() && attempted.response.is_none();
+        let note = if nothing {
+            None
+        } else {
+            let head = NoteHead {
+                why: attempted.why,
+                reference: attempted.reference,
+                has_response: attempted.response.is_some(),
+            };
+            let head = json(&head)?;
+            let mut plain = Vec::with_capacity(4 + head.len() + response.len().min(RESPONSE));
+            plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
+            plain.extend_from_slice(&head);
+            plain.extend_from_slice(&response[..response.len().min(RESPONSE)]);
+            Some(sealer.seal(Column::AttemptNote, Uuid::nil(), attempt as u64, &plain)?)
+        };
+        Ok(ReadyAttempt {
+            delivery: attempted.delivery,
+            attempt,
+            at: attempted.at.as_microsecond(),
+            state: attempted.state,
+            due: attempted.due.map(Timestamp::as_microsecond),
+            verdict,
+            note,
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value)
+        .map_err(|error| StoreError::Unavailable(format!("a value can't be written: {error}")))
+}
+
+/// How a body lies in its row: itself, the name of a blob, or not at all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lies {
+    Inline = 0,
+    Blob = 1,
+    WithMessage = 2,
+}
+
+/// A body that was opened: its content type (for a delivery), and its bytes unless they are the message's.
+pub(crate) struct Opened {
+    pub(crate) content_type: String,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// Packs and seals a body for its row; a big one is written to the blob folder first, and flushed.
+fn pack(
+    shared: &Shared,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    content_type: &str,
+    body: Option<&[u8]>,
+) -> Result<Vec<u8>, StoreError> {
+    let name;
+    let (lies, bytes): (Lies, &[u8]) = match body {
+        None => (Lies::WithMessage, &[]),
+        Some(body) if body.len() <= INLINE => (Lies::Inline, body),
+        Some(body) => {
+            name = shared.blobs.write(&shared.sealer, body)?.to_bytes();
+            (Lies::Blob, &name)
+        }
+    };
+    let mut plain = Vec::with_capacity(5 + content_type.len() + bytes.len());
+    plain.push(lies as u8);
+    plain.extend_from_slice(&(content_type.len() as u32).to_le_bytes());
+    plain.extend_from_slice(content_type.as_bytes());
+    plain.extend_from_slice(bytes);
+    shared.sealer.seal(column, id, n, &plain)
+}
+
+/// Opens what [`pack`] made.
+pub(crate) fn unpack(
+    shared: &Shared,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    sealed: &[u8],
+) -> Result<Opened, StoreError> {
+    let wrong = || StoreError::Damaged("a body can't be read".into());
+    let plain = Bytes::from(shared.sealer.open(column, id, n, sealed)?);
+    let (&lies, rest) = plain.split_first().ok_or_else(wrong)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+    let (content_type, rest) = rest
+        .split_at_checked(u32::from_le_bytes(*length) as usize)
+        .ok_or_else(wrong)?;
+    let body = if lies == Lies::Inline as u8 {
+        Some(plain.slice_ref(rest))
+    } else if lies == Lies::Blob as u8 {
+        let name = BlobName::from_bytes(rest).ok_or_else(wrong)?;
+        Some(shared.blobs.read(&shared.sealer, name)?)
+    } else if lies == Lies::WithMessage as u8 {
+        None
+    } else {
+        return Err(wrong());
+    };
+    Ok(Opened {
+        content_type: String::from_utf8(content_type.to_vec()).map_err(|_| wrong())?,
+        body,
+    })
+}
+
+impl Ready {
+    /// Seals, compresses and hashes. Big bodies are on disk when this returns.
+    pub(crate) fn new(shared: &Shared, commit: Commit) -> Result<Self, StoreError> {
+        let Commit {
+            message,
+            again,
+            applied,
+            deliveries,
+            dedup,
+        } = commit;
+        if deliveries.len() as i64 > DELIVERIES {
+            return Err(StoreError::Unavailable(format!(
+                "a message can have at most {DELIVERIES} deliveries; take destinations out of the channel"
+            )));
+        }
+        let sealer = &shared.sealer;
+        let head = json(&HeadRef {
+            t: &message.incoming.content_type,
+            h: &message.incoming.headers,
+            s: &message.keys.sender,
+            c: &message.keys.control_id,
+            m: &message.keys.message_type,
+            f: &message.failure,
+            k: &message.candidates,
+        })?;
+        let applied = applied.unwrap_or_default();
+        let wrote = (!applied.writes.is_empty()).then(|| wrote_bytes(&applied.writes));
+        let mut ready = Ready {
+            id: message.id,
+            replay_of: message.replay_of,
+            received_at: message.incoming.received_at.as_microsecond(),
+            state: message.state,
+            length: message.incoming.body.len() as i64,
+            repeat: dedup.and_then(|window| repeat_key(sealer, &message, window)),
+            keys: message_keys(sealer, &message.keys),
+            head: sealer.seal(Column::MessageHead, message.id, 0, &head)?,
+            body: pack(
+                shared,
+                Column::MessageBody,
+                message.id,
+                0,
+                "",
+                Some(&message.incoming.body),
+            )?,
+            wrote,
+            again,
+            deliveries: Vec::with_capacity(deliveries.len()),
+            reads: applied
+                .reads
+                .iter()
+                .map(|(_, id, version)| (*id, *version))
+                .collect(),
+            finds: applied
+                .finds
+                .into_iter()
+                .map(|(key, found)| (find_query(sealer, &key), found))
+                .collect(),
+            writes: Vec::with_capacity(applied.writes.len()),
+            channel: message.channel,
+        };
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            let NewDelivery {
+                destination,
+                body,
+                content_type,
+            } = delivery;
+            let packed = if body.is_none() && content_type == message.incoming.content_type {
+                None
+            } else {
+                Some(pack(
+                    shared,
+                    Column::DeliveryBody,
+                    message.id,
+                    n as u64,
+                    &content_type,
+                    body.as_deref(),
+                )?)
+            };
+            ready.deliveries.push((destination, packed));
+        }
+        for write in applied.writes {
+            ready.writes.push(super::clinic::ready_write(shared, write)?);
+        }
+        Ok(ready)
+    }
+}
+
+fn repeat_key(sealer: &Sealer, message: &NewMessage, window: Duration) -> Option<RepeatKey> {
+    let control_id = message.keys.control_id.as_deref()?;
+    let sender = message.keys.sender.as_deref().unwrap_or_default();
+    let sent = sealer.hash(
+        Domain::Sent,
+        &[
+            message.channel.as_bytes(),
+            sender.as_bytes(),
+            control_id.as_bytes(),
+        ],
+    );
+    let whole = sealer.hash(Domain::Repeat, &[&sent, &message.incoming.body]);
+    let mut digest = [0; 16];
+    digest[..8].copy_from_slice(&sent[..8]);
+    digest[8..].copy_from_slice(&whole[..8]);
+    Some(RepeatKey {
+        digest,
+        window: i64::try_from(window.as_micros()).unwrap_or(i64::MAX),
+    })
+}
+
+fn message_keys(sealer: &Sealer, keys: &Keys) -> Vec<(KeyKind, i64)> {
+    let mut hashes = Vec::new();
+    let lists = [
+        (KeyKind::ControlId, keys.control_id.as_slice()),
+        (KeyKind::Patient, &keys.patients),
+        (KeyKind::Visit, &keys.visits),
+        (KeyKind::Order, &keys.orders),
+    ];
+    for (kind, values) in lists {
+        for value in values {
+            hashes.push((kind, message_key(sealer, kind, value)));
+        }
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}
+
+/// The hash that messages are found by.
+pub(crate) fn message_key(sealer: &Sealer, kind: KeyKind, value: &str) -> i64 {
+    let domain = match kind {
+        KeyKind::Repeat => Domain::Repeat,
+        KeyKind::ControlId => Domain::ControlId,
+        KeyKind::Patient => Domain::Patient,
+        KeyKind::Visit => Domain::Visit,
+        KeyKind::Order => Domain::Order,
+    };
+    sealer.hash8(domain, &[value.as_bytes()])
+}
+
+const WROTE: usize = 25;
+
+fn wrote_bytes(writes: &[Write]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(writes.len() * WROTE);
+    for write in writes {
+        bytes.push(write.record.aggregate.kind() as u8);
+        bytes.extend_from_slice(write.record.meta.id.as_bytes());
+        bytes.extend_from_slice(&write.record.meta.version.to_be_bytes());
+    }
+    bytes
+}
+
+/// Which aggregates a message wrote, in which version.
+pub(crate) fn wrote_list(bytes: &[u8]) -> Vec<(clinic::Kind, Uuid, u64)> {
+    bytes
+        .chunks_exact(WROTE)
+        .filter_map(|entry| {
+            let (&kind, rest) = entry.split_first()?;
+            let (id, version) = rest.split_first_chunk::<16>()?;
+            Some((
+                clinic::Kind::from_number(kind)?,
+                Uuid::from_bytes(*id),
+                u64::from_be_bytes(version.try_into().ok()?),
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,398 @@
+//! The one thread that writes. It takes what is in its inbox, at most [`BATCH`] units of work, into one transaction,
+//! flushes once, and only then answers.
+//!
+//! A batch that fails for want of room is refused, and the next one tried. After any other failure of the disk the
+//! handle is never used again: the store is closed, opened, its whole log checkpointed into the file and flushed; what
+//! comes meanwhile is told that the store is not available.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use super::checkpoint::{Checkpointer, RESTART_BUSY, RESTART_IDLE};
+use super::commit::{self, Batch, Memory, Raw};
+use super::ready::{Ready, ReadyAttempt};
+use super::{Shared, clinic, sql_error};
+use crate::message::DeliveryState;
+use crate::store::{StoreError, Work};
+
+/// The most units of work in one transaction.
+const BATCH: usize = 256;
+/// Units of work that may wait; whoever comes then waits to be let in.
+pub(crate) const INBOX: usize = 1024;
+/// Between two tries to open a store that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Something small that is done inside the transaction: true or false is for the caller.
+pub(crate) type Small = Box<dyn FnMut(&Connection) -> rusqlite::Result<bool> + Send>;
+
+pub(crate) enum Job {
+    Commit(Box<Ready>, Reply<Raw>),
+    Exclusive(Work, Reply<Raw>),
+    Attempted(ReadyAttempt, Reply<bool>),
+    Sending(i64, Reply<bool>),
+    Small(Small, Reply<bool>),
+    Close(Reply<bool>),
+}
+
+enum Outcome {
+    Raw(Raw),
+    Done(bool),
+    Refused(StoreError),
+}
+
+impl Job {
+    fn answer(self, outcome: Result<Outcome, StoreError>) {
+        // Whoever has gone away does not want the answer.
+        match (self, outcome) {
+            (Job::Commit(_, reply) | Job::Exclusive(_, reply), outcome) => {
+                let _ = reply.send(match outcome {
+                    Ok(Outcome::Raw(raw)) => Ok(raw),
+                    Ok(Outcome::Refused(error)) | Err(error) => Err(error),
+                    Ok(Outcome::Done(_)) => Err(StoreError::Unavailable("the work had no outcome".into())),
+                });
+            }
+            (
+                Job::Attempted(_, reply) | Job::Sending(_, reply) | Job::Small(_, reply) | Job::Close(reply),
+                outcome,
+            ) => {
+                let _ = reply.send(match outcome {
+                    Ok(Outcome::Done(done)) => Ok(done),
+                    Ok(Outcome::Refused(error)) | Err(error) => Err(error),
+                    Ok(Outcome::Raw(_)) => Ok(true),
+                });
+            }
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) path: PathBuf,
+    pub(crate) cache_kib: i64,
+    /// 0: no limit.
+    pub(crate) max_pages: u32,
+    pub(crate) inbox: mpsc::Receiver<Job>,
+    /// Keeps every other process out; let go when the writer ends.
+    pub(crate) lock: std::fs::File,
+}
+
+/// The open store of a writer.
+pub(crate) struct Open {
+    connection: Connection,
+    memory: Memory,
+    checkpointer: Checkpointer,
+}
+
+impl Open {
+    /// Opens the file, and sees to it that all that can be read in it is on disk: the log that a crash left, or a
+    /// flush that failed, is checkpointed and flushed before anything else.
+    pub(crate) fn new(
+        shared: &Shared,
+        path: &std::path::Path,
+        cache_kib: i64,
+        max_pages: u32,
+    ) -> rusqlite::Result<Self> {
+        let connection = open_for_writing(path, cache_kib)?;
+        if max_pages > 0 {
+            connection.pragma_update(None, "max_page_count", max_pages)?;
+        }
+        checkpoint_whole(&connection)?;
+        let memory = Memory::load(&connection)?;
+        shared.publish_names(&memory.names);
+        let checkpointer = Checkpointer::start(path)?;
+        Ok(Open {
+            connection,
+            memory,
+            checkpointer,
+        })
+    }
+}
+
+/// A connection with our settings.
+pub(crate) fn open_for_writing(path: &std::path::Path, cache_kib: i64) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(96);
+    super::never_checkpoint_on_close(&connection)?;
+    Ok(connection)
+}
+
+/// Checkpoints the whole log into the file, flushed, and cuts it off.
+fn checkpoint_whole(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("the log is in use".into()),
+        ))
+    }
+}
+
+/// What a failure means for the handle that it happened on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// No room: nothing was written, the handle is sound.
+    Full,
+    /// One statement was refused: the others are not to blame.
+    Statement,
+    /// The disk failed: the handle is not used again.
+    Broken,
+}
+
+fn failure(error: &rusqlite::Error) -> Failure {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Failure::Full,
+        Some(
+            ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig
+            | ErrorCode::ParameterOutOfRange,
+        )
+        | None => Failure::Statement,
+        Some(ErrorCode::Unknown) => Failure::Statement,
+        Some(_) => Failure::Broken,
+    }
+}
+
+impl Writer {
+    /// Runs until the inbox is closed. `open` is what [`Open::new`] made.
+    pub(crate) fn run(mut self, open: Open) {
+        let mut store = Some(open);
+        let mut jobs = Vec::with_capacity(BATCH);
+        let mut closing = None;
+        while closing.is_none() {
+            if self.inbox.is_empty()
+                && let Some(open) = &mut store
+            {
+                open.checkpointer.restart_past(&open.connection, RESTART_IDLE);
+            }
+            let Some(first) = self.inbox.blocking_recv() else {
+                break;
+            };
+            let mut next = Some(first);
+            while let Some(job) = next {
+                if let Job::Close(reply) = job {
+                    closing = Some(reply);
+                    break;
+                }
+                jobs.push(job);
+                next = if jobs.len() < BATCH {
+                    self.inbox.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            if store.as_ref().is_some_and(|open| open.checkpointer.has_failed()) {
+                tracing::error!("A checkpoint of the store failed. The store is opened again.");
+                store = None;
+            }
+            if store.is_none() {
+                store = self.reopen(&mut jobs);
+            }
+            if let Some(open) = &mut store {
+                let sound = self.write(open, std::mem::take(&mut jobs));
+                if sound {
+                    open.checkpointer.restart_past(&open.connection, RESTART_BUSY);
+                } else {
+                    store = None;
+                }
+            }
+        }
+        self.end(store, closing);
+    }
+
+    fn end(mut self, store: Option<Open>, closing: Option<Reply<bool>>) {
+        self.inbox.close();
+        while let Ok(job) = self.inbox.try_recv() {
+            job.answer(Err(StoreError::Unavailable("it is closed".into())));
+        }
+        self.shared.readers.renew();
+        let closed = match store {
+            None => Err(StoreError::Unavailable(
+                "it failed and could not be opened again".into(),
+            )),
+            Some(Open {
+                connection,
+                checkpointer,
+                ..
+            }) => {
+                drop(checkpointer);
+                // Who reads on keeps the log; the next start checkpoints it.
+                let checkpointed = checkpoint_whole(&connection);
+                match checkpointed.as_ref().map_err(failure) {
+                    Err(Failure::Broken) => checkpointed.map_err(sql_error),
+                    Ok(()) | Err(Failure::Full | Failure::Statement) => Ok(()),
+                }
+            }
+        };
+        drop(self.lock);
+        if let Some(reply) = closing {
+            let _ = reply.send(closed.map(|()| true));
+        }
+    }
+
+    /// Opens the store again after a failure. Who waits meanwhile is told so; `None` where it does not work yet.
+    fn reopen(&mut self, jobs: &mut Vec<Job>) -> Option<Open> {
+        self.shared.readers.renew();
+        match Open::new(&self.shared, &self.path, self.cache_kib, self.max_pages) {
+            Ok(open) => {
+                tracing::warn!("The store failed and is open again; all that it says is on disk.");
+                Some(open)
+            }
+            Err(error) => {
+                tracing::error!(%error, "The store failed and can't be opened again yet. Look at the disk.");
+                let refusal = sql_error(error);
+                for job in jobs.drain(..) {
+                    job.answer(Err(refusal.clone()));
+                }
+                std::thread::sleep(PAUSE);
+                None
+            }
+        }
+    }
+
+    /// Writes a batch and answers it. False: the handle is not to be used again.
+    fn write(&self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
+        if jobs.is_empty() {
+            return true;
+        }
+        match self.transaction(open, &mut jobs) {
+            Ok(outcomes) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    job.answer(Ok(outcome));
+                }
+                true
+            }
+            Err(error) => self.refuse(open, jobs, error),
+        }
+    }
+
+    fn refuse(&self, open: &mut Open, jobs: Vec<Job>, error: rusqlite::Error) -> bool {
+        let kind = failure(&error);
+        if kind == Failure::Statement && jobs.len() > 1 {
+            // One of them is to blame: each alone, so that only that one is refused.
+            let mut jobs = jobs.into_iter();
+            while let Some(job) = jobs.next() {
+                if !self.write(open, vec![job]) {
+                    let refusal = StoreError::Unavailable("it failed and is being opened again".into());
+                    jobs.for_each(|job| job.answer(Err(refusal.clone())));
+                    return false;
+                }
+            }
+            return true;
+        }
+        let sound = kind != Failure::Broken;
+        if !sound {
+            tracing::error!(%error, "The store could not write. It is opened again; nothing of this was acknowledged.");
+        }
+        let refusal = sql_error(error);
+        jobs.into_iter().for_each(|job| job.answer(Err(refusal.clone())));
+        sound
+    }
+
+    fn transaction(&self, open: &mut Open, jobs: &mut [Job]) -> rusqlite::Result<Vec<Outcome>> {
+        let Open {
+            connection,
+            memory,
+            checkpointer,
+        } = open;
+        let (next_seq, next_aggregate) = (memory.next_seq, memory.next_aggregate);
+        let mut batch = Batch::default();
+        let written = self.perform(connection, memory, &mut batch, jobs);
+        match written {
+            Ok(outcomes) => {
+                memory.take(&batch);
+                if batch.new_names {
+                    self.shared.publish_names(&memory.names);
+                }
+                checkpointer.wake();
+                Ok(outcomes)
+            }
+            Err(error) => {
+                if !connection.is_autocommit() {
+                    // A handle that can't roll back is broken; what it is used for next will say so.
+                    let _ = connection.execute_batch("ROLLBACK");
+                }
+                memory.next_seq = next_seq;
+                memory.next_aggregate = next_aggregate;
+                if batch.new_names {
+                    memory.names = (*self.shared.names()).clone();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn perform(
+        &self,
+        connection: &Connection,
+        memory: &mut Memory,
+        batch: &mut Batch,
+        jobs: &mut [Job],
+    ) -> rusqlite::Result<Vec<Outcome>> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(match job {
+                Job::Commit(ready, _) => Outcome::Raw(commit::commit(connection, memory, batch, ready)?),
+                Job::Exclusive(work, _) => self.exclusively(connection, memory, batch, work)?,
+                Job::Attempted(ready, _) => Outcome::Done(commit::attempted(connection, batch, ready)?),
+                Job::Sending(delivery, _) => Outcome::Done(commit::move_delivery(
+                    connection,
+                    batch,
+                    *delivery,
+                    DeliveryState::Sending,
+                    None,
+                )?),
+                Job::Small(work, _) => Outcome::Done(work(connection)?),
+                Job::Close(_) => Outcome::Done(true),
+            });
+        }
+        batch.finish(connection)?;
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(outcomes)
+    }
+
+    /// Runs the work itself, inside the transaction: what it reads can't move. A panic in it refuses it alone.
+    fn exclusively(
+        &self,
+        connection: &Connection,
+        memory: &mut Memory,
+        batch: &mut Batch,
+        work: &mut Work,
+    ) -> rusqlite::Result<Outcome> {
+        let snapshot = clinic::SnapshotOf {
+            shared: &self.shared,
+            connection,
+        };
+        let made = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let commit = work(&snapshot).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            Ready::new(&self.shared, commit)
+        }))
+        .unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(
+                "the work on this message panicked".into(),
+            ))
+        });
+        Ok(match made {
+            Ok(ready) => Outcome::Raw(commit::commit(connection, memory, batch, &ready)?),
+            Err(error) => Outcome::Refused(error),
+        })
+    }
+}
