@@ -88,10 +88,18 @@ macro_rules! aggregate {
         impl $crate::refs::Refs for $name {
             fn refs(&self, visit: &mut dyn FnMut(&$crate::value::Ref)) { $($crate::refs::Refs::refs(&self.$field, visit);)* }
             fn refs_mut(&mut self, visit: &mut dyn FnMut(&mut $crate::value::Ref)) { $($crate::refs::Refs::refs_mut(&mut self.$field, visit);)* }
+            fn settle(&mut self, keep: &mut dyn FnMut(&mut $crate::value::Ref) -> bool) -> bool {
+                $($crate::refs::Refs::settle(&mut self.$field, keep);)*
+                true
+            }
         }
         impl $crate::refs::Refs for $change {
             fn refs(&self, visit: &mut dyn FnMut(&$crate::value::Ref)) { $($crate::refs::Refs::refs(&self.$field, visit);)* }
             fn refs_mut(&mut self, visit: &mut dyn FnMut(&mut $crate::value::Ref)) { $($crate::refs::Refs::refs_mut(&mut self.$field, visit);)* }
+            fn settle(&mut self, keep: &mut dyn FnMut(&mut $crate::value::Ref) -> bool) -> bool {
+                $($crate::refs::Refs::settle(&mut self.$field, keep);)*
+                true
+            }
         }
 
         $crate::value::private!($name, $change);

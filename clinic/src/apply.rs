@@ -1,6 +1,22 @@
 //! Writing a change set to the clinic: finding what it speaks of, changing it, and saying what came of it.
 //!
 //! Pure: what is there is read through [`Snapshot`], what is to be written comes back as [`Applied`].
+//!
+//! How a change finds its aggregate, in this order:
+//! 1. by `find.id`: it has to be there;
+//! 2. by identifiers (`find.identifiers`, else those that the change says);
+//! 3. by what it is within another aggregate (`find.natural`);
+//! 4. else it is new, or left out, as `find.missing` says.
+//!
+//! A patient who was merged is followed to the survivor. What could be several patients, visits or orders is parked,
+//! and so is a number that is already another patient's. Several changes about one aggregate end as one write. What
+//! changed nothing is not written. No reference of what is written leads nowhere.
+
+mod bookings;
+mod merges;
+mod reader;
+mod resolve;
+mod settle;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +25,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Meta, Source};
 use crate::change_set::ChangeSet;
-use crate::exchange::MapError;
+use crate::exchange::{MapError, Reason};
 use crate::kinds::{Aggregate, Kind};
 
 /// One version of one aggregate.
@@ -26,7 +42,8 @@ pub struct Record {
 pub struct FindKey {
     /// Among which.
     pub kind: Kind,
-    /// The canonical text: `i|system|value` for an identifier, `n|owner id|key` for what it is within another one.
+    /// The canonical text: `i|system|value` for an identifier, `n|owner id|key` for what it is within another one, and
+    /// the other forms of [`crate::keys`].
     pub text: String,
 }
 
@@ -86,7 +103,7 @@ pub struct Context<'a> {
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Applied {
-    /// What was read, and in which version: the commit checks that it still is the newest.
+    /// What was read, and in which version (0: it was not there): the commit checks that it still is the newest.
     pub reads: Vec<(Kind, Uuid, u64)>,
     /// What was looked up, and who was found: the commit checks that it still is so.
     pub finds: Vec<(FindKey, Vec<Uuid>)>,
@@ -96,6 +113,9 @@ pub struct Applied {
     pub ids: BTreeMap<String, (Kind, Uuid)>,
     /// Every aggregate that the change set speaks of or that those refer to, as it stands afterwards.
     pub known: BTreeMap<Uuid, Record>,
+    /// The keys of the change set that nothing came of: changes that were left out because nothing was found, and
+    /// references to keys that are not in the set. What referred to them was left out too.
+    pub left_out: Vec<String>,
 }
 
 /// One aggregate to be written.
@@ -106,11 +126,16 @@ pub struct Write {
     /// What happened: `created`, `updated`, `merged`, `unmerged`, or the verb of the state it moved to
     /// (`booked`, `cancelled`, `finished` …). The event is `Kind.verb`.
     pub verb: &'static str,
-    /// All it is found by from now on.
+    /// All it is found by through its identifiers from now on. Where `keys_changed`, a store puts these in place of all
+    /// keys that it has of this aggregate, its natural keys (texts beginning with `n|`) aside.
     pub keys: Vec<FindKey>,
     /// True where `keys` differ from those of the version before.
     pub keys_changed: bool,
-    /// The time that this takes of each practitioner, room or device: the store refuses overlaps.
+    /// What it is within another aggregate: to be added to what the store has, and never removed. They come from the
+    /// change that made the aggregate, so that they are not empty for a new one only.
+    pub natural_keys: Vec<FindKey>,
+    /// The time that this takes of each practitioner, room or device, all of it: the store puts these in place of the
+    /// ones that it has of this aggregate, and refuses overlaps with others. Those of one write never overlap.
     pub bookings: Vec<Booking>,
 }
 
@@ -157,12 +182,21 @@ pub enum ApplyError {
     Snapshot(#[from] SnapshotError),
 }
 
+/// The most changes that one set may hold.
+pub const MAX_CHANGES: usize = 50_000;
+
 /// Works out what a change set means for the clinic that `snapshot` shows.
 pub fn apply(
     changes: &ChangeSet,
     snapshot: &dyn Snapshot,
-    context: Context<'_>,
+    mut context: Context<'_>,
 ) -> Result<Applied, ApplyError> {
-    let _ = (changes, snapshot, context);
-    Ok(Applied::default())
+    if changes.changes.len() > MAX_CHANGES || changes.merges.len() > MAX_CHANGES {
+        let what = format!("More than {MAX_CHANGES} changes in one set. Send it in parts.");
+        return Err(MapError::new(Reason::DataType, None, what).into());
+    }
+    let mut work = resolve::resolve(changes, snapshot, &mut context)?;
+    settle::settle(&mut work)?;
+    merges::merge(&mut work)?;
+    settle::finish(work, &context)
 }

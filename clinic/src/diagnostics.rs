@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::aggregate;
 use crate::patch::Item;
+use crate::records::Performer;
 use crate::refs::no_refs;
 use crate::value::{
     Annotation, Attachment, Coding, Concept, Identifier, Period, Quantity, Range, Ratio, Ref, Telecom,
@@ -74,6 +75,8 @@ aggregate! {
         location_codes: Vec<Concept>,
         /// Why.
         reasons: Vec<Concept>,
+        /// Problems that led to it (HL7 DG1 within an order).
+        reason_conditions: Vec<Ref>,
         /// Why its state moved (HL7 ORC-16).
         control_reason: Option<Concept>,
         /// What those who do it should know (HL7 OBR-13).
@@ -179,6 +182,8 @@ aggregate! {
         issued: Option<When>,
         /// Who made it.
         performers: Vec<Ref>,
+        /// In which role some of them did (HL7 OBR-34 `SPRF`, OBR-35 `TRANS`: v3-ParticipationType).
+        performer_roles: Vec<Performer>,
         /// Who vouches for it.
         interpreters: Vec<Ref>,
         /// From which specimens.
@@ -273,6 +278,8 @@ aggregate! {
         categories: Vec<Concept>,
         /// What.
         code: Option<Concept>,
+        /// What part it plays among others: a question at ordering … (HL7 OBX-30, table 0937).
+        structure_type: Option<Concept>,
         /// Which of several with the same code (HL7 OBX-4).
         sub_id: Option<String>,
         /// What came of it.

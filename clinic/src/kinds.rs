@@ -57,6 +57,7 @@ macro_rules! kinds {
         impl Refs for Aggregate {
             fn refs(&self, visit: &mut dyn FnMut(&Ref)) { match self { $(Aggregate::$name(a) => a.refs(visit)),* } }
             fn refs_mut(&mut self, visit: &mut dyn FnMut(&mut Ref)) { match self { $(Aggregate::$name(a) => a.refs_mut(visit)),* } }
+            fn settle(&mut self, keep: &mut dyn FnMut(&mut Ref) -> bool) -> bool { match self { $(Aggregate::$name(a) => a.settle(keep)),* } }
         }
 
         /// What is said about any one aggregate.
@@ -69,6 +70,10 @@ macro_rules! kinds {
             pub fn kind(&self) -> Kind { match self { $(Body::$name(_) => Kind::$name),* } }
             /// What it is called in the message.
             pub fn identifiers(&self) -> &[Identifier] { match self { $(Body::$name(b) => b.identifiers.values()),* } }
+            /// What is said about its identifiers, to be changed.
+            pub fn identifiers_mut(&mut self) -> &mut crate::patch::Items<Identifier> { match self { $(Body::$name(b) => &mut b.identifiers),* } }
+            /// True where nothing is said.
+            pub fn is_silent(&self) -> bool { match self { $(Body::$name(b) => **b == <$change>::default()),* } }
             /// The names of the fields that something is said about.
             pub fn fields(&self) -> Vec<&'static str> { match self { $(Body::$name(b) => b.fields()),* } }
             /// Takes what is said into the aggregate; true where that changed something. Another kind changes nothing.
@@ -80,6 +85,7 @@ macro_rules! kinds {
         impl Refs for Body {
             fn refs(&self, visit: &mut dyn FnMut(&Ref)) { match self { $(Body::$name(b) => b.refs(visit)),* } }
             fn refs_mut(&mut self, visit: &mut dyn FnMut(&mut Ref)) { match self { $(Body::$name(b) => b.refs_mut(visit)),* } }
+            fn settle(&mut self, keep: &mut dyn FnMut(&mut Ref) -> bool) -> bool { match self { $(Body::$name(b) => b.settle(keep)),* } }
         }
 
         $(impl From<$change> for Body { fn from(change: $change) -> Self { Body::$name(Box::new(change)) } }

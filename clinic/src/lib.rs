@@ -5,16 +5,21 @@
 pub mod aggregate;
 pub mod apply;
 pub mod change_set;
+pub mod cnp;
 pub mod diagnostics;
+pub mod events;
 pub mod exchange;
 mod items;
+pub mod keys;
 mod kinds;
+pub mod memory;
 pub mod patch;
 pub mod people;
 pub mod places;
 pub mod records;
 mod refs;
 pub mod scheduling;
+pub mod search;
 pub mod value;
 
 pub use apply::{Applied, Record, apply};

@@ -196,23 +196,21 @@ impl<T: Clone + PartialEq + Item> Field for Vec<T> {
     }
 }
 
-/// The old entries whose group is not spoken of, each at its place; the first of a replaced group is where the new
-/// ones of that group go; what is new goes to the end.
+/// The old entries whose group is not spoken of, each at its place; where a group is spoken of, its first place gets
+/// the first of the new ones, its second place the second, and so on; what is left goes to the end. Merging the same
+/// entries again changes nothing.
 fn merged<T: Clone + PartialEq + Item>(old: &[T], new: &[T]) -> Vec<T> {
+    let groups: Vec<Option<String>> = new.iter().map(Item::group).collect();
+    // What is said twice is said once.
+    let mut placed: Vec<bool> = (0..new.len()).map(|idx| new[..idx].contains(&new[idx])).collect();
     let mut out: Vec<T> = Vec::with_capacity(old.len() + new.len());
-    let mut placed = vec![false; new.len()];
     for entry in old {
         let group = entry.group();
-        let spoken_of = group.is_some() && new.iter().any(|n| n.group() == group);
-        if !spoken_of {
+        if group.is_none() || !groups.contains(&group) {
             out.push(entry.clone());
-            continue;
-        }
-        for (idx, replacement) in new.iter().enumerate() {
-            if !placed[idx] && replacement.group() == group {
-                placed[idx] = true;
-                out.push(replacement.clone());
-            }
+        } else if let Some(idx) = (0..new.len()).find(|idx| !placed[*idx] && groups[*idx] == group) {
+            placed[idx] = true;
+            out.push(new[idx].clone());
         }
     }
     for (idx, entry) in new.iter().enumerate() {

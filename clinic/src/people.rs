@@ -34,6 +34,24 @@ pub struct PatientLink {
     pub other: Ref,
     /// How it stands to this one.
     pub kind: LinkKind,
+    /// On the survivor of a merge: the identifiers that came to it by the merge, and leave it when that is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<Identifier>,
+    /// On a record that was merged: what `active` was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was_active: Option<bool>,
+}
+
+impl PatientLink {
+    /// A link that says nothing about a merge.
+    pub fn new(other: Ref, kind: LinkKind) -> Self {
+        PatientLink {
+            other,
+            kind,
+            identifiers: vec![],
+            was_active: None,
+        }
+    }
 }
 
 /// Somebody to call about a patient (HL7 NK1).

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::aggregate;
 use crate::patch::Item;
-use crate::refs::{no_refs, refs_in};
+use crate::refs::no_refs;
 use crate::value::{Annotation, Concept, Period, Ref, When, codes};
 
 aggregate! {
@@ -168,7 +168,18 @@ aggregate! {
     }
 }
 
-refs_in!(Participant { actor });
+impl crate::refs::Refs for Participant {
+    fn refs(&self, visit: &mut dyn FnMut(&Ref)) {
+        self.actor.refs(visit);
+    }
+    fn refs_mut(&mut self, visit: &mut dyn FnMut(&mut Ref)) {
+        self.actor.refs_mut(visit);
+    }
+    /// One that never named an actor stays (somebody in that role is needed); one whose actor goes, goes too.
+    fn settle(&mut self, keep: &mut dyn FnMut(&mut Ref) -> bool) -> bool {
+        self.actor.as_mut().is_none_or(keep)
+    }
+}
 no_refs!(SlotStatus, AppointmentStatus, ParticipantStatus);
 
 impl Item for Participant {

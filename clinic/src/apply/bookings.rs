@@ -1,0 +1,73 @@
+//! Which time an appointment takes of whom.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Booking;
+use crate::kinds::{Aggregate, Kind};
+use crate::scheduling::{Appointment, AppointmentStatus, Participant, ParticipantStatus};
+use crate::value::{Period, Ref, When};
+
+/// The time that an aggregate takes. Spans of one practitioner or room that meet within one appointment are one span:
+/// it does not collide with itself.
+pub(super) fn bookings(aggregate: &Aggregate) -> Vec<Booking> {
+    let Aggregate::Appointment(appointment) = aggregate else {
+        return vec![];
+    };
+    if !appointment.status.is_some_and(AppointmentStatus::takes_time) {
+        return vec![];
+    }
+    let mut all: Vec<Booking> = appointment
+        .participants
+        .iter()
+        .filter_map(|p| booking(appointment, p))
+        .collect();
+    all.sort_by_key(|b| (b.resource, b.start, b.end));
+    let mut out: Vec<Booking> = Vec::with_capacity(all.len());
+    for next in all {
+        match out.last_mut() {
+            Some(last) if last.resource == next.resource && next.start <= last.end => {
+                last.end = last.end.max(next.end);
+            }
+            _ => out.push(next),
+        }
+    }
+    out
+}
+
+fn booking(appointment: &Appointment, participant: &Participant) -> Option<Booking> {
+    let Some(Ref::Id(Kind::Practitioner | Kind::Room, resource)) = participant.actor else {
+        return None;
+    };
+    if participant.status == Some(ParticipantStatus::Declined) {
+        return None;
+    }
+    let own = participant.period.as_ref();
+    let (start, end) = own.and_then(span).or_else(|| whole(appointment))?;
+    Some(Booking {
+        resource,
+        start,
+        end,
+        overbooked: appointment.overbooked == Some(true),
+    })
+}
+
+fn span(period: &Period) -> Option<(Timestamp, Timestamp)> {
+    let (start, end) = (moment(period.start.as_ref())?, moment(period.end.as_ref())?);
+    (start < end).then_some((start, end))
+}
+
+fn whole(appointment: &Appointment) -> Option<(Timestamp, Timestamp)> {
+    let start = moment(appointment.start.as_ref())?;
+    let by_duration = || {
+        let minutes = SignedDuration::from_mins(i64::from(appointment.duration_minutes?));
+        start.checked_add(minutes).ok()
+    };
+    let end = moment(appointment.end.as_ref()).or_else(by_duration)?;
+    (start < end).then_some((start, end))
+}
+
+/// A date without a time of day takes no exact time of anybody.
+fn moment(when: Option<&When>) -> Option<Timestamp> {
+    when.filter(|when| when.has_time())?.earliest(&TimeZone::UTC)
+}

@@ -1,0 +1,264 @@
+//! Taking in what is said, and saying what is to be written.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::bookings::bookings;
+use super::resolve::{Target, Touched, Work, named, unknown_id};
+use super::{Applied, ApplyError, Context, Record, Write};
+use crate::aggregate::Meta;
+use crate::change_set::{About, Change};
+use crate::events;
+use crate::keys::{identifier_keys, same_series};
+use crate::kinds::{Aggregate, Body, Kind};
+use crate::patch::{Field, Items};
+use crate::refs::Refs;
+use crate::value::{Identifier, IdentifierUse, Ref};
+
+/// Takes what every change says into its aggregate: of a new one first what is said of new ones only.
+pub(super) fn settle(work: &mut Work<'_>) -> Result<(), ApplyError> {
+    check_ids(work)?;
+    let mut dangling: Vec<String> = vec![];
+    for place in 0..work.touched.len() {
+        let changes = std::mem::take(&mut work.touched[place].changes);
+        let kind = work.touched[place].kind;
+        let mut after = std::mem::replace(&mut work.touched[place].after, Aggregate::new(kind));
+        let said = changes
+            .iter()
+            .filter(|idx| !work.mute[**idx])
+            .map(|idx| &work.set.changes[*idx]);
+        if work.touched[place].before.is_none() {
+            for change in said.clone() {
+                if let Some(body) = &change.say_if_new {
+                    settled(body, work, &mut dangling).apply_to(&mut after);
+                }
+            }
+            said.clone().for_each(|change| name_new(change, &mut after));
+        }
+        for change in said {
+            settled(&change.say, work, &mut dangling).apply_to(&mut after);
+        }
+        keep_old_numbers(&mut after);
+        work.touched[place].after = after;
+        work.touched[place].changes = changes;
+    }
+    for key in dangling {
+        if !work.left_out.contains(&key) {
+            work.left_out.push(key);
+        }
+    }
+    Ok(())
+}
+
+/// A number that came by a merge stays an old one, also where a late message uses it as if it were not.
+fn keep_old_numbers(aggregate: &mut Aggregate) {
+    let Aggregate::Patient(patient) = aggregate else {
+        return;
+    };
+    for number in patient.links.iter().flat_map(|link| &link.identifiers) {
+        let came = |id: &&mut Identifier| same_series(id, number) && id.value == number.value;
+        patient
+            .identifiers
+            .iter_mut()
+            .filter(came)
+            .for_each(|id| id.usage = Some(IdentifierUse::Old));
+    }
+}
+
+/// Ids come from a sender who claims to know them: each has to be there.
+fn check_ids(work: &mut Work<'_>) -> Result<(), ApplyError> {
+    let set = work.set;
+    for (idx, change) in set.changes.iter().enumerate() {
+        let mut ids: Vec<(Kind, Uuid)> = vec![];
+        let mut note = |reference: &Ref| {
+            if let Ref::Id(kind, id) = reference {
+                ids.push((*kind, *id));
+            }
+        };
+        change.say.refs(&mut note);
+        change.say_if_new.iter().for_each(|body| body.refs(&mut note));
+        if let Some(Ref::Id(kind, id)) = change.find.natural.as_ref().and_then(|n| n.owner.as_ref()) {
+            ids.push((*kind, *id));
+        }
+        for (kind, id) in ids {
+            if !work.index.contains_key(&(kind, id)) && work.reader.load(kind, id)?.is_none() {
+                return Err(unknown_id(&format!("changes[{idx}]"), kind).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is said, with every reference made an id, and without those that lead nowhere.
+fn settled<'b>(body: &'b Body, work: &Work<'_>, dangling: &mut Vec<String>) -> Cow<'b, Body> {
+    let mut any = false;
+    body.refs(&mut |reference| any |= matches!(reference, Ref::Local(_)));
+    if !any {
+        return Cow::Borrowed(body);
+    }
+    let mut body = body.clone();
+    body.settle(&mut |reference| {
+        let Ref::Local(key) = &*reference else {
+            return true;
+        };
+        match work.keys.get(key.as_str()).map(|idx| work.targets[*idx]) {
+            Some(Target::Is(place)) => {
+                let touched = &work.touched[place];
+                *reference = Ref::Id(touched.kind, touched.id);
+                true
+            }
+            Some(Target::LeftOut | Target::NoOld | Target::Unseen | Target::Open) | None => {
+                dangling.push(key.clone());
+                false
+            }
+        }
+    });
+    Cow::Owned(body)
+}
+
+/// What a new one is found by belongs to it, else it would not be found the next time.
+fn name_new(change: &Change, aggregate: &mut Aggregate) {
+    let missing: Vec<Identifier> = named(change)
+        .filter(|named| {
+            let has = |id: &&Identifier| id.system == named.system && id.value == named.value;
+            !aggregate
+                .identifiers()
+                .iter()
+                .chain(change.say.identifiers())
+                .any(|id| has(&id))
+        })
+        .cloned()
+        .collect();
+    Field::take(aggregate.identifiers_mut(), &Items::merge(missing));
+}
+
+/// What came of it all.
+pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applied, ApplyError> {
+    let mut applied = Applied::default();
+    for (idx, target) in work.targets.iter().enumerate() {
+        if let Target::Is(place) = target {
+            let touched = &work.touched[*place];
+            let key = work.set.changes[idx].key.clone();
+            applied.ids.entry(key).or_insert((touched.kind, touched.id));
+        }
+    }
+    let mut neighbours = about_refs(&work);
+    for touched in std::mem::take(&mut work.touched) {
+        touched.after.refs(&mut |reference| {
+            if let Ref::Id(kind, id) = reference {
+                neighbours.push((*kind, *id));
+            }
+        });
+        let id = touched.id;
+        let record = match written(touched, context) {
+            Outcome::Write(write) => {
+                let record = write.record.clone();
+                applied.writes.push(*write);
+                record
+            }
+            Outcome::Same(record) => *record,
+        };
+        applied.known.insert(id, record);
+    }
+    know(&mut work, neighbours, &mut applied.known)?;
+    applied.left_out = std::mem::take(&mut work.left_out);
+    (applied.reads, applied.finds) = work.reader.into_finds();
+    Ok(applied)
+}
+
+/// What the touched ones and the message itself refer to, as it stands.
+fn know(
+    work: &mut Work<'_>,
+    neighbours: Vec<(Kind, Uuid)>,
+    known: &mut BTreeMap<Uuid, Record>,
+) -> Result<(), ApplyError> {
+    for (kind, id) in neighbours {
+        if known.contains_key(&id) {
+            continue;
+        }
+        if let Some(record) = work.reader.load(kind, id)? {
+            known.insert(id, record.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The ids that the message says of itself; its keys are among the touched ones already.
+fn about_refs(work: &Work<'_>) -> Vec<(Kind, Uuid)> {
+    let About {
+        operators,
+        place,
+        responsible,
+        acts,
+        ..
+    } = &work.set.about;
+    let acts = acts.iter().flat_map(|act| {
+        act.target
+            .iter()
+            .chain(act.agents.iter().map(|(agent, _)| agent))
+            .chain(act.place.as_ref())
+    });
+    let all = operators.iter().chain(place).chain(responsible).chain(acts);
+    all.filter_map(|reference| match reference {
+        Ref::Id(kind, id) => Some((*kind, *id)),
+        Ref::Local(_) => None,
+    })
+    .collect()
+}
+
+enum Outcome {
+    Write(Box<Write>),
+    Same(Box<Record>),
+}
+
+fn written(touched: Touched, context: &Context<'_>) -> Outcome {
+    let Touched {
+        id,
+        before,
+        after,
+        natural_keys,
+        verb,
+        ..
+    } = touched;
+    let keys;
+    let keys_changed;
+    let state_verb = events::verb(before.as_ref().map(|record| &record.aggregate), &after);
+    let meta = match before {
+        Some(record) if record.aggregate == after => return Outcome::Same(Box::new(record)),
+        Some(record) => {
+            keys = identifier_keys(&after);
+            keys_changed = keys != identifier_keys(&record.aggregate);
+            Meta {
+                version: record.meta.version + 1,
+                updated_at: context.now,
+                source: context.source.clone(),
+                ..record.meta
+            }
+        }
+        None => {
+            keys = identifier_keys(&after);
+            keys_changed = true;
+            Meta {
+                id,
+                site: context.site.clone(),
+                version: 1,
+                created_at: context.now,
+                updated_at: context.now,
+                source: context.source.clone(),
+            }
+        }
+    };
+    Outcome::Write(Box::new(Write {
+        verb: verb.unwrap_or(state_verb),
+        keys,
+        keys_changed,
+        natural_keys,
+        bookings: bookings(&after),
+        record: Record {
+            meta,
+            aggregate: after,
+        },
+    }))
+}

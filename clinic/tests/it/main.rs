@@ -1,0 +1,8 @@
+//! The clinic as others use it: change sets are applied to a clinic in memory, and looked at.
+
+mod changes;
+mod laws;
+mod merges;
+mod patients;
+mod people;
+mod values;

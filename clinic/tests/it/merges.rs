@@ -1,0 +1,263 @@
+//! Two records of one person become one, and two again.
+
+use clinic::Kind;
+use clinic::apply::FindKey;
+use clinic::apply::Snapshot;
+use clinic::change_set::Merge;
+use clinic::people::LinkKind;
+use clinic::value::IdentifierUse;
+
+use crate::people::*;
+
+fn two() -> (Play, uuid::Uuid, uuid::Uuid) {
+    let mut play = Play::new();
+    let stays = play
+        .takes(&set(vec![patient("p", vec![chart("501")], "Balan")]))
+        .ids["p"]
+        .1;
+    let goes = play
+        .takes(&set(vec![patient(
+            "p",
+            vec![chart("377"), cnp("2800101400001")],
+            "Balan",
+        )]))
+        .ids["p"]
+        .1;
+    (play, stays, goes)
+}
+
+fn pair(
+    survivor: Vec<clinic::value::Identifier>,
+    old: Vec<clinic::value::Identifier>,
+    undo: bool,
+) -> clinic::ChangeSet {
+    merging(
+        vec![patient("survivor", survivor, ""), patient("old", old, "")],
+        "survivor",
+        "old",
+        undo,
+    )
+}
+
+#[test]
+fn the_old_one_stays_and_leads_to_the_survivor() {
+    let (mut play, stays, goes) = two();
+    // The survivor is named with the national number that only the old record has.
+    let applied = play.takes(&pair(
+        vec![chart("501"), cnp("2800101400001")],
+        vec![chart("377")],
+        false,
+    ));
+    assert_eq!(
+        applied.writes.iter().map(|w| w.verb).collect::<Vec<_>>(),
+        ["replaced", "merged"]
+    );
+    assert_eq!((applied.ids["survivor"].1, applied.ids["old"].1), (stays, goes));
+
+    let old = play.patient(goes);
+    assert_eq!(old.active, Some(false));
+    assert_eq!(
+        (old.links[0].kind, old.links[0].other.id()),
+        (LinkKind::ReplacedBy, Some(stays))
+    );
+    let survivor = play.patient(stays);
+    assert_eq!(
+        (survivor.links[0].kind, survivor.links[0].other.id()),
+        (LinkKind::Replaces, Some(goes))
+    );
+    let came = survivor
+        .identifiers
+        .iter()
+        .find(|id| id.value == "377")
+        .expect("it came");
+    assert_eq!(came.usage, Some(IdentifierUse::Old));
+
+    // Late messages under the old number, or the old id, reach the survivor.
+    let late = play.takes(&set(vec![patient("p", vec![chart("377")], "Bălan")]));
+    assert_eq!(late.ids["p"].1, stays);
+    let mut by_id = patient("p", vec![], "Bălan-Rusu");
+    by_id.find.id = Some(goes);
+    assert_eq!(play.takes(&set(vec![by_id])).ids["p"].1, stays);
+    assert_eq!(play.patient(goes).names, [named("Balan")]);
+    assert!(
+        play.clinic
+            .find(&FindKey::system_value(Kind::Patient, "NORD", "377"))
+            .expect("found")
+            .contains(&stays)
+    );
+}
+
+#[test]
+fn the_same_merge_again_writes_nothing() {
+    let (mut play, ..) = two();
+    let words = pair(vec![chart("501")], vec![chart("377")], false);
+    assert_eq!(play.takes(&words).writes.len(), 2);
+    assert!(play.takes(&words).writes.is_empty());
+}
+
+#[test]
+fn an_unknown_old_number_is_just_added() {
+    let (mut play, stays, _) = two();
+    let words = pair(vec![chart("501")], vec![chart("999")], false);
+    let applied = play.takes(&words);
+    assert_eq!(applied.ids["old"].1, stays);
+    assert_eq!(play.count(Kind::Patient), 2);
+    let number = play
+        .patient(stays)
+        .identifiers
+        .iter()
+        .find(|id| id.value == "999")
+        .expect("added")
+        .clone();
+    assert_eq!(number.usage, Some(IdentifierUse::Old));
+    assert!(play.takes(&words).writes.is_empty());
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("999")], "")])).ids["p"].1,
+        stays
+    );
+}
+
+#[test]
+fn an_undone_merge_restores_both() {
+    let (mut play, stays, goes) = two();
+    let before = (play.patient(stays).clone(), play.patient(goes).clone());
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    let applied = play.takes(&pair(vec![chart("501")], vec![chart("377")], true));
+    assert_eq!(
+        applied.writes.iter().map(|w| w.verb).collect::<Vec<_>>(),
+        ["restored", "unmerged"]
+    );
+    assert_eq!((play.patient(stays), play.patient(goes)), (&before.0, &before.1));
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("377")], "")])).ids["p"].1,
+        goes
+    );
+    // Undoing what is not merged changes nothing.
+    assert!(
+        play.takes(&pair(vec![chart("501")], vec![chart("377")], true))
+            .writes
+            .is_empty()
+    );
+}
+
+#[test]
+fn chains_are_followed_and_undone_in_the_middle() {
+    let (mut play, b, a) = two();
+    let c = play
+        .takes(&set(vec![patient("p", vec![chart("900")], "Balan")]))
+        .ids["p"]
+        .1;
+    let before = (
+        play.patient(a).clone(),
+        play.patient(b).clone(),
+        play.patient(c).clone(),
+    );
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    play.takes(&pair(vec![chart("900")], vec![chart("501")], false));
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("377")], "")])).ids["p"].1,
+        c
+    );
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![cnp("2800101400001")], "")]))
+            .ids["p"]
+            .1,
+        c
+    );
+    // A repeat of the first merge changes nothing: they are one already.
+    assert!(
+        play.takes(&pair(vec![chart("501")], vec![chart("377")], false))
+            .writes
+            .is_empty()
+    );
+
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], true));
+    assert_eq!(play.patient(a), &before.0);
+    assert!(play.patient(c).identifiers.iter().all(|id| id.value != "377"));
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("377")], "")])).ids["p"].1,
+        a
+    );
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("501")], "")])).ids["p"].1,
+        c
+    );
+    play.takes(&pair(vec![chart("900")], vec![chart("501")], true));
+    assert_eq!((play.patient(b), play.patient(c)), (&before.1, &before.2));
+}
+
+#[test]
+fn several_pairs_in_one_set() {
+    let (mut play, b, a) = two();
+    let mut words = pair(vec![chart("501")], vec![chart("377")], false);
+    words.changes.push(patient("top", vec![chart("900")], "Balan"));
+    words.merges.push(Merge {
+        survivor: "top".to_owned(),
+        old: "survivor".to_owned(),
+        undo: false,
+    });
+    let applied = play.takes(&words);
+    let top = applied.ids["top"].1;
+    assert_eq!(
+        play.takes(&set(vec![patient("p", vec![chart("377")], "")])).ids["p"].1,
+        top
+    );
+    for id in [a, b] {
+        assert_eq!(play.patient(id).active, Some(false));
+    }
+    assert!(play.takes(&words).writes.is_empty());
+}
+
+#[test]
+fn a_second_survivor_is_parked() {
+    let (mut play, stays, _) = two();
+    let other = play
+        .takes(&set(vec![patient("p", vec![chart("900")], "Balan")]))
+        .ids["p"]
+        .1;
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    let (_, candidates) = play.parks(&pair(vec![chart("900")], vec![chart("377")], false));
+    assert_eq!(
+        candidates.iter().map(|c| c.id).collect::<Vec<_>>(),
+        [stays, other]
+    );
+}
+
+#[test]
+fn things_of_the_old_record_are_found_for_the_survivor() {
+    let (mut play, _, goes) = two();
+    let bare = vec![number("", "PLAC", "12")];
+    let words = |who: &str| {
+        set(vec![
+            patient("p", vec![chart(who)], ""),
+            order("o", "p", bare.clone()),
+        ])
+    };
+    let id = play.takes(&words("377")).ids["o"].1;
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    let again = play.takes(&words("501"));
+    assert_eq!(again.ids["o"].1, id);
+    assert_eq!(play.count(Kind::Order), 1);
+    assert_ne!(again.ids["p"].1, goes);
+}
+
+#[test]
+fn a_merge_names_patients_of_its_set() {
+    let mut play = Play::new();
+    let words = merging(vec![patient("p", vec![chart("1")], "Pop")], "p", "q", false);
+    assert!(play.tries(&words).is_err());
+}
+
+#[test]
+fn a_circle_of_merges_ends() {
+    let (mut play, ..) = two();
+    let mut words = pair(vec![chart("501")], vec![chart("377")], false);
+    words.merges.push(Merge {
+        survivor: "old".to_owned(),
+        old: "survivor".to_owned(),
+        undo: false,
+    });
+    let applied = play.takes(&words);
+    assert_eq!(applied.writes.len(), 2);
+    play.takes(&pair(vec![chart("377")], vec![chart("501")], false));
+}
