@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::condition::regex;
 use super::problem::not_known;
-use super::shape::Finding;
+use super::shape::{Finding, Shape};
 use super::tree::{Node, Path, Value};
 use super::{
     Ack, Channel, Condition, Destination, End, OnError, OnUnsure, Retry, Step, Test, duration, table,
@@ -206,8 +206,23 @@ impl Reader<'_> {
             return None;
         };
         let path = path.key(connector.name());
-        let settings = table.to_json();
-        if self.is_told(&path) {
+        let mut settings = table.to_json();
+        let mut is_right = true;
+        // What the schema has refused is left out, so that the connector can still say what it thinks of the rest.
+        for finding in self
+            .findings
+            .iter()
+            .filter(|finding| finding.path.is_under(&path))
+        {
+            is_right = false;
+            finding.path.remove_from(&path, &mut settings);
+        }
+        let schema = if is_source {
+            connector.source_schema()
+        } else {
+            connector.destination_schema()
+        };
+        if !is_right && !schema.is_some_and(|schema| Shape::fits(schema, &settings)) {
             return None;
         }
         let problems = if is_source {
@@ -215,7 +230,7 @@ impl Reader<'_> {
         } else {
             connector.check_destination(&settings)
         };
-        let is_right = problems.is_empty();
+        is_right &= problems.is_empty();
         for problem in problems {
             self.problem(path.join(&problem.path), problem.what);
         }
@@ -261,6 +276,10 @@ impl Reader<'_> {
         }
         let encode = node.get("encode");
         if let Some(encode) = encode {
+            if steps.iter().any(|step| matches!(step, Step::Encode { .. })) {
+                let what = "its steps encode already; one encode is enough".to_owned();
+                self.problem(path.key("encode"), what);
+            }
             steps.extend(self.encode(encode, &path.key("encode"), None, &mut flow));
         }
 
@@ -513,10 +532,11 @@ impl Reader<'_> {
         };
         if let Err(what) = format.check_path(written) {
             if !self.is_told(path) {
-                self.problems.push(Finding {
-                    path: path.clone(),
-                    at_key,
-                    what,
+                let path = path.clone();
+                self.problems.push(if at_key {
+                    Finding::at_key(path, what)
+                } else {
+                    Finding::at_value(path, what)
                 });
             }
         }
@@ -571,12 +591,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn problem(&mut self, path: Path, what: String) {
-        let at_key = false;
-        self.problems.push(Finding { path, at_key, what });
+        self.problems.push(Finding::at_value(path, what));
     }
 
     pub(super) fn warning(&mut self, path: Path, what: String) {
-        let at_key = false;
-        self.warnings.push(Finding { path, at_key, what });
+        self.warnings.push(Finding::at_value(path, what));
     }
 }

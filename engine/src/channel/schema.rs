@@ -52,6 +52,7 @@ pub fn channel_schema(connectors: &Connectors) -> Value {
             "dedup": {
                 "description": "How long a repeat of a message is known again, as a duration.",
                 "type": "string",
+                "examples": ["7d"],
                 "default": "7d"
             },
             "site": {
@@ -139,17 +140,20 @@ fn destination(connectors: &Connectors) -> Value {
                 "first": {
                     "description": "The first pause; each next one is twice as long.",
                     "type": "string",
-                    "default": "2s"
+                    "examples": ["2s"],
+                "default": "2s"
                 },
                 "max": {
                     "description": "The longest pause.",
                     "type": "string",
-                    "default": "10m"
+                    "examples": ["10m"],
+                "default": "10m"
                 },
                 "give_up": {
                     "description": "When it ends, counted from the first try.",
                     "type": "string",
-                    "default": "7d"
+                    "examples": ["7d"],
+                "default": "7d"
                 }
             }
         },
@@ -362,7 +366,7 @@ fn one_of(names: &[&str]) -> Value {
 
 /// A connector's schema as a part of the whole: its definitions put in their places, nulls (which TOML has not) taken
 /// out, unknown keys refused.
-fn embedded(schema: Value) -> Value {
+pub(super) fn embedded(schema: Value) -> Value {
     let definitions = match &schema {
         Value::Object(object) => ["$defs", "definitions"]
             .iter()

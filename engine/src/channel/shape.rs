@@ -5,7 +5,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value as Json;
 
 use super::problem::{nearest, not_known};
-use super::tree::{Node, Path, Value};
+use super::tree::{Node, Path, Segment, Value};
 
 /// What is wrong at a path.
 pub(super) struct Finding {
@@ -13,6 +13,36 @@ pub(super) struct Finding {
     /// Told at the key instead of the value.
     pub(super) at_key: bool,
     pub(super) what: String,
+    /// What is absent, where that is the finding.
+    pub(super) goes_without_saying: Option<Absent>,
+}
+
+/// What a table lacks.
+pub(super) enum Absent {
+    /// A key.
+    Key(String),
+    /// One key of several.
+    OneOf,
+}
+
+impl Finding {
+    /// Told at the value.
+    pub(super) fn at_value(path: Path, what: String) -> Finding {
+        Finding {
+            path,
+            at_key: false,
+            what,
+            goes_without_saying: None,
+        }
+    }
+
+    /// Told at the key.
+    pub(super) fn at_key(path: Path, what: String) -> Finding {
+        Finding {
+            at_key: true,
+            ..Finding::at_value(path, what)
+        }
+    }
 }
 
 /// A schema, ready to be run.
@@ -40,7 +70,30 @@ impl Shape {
         for error in self.validator.iter_errors(&json) {
             self.explain(&error, root, 0, &mut findings);
         }
+        // A misspelt word is one problem, not two: that of the word which it should have been goes without saying.
+        let unknown: Vec<(Path, String)> = findings
+            .iter()
+            .filter(|finding| finding.at_key)
+            .map(|finding| (finding.path.clone(), finding.what.clone()))
+            .collect();
+        findings.retain(|finding| {
+            let mut below = unknown.iter().filter(|(path, _)| path.is_child_of(&finding.path));
+            match &finding.goes_without_saying {
+                Some(Absent::Key(key)) => {
+                    let meant = format!("did you mean \"{key}\"?");
+                    !below.any(|(_, what)| what.ends_with(&meant))
+                }
+                Some(Absent::OneOf) => below.next().is_none(),
+                None => true,
+            }
+        });
         findings
+    }
+
+    /// Whether a table of a connector is right for its schema.
+    pub(super) fn fits(schema: Json, settings: &Json) -> bool {
+        jsonschema::validator_for(&super::schema::embedded(schema))
+            .is_ok_and(|validator| validator.is_valid(settings))
     }
 
     /// The schema object whose keyword has failed.
@@ -51,37 +104,29 @@ impl Shape {
     }
 
     fn explain(&self, error: &ValidationError<'_>, root: &Node, depth: usize, out: &mut Vec<Finding>) {
-        let path = Path::from_pointer(error.instance_path().as_str(), root);
+        let instance_path = error.instance_path();
+        let path = Path::from_pointer(instance_path.as_str(), root);
         let node = path.node(root);
         let schema = self.schema_of(error);
         if let Some(what) = node.and_then(|node| told_apart(&path, node)) {
-            out.push(Finding {
-                path,
-                at_key: false,
-                what,
-            });
+            out.push(Finding::at_value(path, what));
             return;
         }
-        let mut told = |what: String| {
-            out.push(Finding {
-                path: path.clone(),
-                at_key: false,
-                what,
-            });
-        };
+        let mut told = |what: String| out.push(Finding::at_value(path.clone(), what));
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 for key in unexpected {
-                    out.push(Finding {
-                        path: path.key(key),
-                        at_key: true,
-                        what: self.unknown_key(key, &path, root, schema),
-                    });
+                    let what = self.unknown_key(key, &path, root, schema);
+                    out.push(Finding::at_key(path.key(key), what));
                 }
             }
             ValidationErrorKind::Required { property } => {
-                told(missing(property.as_str().unwrap_or_default(), schema));
+                let key = property.as_str().unwrap_or_default();
+                out.push(Finding {
+                    goes_without_saying: Some(Absent::Key(key.to_owned())),
+                    ..Finding::at_value(path.clone(), missing(key, schema))
+                });
             }
             ValidationErrorKind::Type { .. } => told(wrong_type(node, schema)),
             ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => {
@@ -89,14 +134,39 @@ impl Shape {
             }
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
                 let names = required_names(schema);
-                let options = options(schema);
+                let allowed = options(schema);
                 if !names.is_empty() {
-                    told(none_of(&names, schema, node));
-                } else if !options.is_empty() {
-                    told(not_an_option(node, &options));
+                    let title = schema.get("title").and_then(Json::as_str).unwrap_or("table");
+                    out.push(Finding {
+                        goes_without_saying: Some(Absent::OneOf),
+                        ..Finding::at_value(
+                            path.clone(),
+                            format!("a {title} needs one of: {}", names.join(", ")),
+                        )
+                    });
+                } else if !allowed.is_empty() {
+                    told(not_an_option(node, &allowed));
                 } else if let Some(branch) = meant_branch(context, &path, root).filter(|_| depth < 8) {
-                    for error in branch {
-                        self.explain(error, root, depth + 1, out);
+                    match (branch.as_slice(), schema.get("description")) {
+                        // One word of a list, or something else: all that may be written is told.
+                        ([error], Some(Json::String(forms)))
+                            if matches!(error.kind(), ValidationErrorKind::Enum { .. })
+                                && error.instance_path() == instance_path =>
+                        {
+                            let words = options(self.schema_of(error));
+                            match node
+                                .and_then(Node::text)
+                                .and_then(|text| nearest_option(text, &words))
+                            {
+                                Some(word) => told(format!("not known here; did you mean \"{word}\"?")),
+                                None => told(format!("not known here; write {forms}")),
+                            }
+                        }
+                        (errors, _) => {
+                            for error in errors {
+                                self.explain(error, root, depth + 1, out);
+                            }
+                        }
                     }
                 } else {
                     told(wrong_type(node, schema));
@@ -148,7 +218,7 @@ impl Shape {
         }
         // `PID-3.1 = "x"` without quotes is a table of a table in TOML.
         if matches!(title, "test" | "set") && key.starts_with(|c: char| c.is_ascii_digit()) {
-            if let Some(super::tree::Segment::Key(parent)) = path.0.last() {
+            if let Some(Segment::Key(parent)) = path.0.last() {
                 return format!("a path with a dot stands in quotes: \"{parent}.{key}\"");
             }
         }
@@ -157,23 +227,41 @@ impl Shape {
         {
             return format!("not known here; it belongs to {}", path.key(table));
         }
+        let other_end = match title {
+            "source" => "/properties/destination/items",
+            "destination" => "/properties/source",
+            _ => "",
+        };
+        if let Some(other) = self.schema.pointer(other_end).filter(|_| !other_end.is_empty()) {
+            if required_names(other).contains(&key) {
+                let names = required_names(schema).join(", ");
+                return format!("\"{key}\" can't be a {title}; a {title} has one of: {names}");
+            }
+        }
         not_known(key, &known)
     }
 }
 
 /// Sentences of our own for what people write because other engines have it.
 fn told_apart(path: &Path, node: &Node) -> Option<String> {
-    if *path != Path::default().key("ack") {
-        return None;
-    }
-    match &node.value {
-        Value::Text(text) if text == "received" => Some(
+    let key = match path.0.as_slice() {
+        [.., Segment::Key(key)] => key.as_str(),
+        _ => return None,
+    };
+    match (path.0.len(), key, &node.value) {
+        (1, "ack", Value::Text(text)) if text == "received" => Some(
             "\"received\" is not offered: a message that is acknowledged before it is stored is lost by a crash; \
              write \"stored\""
                 .to_owned(),
         ),
-        Value::Table(entries) if entries.iter().any(|entry| entry.key == "delivered") => {
-            Some("to answer once it is delivered is not there yet in this version; write \"stored\"".to_owned())
+        (1, "ack", Value::Table(entries)) if entries.iter().any(|entry| entry.key == "delivered") => {
+            Some("an answer that waits for a delivery is not there yet in this version; write \"stored\"".to_owned())
+        }
+        (1, "step" | "destination", Value::Table(_)) => {
+            Some(format!("a single table, where a list is expected; write [[{key}]]"))
+        }
+        (3, "on_unsure", Value::Text(text)) if text == "ask" => {
+            Some("\"ask\" is not there yet in this version; write \"repeat\" or \"hold\"".to_owned())
         }
         _ => None,
     }
@@ -220,10 +308,8 @@ fn wrong_type(node: Option<&Node>, schema: &Json) -> String {
         return "a value of another kind is expected".to_owned();
     };
     let kind = node.kind();
-    if schema.get("anyOf").is_some() || schema.get("oneOf").is_some() {
-        if let Some(forms) = schema.get("description").and_then(Json::as_str) {
-            return format!("{kind} does not fit here; write {forms}");
-        }
+    if let (None, Some(Json::String(forms))) = (schema.get("type"), schema.get("description")) {
+        return format!("{kind} does not fit here; write {forms}");
     }
     let expected = match schema.get("type") {
         Some(Json::String(one)) => type_in_words(one).to_owned(),
@@ -236,6 +322,10 @@ fn wrong_type(node: Option<&Node>, schema: &Json) -> String {
         _ => return format!("{kind} does not fit here"),
     };
     // Only numbers and flags are repeated: a text in the wrong place may be a secret.
+    let example = schema.pointer("/examples/0").filter(|_| node.text().is_none());
+    if let Some(example) = example {
+        return format!("{kind}, where {expected} is expected; write it as {example}");
+    }
     let written = match (&node.value, expected.as_str()) {
         (Value::Integer(number), "a text") => Some(format!("\"{number}\"")),
         (Value::Float(number), "a text") => Some(format!("\"{number}\"")),
@@ -294,14 +384,22 @@ fn not_an_option(node: Option<&Node>, options: &[String]) -> String {
     let Some(node) = node else {
         return format!("write one of {known}");
     };
+    let kind = match &node.value {
+        Value::Bool(false) => "false",
+        _ => node.kind(),
+    };
     match (node.text(), options) {
-        (Some(text), _) => match nearest(text, options.iter().map(|option| option.trim_matches('"'))) {
+        (Some(text), _) => match nearest_option(text, options) {
             Some(word) => format!("not known here; did you mean \"{word}\"?"),
             None => format!("not known here; write one of {known}"),
         },
-        (None, [one]) => format!("{} does not fit here; write {one}", node.kind()),
-        (None, _) => format!("{} does not fit here; write one of {known}", node.kind()),
+        (None, [one]) => format!("{kind} does not fit here; write {one}"),
+        (None, _) => format!("{kind} does not fit here; write one of {known}"),
     }
+}
+
+fn nearest_option<'a>(text: &str, options: &'a [String]) -> Option<&'a str> {
+    nearest(text, options.iter().map(|option| option.trim_matches('"')))
 }
 
 /// The keys of which a table must have exactly one.
@@ -318,12 +416,6 @@ fn required_names(schema: &Json) -> Vec<&str> {
             _ => None,
         })
         .collect()
-}
-
-fn none_of(names: &[&str], schema: &Json, node: Option<&Node>) -> String {
-    let title = schema.get("title").and_then(Json::as_str).unwrap_or("table");
-    let _ = node;
-    format!("a {title} needs one of: {}", names.join(", "))
 }
 
 fn several_of(names: &[&str], schema: &Json, node: Option<&Node>) -> String {
@@ -343,7 +435,10 @@ fn several_of(names: &[&str], schema: &Json, node: Option<&Node>) -> String {
         "source" => "; make a channel of each",
         _ => "",
     };
-    format!("a {title} has one of these, not {}{hint}", present.join(" and "))
+    format!(
+        "\"{}\" can't stand together in a {title}{hint}",
+        present.join("\" and \"")
+    )
 }
 
 /// Of the forms that a value may have, the one whose kind it is: that with no complaint about the type of the value

@@ -247,6 +247,29 @@ impl Path {
         self.0.starts_with(&other.0)
     }
 
+    /// Whether it is one key or index longer than `other`.
+    pub(super) fn is_child_of(&self, other: &Path) -> bool {
+        self.0.len() == other.0.len() + 1 && self.is_under(other)
+    }
+
+    /// Takes what it leads to out of a table that stands at `base`.
+    pub(super) fn remove_from(&self, base: &Path, table: &mut serde_json::Value) {
+        let Some((last, way)) = self.0.get(base.0.len()..).and_then(<[Segment]>::split_last) else {
+            return;
+        };
+        let target = way.iter().try_fold(table, |value, segment| match segment {
+            Segment::Key(key) => value.get_mut(key),
+            Segment::Index(idx) => value.get_mut(idx),
+        });
+        match (target, last) {
+            (Some(serde_json::Value::Object(object)), Segment::Key(key)) => {
+                object.remove(key);
+            }
+            // Items of a list are left: taking one out would move the places of the others.
+            (Some(_) | None, _) => {}
+        }
+    }
+
     /// Where the value stands; the deepest table or list on the way where it is not there.
     pub(super) fn value_at(&self, root: &Node) -> usize {
         self.walk(root).1

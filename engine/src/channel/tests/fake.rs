@@ -121,6 +121,7 @@ pub(super) fn formats() -> Formats {
 /// Settings of the MLLP source.
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "only the schema is used")]
 struct MllpSource {
     /// The address to listen on, as `127.0.0.1:2575`.
     listen: String,
