@@ -9,6 +9,7 @@ use clinic::value::{Attachment, Concept, Period, Timing};
 
 use crate::context::{Context, logical};
 use crate::json::{Json, Object, Value};
+use crate::timing;
 use crate::types::{
     self, ORIGINAL_TEXT, STANDARD, concept, concept_of, date_time_of, extension, nested_extension,
 };
@@ -159,7 +160,7 @@ fn occurrence(of: &Order, out: &mut Object) {
         bounds.end = bounds.end.take().or_else(|| period.end.clone());
     }
     let events: Vec<String> = date_time_of(of.occurrence_at.as_ref()).into_iter().collect();
-    out.set("occurrenceTiming", types::timing(&timing, &events));
+    out.set("occurrenceTiming", timing::timing(&timing, &events));
 }
 
 pub(crate) fn specimen(of: &Specimen, record: &Record, ctx: &Context<'_>) -> Object {
@@ -428,7 +429,7 @@ fn measured(value: Option<&Measured>, original: Option<Json>) -> (Object, Vec<Js
         Some(Measured::When(when)) => {
             types::primitive(&mut out, "valueDateTime", types::date_time(when), vec![original]);
         }
-        Some(Measured::Time(time)) if types::is_time(time) => {
+        Some(Measured::Time(time)) if timing::is_time(time) => {
             types::primitive(&mut out, "valueTime", time, vec![original]);
         }
         Some(Measured::Time(text)) => types::primitive(&mut out, "valueString", text, vec![original]),

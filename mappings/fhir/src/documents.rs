@@ -6,6 +6,7 @@ use clinic::records::{Document, Dosage, MedicationOrder};
 use crate::context::{Context, logical};
 use crate::diagnostics::callback;
 use crate::json::{Json, Object, Value};
+use crate::timing;
 use crate::types::{self, STANDARD, concept, concept_of, date_time_of, extension};
 
 pub(crate) fn document_reference(of: &Document, record: &Record, ctx: &Context<'_>) -> Object {
@@ -188,7 +189,7 @@ fn dosage(of: &Dosage) -> Option<Json> {
         )
         .put(
             "timing",
-            of.timing.as_ref().map(|timing| types::timing(timing, &[])),
+            of.timing.as_ref().map(|timing| timing::timing(timing, &[])),
         )
         .put("site", concept_of(of.site.as_ref()))
         .put("route", concept_of(of.route.as_ref()))

@@ -60,91 +60,110 @@ pub(crate) fn full(kind: Kind) -> Value {
         Kind::MedicationOrder => schemars::schema_for!(r::MedicationOrder),
     };
     let schema = schema.to_value();
-    let mut out = value(&schema, &schema, "", 0);
+    let mut out = Maker {
+        root: &schema,
+        texts: 0,
+    }
+    .value(&schema, "", "", 0);
     if kind == Kind::Appointment {
-        // A reason for cancelling goes with what is cancelled.
-        out["status"] = json!("cancelled");
+        // A reason for cancelling goes with what did not take place (app-4).
+        out["status"] = json!("noshow");
     }
     out
 }
 
-/// A value that fits a schema. `name`: the field that it is for.
-fn value(schema: &Value, root: &Value, name: &str, idx: usize) -> Value {
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        let type_name = target.rsplit('/').next().unwrap();
-        match type_name {
-            "When" => return json!("2026-05-05T08:30:00+03:00"),
-            "Decimal" => {
-                return json!(if name == "high" || name == "denominator" {
-                    "0.10"
-                } else {
-                    "5.40"
-                });
+/// Makes values that fit a schema; no two texts are alike.
+struct Maker<'a> {
+    root: &'a Value,
+    texts: u32,
+}
+
+impl Maker<'_> {
+    /// `name`: the field that it is for; `parent`: the field around that.
+    fn value(&mut self, schema: &Value, parent: &str, name: &str, idx: usize) -> Value {
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+            let type_name = target.rsplit('/').next().unwrap();
+            match type_name {
+                "When" => return json!("2026-05-05T08:30:00+03:00"),
+                "Decimal" => return json!("5.40"),
+                "Ref" => {
+                    let kind = kind_of(name);
+                    return json!({ "id": [kind.as_str(), id(kind)] });
+                }
+                "Value" => {
+                    let code = "mmol/L";
+                    let system = "http://unitsofmeasure.org";
+                    return json!({ "quantity": {
+                        "value": "5.40", "unit": "mmol/l", "comparator": "<", "system": system, "code": code,
+                    } });
+                }
+                _ => {
+                    let target = self.root["$defs"][type_name].clone();
+                    return self.value(&target, parent, name, idx);
+                }
             }
-            "Ref" => {
-                let kind = kind_of(name);
-                return json!({ "id": [kind.as_str(), id(kind)] });
+        }
+        let options = schema
+            .get("anyOf")
+            .or(schema.get("oneOf"))
+            .and_then(Value::as_array);
+        if let Some(options) = options {
+            let mut options = options.iter().filter(|option| option["type"] != "null");
+            let first = options.next().unwrap();
+            // The first code of a list is often what stands for "not told".
+            let chosen = options.next().unwrap_or(first).clone();
+            return self.value(&chosen, parent, name, idx);
+        }
+        if let Some(constant) = schema.get("const") {
+            return constant.clone();
+        }
+        if let Some(codes) = schema.get("enum").and_then(Value::as_array) {
+            return codes.get(1).unwrap_or(&codes[0]).clone();
+        }
+        let kind = match &schema["type"] {
+            Value::Array(kinds) => kinds[0].as_str().unwrap(),
+            other => other.as_str().unwrap(),
+        };
+        match kind {
+            "object" => {
+                let mut out = Map::new();
+                for (field, schema) in schema["properties"].as_object().unwrap() {
+                    out.insert(field.clone(), self.value(schema, name, field, idx));
+                }
+                Value::Object(out)
             }
-            "Value" => {
-                return json!({ "quantity": { "value": "5.40", "unit": "mmol/l", "comparator": "<", "system": "http://unitsofmeasure.org", "code": "mmol/L" } });
+            "array" => {
+                let few = if name == "links" { 1 } else { 2 };
+                Value::Array(
+                    (0..few)
+                        .map(|idx| self.value(&schema["items"], parent, name, idx))
+                        .collect(),
+                )
             }
-            _ => return value(&root["$defs"][type_name], root, name, idx),
+            "boolean" => json!(true),
+            "integer" => json!(3 + idx),
+            "string" => json!(self.text(parent, name, idx)),
+            other => panic!("no value for {other}"),
         }
     }
-    if let Some(options) = schema
-        .get("anyOf")
-        .or(schema.get("oneOf"))
-        .and_then(Value::as_array)
-    {
-        let option = options
-            .iter()
-            .find(|option| option.get("type") != Some(&json!("null")))
-            .unwrap();
-        return value(option, root, name, idx);
-    }
-    if let Some(constant) = schema.get("const") {
-        return constant.clone();
-    }
-    if let Some(codes) = schema.get("enum").and_then(Value::as_array) {
-        return codes[0].clone();
-    }
-    let kind = match &schema["type"] {
-        Value::Array(kinds) => kinds[0].as_str().unwrap(),
-        other => other.as_str().unwrap(),
-    };
-    match kind {
-        "object" => {
-            let mut out = Map::new();
-            for (field, schema) in schema["properties"].as_object().unwrap() {
-                out.insert(field.clone(), value(schema, root, field, idx));
-            }
-            Value::Object(out)
+
+    fn text(&mut self, parent: &str, name: &str, idx: usize) -> String {
+        self.texts += 1;
+        match (parent, name) {
+            ("duration" | "period", "unit" | "code") => "min".to_owned(),
+            (_, "data") => "UERG".to_owned(),
+            (_, "content_type") => "application/pdf".to_owned(),
+            (_, "language") => "ro".to_owned(),
+            (_, "url") => "https://example.org/raport.pdf".to_owned(),
+            (_, "times_of_day") => format!("0{}:00:00", 8 + idx),
+            (_, "events") => ["ACM", "ACD"][idx].to_owned(),
+            (_, "sub_id") => "1^2^3^a".to_owned(),
+            (_, "system") => "http://example.org/cod".to_owned(),
+            (_, "type_code") => "HV".to_owned(),
+            (_, "days_of_week") => ["mon", "tue"][idx].to_owned(),
+            (_, "code") => format!("c{}", self.texts),
+            (_, name) => format!("{name} ș {}", self.texts),
         }
-        "array" => {
-            let few = if name == "links" || name == "other" { 1 } else { 2 };
-            Value::Array(
-                (0..few)
-                    .map(|idx| value(&schema["items"], root, name, idx))
-                    .collect(),
-            )
-        }
-        "boolean" => json!(true),
-        "integer" => json!(3 + idx),
-        "string" => json!(match name {
-            "data" => "UERG".to_owned(),
-            "content_type" => "application/pdf".to_owned(),
-            "language" => "ro".to_owned(),
-            "url" => "https://example.org/raport.pdf".to_owned(),
-            "times_of_day" => format!("0{}:00:00", 8 + idx),
-            "events" => ["ACM", "ACD"][idx].to_owned(),
-            "sub_id" => "1^2^3^a".to_owned(),
-            "system" => "http://example.org/cod".to_owned(),
-            "type_code" => "HV".to_owned(),
-            "days_of_week" => ["mon", "tue"][idx].to_owned(),
-            "code" => format!("d{idx}"),
-            _ => format!("{name} ș {idx}"),
-        }),
-        other => panic!("no value for {other}"),
     }
 }
 

@@ -22,6 +22,7 @@ mod scheduling;
 pub mod server;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod types;
 mod visits;
 
@@ -30,7 +31,7 @@ use clinic::value::Coding;
 use clinic::{Aggregate, Kind, Record};
 use uuid::Uuid;
 
-pub use bundle::{Entry, Shape, bundle, per_resource};
+pub use bundle::{Entry, Shape, bundle, checked_bundle, per_resource};
 pub use gate::admit;
 pub use json::Json;
 pub use types::system_uri;

@@ -317,27 +317,24 @@ fn code_with_modifiers(code: Option<&Concept>, modifiers: &[Concept]) -> Object 
     let mut whole = code.cloned().unwrap_or_default();
     let first = whole.codings.first().cloned().unwrap_or_default();
     for modifier in modifiers {
-        let Some(modifier_code) = modifier.code() else {
+        let (Some(main), Some(modifier_code)) = (&first.code, modifier.code()) else {
             continue;
         };
         let coding = modifier.codings.iter().find(|c| c.code.is_some());
-        whole.codings.push(match &first.code {
-            Some(main) => Coding {
-                code: Some(format!("{main}:{modifier_code}")),
-                display: coding
-                    .and_then(|c| c.display.clone())
-                    .or_else(|| modifier.text.clone()),
-                ..first.clone()
-            },
-            None => coding.cloned().unwrap_or_default(),
+        whole.codings.push(Coding {
+            code: Some(format!("{main}:{modifier_code}")),
+            display: coding
+                .and_then(|c| c.display.clone())
+                .or_else(|| modifier.text.clone()),
+            ..first.clone()
         });
     }
-    let words = modifiers
+    // The modifiers themselves stand beside it, whole.
+    let told = modifiers
         .iter()
-        .filter(|m| m.code().is_none())
-        .map(|m| extension(ALTERNATE_CODES, "valueCodeableConcept", concept(m)));
+        .map(|modifier| extension(ALTERNATE_CODES, "valueCodeableConcept", concept(modifier)));
     Object::new()
-        .put("extension", words.collect::<Vec<_>>())
+        .put("extension", told.collect::<Vec<_>>())
         .with(concept(&whole))
 }
 
