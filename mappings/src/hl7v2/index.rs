@@ -121,7 +121,7 @@ impl Message {
         };
         u32::try_from(text.len()).map_err(|_| too_long())?;
         let mut segments = Vec::with_capacity(16);
-        let mut separators = Vec::with_capacity(text.len() / 8 + 8);
+        let mut separators = Vec::with_capacity((text.len() / 8 + 8).min(4_096));
         let mut names = Names::default();
         let (mut start, mut first_separator) = (0, 0);
         for at in memchr2_iter(dialect.delimiters.field, b'\r', text.as_bytes()) {

@@ -9,6 +9,9 @@ use super::views::{Field, Repetition};
 /// How many keys of one kind are taken from a message.
 const MAX_KEYS: usize = 1_000;
 
+/// How many values of one kind are looked at: a hostile message may repeat the same one a million times.
+const MAX_LOOKED_AT: usize = 5_000;
+
 /// How much of a message that can't be read whole is read for its header.
 const HEADER_BYTES: usize = 64 << 10;
 
@@ -49,34 +52,35 @@ pub fn of(message: &Message) -> Keys {
         message_type: message_type(message),
         ..Keys::default()
     };
+    let (mut patients, mut visits, mut orders) = (Found::default(), Found::default(), Found::default());
     for segment in message.segments() {
         // CX: the id, and its assigner in component 4 (HL7 v2.5.1 §2.A.14). EI: the id, and its assigner in
         // component 2 or 3 (§2.A.28).
         match segment.name() {
             "PID" => {
                 for number in [2, 3, 4] {
-                    each(&segment.field(number), 4, &mut keys.patients);
+                    each(&segment.field(number), 4, &mut patients);
                 }
             }
             "MRG" => {
                 for number in [1, 2, 4] {
-                    each(&segment.field(number), 4, &mut keys.patients);
+                    each(&segment.field(number), 4, &mut patients);
                 }
-                each(&segment.field(5), 4, &mut keys.visits);
+                each(&segment.field(5), 4, &mut visits);
             }
             "PV1" => {
                 for number in [19, 50] {
-                    each(&segment.field(number), 4, &mut keys.visits);
+                    each(&segment.field(number), 4, &mut visits);
                 }
             }
             "ORC" | "OBR" => {
                 for number in [2, 3] {
-                    each(&segment.field(number), 2, &mut keys.orders);
+                    each(&segment.field(number), 2, &mut orders);
                 }
             }
             "SCH" | "ARQ" => {
                 for number in [1, 2] {
-                    each(&segment.field(number), 2, &mut keys.orders);
+                    each(&segment.field(number), 2, &mut orders);
                 }
             }
             "MSA" if keys.answers.is_none() => {
@@ -89,7 +93,27 @@ pub fn of(message: &Message) -> Keys {
             _ => {}
         }
     }
-    keys
+    Keys {
+        patients: patients.keys,
+        visits: visits.keys,
+        orders: orders.keys,
+        ..keys
+    }
+}
+
+/// The keys of one kind.
+#[derive(Default)]
+struct Found {
+    keys: Vec<String>,
+    looked_at: usize,
+}
+
+impl Found {
+    fn push(&mut self, key: String) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
 }
 
 /// MSH-9 as `ADT^A04`, whatever the delimiters.
@@ -113,18 +137,22 @@ fn joined(application: &Field<'_>, facility: &Field<'_>) -> Option<String> {
 }
 
 /// Each repetition as `value`, and as `value^authority` where it names one.
-fn each(field: &Field<'_>, authority: usize, out: &mut Vec<String>) {
+fn each(field: &Field<'_>, authority: usize, out: &mut Found) {
     for repetition in field.repetitions() {
+        out.looked_at += 1;
+        if out.looked_at > MAX_LOOKED_AT || out.keys.len() + 2 > MAX_KEYS {
+            return;
+        }
         let Some(value) = repetition.component(1).present() else {
             continue;
         };
         let value = value.trim();
-        if value.is_empty() || out.len() + 2 > MAX_KEYS {
+        if value.is_empty() {
             continue;
         }
-        push(value.to_owned(), out);
+        out.push(value.to_owned());
         if let Some(name) = authority_of(&repetition, authority) {
-            push(format!("{value}^{name}"), out);
+            out.push(format!("{value}^{name}"));
         }
     }
 }
@@ -145,12 +173,6 @@ fn authority_of(repetition: &Repetition<'_>, number: usize) -> Option<String> {
         .map(str::trim)
         .find(|text| !text.is_empty())
         .map(str::to_owned)
-}
-
-fn push(key: String, out: &mut Vec<String>) {
-    if !out.contains(&key) {
-        out.push(key);
-    }
 }
 
 #[cfg(test)]

@@ -515,13 +515,16 @@ fn pieces(bytes: &[u8], delimiter: Option<u8>) -> impl Iterator<Item = &[u8]> {
     bytes.split(move |&byte| Some(byte) == delimiter)
 }
 
+/// What makes new bytes out of those of one piece.
+type Turn<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, MapError>;
+
 /// The bytes with one piece replaced; pieces before it are made where they lack.
 fn replaced(
     bytes: &[u8],
     delimiter: Option<u8>,
     index: usize,
     path: &Path,
-    change: &dyn Fn(&[u8]) -> Result<Vec<u8>, MapError>,
+    change: Turn<'_>,
 ) -> Result<Vec<u8>, MapError> {
     let Some(delimiter) = delimiter else {
         return if index == 0 {
