@@ -9,12 +9,13 @@ use clinic::patch::Patch;
 use clinic::value::Ref;
 
 use super::collect::{At, Collected, Seg};
+use super::groups::Obx;
 use super::record::{self, Chart};
 use super::visit::{self, Visit};
-use super::{merge, parties, people, terms};
+use super::{merge, observations, parties, people, terms};
 
 /// Reads the segments behind MSH and EVN.
-pub fn read(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Result<(), MapError> {
+pub fn read<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Result<(), MapError> {
     let number = event.strip_prefix('A').and_then(|n| n.parse::<u32>().ok());
     if event.len() != 3 || !number.is_some_and(|n| (1..=62).contains(&n)) {
         return Err(MapError::new(
@@ -62,7 +63,7 @@ enum About {
 }
 
 /// A PID and what follows it.
-fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
+fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Ref {
     let find = |name: &str| segments.iter().copied().find(|segment| segment.name() == name);
     let pid = segments[0];
     let key = people::patient_from_pid(out, pid);
@@ -70,6 +71,7 @@ fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
     let mut encounter: Option<Ref> = None;
     let mut seen_visit = false;
     let mut about = About::Patient;
+    let mut observed: Vec<Obx<'_>> = vec![];
     let moves = matches!(event, "A42" | "A45" | "A50" | "A51");
     for (at, &segment) in segments.iter().enumerate() {
         let chart = Chart {
@@ -94,8 +96,17 @@ fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
                 );
             }
             "MRG" => {
-                let pv1 = segments[at..].iter().copied().find(|s| s.name() == "PV1");
-                merge::merge_from_mrg(out, event, segment, &key, pv1);
+                let visit = segments[at..]
+                    .iter()
+                    .find(|s| s.name() == "PV1")
+                    .map(|pv1| Visit {
+                        event,
+                        patient: &key,
+                        pid: Some(pid),
+                        pv1: *pv1,
+                        pv2: None,
+                    });
+                merge::merge_from_mrg(out, event, segment, &key, visit);
             }
             "AL1" => record::allergy_from_al1(out, segment, &key),
             "DG1" => record::condition_from_dg1(out, segment, chart),
@@ -110,6 +121,13 @@ fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
             },
             _ => {}
         }
+        if name == "OBX" {
+            observed.push(Obx {
+                obx: segment,
+                lines: vec![],
+                notes: notes_behind(&segments[at + 1..]),
+            });
+        }
         about = match name {
             "PID" | "PD1" | "NK1" => About::Patient,
             "PV1" | "PV2" => About::Visit,
@@ -117,7 +135,20 @@ fn patient(out: &mut Collected<'_>, event: &str, segments: &[Seg<'_>]) -> Ref {
             _ => About::Other,
         };
     }
+    if let (Some(mrg), Some(encounter)) = (find("MRG"), &encounter) {
+        merge::old_account(out, mrg, encounter);
+    }
+    observations::on_chart(out, &observed, Some(&key), encounter.as_ref());
     key
+}
+
+/// The NTE right behind a segment.
+fn notes_behind<'m>(segments: &[Seg<'m>]) -> Vec<Seg<'m>> {
+    segments
+        .iter()
+        .copied()
+        .take_while(|segment| segment.name() == "NTE")
+        .collect()
 }
 
 /// NPU → whether a bed is free (A20, which speaks of no patient). HL7 v2.5.1, 3.4.8.

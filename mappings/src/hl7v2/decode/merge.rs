@@ -9,16 +9,17 @@
 //! | A24 | the two patients are linked, both in use |
 //! | A30 A35 A41 A43 A44 A48 A49 | the patient is carried; what moves waits in `extra` |
 
-use clinic::change_set::{Find, Merge, Missing};
+use clinic::Body;
+use clinic::change_set::{Find, Merge};
 use clinic::patch::{Items, Patch};
 use clinic::people::{LinkKind, PatientChange, PatientLink};
 use clinic::records::EncounterChange;
 use clinic::value::{Identifier, IdentifierUse, Ref};
-use clinic::{Body, Change};
 
 use super::collect::{Collected, Seg};
 use super::datatypes as data;
 use super::parties::add;
+use super::visit::{self, Visit};
 
 /// MRG-1, -2, -4 → the numbers of the record that goes.
 fn old_numbers(mrg: Seg<'_>) -> Vec<Identifier> {
@@ -32,18 +33,29 @@ fn old_numbers(mrg: Seg<'_>) -> Vec<Identifier> {
 }
 
 /// MRG behind PID, by the event.
-pub fn merge_from_mrg(
-    out: &mut Collected<'_>,
+pub fn merge_from_mrg<'m>(
+    out: &mut Collected<'m>,
     event: &str,
-    mrg: Seg<'_>,
+    mrg: Seg<'m>,
     patient: &Ref,
-    pv1: Option<Seg<'_>>,
+    visit: Option<Visit<'_, 'm>>,
 ) {
     match event {
         "A18" | "A34" | "A36" | "A39" | "A40" => merge(out, mrg, patient),
         "A46" | "A47" => renumber(out, mrg, patient),
-        "A42" | "A45" | "A50" | "A51" => move_visit(out, event, mrg, patient, pv1),
+        "A42" | "A45" | "A50" | "A51" => move_visit(out, event, mrg, patient, visit),
         _ => {}
+    }
+}
+
+/// MRG-3 → an earlier account of the visit.
+pub fn old_account(out: &mut Collected<'_>, mrg: Seg<'_>, encounter: &Ref) {
+    let account = data::identifier(mrg.f(3)).map(|account| Identifier {
+        usage: Some(IdentifierUse::Old),
+        ..account
+    });
+    if let Some(Body::Encounter(say)) = out.change_mut(encounter).map(|change| &mut change.say) {
+        add(&mut say.accounts, account);
     }
 }
 
@@ -94,50 +106,56 @@ fn renumber(out: &mut Collected<'_>, mrg: Seg<'_>, patient: &Ref) {
     }
 }
 
-/// MRG-5 with PV1-19: the visit has that number now (A50, A51), or is that of another patient now (A42, A45).
-fn move_visit(out: &mut Collected<'_>, event: &str, mrg: Seg<'_>, patient: &Ref, pv1: Option<Seg<'_>>) {
-    let visit_number = |number: Identifier| Identifier {
-        kind: number.kind.or_else(|| Some(data::kind_of("VN"))),
-        ..number
-    };
-    let Some(old) = data::identifier(mrg.f(5)).map(visit_number) else {
+/// MRG-5 with PV1: the visit has the number of PV1-19 now (A50, A51), or is that of another patient now (A42, A45).
+fn move_visit<'m>(
+    out: &mut Collected<'m>,
+    event: &str,
+    mrg: Seg<'m>,
+    patient: &Ref,
+    visit: Option<Visit<'_, 'm>>,
+) {
+    let Some(old) = data::identifier(mrg.f(5)) else {
         return;
     };
-    let new = pv1
-        .and_then(|pv1| data::identifier(pv1.f(19).first()))
-        .map(visit_number);
-    let mut numbers: Vec<Identifier> = new.into_iter().collect();
-    if matches!(event, "A50" | "A51") && !numbers.contains(&old) {
-        numbers.push(Identifier {
-            usage: Some(IdentifierUse::Old),
-            ..old.clone()
-        });
-    }
-    let find = Find {
-        identifiers: std::iter::once(old).chain(numbers.iter().cloned()).collect(),
-        missing: Missing::Create,
+    let old = Identifier {
+        kind: old.kind.or_else(|| Some(data::kind_of("VN"))),
+        ..old
+    };
+    let by_pv1 = visit.and_then(|visit| visit::encounter_from_pv1(out, visit));
+    let key = by_pv1.unwrap_or_else(|| {
+        let say = EncounterChange {
+            patient: Patch::Set(patient.clone()),
+            ..EncounterChange::default()
+        };
+        out.add("encounter", say)
+    });
+    let Some(change) = out.change_mut(&key) else {
+        return;
+    };
+    let mut numbers = vec![old.clone()];
+    numbers.extend(change.say.identifiers().iter().cloned());
+    change.find = Find {
+        identifiers: numbers,
+        moves: matches!(event, "A42" | "A45"),
         ..Find::default()
     };
-    let key = out.key("encounter");
-    let say = EncounterChange {
-        identifiers: Items::merge(numbers),
-        patient: Patch::Set(patient.clone()),
-        ..EncounterChange::default()
-    };
-    out.push(Change {
-        find,
-        ..Change::new(key, say)
-    });
+    if let Body::Encounter(say) = &mut change.say {
+        let known = say.identifiers.values().iter();
+        if !known
+            .clone()
+            .any(|new| new.system == old.system && new.value == old.value)
+        {
+            let usage = matches!(event, "A50" | "A51").then_some(IdentifierUse::Old);
+            add(&mut say.identifiers, Some(Identifier { usage, ..old }));
+        }
+    }
 }
 
 /// A24: two records of one person, both in use.
 pub fn link(out: &mut Collected<'_>, one: &Ref, other: &Ref) {
     for (from, to) in [(one, other), (other, one)] {
         if let Some(Body::Patient(say)) = out.change_mut(from).map(|change| &mut change.say) {
-            let link = PatientLink {
-                other: to.clone(),
-                kind: LinkKind::SeeAlso,
-            };
+            let link = PatientLink::new(to.clone(), LinkKind::SeeAlso);
             add(&mut say.links, Some(link));
         }
     }

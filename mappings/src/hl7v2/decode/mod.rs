@@ -38,6 +38,11 @@ mod timing;
 mod values;
 pub mod visit;
 
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod tests;
+
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -133,6 +138,9 @@ fn one_of(event: &str, known: &[&str]) -> Result<(), MapError> {
     if known.contains(&event) {
         return Ok(());
     }
-    let what = format!("an event that is not decoded yet (known here: {}). Filter it out before decoding.", known.join(", "));
+    let what = format!(
+        "an event that is not decoded yet (known here: {}). Filter it out before decoding.",
+        known.join(", ")
+    );
     Err(MapError::new(Reason::UnsupportedEvent, Some("MSH-9.2"), what))
 }

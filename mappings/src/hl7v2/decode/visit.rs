@@ -12,7 +12,7 @@ use clinic::records::{
 };
 use clinic::value::{Coding, Concept, Identifier, Period, Quantity, Ref, When};
 
-use super::collect::{At, Collected, Seg, natural};
+use super::collect::{Collected, Seg, natural};
 use super::datatypes as data;
 use super::parties::{self, add};
 use super::people;
@@ -178,12 +178,12 @@ fn status(event: &str, pv1: Seg<'_>, say: &mut EncounterChange) -> Option<Encoun
 fn period(pv1: Seg<'_>) -> Patch<Period> {
     let (start, end) = (pv1.f(44), pv1.f(45));
     let period = data::period_of(start, end);
-    for field in [start, end].into_iter().filter(At::is_null) {
-        match &period {
-            // The other end is said with it: this one is then empty.
-            Some(_) => field.take(),
-            None => field.note("one end of a period is emptied only together with the other end"),
-        }
+    if period.is_some() {
+        // Said with the other end, which is then the only one.
+        [start, end]
+            .iter()
+            .filter(|field| field.is_null())
+            .for_each(|field| field.note("the period is open here"));
     }
     if start.is_null() && end.is_null() {
         start.take();

@@ -1,0 +1,611 @@
+//! ADT: what each sample says, as a list a clinician could read; and the laws that hold for every message.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clinic::Refs;
+use clinic::change_set::ChangeSet;
+use clinic::exchange::{MapError, Reason};
+use clinic::value::Ref;
+use serde_json::Value;
+
+use super::{Profile, decode};
+
+fn samples(prefix: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/hl7v2");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no samples {prefix}");
+    files
+}
+
+fn read(bytes: &[u8]) -> Result<ChangeSet, MapError> {
+    decode(bytes, &Profile::default())
+}
+
+/// The message with CR between its lines.
+fn message(lines: &[&str]) -> Vec<u8> {
+    lines
+        .iter()
+        .flat_map(|line| line.bytes().chain([b'\r']))
+        .collect()
+}
+
+/// A message of this event with these segments.
+fn adt(event: &str, lines: &[&str]) -> ChangeSet {
+    let msh = format!(r"MSH|^~\&|A|B|C|D|20260914091530||ADT^{event}|1|P|2.5.1");
+    let evn = format!("EVN|{event}|20260914091500");
+    let all: Vec<&str> = [msh.as_str(), evn.as_str()]
+        .iter()
+        .chain(lines)
+        .copied()
+        .collect();
+    read(&message(&all)).unwrap()
+}
+
+/// Every value of a JSON text, a line each.
+fn flat(value: &Value, path: &str, out: &mut String) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            let key = match key.as_str() {
+                "merge" => String::new(),
+                "local" if map.len() == 1 => String::new(),
+                key if path.is_empty() => key.to_owned(),
+                key => format!(".{key}"),
+            };
+            flat(value, &format!("{path}{key}"), out);
+        }),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(idx, value)| flat(value, &format!("{path}[{idx}]"), out)),
+        Value::Null => writeln!(out, "{path} cleared").unwrap(),
+        Value::String(text) => writeln!(out, "{path} {text}").unwrap(),
+        other => writeln!(out, "{path} {other}").unwrap(),
+    }
+}
+
+/// What a change set says, a line each; systems of HL7 without what they all start with.
+fn said(set: &ChangeSet) -> String {
+    let mut out = String::new();
+    flat(&serde_json::to_value(&set.about).unwrap(), "about", &mut out);
+    for change in &set.changes {
+        let json = serde_json::to_value(change).unwrap();
+        flat(&json["find"], &format!("{} found", change.key), &mut out);
+        let body = json["say"].as_object().unwrap().values().next().unwrap().clone();
+        flat(&body, &change.key, &mut out);
+        if let Some(new) = json.get("say_if_new") {
+            flat(
+                new.as_object().unwrap().values().next().unwrap(),
+                &format!("{} if new", change.key),
+                &mut out,
+            );
+        }
+    }
+    for merge in &set.merges {
+        writeln!(out, "merge {} into {}", merge.old, merge.survivor).unwrap();
+    }
+    for extra in &set.extra {
+        let note = extra
+            .note
+            .as_ref()
+            .map(|note| format!(" ({note})"))
+            .unwrap_or_default();
+        writeln!(out, "extra {} {}{note}", extra.place, extra.value).unwrap();
+    }
+    let short = out.replace("http://terminology.hl7.org/CodeSystem/", "hl7:");
+    // Empty parts of nested values are written out by serde; they say nothing.
+    short
+        .lines()
+        .filter(|line| !(line.ends_with(" cleared") && line.contains('[')))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Compares with the list beside this file; `PUNTE_WRITE_GOLDEN=1` writes it anew.
+fn check(path: &Path) {
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/hl7v2/decode/golden/{name}.txt"));
+    let got = match read(&std::fs::read(path).unwrap()) {
+        Ok(set) => said(&set),
+        Err(error) => format!("refused {error}\n"),
+    };
+    if std::env::var_os("PUNTE_WRITE_GOLDEN").is_some() {
+        std::fs::write(&golden, &got).unwrap();
+    }
+    let want = std::fs::read_to_string(&golden).unwrap_or_default();
+    for (idx, (got, want)) in got.lines().zip(want.lines()).enumerate() {
+        assert_eq!(got, want, "{name}, line {}", idx + 1);
+    }
+    assert_eq!(got.lines().count(), want.lines().count(), "{name}");
+}
+
+#[test]
+fn samples_say_what_their_lists_say() {
+    samples("adt-").iter().for_each(|path| check(path));
+}
+
+#[test]
+fn every_reference_leads_to_a_change_of_the_set() {
+    for path in samples("adt-") {
+        let set = read(&std::fs::read(&path).unwrap()).unwrap();
+        let keys: BTreeSet<&str> = set.changes.iter().map(|change| change.key.as_str()).collect();
+        assert_eq!(keys.len(), set.changes.len(), "{path:?}: a key twice");
+        for change in &set.changes {
+            change.say.refs(&mut |to| match to {
+                Ref::Local(key) => assert!(keys.contains(key.as_str()), "{path:?}: {key}"),
+                Ref::Id(..) => panic!("{path:?}: an id"),
+            });
+            let owner = change
+                .find
+                .natural
+                .as_ref()
+                .and_then(|natural| natural.owner.as_ref());
+            if let Some(Ref::Local(key)) = owner {
+                assert!(keys.contains(key.as_str()), "{path:?}: {key}");
+            }
+        }
+        for merge in &set.merges {
+            assert!(keys.contains(merge.old.as_str()) && keys.contains(merge.survivor.as_str()));
+        }
+    }
+}
+
+/// The message with one thing emptied at a time: each field, and each component and sub-component.
+fn emptied(text: &str) -> Vec<(String, String)> {
+    let bytes = text.as_bytes();
+    let separator = char::from(bytes[3]);
+    let below: Vec<char> = text[4..8].chars().collect();
+    let (component, repetition, subcomponent) = (below[0], below[1], below[3]);
+    let mut out = vec![];
+    let mut start = 0;
+    for line in text.split_inclusive('\r') {
+        let header = line.starts_with("MSH");
+        let mut at = start;
+        for (number, field) in line.trim_end_matches('\r').split(separator).enumerate() {
+            let place = format!("{}-{}", &line[..3], number + usize::from(header));
+            if number > usize::from(header) && !field.is_empty() {
+                out.push((
+                    place.clone(),
+                    format!("{}{}", &text[..at], &text[at + field.len()..]),
+                ));
+                let mut from = at;
+                let delimiters = [component, repetition, subcomponent];
+                for part in field.split_inclusive(delimiters) {
+                    let value = part.trim_end_matches(delimiters);
+                    if !value.is_empty() && value.len() < field.len() {
+                        let place = format!("{place} +{} {value}", from - at);
+                        out.push((place, format!("{}{}", &text[..from], &text[from + value.len()..])));
+                    }
+                    from += part.len();
+                }
+            }
+            at += field.len() + 1;
+        }
+        start += line.len();
+    }
+    out
+}
+
+#[test]
+fn whatever_is_emptied_changes_what_is_said() {
+    let mut silent = vec![];
+    for path in samples("adt-") {
+        let Ok(text) = String::from_utf8(std::fs::read(&path).unwrap()) else {
+            continue;
+        };
+        let whole = read(text.as_bytes()).map(|set| said(&set));
+        for (place, changed) in emptied(&text) {
+            if read(changed.as_bytes()).map(|set| said(&set)) == whole {
+                silent.push(format!("{} {place}", path.file_stem().unwrap().to_string_lossy()));
+            }
+        }
+    }
+    // Components that say what is understood anyway: the table of the field, the form of a universal id, the kind of
+    // a visit number, the use and the equipment that a field or a number implies.
+    let implied = [
+        "HL7", "ISO", "UUID", "URI", "DNS", "VN", "PRN", "WPN", "PH", "NET", "Internet", "PRS", "CP", "UCUM",
+    ];
+    silent.retain(|line| {
+        let last = line.rsplit(' ').next().unwrap_or_default();
+        line.split(' ').count() < 4 || !implied.iter().any(|word| last.starts_with(word))
+    });
+    assert!(silent.is_empty(), "{silent:#?}");
+}
+
+fn json(set: &ChangeSet, key: &str) -> Value {
+    let change = set.changes.iter().find(|change| change.key == key);
+    let say = serde_json::to_value(&change.unwrap_or_else(|| panic!("no {key}")).say).unwrap();
+    say.as_object().unwrap().values().next().unwrap().clone()
+}
+
+fn has(set: &ChangeSet, key: &str) -> bool {
+    set.changes.iter().any(|change| change.key == key)
+}
+
+fn noted<'a>(set: &'a ChangeSet, place: &str) -> &'a str {
+    let extra = set.extra.iter().find(|extra| extra.place.0 == place);
+    let extra = extra.unwrap_or_else(|| panic!("{place} is not in extra"));
+    extra.note.as_deref().unwrap_or_default()
+}
+
+const PID: &str = "PID|1||70001^^^CODRUL^MR||Pop^Ana";
+
+/// The state that an event says, and the one that it says of a new visit only.
+fn states(event: &str, pv1: &str) -> (String, String) {
+    let set = adt(event, &[PID, pv1]);
+    let change = set
+        .changes
+        .iter()
+        .find(|change| change.key == "encounter")
+        .unwrap();
+    let status = |body: &clinic::Body| {
+        let json = serde_json::to_value(body).unwrap();
+        json["Encounter"]["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    (
+        status(&change.say),
+        change.say_if_new.as_ref().map(status).unwrap_or_default(),
+    )
+}
+
+#[test]
+fn events_move_the_states_that_they_should() {
+    let open = "PV1|1|O|||||||||||||||||V1^^^CODRUL^VN";
+    let planned = "PV1|1|P|||||||||||||||||V1^^^CODRUL^VN";
+    let closed = "PV1|1|I|||||||||||||||||V1^^^CODRUL^VN||||||||||||||||||||||||||20260914110000";
+    let says = |status: &str| (status.to_owned(), String::new());
+    let if_new = |status: &str| (String::new(), status.to_owned());
+    assert_eq!(states("A01", open), says("in-progress"));
+    assert_eq!(states("A01", planned), says("planned"));
+    assert_eq!(states("A02", open), if_new("in-progress"));
+    assert_eq!(states("A03", open), says("finished"));
+    assert_eq!(states("A04", open), says("arrived"));
+    assert_eq!(states("A05", open), says("planned"));
+    assert_eq!(states("A06", open), if_new("in-progress"));
+    assert_eq!(states("A07", open), if_new("in-progress"));
+    assert_eq!(
+        states("A08", open),
+        if_new("in-progress"),
+        "an A08 never moves a finished visit back"
+    );
+    assert_eq!(states("A08", planned), if_new("planned"));
+    assert_eq!(states("A08", closed), says("finished"));
+    assert_eq!(states("A11", closed), says("cancelled"));
+    assert_eq!(states("A12", open), if_new("in-progress"));
+    assert_eq!(states("A13", closed), says("in-progress"));
+    assert_eq!(states("A14", open), says("planned"));
+    assert_eq!(
+        states("A23", open),
+        if_new("unknown"),
+        "a deletion deletes nothing"
+    );
+    assert_eq!(states("A29", open), if_new("unknown"));
+    assert_eq!(states("A38", planned), if_new("planned"));
+    assert_eq!(states("A60", open), if_new("in-progress"));
+}
+
+#[test]
+fn classes_of_table_0004() {
+    let class = |code: &str| {
+        let set = adt("A04", &[PID, &format!("PV1|1|{code}|CAB")]);
+        let encounter = json(&set, "encounter");
+        (
+            encounter["class"]["code"].as_str().unwrap_or_default().to_owned(),
+            encounter["class_original"]["codings"][0]["code"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    };
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    assert_eq!(class("E"), pair("EMER", ""));
+    assert_eq!(class("I"), pair("IMP", ""));
+    assert_eq!(class("O"), pair("AMB", ""));
+    assert_eq!(class("P"), pair("PRENC", ""));
+    assert_eq!(class("R"), pair("AMB", "R"));
+    assert_eq!(class("B"), pair("IMP", "B"));
+    assert_eq!(class("C"), pair("AMB", "C"));
+    assert_eq!(class("U"), pair("AMB", "U"));
+    assert_eq!(class("ZI^De zi^L"), pair("ZI", ""));
+    assert!(!has(&adt("A08", &[PID, "PV1|1|N"]), "encounter"));
+    assert!(!has(&adt("A08", &[PID, "PV1|1"]), "encounter"));
+}
+
+#[test]
+fn a_visit_without_a_number_is_found_by_what_there_is() {
+    let natural = |lines: &[&str]| {
+        let set = adt("A08", lines);
+        let encounter = set
+            .changes
+            .iter()
+            .find(|change| change.key == "encounter")
+            .unwrap()
+            .clone();
+        encounter.find.natural.map(|natural| natural.key)
+    };
+    let pv1 = |rest: &str| format!("PV1|1|O|CAB{rest}");
+    assert_eq!(natural(&[PID, &pv1("||||||||||||||||V1")]), None);
+    assert_eq!(
+        natural(&[
+            PID,
+            &pv1("|||||||||||||||||||||||||||||||||||||||||||||||V1-B^^^ASIG")
+        ]),
+        None
+    );
+    let with_account = "PID|1||70001^^^CODRUL^MR||Pop^Ana|||||||||||||ACC-1^^^CODRUL";
+    assert_eq!(
+        natural(&[with_account, &pv1("")]).as_deref(),
+        Some("visit|account|CODRUL|ACC-1")
+    );
+    let begun = "PV1|1|O|CAB|||||||||||||||||||||||||||||||||||||||||202609140900";
+    assert_eq!(
+        natural(&[PID, begun]).as_deref(),
+        Some("visit|AMB|2026-09-14T09:00:00+03:00")
+    );
+    assert_eq!(natural(&[PID, &pv1("")]).as_deref(), Some("visit|AMB|"));
+}
+
+#[test]
+fn absent_empty_and_null_are_three_things() {
+    let patient = json(
+        &adt(
+            "A31",
+            &["PID|1||70001^^^CODRUL^MR||Pop^Ana||\"\"||||\"\"|||||\"\""],
+        ),
+        "patient",
+    );
+    assert_eq!(patient["birth_date"], Value::Null);
+    assert!(patient.as_object().unwrap().contains_key("birth_date"));
+    assert_eq!(patient["addresses"], Value::Null);
+    assert!(patient.as_object().unwrap().contains_key("marital_status"));
+    assert!(!patient.as_object().unwrap().contains_key("sex"));
+    let set = adt(
+        "A31",
+        &["PID|1||70001^^^CODRUL^MR||Pop^Ana||||||||^PRN^PH^^^^555|\"\""],
+    );
+    assert!(noted(&set, "PID-14.1").contains("part of a list"));
+}
+
+#[test]
+fn a_snapshot_field_replaces_the_list() {
+    let profile = Profile {
+        snapshots: ["PID-11".to_owned()].into(),
+        ..Profile::default()
+    };
+    let text = message(&[
+        r"MSH|^~\&|A|B|C|D|20260914091530||ADT^A31|1|P|2.5.1",
+        "PID|1||70001||Pop^Ana||||||Str. Noua 1^^Dej||^PRN^PH^^^^555",
+    ]);
+    let set = decode(&text, &profile).unwrap();
+    let patient = json(&set, "patient");
+    assert!(patient["addresses"].is_array(), "replaced");
+    assert!(patient["telecoms"]["merge"].is_array(), "merged");
+}
+
+#[test]
+fn times_keep_their_precision_and_get_the_zone() {
+    let birth = |text: &str| {
+        let set = adt("A28", &[&format!("PID|1||70001||Pop^Ana||{text}")]);
+        json(&set, "patient")["birth_date"].as_str().map(str::to_owned)
+    };
+    assert_eq!(birth("1980").as_deref(), Some("1980"));
+    assert_eq!(birth("198005").as_deref(), Some("1980-05"));
+    assert_eq!(birth("19800512").as_deref(), Some("1980-05-12"));
+    assert_eq!(
+        birth("198005120730").as_deref(),
+        Some("1980-05-12T07:30:00+03:00")
+    );
+    assert_eq!(
+        birth("19800512073059.1234-0500").as_deref(),
+        Some("1980-05-12T07:30:59.1234-05:00")
+    );
+    assert_eq!(
+        birth("1980-05-12T07:30:00Z").as_deref(),
+        Some("1980-05-12T07:30:00+00:00")
+    );
+    for wrong in [
+        "19800230",
+        "00000000",
+        "99999999",
+        "0000",
+        "198013",
+        "19801",
+        "Aug 15, 1942",
+        "1980051207305",
+        "198005122530",
+        "198005120730+9900",
+    ] {
+        assert_eq!(birth(wrong), None, "{wrong}");
+    }
+    // Clocks go from 3 to 4 on 29 March 2026, and from 4 to 3 on 25 October 2026.
+    assert_eq!(
+        birth("202603290330").as_deref(),
+        Some("2026-03-29T04:30:00+03:00")
+    );
+    assert_eq!(
+        birth("202610250330").as_deref(),
+        Some("2026-10-25T03:30:00+03:00")
+    );
+    let late = message(&[
+        r"MSH|^~\&|A|B|C|D|20261025033000+0200||ADT^A28|1|P|2.5.1",
+        "PID|1||1||Pop||202610250330",
+    ]);
+    assert_eq!(
+        json(&read(&late).unwrap(), "patient")["birth_date"],
+        "2026-10-25T03:30:00+02:00"
+    );
+}
+
+#[test]
+fn personal_numbers_are_known_by_kind_authority_or_shape() {
+    let system = |cx: &str| {
+        let set = adt("A28", &[&format!("PID|1||{cx}||Pop^Ana")]);
+        json(&set, "patient")["identifiers"]["merge"][0]["system"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let cnp = "https://punte.org/sid/cnp";
+    assert_eq!(system("2840229991017^^^^NNROU"), cnp);
+    assert_eq!(system("2840229991017^^^CNP^NI"), cnp);
+    assert_eq!(system("2840229991017"), cnp);
+    assert_eq!(
+        system("2840229991017^^^CODRUL^MR"),
+        "CODRUL",
+        "a chart number may look like one"
+    );
+    assert_eq!(system("2840229991018^^^^NNROU"), "", "the check digit is wrong");
+    assert_eq!(system("2000000000006^^^^NNMDA"), "https://punte.org/sid/idnp");
+    assert_eq!(system("7^^^X&1.2.3.4&ISO"), "urn:oid:1.2.3.4");
+    assert_eq!(
+        system("7^^^X&0F0E7A52-0B4F-4D0A-9A1C-2D5B3C4E5F60&UUID"),
+        "urn:uuid:0f0e7a52-0b4f-4d0a-9a1c-2d5b3c4e5f60"
+    );
+    assert_eq!(system("7^^^X&https://x.example/sid&URI"), "https://x.example/sid");
+}
+
+#[test]
+fn merges_name_who_stays_and_who_goes() {
+    let set = adt(
+        "A40",
+        &[
+            PID,
+            "MRG|70002^^^CODRUL^MR||||||Popp^Ana",
+            "PID|2||8^^^CODRUL^MR||Rus",
+            "MRG|9^^^CODRUL^MR",
+        ],
+    );
+    let merges: Vec<(&str, &str)> = set
+        .merges
+        .iter()
+        .map(|m| (m.survivor.as_str(), m.old.as_str()))
+        .collect();
+    assert_eq!(merges, [("patient", "patient-2"), ("patient-3", "patient-4")]);
+    let renamed = adt("A47", &[PID, "MRG|70002^^^CODRUL^MR"]);
+    assert!(renamed.merges.is_empty());
+    let change = &renamed.changes[0];
+    let find: Vec<&str> = change
+        .find
+        .identifiers
+        .iter()
+        .map(|id| id.value.as_str())
+        .collect();
+    assert_eq!(find, ["70002", "70001"], "found by the old number or the new one");
+    assert_eq!(json(&renamed, "patient")["identifiers"]["merge"][1]["use"], "old");
+}
+
+#[test]
+fn malformed_values_are_kept_with_a_note() {
+    let set = adt(
+        "A28",
+        &["PID|1||70001||Pop^Ana||19840231|X||||||||||||||||Poate|doi"],
+    );
+    assert_eq!(noted(&set, "PID-7.1"), "a day that is not in the calendar");
+    assert_eq!(noted(&set, "PID-24.1"), "neither Y nor N");
+    assert_eq!(noted(&set, "PID-25.1"), "not a whole number from 1");
+    assert_eq!(json(&set, "patient")["sex_original"]["codings"][0]["code"], "X");
+}
+
+#[test]
+fn what_is_no_adt_is_refused_with_its_place() {
+    let refused = |lines: &[&str]| {
+        let error = read(&message(lines)).unwrap_err();
+        (error.reason, error.place.map(|place| place.0).unwrap_or_default())
+    };
+    let msh = |kind: &str| format!(r"MSH|^~\&|A|B|C|D|20260914||{kind}|1|P|2.5.1");
+    let place = |text: &str| text.to_owned();
+    assert_eq!(
+        refused(&[&msh("ZZZ^Z01"), PID]),
+        (Reason::UnsupportedType, place("MSH-9.1"))
+    );
+    assert_eq!(
+        refused(&[&msh(""), PID]),
+        (Reason::RequiredMissing, place("MSH-9.1"))
+    );
+    assert_eq!(
+        refused(&[&msh("ADT^A99"), PID]),
+        (Reason::UnsupportedEvent, place("MSH-9.2"))
+    );
+    assert_eq!(
+        refused(&[&msh("ADT"), PID]),
+        (Reason::RequiredMissing, place("MSH-9.2"))
+    );
+    assert_eq!(
+        refused(&[&msh("ADT^A01")]),
+        (Reason::RequiredMissing, place("PID-3"))
+    );
+    assert!(
+        read(&message(&[&msh("ADT"), "EVN|A28", PID])).is_ok(),
+        "version 2.1 names the event in EVN"
+    );
+}
+
+#[test]
+fn an_observation_in_an_adt_is_one_of_the_visit() {
+    let set = adt(
+        "A04",
+        &[
+            PID,
+            "PV1|1|O|CAB||||||||||||||||V1^^^CODRUL",
+            "OBX|1|NM|8867-4^Heart rate^LN||88|/min^^UCUM|||||F",
+            "NTE|1||în repaus",
+        ],
+    );
+    let observation = json(&set, "observation");
+    assert_eq!(observation["encounter"]["local"], "encounter");
+    assert_eq!(observation["notes"][0]["text"], "în repaus");
+}
+
+#[test]
+fn all_events_of_the_chapter_are_read() {
+    for number in (1..=62).filter(|number| *number != 20) {
+        let set = adt(
+            &format!("A{number:02}"),
+            &[PID, "PV1|1|O|||||||||||||||||V1^^^CODRUL^VN"],
+        );
+        assert!(has(&set, "patient"), "A{number:02}");
+    }
+}
+
+mod laws {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Any bytes: a change set or a reason, never a panic.
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = read(&bytes);
+        }
+
+        /// Bytes behind a header that is right, with many delimiters among them.
+        #[test]
+        fn any_fields(event in 1..63_u8, fields in "(PID|PV1|PV2|NK1|AL1|DG1|PR1|IN1|MRG|ROL|PD1|EVN|NPU)(\\|[0-9a-zA-Z ^~&\\\\\"ăș.+-]{0,24}){0,60}") {
+            let text = format!("MSH|^~\\&|A|B|C|D|20260914||ADT^A{event:02}|1|P|2.5.1\rPID|1||1||a\r{fields}\r");
+            let _ = read(text.as_bytes());
+        }
+
+        /// A sample with one byte changed.
+        #[test]
+        fn bent_samples(at in 0..5000_usize, byte in any::<u8>()) {
+            let mut bytes = std::fs::read(&samples("adt-a01-admit-rich")[0]).unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = read(&bytes);
+        }
+    }
+}
