@@ -13,7 +13,9 @@
 //! changed nothing is not written. No reference of what is written leads nowhere.
 
 mod bookings;
+mod identify;
 mod merges;
+mod patients;
 mod reader;
 mod resolve;
 mod settle;

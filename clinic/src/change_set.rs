@@ -179,6 +179,10 @@ pub struct Find {
     pub natural: Option<Natural>,
     /// What to do where none is found.
     pub missing: Missing,
+    /// True: it may be another patient's so far, and becomes that of the patient whom the change names. Without it such
+    /// a find is parked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub moves: bool,
 }
 
 /// What an aggregate is within another one.

@@ -19,6 +19,7 @@ pub mod places;
 pub mod records;
 mod refs;
 pub mod scheduling;
+pub mod schema;
 pub mod search;
 pub mod value;
 

@@ -8,15 +8,16 @@
 
 use uuid::Uuid;
 
+use super::identify::named;
 use super::reader::replaced_by;
-use super::resolve::{Target, Work, named};
+use super::resolve::{Target, Work};
 use super::{ApplyError, Candidate};
 use crate::change_set::Merge;
 use crate::events;
 use crate::keys::same_series;
-use crate::kinds::{Aggregate, Kind};
+use crate::kinds::{Aggregate, Body, Kind};
 use crate::people::{LinkKind, Patient, PatientLink};
-use crate::value::{Identifier, IdentifierUse, Ref};
+use crate::value::{Identifier, IdentifierUse, NameUse, PersonName, Ref};
 
 /// How many merges are followed from one record to the next.
 const MAX_CHAIN: usize = 16;
@@ -53,10 +54,15 @@ fn join(
     let old = last_of_chain(work, old)?;
     if survivor == old {
         // One record already. The numbers of an old one that was never here come to it all the same.
-        if work.mute[old_idx] && merge.survivor != merge.old {
-            let numbers: Vec<Identifier> = named(&work.set.changes[old_idx]).cloned().collect();
+        let unknown = work.mute[old_idx] && !work.by_link.contains_key(&old_idx);
+        if unknown && merge.survivor != merge.old {
+            let change = &work.set.changes[old_idx];
+            let numbers: Vec<Identifier> = named(change).cloned().collect();
             if let Some(patient) = patient_mut(work, survivor) {
                 add_old_numbers(patient, &numbers);
+                if let Body::Patient(said) = &change.say {
+                    add_old_names(patient, said.names.values());
+                }
             }
         }
         return Ok(());
@@ -186,6 +192,19 @@ fn add_old_numbers(patient: &mut Patient, numbers: &[Identifier]) -> Vec<Identif
         added.push(old);
     }
     added
+}
+
+/// Adds those by which the patient isn't known, as old ones.
+fn add_old_names(patient: &mut Patient, names: &[PersonName]) {
+    for name in names {
+        let same = |known: &PersonName| (&known.family, &known.given) == (&name.family, &name.given);
+        if !patient.names.iter().any(same) {
+            patient.names.push(PersonName {
+                usage: Some(NameUse::Old),
+                ..name.clone()
+            });
+        }
+    }
 }
 
 fn remove_numbers(identifiers: &mut Vec<Identifier>, leaving: &[Identifier]) {

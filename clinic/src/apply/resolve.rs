@@ -4,14 +4,19 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::reader::{Reader, replaced_by};
-use super::{ApplyError, Candidate, Context, FindKey, OnUnmatched, Record, Snapshot};
+use super::identify::named;
+use super::patients::Part;
+use super::reader::Reader;
+use super::{ApplyError, Context, FindKey, OnUnmatched, Record, Snapshot};
 use crate::change_set::{Change, ChangeSet, Missing};
-use crate::cnp::is_national;
 use crate::exchange::{MapError, Reason};
-use crate::keys::{Care, care, kind_code, names_one, same_series, system};
+use crate::keys::{Care, care};
 use crate::kinds::{Aggregate, Kind};
-use crate::value::{Identifier, IdentifierUse, Ref};
+use crate::value::Ref;
+
+/// How many new ones of one set are remembered under one key. A set that brings more under one number has no use for
+/// that number.
+const MAX_PENDING: usize = 64;
 
 /// One aggregate that the change set speaks of.
 pub(super) struct Touched {
@@ -43,17 +48,6 @@ pub(super) enum Target {
     Is(usize),
 }
 
-/// Which part a change plays in the merges of its set.
-#[derive(Clone, Default)]
-struct Part {
-    /// The survivors that it is merged into.
-    old_of: Vec<usize>,
-    /// The records that are merged into it.
-    survivor_of: Vec<usize>,
-    /// Merges are undone.
-    undo: bool,
-}
-
 /// All that is known after everything is found.
 pub(super) struct Work<'a> {
     pub(super) set: &'a ChangeSet,
@@ -68,9 +62,9 @@ pub(super) struct Work<'a> {
     /// For the old record of a merge: the record through which the survivor was found.
     pub(super) by_link: HashMap<usize, Uuid>,
     pub(super) left_out: Vec<String>,
-    parts: HashMap<usize, Part>,
+    pub(super) parts: HashMap<usize, Part>,
     /// What is found by the words of this set alone.
-    pending: HashMap<FindKey, Vec<usize>>,
+    pub(super) pending: HashMap<FindKey, Vec<usize>>,
 }
 
 /// Finds what every change is about; makes what is new, still empty.
@@ -108,15 +102,18 @@ pub(super) fn resolve<'a>(
     for idx in merged {
         work.resolve_with_dependencies(idx, context)?;
     }
-    work.place_unknown_olds();
+    work.place_unknown_olds(context);
     for idx in 0..count {
         work.resolve_with_dependencies(idx, context)?;
     }
-    for idx in 0..count {
-        match work.targets[idx] {
-            Target::Is(touched) => work.touched[touched].changes.push(idx),
+    for touched in &mut work.touched {
+        touched.changes.sort_unstable();
+    }
+    for (target, change) in work.targets.iter().zip(&set.changes) {
+        match target {
+            Target::Is(_) => {}
             Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => {
-                work.left_out.push(set.changes[idx].key.clone());
+                work.left_out.push(change.key.clone());
             }
         }
     }
@@ -124,31 +121,6 @@ pub(super) fn resolve<'a>(
 }
 
 impl<'a> Work<'a> {
-    fn note_parts(&mut self) -> Result<(), ApplyError> {
-        for (merge_idx, merge) in self.set.merges.iter().enumerate() {
-            let side = |key: &str, field: &str| {
-                let idx = self.keys.get(key).copied();
-                let idx = idx.filter(|idx| self.set.changes[*idx].kind() == Kind::Patient);
-                idx.ok_or_else(|| {
-                    let place = format!("merges[{merge_idx}].{field}");
-                    MapError::new(
-                        Reason::UnknownKey,
-                        Some(&place),
-                        "It names no patient of this change set.",
-                    )
-                })
-            };
-            let (survivor, old) = (side(&merge.survivor, "survivor")?, side(&merge.old, "old")?);
-            let part = self.parts.entry(old).or_default();
-            part.old_of.push(survivor);
-            part.undo |= merge.undo;
-            let part = self.parts.entry(survivor).or_default();
-            part.survivor_of.push(old);
-            part.undo |= merge.undo;
-        }
-        Ok(())
-    }
-
     /// Depth first, without recursion: a set may chain its changes as long as it likes.
     fn resolve_with_dependencies(&mut self, idx: usize, context: &mut Context<'_>) -> Result<(), ApplyError> {
         let mut stack = vec![idx];
@@ -161,6 +133,9 @@ impl<'a> Work<'a> {
                 }
                 Target::Open => {
                     self.targets[top] = self.resolve_one(top, context)?;
+                    if let Target::Is(place) = self.targets[top] {
+                        self.touched[place].changes.push(top);
+                    }
                     stack.pop();
                 }
                 Target::LeftOut | Target::NoOld | Target::Is(_) => {
@@ -237,7 +212,7 @@ impl<'a> Work<'a> {
             .chain(natural.into_iter().take(1));
         for key in keys {
             let found = self.pending.entry(key).or_default();
-            if !found.contains(&target) {
+            if found.len() < MAX_PENDING && !found.contains(&target) {
                 found.push(target);
             }
         }
@@ -262,15 +237,6 @@ impl<'a> Work<'a> {
         Ok(Target::Is(self.touch(kind, id)?))
     }
 
-    /// To the survivor; notes it where a merge names an old record that had been merged before.
-    fn follow(&mut self, idx: usize, id: Uuid) -> Result<Uuid, ApplyError> {
-        let survivor = self.reader.survivor(id)?;
-        if survivor != id && self.parts.contains_key(&idx) {
-            self.by_link.insert(idx, id);
-        }
-        Ok(survivor)
-    }
-
     /// The place of an aggregate among the touched ones.
     pub(super) fn touch(&mut self, kind: Kind, id: Uuid) -> Result<usize, ApplyError> {
         if let Some(place) = self.index.get(&(kind, id)) {
@@ -291,7 +257,7 @@ impl<'a> Work<'a> {
         }))
     }
 
-    fn push(&mut self, touched: Touched) -> usize {
+    pub(super) fn push(&mut self, touched: Touched) -> usize {
         let place = self.touched.len();
         self.index.insert((touched.kind, touched.id), place);
         self.touched.push(touched);
@@ -343,305 +309,6 @@ impl<'a> Work<'a> {
             natural_keys: natural.into_iter().collect(),
             verb: None,
         })))
-    }
-
-    // ---- by identifiers ----
-
-    /// The keys to look for, each with the identifier that it comes from.
-    fn lookups(&mut self, idx: usize, patient: Option<Uuid>) -> Result<Vec<Lookup<'a>>, ApplyError> {
-        let set = self.set;
-        let change = &set.changes[idx];
-        let kind = change.kind();
-        let others = self.named_by_survivors(idx);
-        let mut all: Vec<&'a Identifier> = named(change).filter(|id| names_one(kind, id)).collect();
-        // A merge may name the old record by all its numbers, also by those that the survivor has too: only the
-        // others tell the two apart.
-        if all.iter().any(|id| !others.iter().any(|other| same(id, other))) {
-            all.retain(|id| !others.iter().any(|other| same(id, other)));
-        }
-        let mut out: Vec<Lookup<'a>> = Vec::with_capacity(all.len());
-        for identifier in all {
-            let owners = match patient {
-                Some(patient) if system(identifier).is_none() => self.reader.selves(patient)?,
-                _ => vec![],
-            };
-            let owners: Vec<Option<Uuid>> = if owners.is_empty() {
-                vec![None]
-            } else {
-                owners.into_iter().map(Some).collect()
-            };
-            for owner in owners {
-                if let Some(key) = FindKey::identifier(kind, identifier, owner)
-                    && !out.iter().any(|lookup| lookup.key == key)
-                {
-                    out.push(Lookup { key, identifier });
-                }
-            }
-        }
-        Ok(out)
-    }
-
-    fn named_by_survivors(&self, idx: usize) -> Vec<&'a Identifier> {
-        let set = self.set;
-        let survivors = self.parts.get(&idx).map_or(&[][..], |part| &part.old_of);
-        survivors
-            .iter()
-            .flat_map(|survivor| named(&set.changes[*survivor]))
-            .collect()
-    }
-
-    /// Who is found, in the store and in this set, each once, with the kinds of the identifiers that led there.
-    fn matches(&mut self, lookups: &[Lookup<'_>]) -> Result<Vec<Found>, ApplyError> {
-        let mut found: Vec<Found> = vec![];
-        for lookup in lookups {
-            let stored = self.reader.find(&lookup.key)?.to_vec();
-            let pending = self.pending.get(&lookup.key).map_or(&[][..], Vec::as_slice);
-            let pending = pending.iter().map(|place| self.touched[*place].id);
-            for id in stored.into_iter().chain(pending) {
-                let why = kind_code(lookup.identifier);
-                match found.iter_mut().find(|f| f.id == id) {
-                    Some(known) => known.note(why),
-                    None => found.push(Found::new(id, why)),
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn patient_by_identifiers(
-        &mut self,
-        idx: usize,
-        lookups: &[Lookup<'_>],
-    ) -> Result<Option<Uuid>, ApplyError> {
-        let raw = self.matches(lookups)?;
-        if let Some(unmerged) = self.by_undone_merge(idx, &raw, lookups)? {
-            return Ok(Some(unmerged));
-        }
-        let mut found: Vec<Found> = vec![];
-        for candidate in raw {
-            let id = self.follow(idx, candidate.id)?;
-            match found.iter_mut().find(|f| f.id == id) {
-                Some(known) => candidate.why.iter().for_each(|why| known.note(why)),
-                None => found.push(Found { id, ..candidate }),
-            }
-        }
-        // A merge is how two records with one number are put right: the one that goes is not the one that stays.
-        let olds = self
-            .parts
-            .get(&idx)
-            .map_or(vec![], |part| part.survivor_of.clone());
-        let olds: Vec<Uuid> = olds.into_iter().filter_map(|old| self.target_id(old)).collect();
-        if found.iter().any(|f| !olds.contains(&f.id)) {
-            found.retain(|f| !olds.contains(&f.id));
-        }
-        match found.as_slice() {
-            [] => Ok(None),
-            [one] => {
-                self.check_national(idx, one)?;
-                if self.by_link.contains_key(&idx) && self.has_of_its_own(one.id, lookups)? {
-                    self.by_link.remove(&idx);
-                }
-                Ok(Some(one.id))
-            }
-            several => Err(self.ambiguous(Kind::Patient, several)),
-        }
-    }
-
-    /// True where one of the numbers is the patient's own, and did not come by a merge.
-    fn has_of_its_own(&mut self, id: Uuid, lookups: &[Lookup<'_>]) -> Result<bool, ApplyError> {
-        let Some(record) = self.reader.load(Kind::Patient, id)? else {
-            return Ok(false);
-        };
-        let own = record
-            .aggregate
-            .identifiers()
-            .iter()
-            .filter(|id| id.usage != Some(IdentifierUse::Old));
-        Ok(own
-            .into_iter()
-            .any(|id| lookups.iter().any(|lookup| same(id, lookup.identifier))))
-    }
-
-    /// In a merge that is to be undone the old record itself is meant, and the one that it leads to.
-    fn by_undone_merge(
-        &mut self,
-        idx: usize,
-        raw: &[Found],
-        lookups: &[Lookup<'_>],
-    ) -> Result<Option<Uuid>, ApplyError> {
-        let Some(part) = self.parts.get(&idx).filter(|part| part.undo).cloned() else {
-            return Ok(None);
-        };
-        let mut merged: Vec<Found> = vec![];
-        if !part.old_of.is_empty() {
-            for candidate in raw {
-                // In a chain the number came to further records, which are merged too: it is the first one's.
-                if self.merged_into(candidate.id)?.is_some() && self.has_of_its_own(candidate.id, lookups)? {
-                    merged.push(candidate.clone());
-                }
-            }
-            return match merged.as_slice() {
-                [] => Ok(None),
-                [one] => Ok(Some(one.id)),
-                several => Err(self.ambiguous(Kind::Patient, several)),
-            };
-        }
-        for old in part.survivor_of {
-            let Some(old) = self.target_id(old) else { continue };
-            if let Some(survivor) = self.merged_into(old)?
-                && raw.iter().any(|candidate| candidate.id == survivor)
-            {
-                return Ok(Some(survivor));
-            }
-        }
-        Ok(None)
-    }
-
-    fn merged_into(&mut self, id: Uuid) -> Result<Option<Uuid>, ApplyError> {
-        let record = self.reader.load(Kind::Patient, id)?;
-        Ok(record.and_then(|record| match &record.aggregate {
-            Aggregate::Patient(patient) => replaced_by(patient),
-            _ => None,
-        }))
-    }
-
-    /// One person has one national number: who has another one is somebody else, whatever else agrees.
-    fn check_national(&mut self, idx: usize, found: &Found) -> Result<(), ApplyError> {
-        let set = self.set;
-        let said: Vec<&Identifier> = named(&set.changes[idx]).filter(|id| is_national(id)).collect();
-        if said.is_empty() {
-            return Ok(());
-        }
-        let Some(record) = self.reader.load(Kind::Patient, found.id)? else {
-            return Ok(());
-        };
-        for number in &said {
-            let stored = || {
-                record
-                    .aggregate
-                    .identifiers()
-                    .iter()
-                    .filter(|id| same_number(id, number))
-            };
-            let current = |id: &Identifier| id.usage != Some(IdentifierUse::Old) && !id.value.is_empty();
-            if !stored().any(current) {
-                continue;
-            }
-            // A number that came by a merge is one of the person's own by somebody's decision.
-            let agrees = stored().any(|id| said.iter().any(|s| same_number(s, id) && s.value == id.value));
-            if !agrees {
-                return Err(ApplyError::Parked {
-                    why: "The patient who is found has another national number than the message says. \
-                          Decide whether it is the same person."
-                        .to_owned(),
-                    candidates: vec![found.candidate(Kind::Patient)],
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn on_chart_by_identifiers(
-        &mut self,
-        idx: usize,
-        lookups: &[Lookup<'_>],
-        patient: Option<Uuid>,
-    ) -> Result<Option<Uuid>, ApplyError> {
-        let set = self.set;
-        let change = &set.changes[idx];
-        let kind = change.kind();
-        let chart = care(kind) == Care::Chart;
-        let (mut mine, mut others) = (vec![], vec![]);
-        for found in self.matches(lookups)? {
-            if chart && self.has_another_number(kind, found.id, change)? {
-                continue;
-            }
-            let theirs = self.patient_of(kind, found.id)?;
-            if patient.is_none() || theirs.is_none() || theirs == patient {
-                mine.push(found);
-            } else {
-                others.push(found);
-            }
-        }
-        if chart && !others.is_empty() {
-            return Err(ApplyError::Parked {
-                why: format!(
-                    "The {} with a number of the message belongs to another patient than the message says. \
-                     Decide whose it is.",
-                    kind.as_str()
-                ),
-                candidates: others.iter().map(|found| found.candidate(kind)).collect(),
-            });
-        }
-        match mine.as_slice() {
-            [] => Ok(None),
-            several @ [_, _, ..] if chart => Err(self.ambiguous(kind, several)),
-            [first, ..] => Ok(Some(first.id)),
-        }
-    }
-
-    /// Two tests of one order share the placer's number, and each has its own of the filler: who has another number
-    /// of the same series is something else.
-    fn has_another_number(&mut self, kind: Kind, id: Uuid, change: &Change) -> Result<bool, ApplyError> {
-        let set = self.set;
-        let differ = |theirs: &[Identifier]| {
-            named(change)
-                .filter(|said| !kind_code(said).is_empty() && names_one(kind, said))
-                .any(|said| {
-                    let mut series = theirs.iter().filter(|t| same_series(t, said)).peekable();
-                    series.peek().is_some() && series.all(|t| t.value != said.value)
-                })
-        };
-        let stored = match self.index.get(&(kind, id)) {
-            Some(place) => self.touched[*place].before.as_ref(),
-            None => self.reader.load(kind, id)?,
-        };
-        if let Some(record) = stored {
-            return Ok(differ(record.aggregate.identifiers()));
-        }
-        let place = self.index.get(&(kind, id)).copied();
-        let same_target = |idx: &usize| place.is_some_and(|place| self.targets[*idx] == Target::Is(place));
-        let said = (0..set.changes.len())
-            .filter(same_target)
-            .flat_map(|idx| named(&set.changes[idx]));
-        Ok(differ(&said.cloned().collect::<Vec<_>>()))
-    }
-
-    /// Whose it is, by the survivor of merges.
-    fn patient_of(&mut self, kind: Kind, id: Uuid) -> Result<Option<Uuid>, ApplyError> {
-        let stored = match self.index.get(&(kind, id)) {
-            Some(place) => self.touched[*place].before.as_ref(),
-            None => self.reader.load(kind, id)?,
-        };
-        if let Some(record) = stored {
-            let Some(patient) = record.aggregate.patient().and_then(Ref::id) else {
-                return Ok(None);
-            };
-            return Ok(Some(self.reader.survivor(patient)?));
-        }
-        let set = self.set;
-        let place = self.index.get(&(kind, id)).copied();
-        let maker = (0..set.changes.len())
-            .find(|idx| place.is_some_and(|place| self.targets[*idx] == Target::Is(place)));
-        match maker {
-            Some(idx) => self.local_or_id(patient_said(&set.changes[idx])),
-            None => Ok(None),
-        }
-    }
-
-    fn ambiguous(&self, kind: Kind, several: &[Found]) -> ApplyError {
-        let stored = several.iter().filter(|found| {
-            let place = self.index.get(&(kind, found.id));
-            place.is_none_or(|place| self.touched[*place].before.is_some())
-        });
-        ApplyError::Parked {
-            why: format!(
-                "{} of kind {} match this message. Choose which is meant.",
-                several.len(),
-                kind.as_str()
-            ),
-            candidates: stored.map(|found| found.candidate(kind)).collect(),
-        }
     }
 
     // ---- by what it is within another one ----
@@ -703,7 +370,7 @@ impl<'a> Work<'a> {
     }
 
     /// The id that a reference of the set leads to, as far as it is known; patients by their survivor.
-    fn local_or_id(&mut self, reference: Option<&Ref>) -> Result<Option<Uuid>, ApplyError> {
+    pub(super) fn local_or_id(&mut self, reference: Option<&Ref>) -> Result<Option<Uuid>, ApplyError> {
         Ok(match reference {
             None => None,
             Some(Ref::Id(Kind::Patient, id)) => Some(self.reader.survivor(*id)?),
@@ -712,30 +379,10 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn target_id(&self, idx: usize) -> Option<Uuid> {
+    pub(super) fn target_id(&self, idx: usize) -> Option<Uuid> {
         match self.targets[idx] {
             Target::Is(place) => Some(self.touched[place].id),
             Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => None,
-        }
-    }
-
-    /// An old record that is not there, or is the survivor already, leads to the survivor and says nothing itself.
-    fn place_unknown_olds(&mut self) {
-        for merge in &self.set.merges {
-            let side = |key: &str| self.keys.get(key).copied();
-            let (Some(survivor), Some(old)) = (side(&merge.survivor), side(&merge.old)) else {
-                continue;
-            };
-            match (self.targets[survivor], self.targets[old]) {
-                (Target::Is(place), Target::NoOld) if !merge.undo => {
-                    self.targets[old] = Target::Is(place);
-                    self.mute[old] = true;
-                }
-                (Target::Is(place), Target::Is(old_place)) if place == old_place && old != survivor => {
-                    self.mute[old] = true;
-                }
-                _ => {}
-            }
         }
     }
 }
@@ -747,88 +394,9 @@ enum NaturalKeys {
     OwnerLeftOut,
 }
 
-struct Lookup<'a> {
-    key: FindKey,
-    identifier: &'a Identifier,
-}
-
-#[derive(Clone)]
-struct Found {
-    id: Uuid,
-    why: Vec<String>,
-}
-
-impl Found {
-    fn new(id: Uuid, why: &str) -> Self {
-        Found {
-            id,
-            why: vec![why.to_owned()],
-        }
-    }
-
-    fn note(&mut self, why: &str) {
-        if !self.why.iter().any(|known| known == why) {
-            self.why.push(why.to_owned());
-        }
-    }
-
-    fn candidate(&self, kind: Kind) -> Candidate {
-        let kinds: Vec<&str> = self
-            .why
-            .iter()
-            .map(String::as_str)
-            .filter(|kind| !kind.is_empty())
-            .collect();
-        let why = if kinds.is_empty() {
-            "matches by an identifier".to_owned()
-        } else {
-            format!("matches by {}", kinds.join(", "))
-        };
-        Candidate {
-            kind,
-            id: self.id,
-            why,
-        }
-    }
-}
-
-/// What a change is found by: `find.identifiers`, else those that it says, else those that it says of a new one.
-pub(super) fn named(change: &Change) -> impl Iterator<Item = &Identifier> {
-    let new = || {
-        change
-            .say_if_new
-            .as_ref()
-            .map_or(&[][..], |body| body.identifiers())
-    };
-    let ways = [
-        change.find.identifiers.as_slice(),
-        change.say.identifiers(),
-        new(),
-    ];
-    let first = ways
-        .into_iter()
-        .find(|way| way.iter().any(|identifier| !identifier.value.is_empty()));
-    first
-        .unwrap_or_default()
-        .iter()
-        .filter(|identifier| !identifier.value.is_empty())
-}
-
-fn patient_said(change: &Change) -> Option<&Ref> {
+pub(super) fn patient_said(change: &Change) -> Option<&Ref> {
     let new = || change.say_if_new.as_ref().and_then(|body| body.patient());
     change.say.patient().or_else(new)
-}
-
-fn same(one: &Identifier, other: &Identifier) -> bool {
-    system(one) == system(other) && one.value == other.value
-}
-
-/// Two national numbers of one country: of one system, or (without) of one kind.
-fn same_number(one: &Identifier, other: &Identifier) -> bool {
-    is_national(one)
-        && is_national(other)
-        && system(one) == system(other)
-        && (system(one).is_some() || kind_code(one) == kind_code(other))
 }
 
 pub(super) fn unknown_id(place: &str, kind: Kind) -> MapError {

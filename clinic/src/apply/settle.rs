@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::bookings::bookings;
-use super::resolve::{Target, Touched, Work, named, unknown_id};
+use super::identify::named;
+use super::resolve::{Target, Touched, Work, unknown_id};
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};

@@ -99,6 +99,38 @@ fn a_number_of_another_patient_is_parked() {
 }
 
 #[test]
+fn a_visit_is_moved_where_that_is_said() {
+    let mut play = Play::new();
+    let first = play.takes(&visit(Patch::Set(EncounterStatus::InProgress), None));
+    let mut words = visit(Patch::Absent, None);
+    words.changes[0] = patient("p", vec![chart("2")], "Rusu");
+    play.parks(&words);
+    words.changes[1].find.moves = true;
+    let moved = play.takes(&words);
+    assert_eq!(moved.ids["visit"], first.ids["visit"]);
+    let record = play.record(Kind::Encounter, moved.ids["visit"].1);
+    assert_eq!(
+        record.aggregate.patient().and_then(|r| r.id()),
+        Some(moved.ids["p"].1)
+    );
+}
+
+#[test]
+fn an_identifier_without_a_value_finds_nobody() {
+    let mut play = Play::new();
+    let words = |key: &str| {
+        let mut change = order("o", "p", vec![number("HIS", "PLAC", "1")]);
+        change.find = natural(Some(local("p")), key);
+        change.find.identifiers = vec![Identifier::default()];
+        set(vec![patient("p", vec![chart("1")], "Pop"), change])
+    };
+    play.takes(&words("a"));
+    play.takes(&words("b"));
+    assert_eq!(play.count(Kind::Order), 2);
+    assert!(play.takes(&words("a")).writes.is_empty());
+}
+
+#[test]
 fn two_orders_that_match_are_parked_and_two_tests_of_one_order_are_two() {
     let mut play = Play::new();
     let words = |numbers: Vec<Identifier>| {
@@ -425,4 +457,20 @@ fn a_set_has_a_limit() {
         clinic::apply::MAX_CHANGES + 1
     ]);
     assert!(matches!(play.tries(&words), Err(ApplyError::Refused(_))));
+}
+
+/// Not a measurement, a guard: in a release build a usual report takes some tens of microseconds; where the work grows
+/// with the square of something, this test takes minutes.
+#[test]
+fn many_new_orders_under_one_number_end_soon() {
+    let mut play = Play::new();
+    let mut changes = vec![patient("p", vec![chart("1")], "Pop")];
+    for idx in 0..3_000 {
+        let numbers = vec![
+            number("HIS", "PLAC", "1"),
+            number("LIS", "FILL", &idx.to_string()),
+        ];
+        changes.push(order(&format!("o{idx}"), "p", numbers));
+    }
+    assert_eq!(play.takes(&set(changes)).writes.len(), 3_001);
 }

@@ -261,3 +261,42 @@ fn a_circle_of_merges_ends() {
     assert_eq!(applied.writes.len(), 2);
     play.takes(&pair(vec![chart("377")], vec![chart("501")], false));
 }
+
+#[test]
+fn two_who_are_both_new_are_both_made() {
+    let mut play = Play::new();
+    let words = merging(
+        vec![
+            patient("survivor", vec![chart("501")], "Balan"),
+            patient("old", vec![chart("377")], "Balan-Rusu"),
+        ],
+        "survivor",
+        "old",
+        false,
+    );
+    let applied = play.takes(&words);
+    assert_eq!(play.count(Kind::Patient), 2);
+    let old = play.patient(applied.ids["old"].1);
+    assert_eq!(
+        (old.active, &old.names),
+        (Some(false), &vec![named("Balan-Rusu")])
+    );
+    assert!(play.takes(&words).writes.is_empty());
+}
+
+#[test]
+fn the_name_of_an_unknown_old_one_is_kept() {
+    let (mut play, stays, _) = two();
+    let words = merging(
+        vec![
+            patient("survivor", vec![chart("501")], ""),
+            patient("old", vec![chart("999")], "Rusu"),
+        ],
+        "survivor",
+        "old",
+        false,
+    );
+    play.takes(&words);
+    assert_eq!(play.patient(stays).names.len(), 2);
+    assert!(play.takes(&words).writes.is_empty());
+}

@@ -1,0 +1,272 @@
+//! What is found by identifiers: on charts and in general.
+
+use uuid::Uuid;
+
+use super::resolve::{Work, patient_said};
+use super::{ApplyError, Candidate, FindKey};
+use crate::change_set::Change;
+use crate::cnp::is_national;
+use crate::keys::{Care, care, kind_code, names_one, same_series, system};
+use crate::kinds::Kind;
+use crate::value::{Identifier, Ref};
+
+impl<'a> Work<'a> {
+    // ---- by identifiers ----
+
+    /// The keys to look for, each with the identifier that it comes from.
+    pub(super) fn lookups(
+        &mut self,
+        idx: usize,
+        patient: Option<Uuid>,
+    ) -> Result<Vec<Lookup<'a>>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let kind = change.kind();
+        let others = self.named_by_survivors(idx);
+        let mut all: Vec<&'a Identifier> = named(change).filter(|id| names_one(kind, id)).collect();
+        // A merge may name the old record by all its numbers, also by those that the survivor has too: only the
+        // others tell the two apart.
+        if all.iter().any(|id| !others.iter().any(|other| same(id, other))) {
+            all.retain(|id| !others.iter().any(|other| same(id, other)));
+        }
+        let mut out: Vec<Lookup<'a>> = Vec::with_capacity(all.len());
+        for identifier in all {
+            let owners = match patient {
+                Some(patient) if system(identifier).is_none() => self.reader.selves(patient)?,
+                _ => vec![],
+            };
+            let owners: Vec<Option<Uuid>> = if owners.is_empty() {
+                vec![None]
+            } else {
+                owners.into_iter().map(Some).collect()
+            };
+            for owner in owners {
+                if let Some(key) = FindKey::identifier(kind, identifier, owner)
+                    && !out.iter().any(|lookup| lookup.key == key)
+                {
+                    out.push(Lookup { key, identifier });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) fn named_by_survivors(&self, idx: usize) -> Vec<&'a Identifier> {
+        let set = self.set;
+        let survivors = self.parts.get(&idx).map_or(&[][..], |part| &part.old_of);
+        survivors
+            .iter()
+            .flat_map(|survivor| named(&set.changes[*survivor]))
+            .collect()
+    }
+
+    /// Who is found, in the store and in this set, each once, with the kinds of the identifiers that led there.
+    pub(super) fn matches(&mut self, lookups: &[Lookup<'_>]) -> Result<Vec<Found>, ApplyError> {
+        let mut found: Vec<Found> = vec![];
+        for lookup in lookups {
+            let stored = self.reader.find(&lookup.key)?.to_vec();
+            let pending = self.pending.get(&lookup.key).map_or(&[][..], Vec::as_slice);
+            let pending = pending.iter().map(|place| self.touched[*place].id);
+            for id in stored.into_iter().chain(pending) {
+                let why = kind_code(lookup.identifier);
+                match found.iter_mut().find(|f| f.id == id) {
+                    Some(known) => known.note(why),
+                    None => found.push(Found::new(id, why)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn on_chart_by_identifiers(
+        &mut self,
+        idx: usize,
+        lookups: &[Lookup<'_>],
+        patient: Option<Uuid>,
+    ) -> Result<Option<Uuid>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let kind = change.kind();
+        let chart = care(kind) == Care::Chart;
+        let (mut mine, mut others) = (vec![], vec![]);
+        for found in self.matches(lookups)? {
+            if chart && self.has_another_number(kind, found.id, change)? {
+                continue;
+            }
+            let theirs = self.patient_of(kind, found.id)?;
+            if change.find.moves || patient.is_none() || theirs.is_none() || theirs == patient {
+                mine.push(found);
+            } else {
+                others.push(found);
+            }
+        }
+        if chart && !others.is_empty() {
+            return Err(ApplyError::Parked {
+                why: format!(
+                    "The {} with a number of the message belongs to another patient than the message says. \
+                     Decide whose it is.",
+                    kind.as_str()
+                ),
+                candidates: others.iter().map(|found| found.candidate(kind)).collect(),
+            });
+        }
+        match mine.as_slice() {
+            [] => Ok(None),
+            several @ [_, _, ..] if chart => Err(self.ambiguous(kind, several)),
+            [first, ..] => Ok(Some(first.id)),
+        }
+    }
+
+    /// Two tests of one order share the placer's number, and each has its own of the filler: who has another number
+    /// of the same series is something else.
+    pub(super) fn has_another_number(
+        &mut self,
+        kind: Kind,
+        id: Uuid,
+        change: &Change,
+    ) -> Result<bool, ApplyError> {
+        let set = self.set;
+        let differ = |theirs: &[Identifier]| {
+            named(change)
+                .filter(|said| !kind_code(said).is_empty() && names_one(kind, said))
+                .any(|said| {
+                    let mut series = theirs.iter().filter(|t| same_series(t, said)).peekable();
+                    series.peek().is_some() && series.all(|t| t.value != said.value)
+                })
+        };
+        let stored = match self.index.get(&(kind, id)) {
+            Some(place) => self.touched[*place].before.as_ref(),
+            None => self.reader.load(kind, id)?,
+        };
+        if let Some(record) = stored {
+            return Ok(differ(record.aggregate.identifiers()));
+        }
+        let makers = self
+            .index
+            .get(&(kind, id))
+            .map_or(&[][..], |place| &self.touched[*place].changes);
+        let said: Vec<Identifier> = makers
+            .iter()
+            .flat_map(|idx| named(&set.changes[*idx]))
+            .cloned()
+            .collect();
+        Ok(differ(&said))
+    }
+
+    /// Whose it is, by the survivor of merges.
+    pub(super) fn patient_of(&mut self, kind: Kind, id: Uuid) -> Result<Option<Uuid>, ApplyError> {
+        let stored = match self.index.get(&(kind, id)) {
+            Some(place) => self.touched[*place].before.as_ref(),
+            None => self.reader.load(kind, id)?,
+        };
+        if let Some(record) = stored {
+            let Some(patient) = record.aggregate.patient().and_then(Ref::id) else {
+                return Ok(None);
+            };
+            return Ok(Some(self.reader.survivor(patient)?));
+        }
+        let set = self.set;
+        let makers = self
+            .index
+            .get(&(kind, id))
+            .map_or(&[][..], |place| &self.touched[*place].changes);
+        let maker = makers.first().copied();
+        match maker {
+            Some(idx) => self.local_or_id(patient_said(&set.changes[idx])),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn ambiguous(&self, kind: Kind, several: &[Found]) -> ApplyError {
+        let stored = several.iter().filter(|found| {
+            let place = self.index.get(&(kind, found.id));
+            place.is_none_or(|place| self.touched[*place].before.is_some())
+        });
+        ApplyError::Parked {
+            why: format!(
+                "{} of kind {} match this message. Choose which is meant.",
+                several.len(),
+                kind.as_str()
+            ),
+            candidates: stored.map(|found| found.candidate(kind)).collect(),
+        }
+    }
+}
+
+pub(super) struct Lookup<'a> {
+    pub(super) key: FindKey,
+    pub(super) identifier: &'a Identifier,
+}
+
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) id: Uuid,
+    pub(super) why: Vec<String>,
+}
+
+impl Found {
+    pub(super) fn new(id: Uuid, why: &str) -> Self {
+        Found {
+            id,
+            why: vec![why.to_owned()],
+        }
+    }
+
+    pub(super) fn note(&mut self, why: &str) {
+        if !self.why.iter().any(|known| known == why) {
+            self.why.push(why.to_owned());
+        }
+    }
+
+    pub(super) fn candidate(&self, kind: Kind) -> Candidate {
+        let kinds: Vec<&str> = self
+            .why
+            .iter()
+            .map(String::as_str)
+            .filter(|kind| !kind.is_empty())
+            .collect();
+        let why = if kinds.is_empty() {
+            "matches by an identifier".to_owned()
+        } else {
+            format!("matches by {}", kinds.join(", "))
+        };
+        Candidate {
+            kind,
+            id: self.id,
+            why,
+        }
+    }
+}
+
+/// What a change is found by: `find.identifiers`, else those that it says, else those that it says of a new one. An
+/// identifier without a value finds nobody: a format that puts one into `find.identifiers` wants none of those said.
+pub(super) fn named(change: &Change) -> impl Iterator<Item = &Identifier> {
+    let new = || {
+        change
+            .say_if_new
+            .as_ref()
+            .map_or(&[][..], |body| body.identifiers())
+    };
+    let ways = [
+        change.find.identifiers.as_slice(),
+        change.say.identifiers(),
+        new(),
+    ];
+    let first = ways.into_iter().find(|way| !way.is_empty());
+    first
+        .unwrap_or_default()
+        .iter()
+        .filter(|identifier| !identifier.value.is_empty())
+}
+
+pub(super) fn same(one: &Identifier, other: &Identifier) -> bool {
+    system(one) == system(other) && one.value == other.value
+}
+
+/// Two national numbers of one country: of one system, or (without) of one kind.
+pub(super) fn same_number(one: &Identifier, other: &Identifier) -> bool {
+    is_national(one)
+        && is_national(other)
+        && system(one) == system(other)
+        && (system(one).is_some() || kind_code(one) == kind_code(other))
+}
