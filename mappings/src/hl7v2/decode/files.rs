@@ -41,9 +41,18 @@ fn hex(data: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = data
         .bytes()
         .filter(|byte| !byte.is_ascii_whitespace())
-        .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|byte| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    (digits.len() % 2 == 0).then(|| {
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
+    })
 }
 
 /// The kind of file that its first bytes show.
@@ -78,7 +87,10 @@ pub(super) fn sniff(base64: &str) -> Option<&'static str> {
 
 /// The MIME type that ED.2 and ED.3 (or RP.3 and RP.4) name, from HL7 tables 0191 and 0291 or in MIME's own words.
 pub(super) fn mime(kind: &str, subtype: &str) -> Option<String> {
-    let (kind, subtype) = (kind.trim().to_ascii_lowercase(), subtype.trim().to_ascii_lowercase());
+    let (kind, subtype) = (
+        kind.trim().to_ascii_lowercase(),
+        subtype.trim().to_ascii_lowercase(),
+    );
     // Some put the whole MIME type into one of the two.
     if let Some(whole) = [&subtype, &kind].into_iter().find(|text| is_mime(text)) {
         return Some(whole.clone());
@@ -116,7 +128,10 @@ pub(super) fn mime(kind: &str, subtype: &str) -> Option<String> {
 
 fn is_mime(text: &str) -> bool {
     let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
     text.split_once('/')
         .is_some_and(|(kind, subtype)| token(kind) && token(subtype))
@@ -128,8 +143,14 @@ mod tests {
 
     #[test]
     fn bytes_come_out_as_base64() {
-        assert_eq!(base64_of("Base64", "JVBE\nRi0x LjQ=").as_deref(), Some("JVBERi0xLjQ="));
-        assert_eq!(base64_of("Base64", "JVBERi0xLjQ").as_deref(), Some("JVBERi0xLjQ="));
+        assert_eq!(
+            base64_of("Base64", "JVBE\nRi0x LjQ=").as_deref(),
+            Some("JVBERi0xLjQ=")
+        );
+        assert_eq!(
+            base64_of("Base64", "JVBERi0xLjQ").as_deref(),
+            Some("JVBERi0xLjQ=")
+        );
         assert_eq!(base64_of("Base64", "not base64!"), None);
         assert_eq!(base64_of("Hex", "255044462D").as_deref(), Some("JVBERi0="));
         assert_eq!(base64_of("Hex", "25504"), None);

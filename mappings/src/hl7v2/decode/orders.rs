@@ -1,0 +1,442 @@
+//! ORM^O01, OML^O21 and their kin → orders. HL7 v2.5.1, 4.4 and 4.5.
+
+use clinic::change_set::{Act, Find};
+use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus, Priority};
+use clinic::exchange::MapError;
+use clinic::patch::{Items, Patch};
+use clinic::value::{Annotation, Coding, Concept, Identifier, Ref, Telecom};
+use clinic::{Body, Change};
+
+use super::cases::{self, Subject};
+use super::collect::{At, Collected, Seg, natural};
+use super::groups::{self, Group, Obx, Shape};
+use super::observations::{self, Series};
+use super::terms::{self, NO_TABLE, hl7, mapped, table};
+use super::timing::{self, Times};
+use super::{datatypes as data, medication, notes, parties, results, specimen};
+
+/// Reads the segments behind MSH.
+pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), MapError> {
+    let cases = groups::read(segments, Shape::Orders);
+    if cases.iter().all(|case| case.groups.is_empty()) {
+        return Err(MapError::missing("ORC", "the order (segments ORC, OBR)"));
+    }
+    for case in &cases {
+        let subject = cases::subject(out, case)?;
+        for group in &case.groups {
+            if group.is_medication() {
+                medication::medication_order(out, group, &subject);
+            } else {
+                order(out, group, &subject);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// ORC, TQ1, OBR with all that stands below them → order.
+fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) {
+    let key = out.key("order");
+    let order = Ref::Local(key.clone());
+    let mut say = order_from_orc_obr(out, group, subject);
+    say.categories = group.obr(24).items(|at| terms::concept(at, table("0074")));
+    let remarks = notes::annotations(out, &group.notes);
+    let mut all = say.notes.values().to_vec();
+    all.extend(remarks);
+    say.notes = Items::replace(all);
+    let reasons = group.diagnoses.iter();
+    let reasons = reasons
+        .filter_map(|(dg1, remarks)| cases::condition(out, *dg1, remarks, subject))
+        .collect();
+    say.reason_conditions = Items::replace(reasons);
+    let specimens = specimen::specimens(out, group, Some(&subject.patient), Some(&order), true);
+    let answers = below(out, group, subject, &order, &specimens);
+    let prior = group
+        .prior
+        .iter()
+        .flat_map(|prior| earlier_results(out, prior, subject));
+    let information: Vec<Ref> = prior.collect::<Vec<_>>().into_iter().chain(answers).collect();
+    say.supporting_info = Items::replace(information);
+    say.specimens = Items::merge(specimens);
+    push(out, group, key, say, subject);
+    act(out, group, order);
+}
+
+/// OBX of an order: answers to questions asked at ordering, and what was seen of a specimen.
+fn below<'m>(
+    out: &mut Collected<'m>,
+    group: &Group<'m>,
+    subject: &Subject,
+    order: &Ref,
+    specimens: &[Ref],
+) -> Vec<Ref> {
+    let mut series = Series {
+        patient: Some(subject.patient.clone()),
+        encounter: subject.encounter.clone(),
+        owner: Some(order.clone()),
+        ..Series::default()
+    };
+    let mut all: Vec<(&Obx<'m>, Option<&Ref>)> = group.observations.iter().map(|obx| (obx, None)).collect();
+    for (sample, specimen) in group.samples.iter().zip(specimens) {
+        all.extend(sample.observations.iter().map(|obx| (obx, Some(specimen))));
+    }
+    let observed = all
+        .into_iter()
+        .filter_map(|(obx, specimen)| series.observe(out, obx, specimen, false));
+    observed.map(|observed| observed.observation).collect()
+}
+
+/// Earlier results that were sent along → their observations, each below the order that they came of.
+fn earlier_results<'m>(out: &mut Collected<'m>, prior: &Group<'m>, subject: &Subject) -> Vec<Ref> {
+    results::report(out, prior, subject, true)
+}
+
+/// Adds the change for an order, found by its own numbers; without any by patient, code and time.
+pub fn push<'m>(
+    out: &mut Collected<'m>,
+    group: &Group<'m>,
+    key: String,
+    say: OrderChange,
+    subject: &Subject,
+) -> Ref {
+    let numbers = own_numbers(&say.identifiers);
+    let find = if numbers.is_empty() {
+        let code = group
+            .obr(4)
+            .part(1)
+            .peek()
+            .or_else(|| group.obr(4).part(2).peek())
+            .unwrap_or_default();
+        let time = [group.obr(7), group.obr(6), group.orc(9)]
+            .iter()
+            .find_map(|at| at.part(1).peek());
+        natural(
+            Some(&subject.patient),
+            format!("order|{code}|{}", time.unwrap_or_default()),
+        )
+    } else {
+        Find {
+            identifiers: numbers,
+            ..Find::default()
+        }
+    };
+    // What nobody says: a new order has a state and an intent all the same.
+    let state = if group.orc(1).part(1).is("RE") {
+        OrderStatus::Active
+    } else {
+        OrderStatus::Unknown
+    };
+    let new = OrderChange {
+        status: if say.status.is_absent() {
+            Patch::Set(state)
+        } else {
+            Patch::Absent
+        },
+        intent: if say.intent.is_absent() {
+            Patch::Set(OrderIntent::Order)
+        } else {
+            Patch::Absent
+        },
+        ..OrderChange::default()
+    };
+    let say_if_new = (!new.fields().is_empty()).then(|| Body::from(new));
+    out.push(Change {
+        find,
+        say_if_new,
+        ..Change::new(key, say)
+    })
+}
+
+/// The numbers that name one order; a group's number is that of many.
+fn own_numbers(identifiers: &Items<Identifier>) -> Vec<Identifier> {
+    let of_group = |id: &&Identifier| matches!(id.kind.as_ref().and_then(Concept::code), Some("FGN" | "PGN"));
+    identifiers
+        .values()
+        .iter()
+        .filter(|id| !of_group(id))
+        .cloned()
+        .collect()
+}
+
+/// The first of two fields that say the same thing in two segments. The other one is taken too where it does say the
+/// same; where it doesn't it stays, with a note.
+pub fn twin<'m>(first: At<'m>, second: At<'m>) -> At<'m> {
+    if first.is_empty() {
+        return second;
+    }
+    if second.is_there() {
+        if second.raw() == first.raw() {
+            second.take();
+        } else {
+            second.note(format!("{} says something else, and is used", first.place()));
+        }
+    }
+    first
+}
+
+/// ORC-2, -3, -33, OBR-2, -3, -53 → placer's and filler's numbers, without those of groups.
+pub fn numbers(group: &Group<'_>) -> Vec<Identifier> {
+    let mut all: Vec<Identifier> = vec![];
+    all.extend(data::entity(
+        twin(group.orc(2), group.obr(2)).first(),
+        Some("PLAC"),
+    ));
+    all.extend(data::entity(
+        twin(group.orc(3), group.obr(3)).first(),
+        Some("FILL"),
+    ));
+    for rep in twin(group.orc(33), group.obr(53)).reps() {
+        let alternate = data::identifier(rep).map(|number| Identifier {
+            kind: Some(data::kind_of("PLAC")),
+            ..number
+        });
+        all.extend(alternate.filter(|new| !all.contains(new)));
+    }
+    all
+}
+
+/// ORC-4, ORC-38 → the placer's number of the group of orders, and the filler's. ORC-4 is EI, in 2.8.2 EIP: then
+/// its first component has sub-components.
+pub fn group_numbers(group: &Group<'_>) -> (Option<Identifier>, Option<Identifier>) {
+    let at = group.orc(4).first();
+    let is_pair = [1, 2].iter().any(|part| at.part(*part).parts().len() > 1);
+    let (placer, filler) = if is_pair {
+        (
+            data::entity(at.part(1), Some("PGN")),
+            data::entity(at.part(2), Some("FGN")),
+        )
+    } else {
+        (data::entity(at, Some("PGN")), None)
+    };
+    (placer, data::entity(group.orc(38), Some("FGN")).or(filler))
+}
+
+/// ORC, TQ1, OBR → what is said of an order, without what hangs below it.
+pub fn order_from_orc_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) -> OrderChange {
+    let mut identifiers = numbers(group);
+    let (requisition, filler_group) = group_numbers(group);
+    identifiers.extend(filler_group);
+    let mut say = OrderChange {
+        identifiers: Items::merge(identifiers),
+        patient: Patch::Set(subject.patient.clone()),
+        encounter: subject.encounter.clone().into(),
+        group: requisition.into(),
+        code: group.obr(4).patch(|at| terms::concept(at, NO_TABLE)),
+        intent: intent(group.obr(11)),
+        location_codes: group
+            .orc(29)
+            .items(|at| terms::concept(at, mapped("0482", "OrderType"))),
+        reasons: group.obr(31).items(|at| terms::concept(at, NO_TABLE)),
+        control_reason: group.orc(16).patch(|at| terms::concept(at, NO_TABLE)),
+        clinical_info: group.obr(13).items(words_or_concept),
+        parent_identifiers: Items::merge(specimen::numbers(twin(group.orc(8), group.obr(29)).first())),
+        security: security(group.orc(28)),
+        callback: callback(twin(group.obr(17), group.orc(14))),
+        ..OrderChange::default()
+    };
+    state(group, &mut say);
+    let mut details: Vec<Concept> = vec![];
+    for field in [46, 47] {
+        details.extend(
+            group
+                .obr(field)
+                .reps()
+                .into_iter()
+                .filter_map(|rep| terms::concept(rep, table("0411"))),
+        );
+    }
+    say.details = Items::replace(details);
+    when(group, &mut say);
+    requester(out, group, &mut say);
+    say
+}
+
+/// ORC-28 → labels (table 0177).
+pub fn security(at: At<'_>) -> Items<Coding> {
+    let labels = mapped("0177", "ConfidentialityCode");
+    at.items(|rep| observations::first_coding(terms::concept(rep, labels)))
+}
+
+/// ORC-14, OBR-17 → telephones.
+pub fn callback(at: At<'_>) -> Items<Telecom> {
+    at.items(|rep| data::telecom(rep, None))
+}
+
+/// A CWE that was a text before version 2.7: words where there is nothing but a first component.
+fn words_or_concept(at: At<'_>) -> Option<Concept> {
+    let alone = at.parts().iter().skip(1).all(|part| part.is_empty());
+    if alone {
+        at.text().map(Concept::words)
+    } else {
+        terms::concept(at, NO_TABLE)
+    }
+}
+
+/// OBR-11 → intent. `G` is a reflex; all others are orders, and the code stays.
+fn intent(at: At<'_>) -> Patch<OrderIntent> {
+    if at.part(1).is("G") {
+        at.part(1).take();
+        return Patch::Set(OrderIntent::ReflexOrder);
+    }
+    Patch::Set(OrderIntent::Order)
+}
+
+/// ORC-1, ORC-5, ORC-9 → state: ORC-5 wins. What answers a request changes none.
+fn state(group: &Group<'_>, say: &mut OrderChange) {
+    let control = group.orc(1).part(1).text();
+    let status = group.orc(5).part(1).text();
+    let by_status = status.as_deref().and_then(order_status);
+    let by_control = control
+        .as_deref()
+        .filter(|_| by_status.is_none())
+        .and_then(control_status);
+    say.status = by_status.or(by_control).into();
+    let code = |number: &str, code: &String| Coding::new(&terms::v2(number), code, None);
+    let codings: Vec<Coding> = status
+        .iter()
+        .map(|status| code("0038", status))
+        .chain(control.iter().map(|control| code("0119", control)))
+        .collect();
+    if !codings.is_empty() {
+        say.status_original = Patch::Set(Concept { codings, text: None });
+    }
+    let moved = data::when(group.orc(9));
+    if control.as_deref() == Some("NW") {
+        say.authored = moved.clone().into();
+    }
+    say.status_changed = moved.into();
+}
+
+/// ORC-5, table 0038.
+fn order_status(code: &str) -> Option<OrderStatus> {
+    Some(match code {
+        "CM" => OrderStatus::Completed,
+        "HD" => OrderStatus::OnHold,
+        "CA" | "DC" | "RP" => OrderStatus::Revoked,
+        "ER" => OrderStatus::EnteredInError,
+        "IP" | "SC" | "A" => OrderStatus::Active,
+        _ => return None,
+    })
+}
+
+/// ORC-1, table 0119. `RE` comes with results: it makes an order active that is new, and moves none that is known.
+fn control_status(code: &str) -> Option<OrderStatus> {
+    Some(match code {
+        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "AF" | "PR" | "PY"
+        | "RQ" => OrderStatus::Active,
+        "HD" | "OH" | "HR" => OrderStatus::OnHold,
+        "CA" | "OC" | "CR" | "DC" | "OD" | "DR" | "DF" => OrderStatus::Revoked,
+        "FU" => OrderStatus::Completed,
+        _ => return None,
+    })
+}
+
+/// TQ1, else ORC-7, else OBR-27; OBR-5 and -6 where those say nothing of urgency and time.
+pub fn times(group: &Group<'_>) -> Option<Times> {
+    if let Some(tq1) = group.timings.first() {
+        return Some(timing::from_tq1(*tq1));
+    }
+    let at = twin(group.orc(7), group.obr(27)).first();
+    at.is_there().then(|| timing::from_tq(at))
+}
+
+fn when(group: &Group<'_>, say: &mut OrderChange) {
+    let times = times(group).unwrap_or_default();
+    say.occurrence_timing = times.timing.into();
+    say.quantity = times.quantity.into();
+    say.occurrence_at = group.obr(6).patch(data::when);
+    let urgency = times
+        .priority
+        .or_else(|| terms::concept(group.obr(5), table("0485")));
+    say.priority = urgency.as_ref().and_then(priority).into();
+    say.priority_original = urgency.into();
+    let words = times.text.into_iter().chain(times.condition);
+    let remarks = words.map(|text| Annotation {
+        text,
+        ..Annotation::default()
+    });
+    say.notes = Items::replace(remarks.collect());
+}
+
+/// Table 0485 → urgency.
+pub fn priority(urgency: &Concept) -> Option<Priority> {
+    Some(match urgency.code()? {
+        "S" => Priority::Stat,
+        "A" => Priority::Asap,
+        "R" => Priority::Routine,
+        _ => return None,
+    })
+}
+
+/// ORC-12, OBR-16, ORC-21 to -24 → who ordered, and for which organisation.
+fn requester<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChange) {
+    say.requester = requester_of(out, group).into();
+    say.requester_organization = organisation(out, group).into();
+}
+
+/// ORC-12, OBR-16, ORC-24 → who ordered.
+pub fn requester_of<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
+    let person = parties::practitioner(out, twin(group.orc(12), group.obr(16)).first())?;
+    let address = data::address(group.orc(24).first());
+    if let Some(Body::Practitioner(known)) = out.change_mut(&person).map(|change| &mut change.say) {
+        parties::add(&mut known.addresses, address);
+    }
+    Some(person)
+}
+
+/// ORC-21 to -23 → the organisation that ordered.
+fn organisation<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
+    let organisation = parties::organisation(out, group.orc(21).first())?;
+    let address = data::address(group.orc(22).first());
+    let telecoms: Vec<Telecom> = group
+        .orc(23)
+        .reps()
+        .into_iter()
+        .filter_map(|rep| data::telecom(rep, None))
+        .collect();
+    if let Some(Body::Clinic(known)) = out.change_mut(&organisation).map(|change| &mut change.say) {
+        parties::add(&mut known.addresses, address);
+        for telecom in telecoms {
+            parties::add(&mut known.telecoms, Some(telecom));
+        }
+    }
+    Some(organisation)
+}
+
+/// ORC → who did what to the order: ORC-1, -9 to -13, -16, -17, -19.
+pub fn act<'m>(out: &mut Collected<'m>, group: &Group<'m>, target: Ref) {
+    let Some(orc) = group.orc else { return };
+    let mut agents: Vec<(Ref, Concept)> = vec![];
+    let roles = [
+        (10, "enterer", "Enterer"),
+        (11, "verifier", "Verifier"),
+        (12, "author", "Author"),
+        (19, "performer", "Performer"),
+    ];
+    for (field, role, display) in roles {
+        let role = Concept::coded(&hl7("provenance-participant-type"), role, Some(display));
+        for rep in orc.f(field).reps() {
+            agents.extend(parties::practitioner(out, rep).map(|person| (person, role.clone())));
+        }
+    }
+    if agents.is_empty() {
+        return;
+    }
+    let operation = |code, display| Concept::coded(&hl7("v3-DataOperation"), code, Some(display));
+    let activity = match orc.f(1).part(1).peek().as_deref() {
+        Some("NW") => Some(operation("CREATE", "create")),
+        Some("SC") => Some(operation("UPDATE", "revise")),
+        Some("OC" | "CA") => Some(operation("CANCEL", "cancel")),
+        Some(_) | None => None,
+    };
+    let act = Act {
+        target: vec![target],
+        activity,
+        reason: terms::concept(orc.f(16), NO_TABLE),
+        recorded: data::when(orc.f(9)),
+        agents,
+        on_behalf_of: observations::organisation_from_cwe(out, orc.f(17)),
+        place: parties::place(out, orc.f(13).first()),
+    };
+    out.about.acts.push(act);
+}

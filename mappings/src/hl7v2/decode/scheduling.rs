@@ -1,0 +1,712 @@
+//! SIU^S12 to S26 → appointments, and blocked time. HL7 v2.5.1, chapter 10.
+
+use clinic::change_set::Find;
+use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
+use clinic::exchange::{MapError, Reason};
+use clinic::patch::{Items, Patch};
+use clinic::places::RoomChange;
+use clinic::records::{EncounterChange, EncounterStatus};
+use clinic::scheduling::{
+    AppointmentChange, AppointmentStatus, Participant, ParticipantStatus, ScheduleChange, SlotChange,
+    SlotStatus,
+};
+use clinic::value::{Annotation, Concept, Identifier, Period, Ref, When};
+use clinic::{Body, Change};
+
+use super::cases::{self, Subject};
+use super::collect::{At, Collected, Seg, natural};
+use super::groups::{self, Case, Shape};
+use super::terms::{self, NO_TABLE, hl7, table};
+use super::{datatypes as data, notes, parties, timing};
+
+/// The segments of a schedule message, sorted.
+#[derive(Default)]
+struct Schedule<'m> {
+    sch: Option<Seg<'m>>,
+    tq1: Option<Seg<'m>>,
+    notes: Vec<Seg<'m>>,
+    cases: Vec<Case<'m>>,
+    services: Vec<Seg<'m>>,
+    resources: Vec<Resource<'m>>,
+}
+
+/// AIG, AIL or AIP, by where each has what they have in common.
+#[derive(Clone, Copy)]
+struct Resource<'m> {
+    segment: Seg<'m>,
+    start: usize,
+}
+
+impl<'m> Resource<'m> {
+    fn of(segment: Seg<'m>) -> Self {
+        let start = if segment.name() == "AIG" { 8 } else { 6 };
+        Resource { segment, start }
+    }
+
+    fn action(&self) -> String {
+        self.segment.f(2).part(1).peek().unwrap_or_default()
+    }
+
+    fn kind(&self) -> At<'m> {
+        self.segment.f(4).first()
+    }
+
+    /// Start, offset, offset units, duration, duration units.
+    fn times(&self) -> [At<'m>; 5] {
+        [0, 1, 2, 3, 4].map(|step| self.segment.f(self.start + step))
+    }
+
+    fn status(&self) -> At<'m> {
+        self.segment.f(self.start + 6).first()
+    }
+}
+
+/// Reads the segments behind MSH.
+pub fn read<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Result<(), MapError> {
+    let known = event.strip_prefix('S').and_then(|n| n.parse::<u32>().ok());
+    if !known.is_some_and(|number| (12..=24).contains(&number) || number == 26) || event.len() != 3 {
+        return Err(MapError::new(
+            Reason::UnsupportedEvent,
+            Some("MSH-9.2"),
+            "no schedule event that is known here (S12 to S24, S26). Correct it at the sender, or filter it out before decoding.",
+        ));
+    }
+    let schedule = sort(segments);
+    let Some(sch) = schedule.sch else {
+        return Err(MapError::missing("SCH", "the appointment (segment SCH)"));
+    };
+    if matches!(event, "S23" | "S24") {
+        return block(out, event, &schedule, sch);
+    }
+    appointment(out, event, &schedule, sch)
+}
+
+fn sort<'m>(segments: &[Seg<'m>]) -> Schedule<'m> {
+    let mut schedule = Schedule::default();
+    let is_resource = |segment: &Seg<'m>| matches!(segment.name(), "RGS" | "AIS" | "AIG" | "AIL" | "AIP");
+    let first_pid = segments
+        .iter()
+        .position(|segment| segment.name() == "PID")
+        .unwrap_or(segments.len());
+    let first_resource = segments.iter().position(is_resource).unwrap_or(segments.len());
+    let mut patients: Vec<Seg<'m>> = vec![];
+    let mut in_resources = false;
+    for (idx, segment) in segments.iter().enumerate() {
+        in_resources |= is_resource(segment);
+        match segment.name() {
+            "SCH" => schedule.sch = schedule.sch.or(Some(*segment)),
+            "TQ1" => schedule.tq1 = schedule.tq1.or(Some(*segment)),
+            "AIS" => schedule.services.push(*segment),
+            "AIG" | "AIL" | "AIP" => schedule.resources.push(Resource::of(*segment)),
+            // An NTE before the patient or below a resource is about the appointment; the others are the patient's.
+            "NTE" if idx < first_pid.min(first_resource) || in_resources => schedule.notes.push(*segment),
+            "MSH" => {}
+            _ if idx >= first_pid => {
+                in_resources &= segment.name() != "PID";
+                patients.push(*segment);
+            }
+            _ => {}
+        }
+    }
+    schedule.cases = groups::read(&patients, Shape::Results);
+    schedule
+}
+
+/// SCH and all below it → appointment.
+fn appointment<'m>(
+    out: &mut Collected<'m>,
+    event: &str,
+    schedule: &Schedule<'m>,
+    sch: Seg<'m>,
+) -> Result<(), MapError> {
+    let Some(case) = schedule.cases.iter().find(|case| case.pid.is_some()) else {
+        return Err(MapError::missing("PID", "the patient (segment PID)"));
+    };
+    let subject = cases::subject(out, case)?;
+    let key = out.key("appointment");
+    let appointment = Ref::Local(key.clone());
+    let identifiers = numbers(sch);
+    let mut say = AppointmentChange {
+        identifiers: Items::merge(identifiers.clone()),
+        patient: Patch::Set(subject.patient.clone()),
+        ..AppointmentChange::default()
+    };
+    state(event, schedule, sch, &mut say);
+    reasons(event, sch, &mut say);
+    let orders = orders(out, schedule, sch, &subject);
+    times(schedule, sch, &mut say);
+    services(out, schedule, &mut say, &orders);
+    say.orders = Items::merge(orders);
+    let default = agreed(say.status.value().copied());
+    let contacts = contacts(out, sch, default);
+    say.participants = participants(out, event, schedule, contacts, default, say.start.value());
+    say.comments = Items::replace(comments(out, schedule));
+    visit(out, event, &subject, &appointment, case);
+    let find = if identifiers.is_empty() {
+        let Some(start) = say.start.value() else {
+            return Err(MapError::missing(
+                "SCH-1",
+                "the number of the appointment (SCH-1 or SCH-2)",
+            ));
+        };
+        natural(Some(&subject.patient), format!("appointment|{start}"))
+    } else {
+        Find::default()
+    };
+    out.push(Change {
+        find,
+        ..Change::new(key, say)
+    });
+    enterer(out, sch, appointment);
+    Ok(())
+}
+
+/// SCH-1, SCH-2 → placer's and filler's numbers.
+fn numbers(sch: Seg<'_>) -> Vec<Identifier> {
+    let placer = data::entity(sch.f(1).first(), Some("PLAC"));
+    let filler = data::entity(sch.f(2).first(), Some("FILL"));
+    placer.into_iter().chain(filler).collect()
+}
+
+/// SCH-25, else the status of the first AIS, AIG, AIL or AIP that has one, else the event.
+fn state(event: &str, schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
+    let of_services = schedule.services.iter().map(|ais| ais.f(10).first());
+    let of_resources = schedule.resources.iter().map(Resource::status);
+    let mut places = std::iter::once(sch.f(25).first())
+        .chain(of_services)
+        .chain(of_resources);
+    let coded = places.find(|at| at.is_there());
+    let by_event = match event {
+        "S15" | "S16" => AppointmentStatus::Cancelled,
+        "S17" => AppointmentStatus::EnteredInError,
+        "S26" => AppointmentStatus::NoShow,
+        _ => AppointmentStatus::Booked,
+    };
+    let code = coded.and_then(|at| at.part(1).peek());
+    let by_code = code.as_deref().and_then(status_of_code);
+    say.status = Patch::Set(by_code.unwrap_or(by_event));
+    say.overbooked = code
+        .as_deref()
+        .filter(|code| code.eq_ignore_ascii_case("Overbook"))
+        .map(|_| true)
+        .into();
+    say.status_original = coded.and_then(|at| terms::concept(at, table("0278"))).into();
+}
+
+/// Table 0278, with what the official map leaves open. `Blocked` says nothing of an appointment.
+fn status_of_code(code: &str) -> Option<AppointmentStatus> {
+    Some(match code.to_ascii_lowercase().as_str() {
+        "pending" => AppointmentStatus::Pending,
+        "waitlist" => AppointmentStatus::Waitlist,
+        "booked" | "overbook" => AppointmentStatus::Booked,
+        "started" => AppointmentStatus::CheckedIn,
+        "complete" => AppointmentStatus::Fulfilled,
+        "cancelled" | "canceled" | "discontinued" => AppointmentStatus::Cancelled,
+        "deleted" => AppointmentStatus::EnteredInError,
+        "noshow" => AppointmentStatus::NoShow,
+        _ => return None,
+    })
+}
+
+/// SCH-6 to -8. Some write the type (table 0277) into SCH-7, as the standard once did.
+fn reasons(event: &str, sch: Seg<'_>, say: &mut AppointmentChange) {
+    let is_type = |at: At<'_>| {
+        at.part(3)
+            .peek()
+            .is_some_and(|system| system.to_ascii_uppercase().ends_with("0277"))
+    };
+    let is_reason = |at: At<'_>| {
+        at.part(3)
+            .peek()
+            .is_some_and(|system| system.to_ascii_uppercase().ends_with("0276"))
+    };
+    let (mut kind, mut reasons) = (None, vec![]);
+    let (seventh, eighth) = (sch.f(7).first(), sch.f(8).first());
+    if is_type(seventh) && eighth.is_empty() {
+        kind = terms::concept(seventh, table("0277"));
+    } else {
+        reasons.extend(terms::concept(seventh, table("0276")));
+    }
+    if is_reason(eighth) {
+        reasons.extend(terms::concept(eighth, table("0276")));
+    } else if kind.is_none() {
+        kind = terms::concept(eighth, table("0277"));
+    }
+    say.kind = kind.into();
+    say.reasons = Items::replace(reasons);
+    let why = sch.f(6).patch(|at| terms::concept(at, NO_TABLE));
+    if matches!(event, "S15" | "S16" | "S17") {
+        say.cancellation_reason = why;
+    } else {
+        say.event_reason = why;
+    }
+}
+
+/// SCH-9, -11, TQ1 and the services' times → start, end, minutes. A time that says nothing new stays.
+fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
+    let tq = sch.f(11).first();
+    let mut start = data::when(tq.part(4));
+    let mut end = data::when(tq.part(5));
+    if let Some(tq1) = schedule.tq1 {
+        start = start.or_else(|| data::when(tq1.f(7)));
+        end = end.or_else(|| data::when(tq1.f(8)));
+    }
+    let mut minutes = timing::in_minutes(sch.f(9).part(1), sch.f(10).part(1));
+    // The longest of the services that begin where the appointment does says how long it takes.
+    let first = schedule.services.iter().find(|ais| ais.f(4).is_there());
+    let first_resource = schedule
+        .resources
+        .iter()
+        .find(|resource| resource.times()[0].is_there());
+    if start.is_none() {
+        start = match (first, first_resource) {
+            (Some(ais), _) => data::when(ais.f(4)),
+            (None, Some(resource)) => data::when(resource.times()[0]),
+            (None, None) => None,
+        };
+    }
+    if minutes.is_none() && end.is_none() {
+        let of_service = schedule
+            .services
+            .iter()
+            .find_map(|ais| timing::in_minutes(ais.f(7).part(1), ais.f(8).part(1)));
+        let of_resource = || {
+            let mut resources = schedule.resources.iter();
+            resources.find_map(|resource| {
+                let [_, _, _, duration, unit] = resource.times();
+                timing::in_minutes(duration.part(1), unit.part(1))
+            })
+        };
+        minutes = of_service.or_else(of_resource).or_else(|| {
+            let duration = schedule.tq1?.f(6);
+            timing::in_minutes(duration.part(1), duration.part(2).part(1))
+        });
+        // TQ.3 as a number alone: minutes, as schedulers write it.
+        minutes = minutes.or_else(|| data::positive(tq.part(3)));
+    }
+    if end.is_none()
+        && let (Some(start), Some(minutes)) = (&start, minutes)
+    {
+        end = timing::shift(start, i64::from(minutes) * 60);
+    }
+    say.start = start.into();
+    say.end = end.into();
+    say.duration_minutes = minutes.into();
+}
+
+/// AIS → what for; with an order also its time and details.
+fn services<'m>(
+    out: &mut Collected<'m>,
+    schedule: &Schedule<'m>,
+    say: &mut AppointmentChange,
+    orders: &[Ref],
+) {
+    let mut kinds: Vec<Concept> = vec![];
+    for (idx, ais) in schedule.services.iter().enumerate() {
+        if ais.f(2).part(1).is("D") {
+            ais.f(3).note("the service is taken out of the appointment");
+            continue;
+        }
+        kinds.extend(terms::concept(ais.f(3).first(), NO_TABLE));
+        let Some(order) = orders.get(idx).or(orders.first()) else {
+            continue;
+        };
+        let mut details: Vec<Concept> = vec![];
+        for field in [11, 12] {
+            details.extend(
+                ais.f(field)
+                    .reps()
+                    .into_iter()
+                    .filter_map(|rep| terms::concept(rep, table("0411"))),
+            );
+        }
+        let period = span(
+            [ais.f(4), ais.f(5), ais.f(6), ais.f(7), ais.f(8)],
+            say.start.value(),
+        );
+        if let Some(Body::Order(known)) = out.change_mut(order).map(|change| &mut change.say) {
+            for detail in details {
+                parties::add(&mut known.details, Some(detail));
+            }
+            if let Some(period) = period {
+                known.occurrence_period = Patch::Set(period);
+            }
+            if let (true, Some(code)) = (known.code.is_absent(), kinds.last()) {
+                known.code = Patch::Set(code.clone());
+            }
+        }
+    }
+    say.service_types = Items::replace(kinds);
+}
+
+/// SCH-26, SCH-27 → the orders that the appointment is for. The first placer's number goes with the first filler's.
+fn orders(out: &mut Collected<'_>, schedule: &Schedule<'_>, sch: Seg<'_>, subject: &Subject) -> Vec<Ref> {
+    let _ = schedule;
+    let (placers, fillers) = (sch.f(26).reps(), sch.f(27).reps());
+    let mut keys = vec![];
+    for idx in 0..placers.len().max(fillers.len()) {
+        let placer = placers.get(idx).and_then(|rep| data::entity(*rep, Some("PLAC")));
+        let filler = fillers.get(idx).and_then(|rep| data::entity(*rep, Some("FILL")));
+        let identifiers: Vec<Identifier> = placer.into_iter().chain(filler).collect();
+        if identifiers.is_empty() {
+            continue;
+        }
+        let key = out.key("order");
+        let say = OrderChange {
+            identifiers: Items::merge(identifiers),
+            patient: Patch::Set(subject.patient.clone()),
+            ..OrderChange::default()
+        };
+        let new = OrderChange {
+            status: Patch::Set(OrderStatus::Active),
+            intent: Patch::Set(OrderIntent::Order),
+            ..OrderChange::default()
+        };
+        keys.push(out.push(Change {
+            say_if_new: Some(new.into()),
+            ..Change::new(key, say)
+        }));
+    }
+    keys
+}
+
+/// Whether those who take part have agreed, where nothing is said of them: as the appointment stands.
+fn agreed(status: Option<AppointmentStatus>) -> ParticipantStatus {
+    match status {
+        Some(AppointmentStatus::Proposed | AppointmentStatus::Pending | AppointmentStatus::Waitlist) => {
+            ParticipantStatus::NeedsAction
+        }
+        Some(AppointmentStatus::Cancelled | AppointmentStatus::EnteredInError) => ParticipantStatus::Declined,
+        Some(
+            AppointmentStatus::Booked
+            | AppointmentStatus::Arrived
+            | AppointmentStatus::Fulfilled
+            | AppointmentStatus::NoShow
+            | AppointmentStatus::CheckedIn,
+        )
+        | None => ParticipantStatus::Accepted,
+    }
+}
+
+/// SCH-12, -16, -20 → those who placed, filled and entered it.
+fn contacts<'m>(out: &mut Collected<'m>, sch: Seg<'m>, status: ParticipantStatus) -> Vec<Participant> {
+    let participant_type = hl7("participant-type");
+    let enterer = Concept::coded(&hl7("provenance-participant-type"), "enterer", Some("Enterer"));
+    let roles = [
+        (12, Concept::coded(&participant_type, "placer contact", None)),
+        (16, Concept::coded(&participant_type, "filler contact", None)),
+        (20, enterer),
+    ];
+    let mut all = vec![];
+    for (field, role) in roles {
+        for rep in sch.f(field).reps() {
+            let Some(person) = parties::practitioner(out, rep) else {
+                continue;
+            };
+            all.push(Participant {
+                actor: Some(person),
+                roles: vec![role.clone()],
+                status: Some(status),
+                period: None,
+            });
+        }
+    }
+    all
+}
+
+/// SCH-20 → who entered it, for provenance.
+fn enterer<'m>(out: &mut Collected<'m>, sch: Seg<'m>, target: Ref) {
+    let role = Concept::coded(&hl7("provenance-participant-type"), "enterer", Some("Enterer"));
+    let mut agents = vec![];
+    for rep in sch.f(20).reps() {
+        agents.extend(parties::practitioner(out, rep).map(|person| (person, role.clone())));
+    }
+    if !agents.is_empty() {
+        out.about.acts.push(clinic::change_set::Act {
+            target: vec![target],
+            agents,
+            ..clinic::change_set::Act::default()
+        });
+    }
+}
+
+/// True for events that change single services and resources of an appointment, and leave the others alone.
+fn is_partial(event: &str) -> bool {
+    matches!(event, "S18" | "S19" | "S20" | "S21" | "S22")
+}
+
+/// AIG, AIL, AIP and the contacts → participants. A booking, a move and a change name them all; other events some.
+fn participants<'m>(
+    out: &mut Collected<'m>,
+    event: &str,
+    schedule: &Schedule<'m>,
+    contacts: Vec<Participant>,
+    default: ParticipantStatus,
+    start: Option<&When>,
+) -> Items<Participant> {
+    let whole = matches!(event, "S12" | "S13" | "S14");
+    let mut all = vec![];
+    let mut named = 0;
+    for resource in &schedule.resources {
+        let removed =
+            resource.action() == "D" || matches!(event, "S20" | "S21" | "S22") && resource.action() != "X";
+        if removed && whole {
+            resource.segment.f(3).note("taken out of the appointment");
+            continue;
+        }
+        let Some(actor) = actor(out, *resource) else {
+            continue;
+        };
+        named += 1;
+        let status = if removed {
+            Some(ParticipantStatus::Declined)
+        } else {
+            said_status(*resource, default)
+        };
+        if removed {
+            resource.segment.f(2).part(1).take();
+        }
+        let kind = resource.kind();
+        let kind_table = if resource.segment.name() == "AIP" {
+            table("0182")
+        } else {
+            NO_TABLE
+        };
+        let roles = match resource.segment.name() {
+            "AIL" => vec![],
+            _ => terms::concept(kind, kind_table).into_iter().collect(),
+        };
+        all.push(Participant {
+            actor: Some(actor),
+            roles,
+            status: Some(status.unwrap_or(default)),
+            period: span(resource.times(), start),
+        });
+    }
+    let replace = whole && named > 0 && !is_partial(event);
+    all.extend(contacts);
+    if replace {
+        Items::replace(all)
+    } else {
+        Items::merge(all)
+    }
+}
+
+/// The status of one resource, where it says another thing than the appointment's; otherwise it stays.
+fn said_status(resource: Resource<'_>, default: ParticipantStatus) -> Option<ParticipantStatus> {
+    let at = resource.status();
+    let code = at.part(1).peek()?;
+    let status = match code.to_ascii_lowercase().as_str() {
+        "booked" | "started" | "complete" | "overbook" | "accepted" => ParticipantStatus::Accepted,
+        "pending" | "tentative" | "waitlist" => ParticipantStatus::Tentative,
+        "cancelled" | "canceled" | "deleted" | "discontinued" | "declined" | "noshow" => {
+            ParticipantStatus::Declined
+        }
+        _ => return None,
+    };
+    if status == default {
+        at.part(1).note("the same as follows from the appointment");
+        return None;
+    }
+    at.part(1).take();
+    Some(status)
+}
+
+/// AIP-3 → practitioner, AIL-3 → place, AIG-3 → a thing, as a place with this number.
+fn actor<'m>(out: &mut Collected<'m>, resource: Resource<'m>) -> Option<Ref> {
+    let at = resource.segment.f(3).first();
+    match resource.segment.name() {
+        "AIP" => parties::practitioner(out, at),
+        "AIL" => parties::place(out, at),
+        _ => thing(out, at),
+    }
+}
+
+fn thing(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
+    let code = at.part(1).text();
+    let name = at.part(2).text();
+    let system = at
+        .part(3)
+        .text()
+        .map(|system| terms::system_uri(&system).into_owned());
+    let path = format!(
+        "thing|{}|{}",
+        system.as_deref().unwrap_or_default(),
+        code.as_deref().or(name.as_deref())?.to_lowercase()
+    );
+    let identifier = code.map(|code| Identifier::new(system.as_deref(), &code));
+    let (key, _) = out.once("room", &path, || {
+        let say = RoomChange {
+            identifiers: Items::merge(identifier.into_iter().collect()),
+            name: name.into(),
+            ..RoomChange::default()
+        };
+        (natural(None, &*path), say.into())
+    });
+    Some(key)
+}
+
+/// Start (or offset from the appointment's), and duration → when a resource is needed.
+fn span(
+    [start_at, offset, offset_unit, duration, duration_unit]: [At<'_>; 5],
+    whole: Option<&When>,
+) -> Option<Period> {
+    let mut start = data::when(start_at);
+    if start.is_none()
+        && let (Some(whole), Some(seconds)) = (whole, timing::seconds_of(offset.part(1), offset_unit.part(1)))
+    {
+        start = timing::shift(whole, seconds);
+        if start.is_some() {
+            offset.part(1).take();
+            offset_unit.part(1).take();
+        }
+    }
+    let length = timing::seconds_of(duration.part(1), duration_unit.part(1));
+    let end = start
+        .as_ref()
+        .zip(length)
+        .and_then(|(start, seconds)| timing::shift(start, seconds));
+    if end.is_some() {
+        duration.part(1).take();
+        duration_unit.part(1).take();
+    }
+    (start.is_some()).then_some(Period { start, end })
+}
+
+/// NTE → comments.
+fn comments<'m>(out: &mut Collected<'m>, schedule: &Schedule<'m>) -> Vec<Annotation> {
+    // Runs that a gap parts are remarks of their own.
+    let mut all = vec![];
+    let mut run: Vec<Seg<'m>> = vec![];
+    for nte in &schedule.notes {
+        if run
+            .last()
+            .is_some_and(|last| last.position() + 1 != nte.position())
+        {
+            all.extend(notes::annotations(out, &run));
+            run.clear();
+        }
+        run.push(*nte);
+    }
+    all.extend(notes::annotations(out, &run));
+    all
+}
+
+/// The visit that the appointment is for: it fulfils it, and a new one is planned.
+fn visit(out: &mut Collected<'_>, event: &str, subject: &Subject, appointment: &Ref, case: &Case<'_>) {
+    let Some(encounter) = &subject.encounter else {
+        return;
+    };
+    let admitted = case
+        .about
+        .iter()
+        .any(|segment| segment.name() == "PV1" && segment.f(44).is_there());
+    let status = match event {
+        "S15" | "S16" | "S17" | "S26" => EncounterStatus::Cancelled,
+        _ => EncounterStatus::Planned,
+    };
+    let Some(change) = out.change_mut(encounter) else {
+        return;
+    };
+    if let Body::Encounter(say) = &mut change.say {
+        parties::add(&mut say.appointments, Some(appointment.clone()));
+        if !admitted && !matches!(say.status, Patch::Set(EncounterStatus::Finished)) {
+            say.status = Patch::Absent;
+            let new = EncounterChange {
+                status: Patch::Set(status),
+                ..EncounterChange::default()
+            };
+            change.say_if_new = Some(new.into());
+        }
+    }
+}
+
+/// S23, S24 → the time of a resource that is blocked, or free again.
+fn block<'m>(
+    out: &mut Collected<'m>,
+    event: &str,
+    schedule: &Schedule<'m>,
+    sch: Seg<'m>,
+) -> Result<(), MapError> {
+    let status = if event == "S23" {
+        SlotStatus::Unavailable
+    } else {
+        SlotStatus::Free
+    };
+    let identifiers = numbers(sch);
+    let mut whole = AppointmentChange::default();
+    times(schedule, sch, &mut whole);
+    let comment: Vec<String> = comments(out, schedule)
+        .into_iter()
+        .map(|remark| remark.text)
+        .collect();
+    let why = terms::concept(sch.f(6).first(), NO_TABLE).and_then(|why| {
+        let coding = why.codings.first();
+        why.text
+            .clone()
+            .or_else(|| coding.and_then(|c| c.display.clone().or_else(|| c.code.clone())))
+    });
+    let comment: Vec<String> = why.into_iter().chain(comment).collect();
+    let service_types = schedule
+        .services
+        .iter()
+        .filter_map(|ais| terms::concept(ais.f(3).first(), NO_TABLE));
+    let service_types: Vec<Concept> = service_types.collect();
+    let mut made = 0;
+    for resource in &schedule.resources {
+        let Some(actor) = actor(out, *resource) else {
+            continue;
+        };
+        let period = span(resource.times(), whole.start.value());
+        let start = period
+            .as_ref()
+            .and_then(|p| p.start.clone())
+            .or_else(|| whole.start.value().cloned());
+        let end = period
+            .as_ref()
+            .and_then(|p| p.end.clone())
+            .or_else(|| whole.end.value().cloned());
+        let (Some(start), Some(end)) = (start, end) else {
+            let place = resource.times()[0].place();
+            return Err(MapError::missing(
+                &place.0,
+                "from when to when the time is blocked or opened",
+            ));
+        };
+        let Ref::Local(actor_key) = &actor else { continue };
+        let (of, _) = out.once("schedule", actor_key, || {
+            let say = ScheduleChange {
+                actors: Items::merge(vec![actor.clone()]),
+                ..ScheduleChange::default()
+            };
+            (natural(Some(&actor), "schedule"), say.into())
+        });
+        let name = identifiers
+            .first()
+            .map_or_else(|| start.to_string(), |id| id.value.clone());
+        let say = SlotChange {
+            identifiers: Items::merge(identifiers.clone()),
+            schedule: Patch::Set(of.clone()),
+            status: Patch::Set(status),
+            start: Patch::Set(start),
+            end: Patch::Set(end),
+            service_types: Items::merge(service_types.clone()),
+            comment: (!comment.is_empty()).then(|| comment.join("\n")).into(),
+            ..SlotChange::default()
+        };
+        // Its number is that of the whole block, which may take the time of several.
+        let find = Find {
+            identifiers: vec![Identifier::default()],
+            ..natural(Some(&of), format!("slot|{name}"))
+        };
+        out.add_found("slot", find, say);
+        made += 1;
+    }
+    if made == 0 {
+        return Err(MapError::missing(
+            "AIL-3",
+            "whose time is blocked or opened (AIG, AIL or AIP)",
+        ));
+    }
+    Ok(())
+}

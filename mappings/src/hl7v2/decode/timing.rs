@@ -1,0 +1,346 @@
+//! When something is to be done: TQ1 and TQ → timing. HL7 v2.5.1, 4.5.4 and 2.A.81.
+
+use clinic::value::{Concept, Decimal, Quantity, Timing, When};
+
+use super::collect::{At, Seg};
+use super::terms::{self, UCUM};
+use super::{datatypes as data, numbers};
+
+/// The URI of HL7 table 0335, and what its commonest patterns are in FHIR.
+const PATTERN: terms::Table = terms::mapped("0335", "RepeatPattern");
+
+/// All that a TQ1 or TQ says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The pattern; none where nothing of it is said.
+    pub timing: Option<Timing>,
+    /// How much each time.
+    pub quantity: Option<Quantity>,
+    /// How urgent.
+    pub priority: Option<Concept>,
+    /// On which condition.
+    pub condition: Option<String>,
+    /// Words.
+    pub text: Option<String>,
+}
+
+/// TQ1 → when. What says nothing new stays to whoever reads it.
+pub fn from_tq1(tq1: Seg<'_>) -> Times {
+    let mut timing = Timing::default();
+    let pattern = tq1.f(3).reps().into_iter().next();
+    if let Some(pattern) = pattern {
+        from_rpt(pattern, &mut timing);
+    }
+    timing.times_of_day = tq1
+        .f(4)
+        .reps()
+        .into_iter()
+        .filter_map(data::time_of_day)
+        .collect();
+    if timing.offset_minutes.is_none() {
+        timing.offset_minutes = minutes(tq1.f(5));
+    }
+    bounds(tq1.f(7), tq1.f(8), tq1.f(6), &mut timing);
+    timing.duration = duration(tq1.f(13));
+    count(tq1.f(14), &mut timing);
+    Times {
+        timing: (timing != Timing::default()).then_some(timing),
+        quantity: data::quantity(tq1.f(2)),
+        priority: terms::concept(tq1.f(9), terms::table("0485")),
+        condition: tq1.f(10).long_text(),
+        text: tq1.f(11).long_text(),
+    }
+}
+
+/// RPT → pattern. HL7 v2.5.1, 2.A.66.
+fn from_rpt(at: At<'_>, timing: &mut Timing) {
+    timing.code = terms::concept(at.part(1), PATTERN);
+    if at.part(2).is("DW") {
+        let days: Vec<String> = [3, 4]
+            .iter()
+            .filter_map(|part| at.part(*part).read(day_of_week))
+            .map(str::to_owned)
+            .collect();
+        if !days.is_empty() {
+            at.part(2).take();
+        }
+        timing.days_of_week = days;
+    }
+    timing.period = amount_and_unit(at.part(5), at.part(6));
+    if let Some(event) = at.part(8).text() {
+        timing.events.push(event);
+    }
+    timing.offset_minutes = in_minutes(at.part(9), at.part(10));
+}
+
+/// The day of a number of table 0527 (`DW`: day of the week, 1 is Monday), as FHIR writes it.
+fn day_of_week(text: &str) -> Result<&'static str, &'static str> {
+    Ok(match text {
+        "1" => "mon",
+        "2" => "tue",
+        "3" => "wed",
+        "4" => "thu",
+        "5" => "fri",
+        "6" => "sat",
+        "7" => "sun",
+        _ => return Err("not a day of the week from 1 to 7"),
+    })
+}
+
+/// TQ → when. HL7 v2.5.1, 2.A.81.
+pub fn from_tq(at: At<'_>) -> Times {
+    let mut timing = Timing {
+        code: terms::concept(at.part(2).part(1), PATTERN),
+        ..Timing::default()
+    };
+    // Several times stand in one text: `0800,1600`.
+    let times = at.part(2).part(2);
+    let clock = times.read(|text| {
+        let each: Option<Vec<String>> = text.split(',').map(|time| clock(time.trim())).collect();
+        each.ok_or("not times of day (HHMM,HHMM)")
+    });
+    timing.times_of_day = clock.unwrap_or_default();
+    let mut limit = None;
+    at.part(3).read(|text| {
+        limit = Some(tq_duration(text)?);
+        Ok::<_, &str>(())
+    });
+    match limit {
+        Some(Limit::For(duration)) => timing.bounds_duration = Some(duration),
+        Some(Limit::Times(times)) => timing.count = Some(times),
+        None => {}
+    }
+    timing.bounds = data::period_of(at.part(4), at.part(5));
+    if timing.bounds.is_some() && timing.bounds_duration.is_some() {
+        // FHIR has one bound only; how long it takes is said in its own place.
+        timing.duration = timing.bounds_duration.take();
+    }
+    if let Some(total) = data::positive(at.part(12)) {
+        timing.count = Some(total);
+    }
+    Times {
+        timing: (timing != Timing::default()).then_some(timing),
+        quantity: data::quantity(at.part(1)),
+        priority: at
+            .part(6)
+            .text()
+            .map(|code| Concept::coded(&terms::v2("0485"), &code, None)),
+        condition: at.part(7).text(),
+        text: at.part(8).text(),
+    }
+}
+
+/// `0800` → `08:00:00`.
+fn clock(text: &str) -> Option<String> {
+    let (hours, minutes) = (text.get(..2)?, text.get(2..4)?);
+    let in_range = |part: &str, below: u32| part.parse::<u32>().is_ok_and(|number| number < below);
+    let digits = text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit());
+    (digits && in_range(hours, 24) && in_range(minutes, 60)).then(|| format!("{hours}:{minutes}:00"))
+}
+
+enum Limit {
+    For(Quantity),
+    Times(u32),
+}
+
+/// TQ.3: `M30` is 30 minutes, `X3` three times.
+fn tq_duration(text: &str) -> Result<Limit, &'static str> {
+    const WRONG: &str = "not a duration as TQ.3 has it (S M H D W L X and a number)";
+    let mut letters = text.chars();
+    let letter = letters.next().ok_or(WRONG)?;
+    let number = letters.as_str();
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(WRONG);
+    }
+    let unit = match letter {
+        'S' => "s",
+        'M' => "min",
+        'H' => "h",
+        'D' => "d",
+        'W' => "wk",
+        'L' => "mo",
+        'X' => return number.parse().map(Limit::Times).map_err(|_| WRONG),
+        _ => return Err(WRONG),
+    };
+    let value = number.parse().map_err(|_| WRONG)?;
+    Ok(Limit::For(time_quantity(value, unit)))
+}
+
+/// From when to when; a duration makes the end that is missing, or stands alone.
+fn bounds(start: At<'_>, end: At<'_>, duration_at: At<'_>, timing: &mut Timing) {
+    timing.bounds = data::period_of(start, end);
+    let Some(bounds) = timing.bounds.as_mut() else {
+        timing.bounds_duration = duration(duration_at);
+        return;
+    };
+    if bounds.start.is_some() && bounds.end.is_some() {
+        return;
+    }
+    let Some(seconds) = seconds_of(duration_at.part(1), duration_at.part(2).part(1)) else {
+        return;
+    };
+    let moved = match (&bounds.start, &bounds.end) {
+        (Some(start), _) => shift(start, seconds).map(|end| bounds.end = Some(end)),
+        (None, Some(end)) => shift(end, -seconds).map(|start| bounds.start = Some(start)),
+        (None, None) => None,
+    };
+    if moved.is_some() {
+        duration_at.part(1).take();
+        duration_at.part(2).part(1).take();
+    }
+}
+
+/// TQ1-14, TQ.12 → how many times at the most. FHIR has a greatest count beside a count only, so that both are said.
+fn count(at: At<'_>, timing: &mut Timing) {
+    timing.count = data::positive(at);
+    timing.count_max = timing.count;
+}
+
+/// CQ → a length of time. Without a unit that is one of time it stays.
+pub fn duration(at: At<'_>) -> Option<Quantity> {
+    amount_and_unit(at.part(1), at.part(2).part(1))
+}
+
+fn amount_and_unit(amount: At<'_>, unit: At<'_>) -> Option<Quantity> {
+    amount.peek()?;
+    let Some(code) = unit.peek().and_then(|text| time_unit(&text)) else {
+        amount.note("a length of time without a unit of time");
+        return None;
+    };
+    let value = data::decimal(amount)?;
+    unit.take();
+    Some(time_quantity(value, code))
+}
+
+fn time_quantity(value: Decimal, code: &str) -> Quantity {
+    Quantity {
+        value: Some(value),
+        unit: Some(code.to_owned()),
+        system: Some(UCUM.to_owned()),
+        code: Some(code.to_owned()),
+        comparator: None,
+    }
+}
+
+/// A unit of time in UCUM, by the names that senders have for it.
+pub fn time_unit(text: &str) -> Option<&'static str> {
+    Some(match text.trim().to_ascii_lowercase().as_str() {
+        "s" | "sec" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "min",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => "d",
+        "w" | "wk" | "week" | "weeks" => "wk",
+        "mo" | "mon" | "month" | "months" => "mo",
+        "a" | "y" | "yr" | "year" | "years" => "a",
+        _ => return None,
+    })
+}
+
+/// CQ → whole minutes.
+fn minutes(at: At<'_>) -> Option<u32> {
+    in_minutes(at.part(1), at.part(2).part(1))
+}
+
+/// An amount and a unit in two places → whole minutes. Without a unit they are minutes.
+pub fn in_minutes(amount: At<'_>, unit: At<'_>) -> Option<u32> {
+    let seconds = seconds_of(amount, unit)?;
+    let Some(minutes) = (seconds % 60 == 0)
+        .then(|| u32::try_from(seconds / 60).ok())
+        .flatten()
+    else {
+        amount.note("not a whole number of minutes");
+        return None;
+    };
+    amount.take();
+    unit.take();
+    Some(minutes)
+}
+
+/// An amount and a unit in two places → seconds, not taken. Without a unit they are minutes.
+pub fn seconds_of(amount: At<'_>, unit: At<'_>) -> Option<i64> {
+    let number = numbers::decimal(&amount.peek()?)?.value()?;
+    let each: i64 = match unit.peek() {
+        None => 60,
+        Some(text) => match time_unit(&text)? {
+            "s" => 1,
+            "min" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "wk" => 604_800,
+            _ => return None,
+        },
+    };
+    let seconds = number.checked_mul(each.into())?;
+    let whole: i64 = seconds.trunc().try_into().ok()?;
+    // A century is enough for anything that is booked or taken.
+    (whole.abs() <= 3_200_000_000).then_some(whole)
+}
+
+/// A moment so many seconds later, with the offset that it had.
+pub fn shift(when: &When, seconds: i64) -> Option<When> {
+    if !when.has_time() {
+        return None;
+    }
+    let text = when.as_str();
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    let moved = moment
+        .checked_add(jiff::SignedDuration::from_secs(seconds))
+        .ok()?;
+    let clock = text.get(11..)?;
+    let offset = match clock.find(['+', '-']) {
+        None => return Some(When::from_timestamp(moved)),
+        Some(at) => clock.get(at..)?,
+    };
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let hours: i32 = offset.get(1..3)?.parse().ok()?;
+    let minutes: i32 = offset.get(4..6)?.parse().ok()?;
+    let offset_seconds = sign * (hours * 3600 + minutes * 60);
+    let local = jiff::tz::Offset::from_seconds(offset_seconds)
+        .ok()?
+        .to_datetime(moved);
+    format!("{}{offset}", local.strftime("%Y-%m-%dT%H:%M:%S"))
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_shifted_with_their_offset() {
+        let shifted = |text: &str, seconds| {
+            let when: When = text.parse().ok()?;
+            shift(&when, seconds).map(|when| when.to_string())
+        };
+        let start = "2026-05-20T23:50:00+03:00";
+        assert_eq!(shifted(start, 1200).as_deref(), Some("2026-05-21T00:10:00+03:00"));
+        assert_eq!(shifted(start, -600).as_deref(), Some("2026-05-20T23:40:00+03:00"));
+        assert_eq!(shifted("2026-05-20", 60), None);
+    }
+
+    #[test]
+    fn durations_of_tq_have_a_letter() {
+        let shown = |text: &str| match tq_duration(text) {
+            Ok(Limit::For(quantity)) => quantity
+                .value
+                .map(|v| format!("{v} {}", quantity.code.unwrap_or_default())),
+            Ok(Limit::Times(times)) => Some(format!("{times} times")),
+            Err(_) => None,
+        };
+        assert_eq!(shown("M30").as_deref(), Some("30 min"));
+        assert_eq!(shown("L2").as_deref(), Some("2 mo"));
+        assert_eq!(shown("X3").as_deref(), Some("3 times"));
+        for wrong in ["", "30", "INDEF", "Ă3", "X", "M-3"] {
+            assert_eq!(shown(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn clocks_are_four_digits() {
+        assert_eq!(clock("0800").as_deref(), Some("08:00:00"));
+        for wrong in ["2460", "2400", "8", "ăă", "08000"] {
+            assert_eq!(clock(wrong), None, "{wrong}");
+        }
+    }
+}
