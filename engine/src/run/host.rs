@@ -190,6 +190,11 @@ impl Engine {
         self.doors.get(id).map(|door| &door.channel)
     }
 
+    /// The names of all channels.
+    pub fn channel_ids(&self) -> Vec<String> {
+        self.doors.keys().cloned().collect()
+    }
+
     /// The address that a channel's source listens on.
     pub fn listens(&self, id: &str) -> Option<SocketAddr> {
         self.listens.get(id).copied().flatten()
