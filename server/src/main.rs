@@ -1,2 +1,99 @@
-//! The punte program.
-fn main() {}
+//! `punte`: the integration engine of a clinic. The command line.
+
+mod api;
+mod command;
+mod demo;
+mod formats;
+mod home;
+mod render;
+mod views;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The integration engine of a clinic: HL7 v2 and FHIR in, one clinic inside, HL7 v2 and FHIR out.
+#[derive(Parser)]
+#[command(
+    name = "punte",
+    version,
+    about,
+    max_term_width = 110,
+    after_help = "First steps:\n  punte demo                     a day of a clinic, made up, on free ports\n  punte check --home DIR         are the channels right?\n  punte serve --home DIR         run them\n  punte messages --home DIR      what came, and what became of it\n\nExit codes: 0 all is well, 1 something was refused or is wrong, 2 the command line is wrong."
+)]
+struct Cli {
+    /// The folder with punte.toml, channels/ and data/
+    #[arg(
+        long,
+        global = true,
+        env = "PUNTE_HOME",
+        default_value = ".",
+        value_name = "DIR"
+    )]
+    home: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the channels until stopped
+    Serve(command::serve::Args),
+    /// Show a made-up day of a clinic: everything is started, sent, received and shown
+    Demo(command::demo::Args),
+    /// Check all channel files and say every problem with its place
+    Check(command::check::Args),
+    /// Run a message through a channel and show each step; nothing is written or sent
+    Try(command::try_out::Args),
+    /// Turn messages from one format into another
+    Convert(command::convert::Args),
+    /// Send the messages of a file to a listener over MLLP and print the answers
+    Send(command::send::Args),
+    /// List messages, show one, replay one
+    Messages(command::messages::Args),
+    /// List what waits for a person's decision, with the candidates
+    Parked(command::parked::Args),
+    /// List the channels, what they have done and what waits
+    Channels(command::channels::Args),
+    /// Add, list and remove the keys of the API
+    Key(command::key::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One provider of cryptography for everything; a second one would make "the default" ambiguous.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("punte: the runtime could not be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let home = home::Home::new(&cli.home);
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => command::serve::run(&home, args).await,
+            Command::Demo(args) => command::demo::run(args).await,
+            Command::Check(args) => command::check::run(&home, &args),
+            Command::Try(args) => command::try_out::run(&home, &args).await,
+            Command::Convert(args) => command::convert::run(&args),
+            Command::Send(args) => command::send::run(&args).await,
+            Command::Messages(args) => command::messages::run(&home, args).await,
+            Command::Parked(args) => command::parked::run(&home, &args).await,
+            Command::Channels(args) => command::channels::run(&home, &args).await,
+            Command::Key(args) => command::key::run(&home, args).await,
+        }
+    });
+    // What still runs on the blocking pool (a read of standard input) must not keep the program.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("punte: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

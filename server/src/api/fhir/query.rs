@@ -1,0 +1,266 @@
+//! The words of a search, read. They are never logged.
+
+use clinic::Kind;
+use clinic::apply::FindKey;
+use clinic::search::{DateQuery, NameQuery};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use super::Failure;
+
+/// The most matches on a page, and how many unless asked.
+const MAX_COUNT: u32 = 1000;
+const COUNT: u32 = 50;
+
+/// A search.
+pub struct Question {
+    /// The type that is searched.
+    pub fhir_type: String,
+    /// The aggregates behind it.
+    pub kinds: &'static [Kind],
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// Matches on a page; 0: only whether there are any.
+    pub count: u32,
+    /// Where the page begins.
+    pub after: Option<(Timestamp, Uuid)>,
+    /// The parameters that were understood, as they came, for the links.
+    pub used: Vec<(String, String)>,
+}
+
+/// One condition; any of its entries will do.
+pub enum Condition {
+    /// `_id`.
+    Ids(Vec<Uuid>),
+    /// Keys of the store: identifiers and codes.
+    Keys(Vec<String>),
+    /// `family`, `given`, `name`.
+    Names(&'static str, Vec<NameQuery>),
+    /// `date`, `authored`, `birthdate`.
+    Dates(Vec<DateQuery>),
+    /// `_lastUpdated`.
+    Updated(Vec<DateQuery>),
+    /// `status`.
+    Statuses(Vec<String>),
+    /// `patient`, `subject`: by id.
+    Patients(Vec<Uuid>),
+    /// Nothing can match: a value that no row can have.
+    Never,
+}
+
+/// Name and value of each parameter, decoded (application/x-www-form-urlencoded).
+pub fn pairs(query: &str) -> Vec<(String, String)> {
+    query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            (decoded(name), decoded(value))
+        })
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut idx = 0;
+    while let Some(&byte) = bytes.get(idx) {
+        let hex = bytes
+            .get(idx + 1..idx + 3)
+            .and_then(|two| std::str::from_utf8(two).ok());
+        match (byte, hex.and_then(|two| u8::from_str_radix(two, 16).ok())) {
+            (b'%', Some(value)) => {
+                out.push(value);
+                idx += 3;
+                continue;
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(byte),
+        }
+        idx += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// For a link: everything but letters, digits and `-._~` as `%XX`.
+pub fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'-' | b'.' | b'_' | b'~' => (byte as char).to_string(),
+            byte if byte.is_ascii_alphanumeric() => (byte as char).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+impl Question {
+    /// Reads the words; unknown ones are left out, or refused where `strict`.
+    pub fn read(
+        fhir_type: &str,
+        kinds: &'static [Kind],
+        parameters: &[(&'static str, &'static str)],
+        query: &str,
+        zone: &TimeZone,
+        strict: bool,
+    ) -> Result<Question, Failure> {
+        let mut question = Question {
+            fhir_type: fhir_type.to_owned(),
+            kinds,
+            conditions: vec![],
+            count: COUNT,
+            after: None,
+            used: vec![],
+        };
+        for (name, value) in pairs(query) {
+            match name.as_str() {
+                "_count" => {
+                    let count: u32 = value
+                        .parse()
+                        .map_err(|_| Failure::invalid("_count: a whole number is wanted"))?;
+                    question.count = count.min(MAX_COUNT);
+                }
+                "_after" => {
+                    question.after = Some(place(&value).ok_or_else(|| {
+                        Failure::invalid("_after: this is no place of a page; follow the next link as it is")
+                    })?);
+                    // It is part of the next link only.
+                    continue;
+                }
+                "_format" | "_pretty" => {}
+                name => {
+                    let Some((known, _)) = parameters.iter().find(|(known, _)| *known == name) else {
+                        if strict {
+                            return Err(Failure::invalid(format!(
+                                "the search parameter {name:?} is not known here for {fhir_type}"
+                            )));
+                        }
+                        continue;
+                    };
+                    // An empty value says nothing (FHIR R4 §3.1.1.3).
+                    if value.is_empty() {
+                        continue;
+                    }
+                    question.conditions.push(condition(known, &value, kinds, zone)?);
+                }
+            }
+            question.used.push((name, value));
+        }
+        Ok(question)
+    }
+}
+
+fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -> Result<Condition, Failure> {
+    let values = alternatives(value);
+    let dates = |zone: &TimeZone| -> Result<Vec<DateQuery>, Failure> {
+        values
+            .iter()
+            .map(|value| {
+                DateQuery::parse(value, zone).ok_or_else(|| {
+                    Failure::invalid(format!(
+                        "{name}: a date is wanted, such as 2026-05-05 or ge2026-05-05T08:30:00Z"
+                    ))
+                })
+            })
+            .collect()
+    };
+    Ok(match name {
+        "_id" => Condition::Ids(values.iter().filter_map(|value| value.parse().ok()).collect()),
+        "_lastUpdated" => Condition::Updated(dates(zone)?),
+        "birthdate" => Condition::Dates(dates(&TimeZone::UTC)?),
+        "date" | "authored" => Condition::Dates(dates(zone)?),
+        "status" => {
+            // A token may name its system; statuses have one system each.
+            let code = |value: &String| value.rsplit('|').next().unwrap_or_default().to_owned();
+            Condition::Statuses(values.iter().map(code).collect())
+        }
+        "family" | "given" | "name" => {
+            let names: Vec<NameQuery> = values.iter().filter_map(|value| NameQuery::new(value)).collect();
+            if names.is_empty() {
+                Condition::Never
+            } else {
+                Condition::Names(name, names)
+            }
+        }
+        "patient" | "subject" => {
+            let id = |value: &String| {
+                let value = value.trim_end_matches('/');
+                let (before, id) = value.rsplit_once('/').unwrap_or(("Patient", value));
+                if before.rsplit('/').next() != Some("Patient") {
+                    return None;
+                }
+                id.parse::<Uuid>().ok()
+            };
+            Condition::Patients(values.iter().filter_map(id).collect())
+        }
+        "identifier" => {
+            let keys = values.iter().flat_map(|value| {
+                kinds.iter().map(move |kind| match value.split_once('|') {
+                    Some((system, value)) if !system.is_empty() => {
+                        FindKey::system_value(*kind, &stored_system(system), value).text
+                    }
+                    Some((_, value)) => FindKey::value(*kind, value).text,
+                    None => FindKey::value(*kind, value).text,
+                })
+            });
+            Condition::Keys(keys.collect())
+        }
+        "code" => Condition::Keys(
+            values
+                .iter()
+                .map(|value| format!("code|{}", stored_token(value)))
+                .collect(),
+        ),
+        _ => Condition::Never,
+    })
+}
+
+/// The system as the clinic keeps it: what `mappings_fhir` made of a bare name (`urn:id:`) is that name again.
+fn stored_system(uri: &str) -> String {
+    uri.strip_prefix("urn:id:")
+        .map_or_else(|| uri.to_owned(), |name| decoded(&name.replace('+', "%2B")))
+}
+
+fn stored_token(token: &str) -> String {
+    match token.split_once('|') {
+        Some((system, code)) if !system.is_empty() => format!("{}|{code}", stored_system(system)),
+        _ => token.to_owned(),
+    }
+}
+
+/// Values parted by commas; `\,` is a comma of the value.
+fn alternatives(value: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut escaped = false;
+    for char in value.chars() {
+        match char {
+            '\\' if !escaped => {
+                escaped = true;
+                continue;
+            }
+            ',' if !escaped => out.push(String::new()),
+            char => {
+                if let Some(last) = out.last_mut() {
+                    last.push(char);
+                }
+            }
+        }
+        escaped = false;
+    }
+    out.retain(|value| !value.is_empty());
+    out
+}
+
+/// The place of a page: microseconds and id.
+fn place(text: &str) -> Option<(Timestamp, Uuid)> {
+    let (micros, id) = text.split_once('.')?;
+    Some((
+        Timestamp::from_microsecond(micros.parse().ok()?).ok()?,
+        id.parse().ok()?,
+    ))
+}
+
+/// The same, to be put into a link.
+pub fn place_text((at, id): (Timestamp, Uuid)) -> String {
+    format!("{}.{}", at.as_microsecond(), id.simple())
+}

@@ -1,0 +1,54 @@
+//! `punte check`: are the channel files right?
+
+use std::process::ExitCode;
+
+use crate::home::Home;
+
+/// What it is told.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks all channel files; exit code 1 where there is a problem.
+pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
+    home.settings()?;
+    let (problems, warnings, channels) = match home.channels() {
+        Ok((channels, warnings)) => (vec![], warnings, channels.len()),
+        Err(problems) => (problems, vec![], 0),
+    };
+    if args.json {
+        let list = |problems: &[engine::channel::Problem]| -> Vec<serde_json::Value> {
+            problems
+                .iter()
+                .map(|p| serde_json::json!({ "file": p.file.display().to_string(), "line": p.line, "column": p.column, "path": p.path, "what": p.what }))
+                .collect()
+        };
+        super::print(&format!(
+            "{:#}\n",
+            serde_json::json!({ "problems": list(&problems), "warnings": list(&warnings), "channels": channels })
+        ));
+    } else {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        for warning in &warnings {
+            eprintln!("{warning} (a warning)");
+        }
+        if problems.is_empty() {
+            super::print(&format!(
+                "{channels} channels in {} are right.\n",
+                home.channels_folder().display()
+            ));
+        } else {
+            eprintln!("{} problems.", problems.len());
+        }
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

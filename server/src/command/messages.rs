@@ -1,0 +1,325 @@
+//! `punte messages`: list, show, replay.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::client::{Client, path_word};
+use super::print;
+use crate::home::Home;
+use crate::{formats, render, views};
+
+/// What it is told.
+#[derive(clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  punte messages --state failed --since 2h\n  punte messages --patient 2800112221232\n  punte messages show 0197a3b2\n  punte messages show 0197a3b2 --raw | punte convert -\n  punte messages replay 0197a3b2 --to ris"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Of this channel
+    #[arg(long)]
+    channel: Option<String>,
+    /// In this state: routed, filtered, parked, failed; or with a delivery that is queued, retrying, held, dead …
+    #[arg(long)]
+    state: Option<String>,
+    /// Since: 2026-05-05, 2026-05-05T08:00:00Z, or how long ago (15m, 2h, 7d)
+    #[arg(long)]
+    since: Option<String>,
+    /// Until, in the same forms
+    #[arg(long)]
+    until: Option<String>,
+    /// About the patient with this identifier (value, or value^authority)
+    #[arg(long)]
+    patient: Option<String>,
+    /// With this control id (MSH-10)
+    #[arg(long, value_name = "ID")]
+    control_id: Option<String>,
+    /// With this visit number
+    #[arg(long)]
+    visit: Option<String>,
+    /// With this order number
+    #[arg(long)]
+    order: Option<String>,
+    /// Older than this place in the order (the next page)
+    #[arg(long, value_name = "SEQ")]
+    before: Option<i64>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show one message: what it said, what became of it, each delivery and each try
+    Show {
+        /// Its id, or the beginning or end of it (8 characters or more)
+        id: String,
+        /// Only the bytes as they came
+        #[arg(long, conflicts_with_all = ["changes", "json"])]
+        raw: bool,
+        /// Only the change set
+        #[arg(long, conflicts_with = "json")]
+        changes: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a stored message again, as new, with a link to its origin
+    Replay {
+        /// Its id
+        id: String,
+        /// Only to this destination (may be given several times)
+        #[arg(long = "to", value_name = "DESTINATION")]
+        to: Vec<String>,
+    },
+}
+
+/// Lists, shows or replays.
+pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        None => list(home, args.list).await,
+        Some(Verb::Show {
+            id,
+            raw,
+            changes,
+            json,
+        }) => show(home, &id, raw, changes, json).await,
+        Some(Verb::Replay { id, to }) => replay(home, &id, &to).await,
+    }
+}
+
+async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
+    let words = views::ListWords {
+        channel: args.channel,
+        state: args.state,
+        since: args.since,
+        until: args.until,
+        patient: args.patient,
+        control_id: args.control_id,
+        visit: args.visit,
+        order: args.order,
+        before: args.before,
+        limit: Some(args.limit),
+    };
+    let value = match Client::find(home).await? {
+        Some(client) => client.get("/admin/messages", &words).await?,
+        None => {
+            let store = home.open_store(false).await?;
+            let value = views::messages(store.as_ref(), &words, (crate::world::real().now)()).await?;
+            store.close().await?;
+            value.map_err(|wrong| anyhow!(wrong.0))?
+        }
+    };
+    if args.json {
+        print(&format!("{value:#}\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = value["messages"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    print(&table(rows));
+    if let Some(next) = value["next"].as_i64() {
+        print(&format!("\nThere may be more: --before {next}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Messages as a table: one line each, and why where it failed.
+pub fn table(rows: &[Value]) -> String {
+    if rows.is_empty() {
+        return "No messages.\n".into();
+    }
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let deliveries = row["deliveries"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let deliveries: Vec<String> = deliveries
+                .iter()
+                .map(|d| format!("{} {}", render::cell(d, "destination"), render::cell(d, "state")))
+                .collect();
+            let mut became = deliveries.join(", ");
+            if became.is_empty() {
+                became = render::failure(row);
+            }
+            vec![
+                render::cell(row, "id"),
+                render::moment(row, "received_at"),
+                render::cell(row, "channel"),
+                render::cell(row, "message_type"),
+                render::cell(row, "control_id"),
+                render::cell(row, "state"),
+                became,
+            ]
+        })
+        .collect();
+    render::table(
+        &[
+            "MESSAGE",
+            "RECEIVED",
+            "CHANNEL",
+            "TYPE",
+            "CONTROL ID",
+            "STATE",
+            "DELIVERIES, OR WHY NOT",
+        ],
+        &cells,
+    )
+}
+
+async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let id = path_word(id)?;
+    let value = match Client::find(home).await? {
+        Some(client) => client.get(&format!("/admin/messages/{id}"), &()).await?,
+        None => {
+            let store = home.open_store(false).await?;
+            let channels = home.channels().map(|(channels, _)| channels).unwrap_or_default();
+            let by_name = |name: &str| channels.iter().find(|c| c.id == name).cloned();
+            let value = views::message(store.as_ref(), &by_name, &formats::all(), id).await?;
+            store.close().await?;
+            value.ok_or_else(|| anyhow!("there is no message {id}"))?
+        }
+    };
+    if raw {
+        use std::io::Write;
+        let _ = std::io::stdout().write_all(&views::bytes_of(&value["body"]));
+    } else if changes {
+        print(&format!("{:#}\n", value["changes"]));
+    } else if json {
+        print(&format!("{value:#}\n"));
+    } else {
+        print(&whole(&value));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A message in words.
+fn whole(value: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, text: String| {
+        if !text.is_empty() && text != "-" {
+            out.push_str(&format!("{name:<12}{text}\n"));
+        }
+    };
+    line("message", render::cell(value, "id"));
+    line("channel", render::cell(value, "channel"));
+    line("received", render::moment(value, "received_at"));
+    line("type", render::cell(value, "message_type"));
+    line("sender", render::cell(value, "sender"));
+    line("control id", render::cell(value, "control_id"));
+    line("state", render::cell(value, "state"));
+    line("why", render::failure(value));
+    line("replay of", render::cell(value, "replay_of"));
+    if value["repeats"].as_u64().unwrap_or(0) != 0 {
+        line(
+            "repeats",
+            format!(
+                "{} (known again, nothing done twice)",
+                render::cell(value, "repeats")
+            ),
+        );
+    }
+    if value["reused_control_id"] == true {
+        line(
+            "warning",
+            "the same control id came before with another body".into(),
+        );
+    }
+    for candidate in value["candidates"].as_array().into_iter().flatten() {
+        line(
+            "candidate",
+            format!(
+                "{} {}: {}",
+                render::cell(candidate, "kind"),
+                render::cell(candidate, "id"),
+                render::cell(candidate, "why")
+            ),
+        );
+    }
+    for wrote in value["wrote"].as_array().into_iter().flatten() {
+        line(
+            "wrote",
+            format!(
+                "{} {} version {}",
+                render::cell(wrote, "kind"),
+                render::cell(wrote, "id"),
+                render::cell(wrote, "version")
+            ),
+        );
+    }
+    for delivery in value["deliveries"].as_array().into_iter().flatten() {
+        line(
+            "delivery",
+            format!(
+                "{} {}, {} tries",
+                render::cell(delivery, "destination"),
+                render::cell(delivery, "state"),
+                render::cell(delivery, "attempts")
+            ),
+        );
+        for attempt in delivery["attempt_list"].as_array().into_iter().flatten() {
+            let why = attempt["why"]
+                .as_str()
+                .map_or(String::new(), |why| format!(": {why}"));
+            line(
+                "",
+                format!(
+                    "  try {} at {} {}{why}",
+                    render::cell(attempt, "number"),
+                    render::moment(attempt, "at"),
+                    render::cell(attempt, "verdict")
+                ),
+            );
+        }
+    }
+    let extra = value["changes"]["extra"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    for loss in extra {
+        line("not carried", render::cell(loss, "place"));
+    }
+    out.push('\n');
+    let body = String::from_utf8_lossy(&views::bytes_of(&value["body"])).replace('\r', "\n");
+    out.push_str(body.trim_end());
+    out.push('\n');
+    out
+}
+
+async fn replay(home: &Home, id: &str, to: &[String]) -> anyhow::Result<ExitCode> {
+    let id = path_word(id)?;
+    let Some(client) = Client::find(home).await? else {
+        return Err(anyhow!(
+            "no engine runs in {}; a replay needs one: punte serve",
+            home.folder().display()
+        ));
+    };
+    let body = serde_json::json!({ "to": to }).to_string().into_bytes();
+    let value = client.post(&format!("/admin/messages/{id}/replay"), body).await?;
+    print(&format!(
+        "Taken again as {}: {}\n",
+        render::cell(&value, "id"),
+        render::cell(&value, "state")
+    ));
+    Ok(if value["state"] == "failed" {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,35 @@
+//! The subcommands, one file each. Each says what it did and returns the exit code.
+
+pub mod channels;
+pub mod check;
+pub mod client;
+pub mod convert;
+pub mod demo;
+pub mod key;
+pub mod messages;
+pub mod parked;
+pub mod send;
+pub mod serve;
+pub mod try_out;
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+/// A file, or standard input for `-`.
+pub fn read_input(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        let mut bytes = vec![];
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("standard input could not be read")?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

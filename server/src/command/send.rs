@@ -1,0 +1,89 @@
+//! `punte send`: the messages of a file to a listener over MLLP.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use engine::connector::{Outgoing, SendError, Surroundings};
+use mappings::hl7v2::{self, Message};
+
+use super::{print, read_input};
+
+/// What it is told.
+#[derive(clap::Args)]
+#[command(after_help = "Example: punte send samples/hl7v2/adt-a04-register.hl7 127.0.0.1:2575")]
+pub struct Args {
+    /// The messages, a file or `-`
+    file: PathBuf,
+    /// Where to
+    #[arg(value_name = "HOST:PORT")]
+    to: String,
+    /// How long to wait for each answer
+    #[arg(long, default_value = "30s")]
+    timeout: String,
+}
+
+/// Sends each message and prints its answer; exit code 1 where one is not AA or CA.
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let timeout: Duration = engine::channel::duration::parse(&args.timeout)
+        .map_err(|error| anyhow::anyhow!("--timeout {:?}: {error}", args.timeout))?;
+    let input = read_input(&args.file)?;
+    let file = hl7v2::batch::take_apart(&input, &Default::default())?;
+    if file.messages.is_empty() {
+        bail!("there is no HL7 message in {}", args.file.display());
+    }
+    let connectors = connectors::all();
+    let mllp = connectors
+        .get("mllp")
+        .context("this program has no mllp connector")?;
+    let settings =
+        serde_json::json!({ "connect": args.to, "reply_timeout": format!("{}ms", timeout.as_millis()) });
+    if let Some(problem) = mllp.check_destination(&settings).first() {
+        bail!("{}: {}", problem.path, problem.what);
+    }
+    let destination = mllp.open_destination(&settings, &Surroundings::default()).await?;
+    let mut right = true;
+    for (idx, part) in file.messages.iter().enumerate() {
+        let body = bytes::Bytes::copy_from_slice(&part.bytes);
+        let outgoing = Outgoing {
+            delivery: idx as i64,
+            body: body.clone(),
+            content_type: String::new(),
+        };
+        let mine = |candidate: &[u8]| hl7v2::is_answer_to(&body, candidate);
+        match destination.send(&outgoing, &mine).await {
+            Ok(answer) => {
+                print(&format!(
+                    "{}\n",
+                    String::from_utf8_lossy(&answer.body)
+                        .replace('\r', "\n")
+                        .trim_end()
+                ));
+                right &= is_positive(&answer.body);
+            }
+            Err(error) => {
+                right = false;
+                let (SendError::Retry { why, .. } | SendError::Refused { why } | SendError::Unsure { why }) =
+                    error;
+                eprintln!("{}:{} {why}", args.file.display(), part.line);
+            }
+        }
+    }
+    Ok(if right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// AA or CA.
+fn is_positive(answer: &[u8]) -> bool {
+    let Ok(message) = Message::read(answer) else {
+        return false;
+    };
+    let Ok(path) = "MSA-1".parse() else { return false };
+    ["AA", "CA"]
+        .iter()
+        .any(|code| hl7v2::any_is(&message, &path, code))
+}

@@ -1,0 +1,70 @@
+//! Bodies that no format of ours reads: they pass as bytes.
+
+use std::borrow::Cow;
+
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::{Applied, ChangeSet};
+use engine::format::{Format, Replies, SetOp, Settings};
+
+/// Anything.
+pub struct Bytes;
+
+fn unreadable(what: &str) -> MapError {
+    MapError::new(
+        Reason::UnsupportedType,
+        None,
+        format!("the format `bytes` can't be {what}"),
+    )
+}
+
+impl Format for Bytes {
+    fn name(&self) -> &'static str {
+        "bytes"
+    }
+    fn content_type(&self) -> &'static str {
+        "application/octet-stream"
+    }
+    fn keys(&self, _: &[u8]) -> Keys {
+        Keys::default()
+    }
+    fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
+        Ok(())
+    }
+    fn decode(&self, _: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
+        Err(unreadable("decoded"))
+    }
+    fn encode(&self, _: &ChangeSet, _: &Applied, _: &Settings, _: &Stamp) -> Result<Vec<u8>, MapError> {
+        Err(unreadable("encoded"))
+    }
+    fn replies(&self, _: &[u8], _: Verdict<'_>, _: &Stamp) -> Replies {
+        Replies::default()
+    }
+    fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+    fn judge(&self, _: &[u8], answer: &Response) -> Judgement {
+        by_status(answer).unwrap_or(Judgement::Accepted)
+    }
+    fn values(&self, _: &[u8], _: &str) -> Result<Vec<String>, MapError> {
+        Err(unreadable("searched by paths"))
+    }
+    fn check_path(&self, _: &str) -> Result<(), String> {
+        Err("the format `bytes` has no paths".into())
+    }
+    fn set<'a>(&self, _: &'a [u8], _: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        Err(unreadable("changed by paths"))
+    }
+}
+
+/// What an HTTP status alone says: none where it says that all is well, or where there is no status.
+pub fn by_status(answer: &Response) -> Option<Judgement> {
+    let status = answer.status?;
+    let why = format!("HTTP {status}");
+    match status {
+        200..=299 => None,
+        408 | 425 | 429 | 502 | 503 | 504 => Some(Judgement::Retry { why }),
+        400..=499 => Some(Judgement::Refused { why }),
+        // Another status says nothing of what became of the message.
+        _ => Some(Judgement::Unsure { why }),
+    }
+}

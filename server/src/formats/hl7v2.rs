@@ -1,0 +1,172 @@
+//! HL7 v2, as the engine sees it.
+
+use std::borrow::Cow;
+
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::value::Coding;
+use clinic::{Applied, ChangeSet};
+use engine::format::{Format, Replies, SetOp, Settings};
+use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
+
+use super::bytes::by_status;
+
+/// HL7 v2.
+pub struct Hl7v2;
+
+impl Format for Hl7v2 {
+    fn name(&self) -> &'static str {
+        "hl7v2"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "x-application/hl7-v2+er7"
+    }
+
+    fn keys(&self, message: &[u8]) -> Keys {
+        hl7v2::keys(message)
+    }
+
+    fn inspect(&self, message: &[u8]) -> Result<(), MapError> {
+        let message = Message::read(message)?;
+        let kind = message.msh().field(9);
+        if kind.component(1).text().trim().is_empty() {
+            return Err(MapError::missing("MSH-9.1", "the message type"));
+        }
+        Ok(())
+    }
+
+    fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        hl7v2::decode::decode(message, &profile(settings))
+    }
+
+    fn encode(
+        &self,
+        changes: &ChangeSet,
+        applied: &Applied,
+        settings: &Settings,
+        stamp: &Stamp,
+    ) -> Result<Vec<u8>, MapError> {
+        {
+            let _ = (changes, applied, settings, stamp);
+            Err(MapError::new(Reason::Internal, None, "not there yet"))
+        }
+    }
+
+    fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {
+        let replies = hl7v2::replies(to, verdict, stamp);
+        Replies {
+            frames: replies.accept.into_iter().chain(replies.application).collect(),
+        }
+    }
+
+    fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
+        hl7v2::is_answer_to(sent, candidate)
+    }
+
+    fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
+        // Over HTTP an error without an HL7 answer is judged by its status; an answer is believed before the status.
+        let judged = hl7v2::judge(sent, answer);
+        match judged {
+            Judgement::Unsure { why } => by_status(answer).unwrap_or(Judgement::Unsure { why }),
+            Judgement::Accepted
+            | Judgement::Pending { .. }
+            | Judgement::Refused { .. }
+            | Judgement::Retry { .. } => judged,
+        }
+    }
+
+    fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
+        let path = parse(path)?;
+        let message = Message::read(message)?;
+        let found = hl7v2::get_all(&message, &path);
+        Ok(found
+            .iter()
+            .filter_map(|found| found.value().present().map(Cow::into_owned))
+            .collect())
+    }
+
+    fn check_path(&self, path: &str) -> Result<(), String> {
+        path.parse::<Path>()
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        let changes = ops.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        Ok(Cow::Owned(hl7v2::set(message, &changes, &Reading::default())?))
+    }
+
+    fn split(&self, input: &[u8]) -> Vec<(usize, usize)> {
+        let Ok(file) = hl7v2::batch::take_apart(input, &Default::default()) else {
+            return vec![(0, input.len())];
+        };
+        file.messages
+            .iter()
+            .map(|part| (part.offset, part.offset + part.bytes.len()))
+            .collect()
+    }
+}
+
+/// How a channel reads and writes HL7.
+pub fn profile(settings: &Settings) -> hl7v2::decode::Profile {
+    let mut profile = hl7v2::decode::Profile {
+        reading: reading(settings),
+        ..Default::default()
+    };
+    if let Some(zone) = settings
+        .zone
+        .as_deref()
+        .and_then(|name| jiff::tz::TimeZone::get(name).ok())
+    {
+        profile.zone = zone;
+    }
+    profile.snapshots = settings.snapshot.iter().cloned().collect();
+    for ((system, code), (to_system, to_code, display)) in settings.codes.iter().flat_map(|table| &table.rows)
+    {
+        let coding = Coding::new(
+            to_system,
+            to_code,
+            (!display.is_empty()).then_some(display.as_str()),
+        );
+        profile
+            .codes
+            .entry((system.clone(), code.clone()))
+            .or_default()
+            .push(coding);
+    }
+    profile
+}
+
+/// How a channel turns bytes into text.
+fn reading(settings: &Settings) -> Reading {
+    let mut reading = Reading::default();
+    if let Some(charset) = settings.charset.as_deref().and_then(Charset::named) {
+        reading.legacy = charset;
+    }
+    reading
+}
+
+fn parse(path: &str) -> Result<Path, MapError> {
+    path.parse::<Path>()
+        .map_err(|error| MapError::new(Reason::DataType, Some(path), error.to_string()))
+}
+
+fn change((path, op): &(String, SetOp)) -> Result<Change, MapError> {
+    let to = parse(path)?;
+    Ok(match op {
+        SetOp::Assign(text) if text.contains(['^', '&', '~']) => Change::AssignParts {
+            to,
+            parts: text.clone(),
+        },
+        SetOp::Assign(text) => Change::Assign {
+            to,
+            text: text.clone(),
+        },
+        SetOp::Clear => Change::Clear { at: to },
+        SetOp::Copy(from) => Change::Copy {
+            to,
+            from: parse(from)?,
+        },
+        SetOp::Remove => Change::Remove { at: to },
+    })
+}

@@ -1,0 +1,239 @@
+//! The folder that an engine lives in: `punte.toml`, `channels/`, `data/`; and the master key, which lies elsewhere.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use engine::channel::{self, Channel, Problem};
+use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::formats;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Home {
+    folder: PathBuf,
+}
+
+/// `punte.toml`. All of it may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The HTTP interface: FHIR, admin, metrics, health.
+    pub http: HttpSettings,
+    /// The master key.
+    pub key: KeySettings,
+    /// The clinic's zone, an IANA name.
+    pub zone: Option<String>,
+}
+
+/// Where the HTTP interface listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// Address and port.
+    pub listen: String,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        HttpSettings {
+            listen: "127.0.0.1:8480".into(),
+        }
+    }
+}
+
+/// Where the master key is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeySettings {
+    /// A file outside the home folder.
+    pub file: Option<PathBuf>,
+}
+
+/// How a command finds the engine that runs here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// Where its HTTP interface listens.
+    pub address: String,
+    /// The local key, good for everything. Only the owner of the folder can read it.
+    pub key: String,
+}
+
+impl Home {
+    /// The folder at this path.
+    pub fn new(folder: &Path) -> Self {
+        Home {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the store lives.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Where the channels are.
+    pub fn channels_folder(&self) -> PathBuf {
+        self.folder.join("channels")
+    }
+
+    /// Reads `punte.toml`.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let path = self.folder.join("punte.toml");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Err(error) => return Err(error).with_context(|| format!("{} could not be read", path.display())),
+        };
+        toml::from_str(&text).map_err(|error| {
+            let (line, column) = error
+                .span()
+                .map_or((1, 1), |span| line_and_column(&text, span.start));
+            anyhow!("{}:{line}:{column} {}", path.display(), error.message())
+        })
+    }
+
+    /// Reads and checks all channels. The warnings come with the channels.
+    pub fn channels(&self) -> Result<(Vec<Channel>, Vec<Problem>), Vec<Problem>> {
+        let files = channel::read_folder(&self.channels_folder())?;
+        let checked = channel::check(&files, &formats::all(), &connectors::all(), &channel::read_table);
+        let warnings = checked.warnings.clone();
+        Ok((checked.into_result()?, warnings))
+    }
+
+    /// The master key: read, or made where there is none yet (`make`).
+    pub fn master_key(&self, settings: &Settings, make: bool) -> anyhow::Result<MasterKey> {
+        let path = self.key_file(settings)?;
+        if self.is_inside(&path) {
+            bail!(
+                "the master key may not lie inside {}: whoever takes the folder would have the key too. Name a file elsewhere with [key] file in punte.toml or PUNTE_KEY_FILE",
+                self.folder.display()
+            );
+        }
+        if path.exists() {
+            return MasterKey::from_file(&path).with_context(|| format!("the master key {}", path.display()));
+        }
+        if !make || self.data().join("punte.db").exists() {
+            bail!(
+                "the master key {} is not there. Put the copy you kept there, or name its place with PUNTE_KEY_FILE; without it what is stored can't be read",
+                path.display()
+            );
+        }
+        let key = MasterKey::generate().context("a master key could not be made")?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("{} could not be made", folder.display()))?;
+        }
+        key.to_file(&path)
+            .with_context(|| format!("the master key could not be written to {}", path.display()))?;
+        eprintln!(
+            "\n  *** A new master key was made: {}\n  *** KEEP A COPY OF IT in a safe place. Without it nothing that is stored here can ever be read again.\n",
+            path.display()
+        );
+        Ok(key)
+    }
+
+    fn key_file(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
+        if let Some(path) = std::env::var_os("PUNTE_KEY_FILE") {
+            return Ok(path.into());
+        }
+        if let Some(path) = &settings.key.file {
+            return Ok(if path.is_absolute() {
+                path.clone()
+            } else {
+                self.folder.join(path)
+            });
+        }
+        let base = std::env::var_os("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
+            .ok_or_else(|| {
+                anyhow!("there is no place for the master key: set PUNTE_KEY_FILE, HOME or XDG_CONFIG_HOME")
+            })?;
+        Ok(base.join("punte").join("master.key"))
+    }
+
+    /// Whether a path lies inside the home folder, however it is written.
+    fn is_inside(&self, path: &Path) -> bool {
+        let home = std::fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let real = absolute
+            .ancestors()
+            .find_map(|ancestor| {
+                let known = std::fs::canonicalize(ancestor).ok()?;
+                let rest = absolute.strip_prefix(ancestor).ok()?;
+                Some(known.join(rest))
+            })
+            .unwrap_or(absolute);
+        real.starts_with(&home)
+    }
+
+    /// Opens the store; `make` where it may be new.
+    pub async fn open_store(&self, make: bool) -> anyhow::Result<Arc<dyn Store>> {
+        let settings = self.settings()?;
+        if !make && !self.data().join("punte.db").exists() {
+            bail!(
+                "there is no store in {}. Start one with: punte serve --home {}",
+                self.data().display(),
+                self.folder.display()
+            );
+        }
+        let key = self.master_key(&settings, make)?;
+        std::fs::create_dir_all(self.data())
+            .with_context(|| format!("{} could not be made", self.data().display()))?;
+        let store = SqliteStore::open(&self.data(), &key, SqliteOptions::default()).await?;
+        Ok(store)
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.data().join("running.json")
+    }
+
+    /// Notes how this engine is reached, readable by the owner only.
+    pub fn write_running(&self, running: &Running) -> anyhow::Result<()> {
+        let path = self.running_file();
+        let _ = std::fs::remove_file(&path);
+        write_private(&path, &serde_json::to_vec(running)?)
+            .with_context(|| format!("{} could not be written", path.display()))
+    }
+
+    /// Takes the note away.
+    pub fn remove_running(&self) {
+        let _ = std::fs::remove_file(self.running_file());
+    }
+
+    /// The engine that runs here, if its note is there. It may have been killed since.
+    pub fn running(&self) -> Option<Running> {
+        serde_json::from_slice(&std::fs::read(self.running_file()).ok()?).ok()
+    }
+}
+
+/// Writes a new file that only its owner can read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Line and column, both from 1, of a place in a text.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(1, |l| l.chars().count() + 1);
+    (line, column)
+}

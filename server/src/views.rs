@@ -1,0 +1,265 @@
+//! What is shown of the store, as JSON: the same for the HTTP interface and for commands that open the store
+//! themselves.
+
+use anyhow::anyhow;
+use clinic::ChangeSet;
+use engine::channel::{Channel, Step};
+use engine::format::Formats;
+use engine::message::{DeliveryState, MessageDetail, MessageRow, MessageState};
+use engine::store::{MessageFilter, Store};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The words of a listing of messages, as they come in a query or on the command line.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListWords {
+    /// Of this channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// In this state, of the message or of one of its deliveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Since this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Until this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// About this patient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+    /// With this control id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_id: Option<String>,
+    /// With this visit number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visit: Option<String>,
+    /// With this order number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Before this place in the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// What is asked can't be asked so; the text says why.
+#[derive(Debug)]
+pub struct Wrong(pub String);
+
+impl ListWords {
+    /// The filter that these words mean.
+    pub fn filter(&self, now: Timestamp) -> Result<MessageFilter, Wrong> {
+        let mut filter = MessageFilter {
+            channel: self.channel.clone(),
+            since: self.since.as_deref().map(|word| moment(word, now)).transpose()?,
+            until: self.until.as_deref().map(|word| moment(word, now)).transpose()?,
+            patient: self.patient.clone(),
+            control_id: self.control_id.clone(),
+            visit: self.visit.clone(),
+            order: self.order.clone(),
+            before: self.before,
+            limit: self.limit.unwrap_or(50).clamp(1, 1000),
+            ..MessageFilter::default()
+        };
+        if let Some(word) = self.state.as_deref() {
+            filter.state = MessageState::ALL.into_iter().find(|state| state.as_str() == word);
+            if filter.state.is_none() {
+                filter.delivery_state = DeliveryState::ALL
+                    .into_iter()
+                    .find(|state| state.as_str() == word);
+            }
+            if filter.state.is_none() && filter.delivery_state.is_none() {
+                let words: Vec<&str> = MessageState::ALL
+                    .iter()
+                    .map(|s| s.as_str())
+                    .chain(DeliveryState::ALL.iter().map(|s| s.as_str()))
+                    .collect();
+                return Err(Wrong(format!(
+                    "{word:?} is no state; the states are {}",
+                    words.join(", ")
+                )));
+            }
+        }
+        Ok(filter)
+    }
+}
+
+/// `2026-05-05T08:00:00Z`, `2026-05-05` (in UTC), or how long ago: `15m`, `2h`, `7d`.
+fn moment(word: &str, now: Timestamp) -> Result<Timestamp, Wrong> {
+    let wrong = || {
+        Wrong(format!(
+            "{word:?} is no moment; write 2026-05-05, 2026-05-05T08:00:00Z, or how long ago: 15m, 2h, 7d"
+        ))
+    };
+    if let Ok(at) = word.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Ok(date) = word.parse::<jiff::civil::Date>() {
+        return jiff::tz::TimeZone::UTC
+            .to_timestamp(date.at(0, 0, 0, 0))
+            .map_err(|_| wrong());
+    }
+    let ago = engine::channel::duration::parse(word).map_err(|_| wrong())?;
+    now.checked_sub(ago).map_err(|_| wrong())
+}
+
+/// A page of messages, newest first; `next` is the word `before` of the next page.
+pub async fn messages(
+    store: &dyn Store,
+    words: &ListWords,
+    now: Timestamp,
+) -> anyhow::Result<Result<Value, Wrong>> {
+    let filter = match words.filter(now) {
+        Ok(filter) => filter,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let rows = store.messages(&filter).await?;
+    let next = if rows.len() == filter.limit as usize {
+        rows.last().map(|row| row.seq)
+    } else {
+        None
+    };
+    Ok(Ok(json!({ "messages": rows, "next": next })))
+}
+
+/// What waits for a person's decision.
+pub async fn parked(store: &dyn Store) -> anyhow::Result<Value> {
+    let filter = MessageFilter {
+        state: Some(MessageState::Parked),
+        limit: 1000,
+        ..MessageFilter::default()
+    };
+    let rows: Vec<MessageRow> = store.messages(&filter).await?;
+    Ok(json!({ "parked": rows }))
+}
+
+/// One message whole. None: there is no such message.
+pub async fn message(
+    store: &dyn Store,
+    channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
+    formats: &Formats,
+    id: &str,
+) -> anyhow::Result<Option<Value>> {
+    let id = find(store, id).await?;
+    let Some(detail) = (match id {
+        Some(id) => store.message(id).await?,
+        None => None,
+    }) else {
+        return Ok(None);
+    };
+    let channel = channels(&detail.row.channel);
+    let decoded = channel
+        .as_ref()
+        .and_then(|channel| decode(channel, formats, &detail));
+    let (changes, decode_error) = match decoded {
+        Some(Ok(changes)) => (Some(serde_json::to_value(changes)?), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let deliveries: Vec<Value> = detail
+        .deliveries
+        .iter()
+        .map(|delivery| {
+            let attempts: Vec<Value> = delivery
+                .attempts
+                .iter()
+                .map(|attempt| {
+                    let mut value = serde_json::to_value(attempt).unwrap_or_default();
+                    value["response"] = attempt.response.as_deref().map_or(Value::Null, text);
+                    value
+                })
+                .collect();
+            let mut value = serde_json::to_value(&delivery.row).unwrap_or_default();
+            value["attempt_list"] = attempts.into();
+            value["content_type"] = delivery.content_type.clone().into();
+            value["body"] = text(&delivery.body);
+            value
+        })
+        .collect();
+    let wrote: Vec<Value> = detail
+        .wrote
+        .iter()
+        .map(|(kind, id, version)| json!({ "kind": kind.as_str(), "id": id, "version": version }))
+        .collect();
+    let mut value = serde_json::to_value(&detail.row)?;
+    value["content_type"] = detail.content_type.clone().into();
+    value["headers"] = serde_json::to_value(&detail.headers)?;
+    value["body"] = text(&detail.body);
+    value["deliveries"] = deliveries.into();
+    value["wrote"] = wrote.into();
+    value["changes"] = changes.unwrap_or(Value::Null);
+    value["decode_error"] = decode_error.map_or(Value::Null, Value::from);
+    Ok(Some(value))
+}
+
+/// A message by its id or the beginning of it (at least 8 digits, among the newest 1,000).
+pub async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Option<Uuid>> {
+    if let Ok(id) = id.parse::<Uuid>() {
+        return Ok(Some(id));
+    }
+    if id.len() < 8 {
+        return Err(anyhow!(
+            "{id:?} is too short for a message id: give at least 8 characters"
+        ));
+    }
+    let filter = MessageFilter {
+        limit: 1000,
+        ..MessageFilter::default()
+    };
+    let rows = store.messages(&filter).await?;
+    let mut matching = rows
+        .iter()
+        .filter(|row| row.id.to_string().starts_with(id) || row.id.to_string().ends_with(id));
+    match (matching.next(), matching.next()) {
+        (Some(row), None) => Ok(Some(row.id)),
+        (Some(_), Some(_)) => Err(anyhow!(
+            "{id:?} begins or ends the ids of several messages: give more of it"
+        )),
+        (None, _) => Ok(None),
+    }
+}
+
+/// What the message says, read again by its channel's decode step (after the steps before it).
+fn decode(channel: &Channel, formats: &Formats, detail: &MessageDetail) -> Option<Result<ChangeSet, String>> {
+    let (format, settings) = channel.steps.iter().find_map(|step| match step {
+        Step::Decode { format, settings } => Some((format, settings)),
+        Step::Filter(_) | Step::Set(_) | Step::Apply { .. } | Step::Encode { .. } | Step::Lookup(_) => None,
+    })?;
+    let format = formats.get(format)?;
+    Some(
+        format
+            .decode(&detail.body, settings)
+            .map_err(|error| error.to_string()),
+    )
+}
+
+/// Bytes as text where they are text, else as Base64 in an object.
+fn text(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => json!({ "base64": base64(bytes) }),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// What came back from [`text`], as bytes.
+pub fn bytes_of(value: &Value) -> Vec<u8> {
+    use base64::Engine;
+    match value {
+        Value::String(text) => text.clone().into_bytes(),
+        other => other["base64"]
+            .as_str()
+            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,265 @@
+//! The built program, in a home folder of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where `punte` was built: beside the tests that run.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("PUNTE_BIN") {
+        return path.into();
+    }
+    let me = std::env::current_exe().unwrap_or_default();
+    let folder = me
+        .ancestors()
+        .find(|path| path.join("punte").is_file())
+        .map(Path::to_owned);
+    folder
+        .map(|folder| folder.join("punte"))
+        .unwrap_or_else(|| PathBuf::from("punte"))
+}
+
+/// A home folder with channels, and the key beside it.
+pub struct Home {
+    folder: TempDir,
+    key: TempDir,
+}
+
+impl Home {
+    /// With these channel files: name without ending, and text.
+    pub fn with(channels: &[(&str, &str)]) -> Result<Home> {
+        let home = Home {
+            folder: TempDir::new()?,
+            key: TempDir::new()?,
+        };
+        std::fs::create_dir(home.path().join("channels"))?;
+        for (name, text) in channels {
+            home.channel(name, text)?;
+        }
+        Ok(home)
+    }
+
+    /// Writes one channel file.
+    pub fn channel(&self, name: &str, text: &str) -> Result<()> {
+        Ok(std::fs::write(
+            self.path().join("channels").join(format!("{name}.toml")),
+            text,
+        )?)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command of the program in this home.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).arg("--home").arg(self.path());
+        command.env("PUNTE_KEY_FILE", self.key.path().join("master.key"));
+        command.env_remove("PUNTE_HOME").env_remove("PUNTE_LOG");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Result<Output> {
+        self.command(args)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("{} {args:?}", binary().display()))
+    }
+
+    /// Runs a command that must succeed and prints JSON.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        let output = self.run(args)?;
+        if !output.status.success() {
+            bail!(
+                "{args:?}: {}\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Starts the program and waits until it is ready.
+    pub fn serve(&self) -> Result<Punte> {
+        self.serve_with(&[])
+    }
+
+    /// Starts it with these variables in its environment.
+    pub fn serve_with(&self, env: &[(&str, &str)]) -> Result<Punte> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log.txt"))?;
+        let mut child = self
+            .command(&["serve", "--http", "127.0.0.1:0"])
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| binary().display().to_string())?;
+        let stdout = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
+        let (tx, rx) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if tx.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let (mut http, mut listens) = (None, BTreeMap::new());
+        loop {
+            let line = match rx.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => line,
+                Err(_) => {
+                    let _ = child.kill();
+                    bail!("the program did not become ready:\n{}", self.log());
+                }
+            };
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["punte:", "http", "on", address] => http = Some(address.parse()?),
+                ["punte:", "channel", id, "listens", "on", address] => {
+                    listens.insert((*id).to_owned(), address.parse()?);
+                }
+                ["punte:", "ready"] => break,
+                _ => {}
+            }
+        }
+        let running: Value = serde_json::from_slice(&std::fs::read(self.path().join("data/running.json"))?)?;
+        Ok(Punte {
+            child,
+            http: http.ok_or_else(|| anyhow!("no http address was printed"))?,
+            listens,
+            key: running["key"].as_str().unwrap_or_default().to_owned(),
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(30))
+                .build()?,
+        })
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log.txt")).unwrap_or_default()
+    }
+}
+
+/// The running program. Killed when dropped.
+pub struct Punte {
+    child: Child,
+    /// Its HTTP interface.
+    pub http: SocketAddr,
+    /// Where each channel listens.
+    pub listens: BTreeMap<String, SocketAddr>,
+    /// The local key.
+    pub key: String,
+    client: reqwest::Client,
+}
+
+impl Punte {
+    /// Where a channel listens.
+    pub fn listens(&self, channel: &str) -> SocketAddr {
+        *self
+            .listens
+            .get(channel)
+            .unwrap_or_else(|| panic!("the channel {channel} does not listen"))
+    }
+
+    /// Status and JSON of an address of its HTTP interface, asked with the local key.
+    pub async fn get(&self, path: &str) -> Result<(u16, Value)> {
+        let answer = self
+            .client
+            .get(format!("http://{}{path}", self.http))
+            .bearer_auth(&self.key)
+            .send()
+            .await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// The resources that a FHIR search finds, over all its pages.
+    pub async fn search(&self, query: &str) -> Result<Vec<Value>> {
+        let (mut found, mut next) = (vec![], Some(format!("/fhir/{query}")));
+        while let Some(path) = next.take() {
+            let (status, bundle) = self.get(&path).await?;
+            if status != 200 {
+                bail!("{path}: {status} {bundle}");
+            }
+            for entry in bundle["entry"].as_array().into_iter().flatten() {
+                found.push(entry["resource"].clone());
+            }
+            for link in bundle["link"].as_array().into_iter().flatten() {
+                if link["relation"] == "next" {
+                    let url = link["url"].as_str().unwrap_or_default();
+                    let path = url.split_once("/fhir/").map(|(_, rest)| format!("/fhir/{rest}"));
+                    next = path;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All messages, newest first.
+    pub async fn messages(&self, query: &str) -> Result<Vec<Value>> {
+        let (status, value) = self.get(&format!("/admin/messages?limit=1000{query}")).await?;
+        if status != 200 {
+            bail!("{status} {value}");
+        }
+        Ok(value["messages"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Memory that is resident, in bytes.
+    pub fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+
+    /// CPU time that was used, in clock ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    }
+
+    /// Kills it without a word (SIGKILL).
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    pub fn stop(mut self) -> Result<std::process::ExitStatus> {
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status()?;
+        for _ in 0..1000 {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("it did not stop within 10 s")
+    }
+}
+
+impl Drop for Punte {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
