@@ -543,7 +543,7 @@ impl<'m> Collected<'m> {
                             );
                             return Err(MapError::new(Reason::DataType, Some(&segment.place().0), what));
                         }
-                        let alone = !comp.raw().is_some_and(|whole| whole.len() > raw.len());
+                        let alone = comp.raw().is_none_or(|whole| whole.len() <= raw.len());
                         let place = match (header, alone) {
                             (true, _) => field.place(),
                             (false, true) => comp.place(),

@@ -4,6 +4,7 @@
 use super::collect::At;
 use super::terms::{self, UCUM};
 pub use super::times::{period, period_of, time_of_day, when};
+use clinic::cnp::{self, Cnp, Idnp};
 use clinic::value::{
     Address, AddressKind, AddressUse, Concept, Decimal, Identifier, NameUse, Period, PersonName, PhoneParts,
     Quantity, Telecom, TelecomSystem, TelecomUse,
@@ -215,7 +216,7 @@ pub fn entity(at: At<'_>, kind: Option<&str>) -> Option<Identifier> {
     Some(Identifier {
         system: known.or(uri).or_else(|| name.clone()),
         value,
-        kind: kind.map(|code| kind_of(code)),
+        kind: kind.map(kind_of),
         assigner: name,
         ..Identifier::default()
     })
@@ -243,43 +244,30 @@ pub fn named(value: String, authority_at: At<'_>, kind_at: At<'_>) -> Identifier
     let authority = authority(authority_at);
     let kind = kind_at.text();
     let system = personal_system(&value, authority.name.as_deref(), kind.as_deref());
-    Identifier {
+    let identifier = Identifier {
         system: system.map(str::to_owned).or(authority.system),
         value,
         kind: kind.as_deref().map(kind_of),
         assigner: authority.name,
         ..Identifier::default()
+    };
+    if let Some(problem) = cnp::identifier_problem(&identifier) {
+        kind_at.remark(problem);
     }
+    identifier
 }
 
 /// The system of a personal number, if it is one.
 pub fn personal_system(value: &str, authority: Option<&str>, kind: Option<&str>) -> Option<&'static str> {
     let authority = authority.map(str::to_ascii_uppercase);
     let says_idnp = kind == Some("NNMDA") || authority.as_deref() == Some("IDNP");
-    if says_idnp && value.len() == 13 && value.bytes().all(|b| b.is_ascii_digit()) {
+    if says_idnp && Idnp::problem(value).is_none() {
         return Some(IDNP);
     }
     let says_cnp = matches!(kind, Some("NNROU" | "NI" | "CNP"))
         || authority.as_deref().is_some_and(|a| a.contains("CNP"));
     let says_nothing = kind.is_none() && authority.is_none();
-    ((says_cnp || says_nothing) && is_cnp(value)).then_some(CNP)
-}
-
-/// True for 13 digits with a day of birth and the right check digit (Law 105/1996 and HG 1375/2006).
-pub fn is_cnp(value: &str) -> bool {
-    let bytes = value.as_bytes();
-    if bytes.len() != 13 || !bytes.iter().all(u8::is_ascii_digit) || bytes[0] == b'0' {
-        return false;
-    }
-    let digit = |at: usize| u32::from(bytes[at] - b'0');
-    let (month, day) = (digit(3) * 10 + digit(4), digit(5) * 10 + digit(6));
-    let sum: u32 = [2, 7, 9, 1, 4, 6, 3, 5, 8, 2, 7, 9]
-        .iter()
-        .enumerate()
-        .map(|(at, weight)| digit(at) * weight)
-        .sum();
-    let check = if sum % 11 == 10 { 1 } else { sum % 11 };
-    (1..=12).contains(&month) && (1..=31).contains(&day) && check == digit(12)
+    ((says_cnp || says_nothing) && Cnp::problem(value).is_none()).then_some(CNP)
 }
 
 /// XPN → names: the name itself, and what they are called by (XPN.15). HL7 v2.5.1, 2.A.89.

@@ -467,7 +467,7 @@ fn personal_numbers_are_known_by_kind_authority_or_shape() {
         "a chart number may look like one"
     );
     assert_eq!(system("2840229991018^^^^NNROU"), "", "the check digit is wrong");
-    assert_eq!(system("2000000000006^^^^NNMDA"), "https://punte.org/sid/idnp");
+    assert_eq!(system("2000000000004^^^^NNMDA"), "https://punte.org/sid/idnp");
     assert_eq!(system("7^^^X&1.2.3.4&ISO"), "urn:oid:1.2.3.4");
     assert_eq!(
         system("7^^^X&0F0E7A52-0B4F-4D0A-9A1C-2D5B3C4E5F60&UUID"),
