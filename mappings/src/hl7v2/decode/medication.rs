@@ -1,7 +1,7 @@
 //! RXO, RXE, RXR with their ORC and TQ1 → prescription. HL7 v2.5.1, 4.14.
 
 use clinic::change_set::Find;
-use clinic::diagnostics::OrderIntent;
+use clinic::diagnostics::{OrderIntent, Priority};
 use clinic::patch::{Items, Patch};
 use clinic::records::{Dosage, MedicationOrderChange, MedicationOrderStatus, Strength};
 use clinic::value::{Concept, Decimal, Identifier, Quantity, Range, Ratio, Ref};
@@ -104,7 +104,7 @@ pub fn medication_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject:
         } else {
             OrderIntent::OriginalOrder
         }),
-        priority: times.priority.as_ref().and_then(orders::priority).into(),
+        priority: times.as_ref().and_then(|times| priority(times.urgency)).into(),
         medication: fields.drug.patch(|at| terms::concept(at, NO_TABLE)),
         form: fields.form.patch(|at| terms::concept(at, NO_TABLE)),
         strength: strength(&fields).into(),
@@ -206,25 +206,29 @@ fn status(group: &Group<'_>) -> Option<MedicationOrderStatus> {
     Some(by_control)
 }
 
+/// Table 0485 → urgency; a code that says none of ours stays.
+fn priority(at: At<'_>) -> Option<Priority> {
+    let priority = orders::priority_of(&at.part(1).peek()?)?;
+    terms::concept(at, table("0485"))?;
+    Some(priority)
+}
+
 /// TQ1, else RXE-1, else ORC-7.
-fn times(group: &Group<'_>) -> Times {
+fn times<'m>(group: &Group<'m>) -> Option<Times<'m>> {
     if let Some(tq1) = group.timings.first() {
-        return timing::from_tq1(*tq1);
+        return Some(timing::from_tq1(*tq1));
     }
     let at = orders::twin(group.rxe(1), group.orc(7)).first();
-    if at.is_there() {
-        timing::from_tq(at)
-    } else {
-        Times::default()
-    }
+    at.is_there().then(|| timing::from_tq(at))
 }
 
 /// Amounts, timing, and each RXR → how to take it. Several ways are several dosages.
-fn dosages(group: &Group<'_>, fields: &Fields<'_>, times: Times) -> Vec<Dosage> {
+fn dosages(group: &Group<'_>, fields: &Fields<'_>, times: Option<Times<'_>>) -> Vec<Dosage> {
     let mut dose = dose(fields);
     if dose.is_none() {
         // TQ1-2, TQ.1: how much each time.
-        dose = times.quantity.map(|quantity| Range {
+        let quantity = times.as_ref().and_then(|times| data::quantity(times.quantity));
+        dose = quantity.map(|quantity| Range {
             low: Some(quantity.clone()),
             high: Some(quantity),
         });
@@ -237,12 +241,15 @@ fn dosages(group: &Group<'_>, fields: &Fields<'_>, times: Times) -> Vec<Dosage> 
                 .filter_map(|rep| terms::concept(rep, NO_TABLE)),
         );
     }
-    instructions.extend(times.condition.map(Concept::words));
+    let (timing, condition, text) = times
+        .map(|times| (times.timing, times.condition, times.text))
+        .unwrap_or_default();
+    instructions.extend(condition.map(Concept::words));
     let rate = amount(fields.rate[0], fields.rate[1]);
     let base = Dosage {
-        text: times.text,
+        text,
         dose,
-        timing: times.timing,
+        timing,
         rate,
         max_per_period: daily(fields.daily),
         instructions,

@@ -185,7 +185,7 @@ pub fn numbers(group: &Group<'_>) -> Vec<Identifier> {
         twin(group.orc(3), group.obr(3)).first(),
         Some("FILL"),
     ));
-    for rep in twin(group.orc(33), group.obr(53)).reps() {
+    for rep in group.orc(33).reps().into_iter().chain(group.obr(53).reps()) {
         let alternate = data::identifier(rep).map(|number| Identifier {
             kind: Some(data::kind_of("PLAC")),
             ..number
@@ -332,7 +332,7 @@ fn control_status(code: &str) -> Option<OrderStatus> {
 }
 
 /// TQ1, else ORC-7, else OBR-27; OBR-5 and -6 where those say nothing of urgency and time.
-pub fn times(group: &Group<'_>) -> Option<Times> {
+pub fn times<'m>(group: &Group<'m>) -> Option<Times<'m>> {
     if let Some(tq1) = group.timings.first() {
         return Some(timing::from_tq1(*tq1));
     }
@@ -341,15 +341,17 @@ pub fn times(group: &Group<'_>) -> Option<Times> {
 }
 
 fn when(group: &Group<'_>, say: &mut OrderChange) {
-    let times = times(group).unwrap_or_default();
-    say.occurrence_timing = times.timing.into();
-    say.quantity = times.quantity.into();
+    let times = times(group);
     say.occurrence_at = group.obr(6).patch(data::when);
     let urgency = times
-        .priority
-        .or_else(|| terms::concept(group.obr(5), table("0485")));
+        .as_ref()
+        .and_then(|times| terms::concept(times.urgency, table("0485")));
+    let urgency = urgency.or_else(|| terms::concept(group.obr(5), table("0485")));
     say.priority = urgency.as_ref().and_then(priority).into();
     say.priority_original = urgency.into();
+    let Some(times) = times else { return };
+    say.occurrence_timing = times.timing.into();
+    say.quantity = data::quantity(times.quantity).into();
     let words = times.text.into_iter().chain(times.condition);
     let remarks = words.map(|text| Annotation {
         text,
@@ -359,8 +361,13 @@ fn when(group: &Group<'_>, say: &mut OrderChange) {
 }
 
 /// Table 0485 → urgency.
-pub fn priority(urgency: &Concept) -> Option<Priority> {
-    Some(match urgency.code()? {
+fn priority(urgency: &Concept) -> Option<Priority> {
+    priority_of(urgency.code()?)
+}
+
+/// Table 0485 → urgency, by the code.
+pub fn priority_of(code: &str) -> Option<Priority> {
+    Some(match code {
         "S" => Priority::Stat,
         "A" => Priority::Asap,
         "R" => Priority::Routine,

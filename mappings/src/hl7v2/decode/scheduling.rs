@@ -135,7 +135,7 @@ fn appointment<'m>(
     reasons(event, sch, &mut say);
     let orders = orders(out, schedule, sch, &subject);
     times(schedule, sch, &mut say);
-    services(out, schedule, &mut say, &orders);
+    services(out, event, schedule, &mut say, &orders);
     say.orders = Items::merge(orders);
     let default = agreed(say.status.value().copied());
     let contacts = contacts(out, sch, default);
@@ -294,16 +294,17 @@ fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
     say.duration_minutes = minutes.into();
 }
 
-/// AIS → what for; with an order also its time and details.
+/// AIS → what for; with an order also its time and details. Where the whole appointment goes, no service goes alone.
 fn services<'m>(
     out: &mut Collected<'m>,
+    event: &str,
     schedule: &Schedule<'m>,
     say: &mut AppointmentChange,
     orders: &[Ref],
 ) {
     let mut kinds: Vec<Concept> = vec![];
     for (idx, ais) in schedule.services.iter().enumerate() {
-        if ais.f(2).part(1).is("D") {
+        if ais.f(2).part(1).is("D") && !matches!(event, "S15" | "S16" | "S17" | "S26") {
             ais.f(3).note("the service is taken out of the appointment");
             continue;
         }
@@ -558,7 +559,7 @@ fn span(
         start = timing::shift(whole, seconds);
         if start.is_some() {
             offset.part(1).take();
-            offset_unit.part(1).take();
+            timing::take_unit(offset_unit.part(1));
         }
     }
     let length = timing::seconds_of(duration.part(1), duration_unit.part(1));
@@ -568,7 +569,7 @@ fn span(
         .and_then(|(start, seconds)| timing::shift(start, seconds));
     if end.is_some() {
         duration.part(1).take();
-        duration_unit.part(1).take();
+        timing::take_unit(duration_unit.part(1));
     }
     (start.is_some()).then_some(Period { start, end })
 }
@@ -621,6 +622,27 @@ fn visit(out: &mut Collected<'_>, event: &str, subject: &Subject, appointment: &
     }
 }
 
+/// The times of the resource itself, else those of the whole block.
+fn blocked_time(
+    schedule: &Schedule<'_>,
+    sch: Seg<'_>,
+    resource: Resource<'_>,
+) -> (Option<When>, Option<When>) {
+    let own = span(resource.times(), None);
+    if let Some(Period {
+        start: start @ Some(_),
+        end: end @ Some(_),
+    }) = own
+    {
+        return (start, end);
+    }
+    let mut whole = AppointmentChange::default();
+    times(schedule, sch, &mut whole);
+    let period = span(resource.times(), whole.start.value()).unwrap_or_default();
+    let start = period.start.or_else(|| whole.start.value().cloned());
+    (start, period.end.or_else(|| whole.end.value().cloned()))
+}
+
 /// S23, S24 → the time of a resource that is blocked, or free again.
 fn block<'m>(
     out: &mut Collected<'m>,
@@ -634,8 +656,6 @@ fn block<'m>(
         SlotStatus::Free
     };
     let identifiers = numbers(sch);
-    let mut whole = AppointmentChange::default();
-    times(schedule, sch, &mut whole);
     let comment: Vec<String> = comments(out, schedule)
         .into_iter()
         .map(|remark| remark.text)
@@ -657,16 +677,7 @@ fn block<'m>(
         let Some(actor) = actor(out, *resource) else {
             continue;
         };
-        let period = span(resource.times(), whole.start.value());
-        let start = period
-            .as_ref()
-            .and_then(|p| p.start.clone())
-            .or_else(|| whole.start.value().cloned());
-        let end = period
-            .as_ref()
-            .and_then(|p| p.end.clone())
-            .or_else(|| whole.end.value().cloned());
-        let (Some(start), Some(end)) = (start, end) else {
+        let (Some(start), Some(end)) = blocked_time(schedule, sch, *resource) else {
             let place = resource.times()[0].place();
             return Err(MapError::missing(
                 &place.0,

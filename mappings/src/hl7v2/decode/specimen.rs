@@ -27,14 +27,15 @@ pub fn specimens<'m>(
     for (idx, sample) in group.samples.iter().enumerate() {
         let mut say = from_spm(out, sample, patient);
         if idx == 0 {
-            from_obr(out, group, &mut say);
+            // The time of a report's OBR is that of the report; without an SPM it is that of the specimen too.
+            from_obr(out, group, &mut say, laboratory);
         }
         let find = find(
             &say.identifiers,
             order.or(patient),
             &format!("specimen|{}", idx + 1),
         );
-        let signature = signature(say.identifiers.values());
+        let signature = signature(&numbers(sample.spm.f(2)));
         say.orders = Items::merge(order.cloned().into_iter().collect());
         keys.push(said_once(out, signature, find, say));
     }
@@ -46,7 +47,7 @@ pub fn specimens<'m>(
             orders: Items::merge(order.cloned().into_iter().collect()),
             ..SpecimenChange::default()
         };
-        from_obr(out, group, &mut say);
+        from_obr(out, group, &mut say, true);
         let find = natural(order.or(patient), "specimen|1");
         keys.push(out.add_found("specimen", find, say));
     }
@@ -231,7 +232,7 @@ fn from_spm<'m>(out: &mut Collected<'m>, sample: &Sample<'m>, patient: Option<&R
 }
 
 /// OBR-7 to -10, -14, -15, -39 → specimen, where nothing is said yet.
-fn from_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut SpecimenChange) {
+fn from_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut SpecimenChange, with_time: bool) {
     fill(&mut say.quantity, || data::quantity(group.obr(9)));
     let collectors = group.obr(10).reps();
     fill(&mut say.collector, || {
@@ -251,7 +252,7 @@ fn from_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut SpecimenCh
         all.extend(comments);
         say.notes = Items::replace(all);
     }
-    if say.collected_at.is_absent() && say.collected_period.is_absent() {
+    if with_time && say.collected_at.is_absent() && say.collected_period.is_absent() {
         if group.obr(8).is_empty() {
             say.collected_at = data::when(group.obr(7)).into();
         } else {

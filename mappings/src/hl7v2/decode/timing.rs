@@ -1,6 +1,6 @@
 //! When something is to be done: TQ1 and TQ → timing. HL7 v2.5.1, 4.5.4 and 2.A.81.
 
-use clinic::value::{Concept, Decimal, Quantity, Timing, When};
+use clinic::value::{Decimal, Quantity, Timing, When};
 
 use super::collect::{At, Seg};
 use super::terms::{self, UCUM};
@@ -10,14 +10,14 @@ use super::{datatypes as data, numbers};
 const PATTERN: terms::Table = terms::mapped("0335", "RepeatPattern");
 
 /// All that a TQ1 or TQ says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Times {
+#[derive(Clone)]
+pub struct Times<'m> {
     /// The pattern; none where nothing of it is said.
     pub timing: Option<Timing>,
-    /// How much each time.
-    pub quantity: Option<Quantity>,
-    /// How urgent.
-    pub priority: Option<Concept>,
+    /// How much each time (CQ): not taken yet, since a prescription says it elsewhere.
+    pub quantity: At<'m>,
+    /// How urgent (table 0485): not taken yet, since not everything has a place for each code.
+    pub urgency: At<'m>,
     /// On which condition.
     pub condition: Option<String>,
     /// Words.
@@ -25,7 +25,7 @@ pub struct Times {
 }
 
 /// TQ1 → when. What says nothing new stays to whoever reads it.
-pub fn from_tq1(tq1: Seg<'_>) -> Times {
+pub fn from_tq1<'m>(tq1: Seg<'m>) -> Times<'m> {
     let mut timing = Timing::default();
     let pattern = tq1.f(3).reps().into_iter().next();
     if let Some(pattern) = pattern {
@@ -45,8 +45,8 @@ pub fn from_tq1(tq1: Seg<'_>) -> Times {
     count(tq1.f(14), &mut timing);
     Times {
         timing: (timing != Timing::default()).then_some(timing),
-        quantity: data::quantity(tq1.f(2)),
-        priority: terms::concept(tq1.f(9), terms::table("0485")),
+        quantity: tq1.f(2).first(),
+        urgency: tq1.f(9).first(),
         condition: tq1.f(10).long_text(),
         text: tq1.f(11).long_text(),
     }
@@ -88,7 +88,7 @@ fn day_of_week(text: &str) -> Result<&'static str, &'static str> {
 }
 
 /// TQ → when. HL7 v2.5.1, 2.A.81.
-pub fn from_tq(at: At<'_>) -> Times {
+pub fn from_tq<'m>(at: At<'m>) -> Times<'m> {
     let mut timing = Timing {
         code: terms::concept(at.part(2).part(1), PATTERN),
         ..Timing::default()
@@ -120,11 +120,8 @@ pub fn from_tq(at: At<'_>) -> Times {
     }
     Times {
         timing: (timing != Timing::default()).then_some(timing),
-        quantity: data::quantity(at.part(1)),
-        priority: at
-            .part(6)
-            .text()
-            .map(|code| Concept::coded(&terms::v2("0485"), &code, None)),
+        quantity: at.part(1),
+        urgency: at.part(6),
         condition: at.part(7).text(),
         text: at.part(8).text(),
     }
@@ -186,7 +183,7 @@ fn bounds(start: At<'_>, end: At<'_>, duration_at: At<'_>, timing: &mut Timing) 
     };
     if moved.is_some() {
         duration_at.part(1).take();
-        duration_at.part(2).part(1).take();
+        take_unit(duration_at.part(2).part(1));
     }
 }
 
@@ -252,8 +249,15 @@ pub fn in_minutes(amount: At<'_>, unit: At<'_>) -> Option<u32> {
         return None;
     };
     amount.take();
-    unit.take();
+    take_unit(unit);
     Some(minutes)
+}
+
+/// Takes a unit that says something: minutes are what is meant without one.
+pub fn take_unit(unit: At<'_>) {
+    if unit.peek().is_some_and(|text| time_unit(&text) != Some("min")) {
+        unit.take();
+    }
 }
 
 /// An amount and a unit in two places → seconds, not taken. Without a unit they are minutes.

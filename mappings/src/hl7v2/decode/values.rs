@@ -6,7 +6,7 @@ use clinic::diagnostics::Value;
 use clinic::value::{Attachment, Quantity, Range, Ratio};
 
 use super::collect::{At, Seg};
-use super::terms::{self, NO_TABLE, UCUM};
+use super::terms::{self, NO_TABLE};
 use super::{datatypes as data, files, numbers};
 
 /// The types whose repetitions are lines of one text.
@@ -147,8 +147,6 @@ fn number(at: At<'_>, units: &mut Units<'_>) -> Read {
     quantity.comparator = number.comparator;
     if number.percent && units.is_empty() {
         quantity.unit = Some("%".to_owned());
-        quantity.system = Some(UCUM.to_owned());
-        quantity.code = Some("%".to_owned());
     }
     Read::of(Value::Quantity(quantity)).from(original)
 }
