@@ -1,6 +1,8 @@
 //! Where bytes come in and go out. Each connector is a folder: its page says what it speaks, what it refuses, its limits.
 //!
 //! - [`mllp`]: HL7 v2 over TCP, both ways.
+//! - [`fhir`]: Bundles to a FHIR server.
+//! - [`http`]: one message in each request, both ways.
 //!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
 //! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
@@ -9,13 +11,20 @@
 //! Absent by design: formats (a connector moves bytes and never looks into them), the store, retries, counting of
 //! deliveries, and bodies or names in logs and errors.
 
+pub mod fhir;
+pub mod http;
 pub mod mllp;
+pub mod secrets;
 mod sockets;
 mod values;
+mod watched;
 
 use engine::connector::Connectors;
 
 /// All of them.
 pub fn all() -> Connectors {
-    Connectors::default().with(mllp::Mllp)
+    Connectors::default()
+        .with(mllp::Mllp)
+        .with(http::Http::default())
+        .with(fhir::Fhir)
 }

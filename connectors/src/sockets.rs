@@ -27,15 +27,30 @@ pub(crate) const BIG: usize = 256 * 1024;
 pub(crate) const BIG_AT_ONCE: usize = 8;
 
 /// Listens.
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ConnectorError> {
-    let failed = |error: std::io::Error| {
+pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ConnectorError> {
+    let open = || {
+        let socket = std::net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        Ok((TcpListener::from_std(socket)?, local))
+    };
+    open().map_err(|error: std::io::Error| {
         ConnectorError::new(format!(
             "Can't listen on {address}: {error}. Is another program, or another channel, using the port?"
         ))
-    };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    Ok((listener, local))
+    })
+}
+
+/// Says that a connection ended by a fault.
+pub(crate) fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        // Not the panic's text: it may quote a message.
+        tracing::error!(
+            "A connection ended by a fault in the program; its sender has no answer and will send again."
+        );
+    }
 }
 
 /// Small packets leave at once, and a peer that vanished is noticed within minutes also while nothing is said.

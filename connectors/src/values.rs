@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use engine::channel::{duration, size};
 use engine::connector::{ConnectorError, SettingsProblem};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -74,7 +75,7 @@ impl Problems {
 
     /// More than nothing.
     pub(crate) fn duration(&mut self, path: &str, text: &str) -> Duration {
-        let result = duration(text).and_then(|duration| match duration.is_zero() {
+        let result = duration::parse(text).and_then(|duration| match duration.is_zero() {
             true => Err(format!("{text:?} leaves no time at all; write \"30s\"")),
             false => Ok(duration),
         });
@@ -83,12 +84,12 @@ impl Problems {
 
     /// Zero stands for no limit.
     pub(crate) fn duration_or_never(&mut self, path: &str, text: &str) -> Option<Duration> {
-        let duration = self.keep(path, duration(text), Duration::ZERO);
+        let duration = self.keep(path, duration::parse(text), Duration::ZERO);
         (!duration.is_zero()).then_some(duration)
     }
 
     pub(crate) fn size(&mut self, path: &str, text: &str, range: RangeInclusive<u64>) -> usize {
-        let result = size(text).and_then(|size| match range.contains(&size) {
+        let result = size::parse(text).and_then(|size| match range.contains(&size) {
             true => Ok(size as usize),
             false => Err(format!(
                 "{text:?} is out of range; write a size from {} to {} bytes, such as \"16 MB\"",
@@ -134,46 +135,6 @@ impl Problems {
         }
         Allowed { networks }
     }
-}
-
-/// "500ms", "30s", "10m", "24h", "7d": one number and one unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; write a number and ms, s, m, h or d, such as \"30s\"");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    // Beyond a hundred years clocks overflow.
-    match number.checked_mul(millis) {
-        Some(total) if total <= 36_525 * 86_400_000 => Ok(Duration::from_millis(total)),
-        _ => Err(wrong()),
-    }
-}
-
-/// "512 B", "64 KB", "16 MB", "1 GB"; 1 KB is 1024 bytes.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no size; write a number and B, KB, MB or GB, such as \"16 MB\"");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let bytes: u64 = match unit {
-        "B" => 1,
-        "KB" => 1 << 10,
-        "MB" => 1 << 20,
-        "GB" => 1 << 30,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(bytes).ok_or_else(wrong)
-}
-
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -264,31 +225,6 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_and_sizes() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration(" 500 ms "), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for wrong in [
-            "",
-            "s",
-            "30",
-            "2 sec",
-            "-1s",
-            "1.5s",
-            "99999999999d",
-            "18446744073709551616s",
-            "ş",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(size("16 MB"), Ok(16 << 20));
-        assert_eq!(size("1KB"), Ok(1024));
-        for wrong in ["", "16", "16 mb", "MB", "18446744073709551615 GB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn addresses() {

@@ -100,7 +100,7 @@ impl Connector for Mllp {
         let settings = read::<SourceSettings>(settings)
             .and_then(|settings| settings.check())
             .map_err(as_error)?;
-        Ok(Box::new(source::MllpSource::open(settings).await?))
+        Ok(Box::new(source::MllpSource::open(settings)?))
     }
 
     async fn open_destination(

@@ -27,8 +27,8 @@ pub(super) struct MllpSource {
 }
 
 impl MllpSource {
-    pub(super) async fn open(settings: settings::Source) -> Result<Self, ConnectorError> {
-        let (listener, local) = sockets::listen(settings.listen).await?;
+    pub(super) fn open(settings: settings::Source) -> Result<Self, ConnectorError> {
+        let (listener, local) = sockets::listen(settings.listen)?;
         Ok(MllpSource {
             settings,
             listener,
@@ -51,7 +51,7 @@ impl engine::connector::Source for MllpSource {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = conversations.join_next() => report(ended),
+                Some(ended) = conversations.join_next() => sockets::report(ended),
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let Some(place) = gate.enter(peer) else { continue };
@@ -80,7 +80,7 @@ impl engine::connector::Source for MllpSource {
         drop(self.listener);
         let all_ended = async {
             while let Some(ended) = conversations.join_next().await {
-                report(ended);
+                sockets::report(ended);
             }
         };
         if timeout(STOPPED_AFTER, all_ended).await.is_err() {
@@ -91,17 +91,6 @@ impl engine::connector::Source for MllpSource {
             conversations.shutdown().await;
         }
         Ok(())
-    }
-}
-
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        // Not the panic's text: it may quote a message.
-        tracing::error!(
-            "A connection ended by a fault in the program; its sender has no answer and will send again."
-        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
 
+mod far;
 mod fhir;
 mod http_destination;
 mod http_source;

@@ -1,0 +1,170 @@
+//! Sends Bundles to a FHIR server.
+
+use async_trait::async_trait;
+use clinic::exchange::Response;
+use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH};
+use reqwest::{Method as Verb, RequestBuilder, StatusCode};
+
+use super::FHIR_JSON;
+use super::bundle::{Answers, Method, Plan, Step, reference_of, type_and_id};
+use super::settings::{self, Shape};
+use crate::http::client::{Answer, Caller};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A FHIR server.
+pub(super) struct FhirDestination {
+    settings: settings::Destination,
+    caller: Caller,
+}
+
+impl FhirDestination {
+    pub(super) async fn open(
+        settings: settings::Destination,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConnectorError> {
+        let credentials = match &settings.auth {
+            Some(auth) => Some(auth.resolve(surroundings).await?),
+            None => None,
+        };
+        let caller = Caller::new(
+            settings.connect_timeout,
+            settings.reply_timeout,
+            settings.headers.clone(),
+            credentials,
+            settings.max_answer,
+        )?;
+        Ok(FhirDestination { settings, caller })
+    }
+
+    fn base(&self) -> &str {
+        self.settings.base.as_str().trim_end_matches('/')
+    }
+
+    fn request(&self, verb: Verb, address: &str, outgoing: &Outgoing) -> RequestBuilder {
+        let request = self.caller.client.request(verb, address);
+        request
+            .header(ACCEPT, FHIR_JSON)
+            .header(X_REQUEST_ID, outgoing.delivery.to_string())
+    }
+
+    async fn transaction(&self, outgoing: &Outgoing) -> Result<Response, SendError> {
+        let request = self
+            .request(Verb::POST, self.base(), outgoing)
+            .header(CONTENT_TYPE, FHIR_JSON)
+            .header(PREFER, "return=minimal")
+            .body(outgoing.body.clone());
+        Ok(self.caller.exchange(request).await?.response)
+    }
+
+    async fn resources(&self, outgoing: &Outgoing) -> Result<Response, SendError> {
+        let refused = |why| SendError::Refused { why };
+        let mut plan = Plan::read(&outgoing.body).map_err(refused)?;
+        let mut answers = Answers::new(plan.len());
+        while let Some(step) = plan.next().map_err(refused)? {
+            let answer = self
+                .caller
+                .exchange(self.entry(&step, outgoing))
+                .await
+                .map_err(|error| at(&step, error))?;
+            let status = answer
+                .response
+                .status
+                .and_then(|status| StatusCode::from_u16(status).ok())
+                .unwrap_or_default();
+            let id = learnt(&step, &answer);
+            answers.set(step.index, &status.to_string(), id.clone(), &answer.response.body);
+            if !status.is_success() {
+                return Ok(answers.into_response(status.as_u16()));
+            }
+            plan.learn(&step, id);
+        }
+        Ok(answers.into_response(200))
+    }
+
+    fn entry(&self, step: &Step, outgoing: &Outgoing) -> RequestBuilder {
+        let verb = match step.method {
+            Method::Put => Verb::PUT,
+            Method::Post => Verb::POST,
+            Method::Delete => Verb::DELETE,
+        };
+        // `|` between system and value: some servers refuse it bare.
+        let address = format!("{}/{}", self.base(), step.url.replace('|', "%7C"));
+        let mut request = self.request(verb, &address, outgoing);
+        if let Some(criteria) = &step.if_none_exist {
+            request = request.header(IF_NONE_EXIST, criteria);
+        }
+        if let Some(version) = &step.if_match {
+            request = request.header(IF_MATCH, version);
+        }
+        match &step.resource {
+            // The id has to come back, where it is not in Location (FHIR R4 §3.1.0.7: an update need not send one).
+            Some(resource) => request
+                .header(CONTENT_TYPE, FHIR_JSON)
+                .header(PREFER, "return=representation")
+                .body(resource.clone()),
+            None => request,
+        }
+    }
+}
+
+#[async_trait]
+impl engine::connector::Destination for FhirDestination {
+    /// HTTP pairs question and answer, so `mine` is not asked.
+    async fn send(&self, outgoing: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        match self.settings.shape {
+            Shape::Transaction => self.transaction(outgoing).await,
+            Shape::Resources => self.resources(outgoing).await,
+        }
+    }
+
+    /// Asks for the CapabilityStatement, as every FHIR server has one.
+    async fn probe(&self) -> Result<(), ConnectorError> {
+        let request = self
+            .caller
+            .client
+            .get(format!("{}/metadata", self.base()))
+            .header(ACCEPT, FHIR_JSON);
+        let answer = self
+            .caller
+            .exchange(request)
+            .await
+            .map_err(|error| ConnectorError::new(error.to_string()))?;
+        match answer.response.status {
+            Some(200..=299) => Ok(()),
+            status => Err(ConnectorError::new(format!(
+                "The server answers {} to {}/metadata. Is the base address right, and the secret?",
+                status.unwrap_or_default(),
+                self.base()
+            ))),
+        }
+    }
+}
+
+fn learnt(step: &Step, answer: &Answer) -> Option<String> {
+    let located = answer.location.as_deref().and_then(type_and_id);
+    let shown = || {
+        if answer.is_cut {
+            None
+        } else {
+            reference_of(&answer.response.body)
+        }
+    };
+    located.or_else(shown).or_else(|| step.id_by_address())
+}
+
+/// Says at which entry it happened. What was sent before it is not undone; repeating it changes nothing.
+fn at(step: &Step, error: SendError) -> SendError {
+    let place = |why: String| format!("Bundle.entry[{}]: {why}", step.index);
+    match error {
+        SendError::Retry { why, after } => SendError::Retry {
+            why: place(why),
+            after,
+        },
+        SendError::Refused { why } => SendError::Refused { why: place(why) },
+        SendError::Unsure { why } => SendError::Unsure { why: place(why) },
+    }
+}

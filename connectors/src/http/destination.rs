@@ -1,0 +1,64 @@
+//! Sends each message as one HTTP request.
+
+use async_trait::async_trait;
+use clinic::exchange::Response;
+use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
+use reqwest::header::CONTENT_TYPE;
+
+use super::client::Caller;
+use super::settings;
+
+/// A place to send to.
+pub(super) struct HttpDestination {
+    settings: settings::Destination,
+    caller: Caller,
+}
+
+impl HttpDestination {
+    pub(super) async fn open(
+        settings: settings::Destination,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConnectorError> {
+        let credentials = match &settings.auth {
+            Some(auth) => Some(auth.resolve(surroundings).await?),
+            None => None,
+        };
+        let caller = Caller::new(
+            settings.connect_timeout,
+            settings.reply_timeout,
+            settings.headers.clone(),
+            credentials,
+            settings.max_answer,
+        )?;
+        Ok(HttpDestination { settings, caller })
+    }
+}
+
+#[async_trait]
+impl engine::connector::Destination for HttpDestination {
+    /// HTTP pairs question and answer, so `mine` is not asked.
+    async fn send(&self, outgoing: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        let mut request = self
+            .caller
+            .client
+            .request(self.settings.method.clone(), self.settings.url.clone());
+        if !self.settings.headers.contains_key(CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, &outgoing.content_type);
+        }
+        if let Some(name) = &self.settings.idempotency_header {
+            request = request.header(name, outgoing.delivery.to_string());
+        }
+        let answer = self.caller.exchange(request.body(outgoing.body.clone())).await?;
+        Ok(answer.response)
+    }
+
+    async fn probe(&self) -> Result<(), ConnectorError> {
+        let url = &self.settings.url;
+        let port = url.port_or_known_default().unwrap_or(80);
+        let host = url.host_str().unwrap_or_default();
+        crate::sockets::connect(&format!("{host}:{port}"), self.settings.connect_timeout)
+            .await
+            .map(drop)
+            .map_err(ConnectorError::new)
+    }
+}

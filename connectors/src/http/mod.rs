@@ -1,0 +1,121 @@
+//! HTTP: one message in each request.
+//!
+//! ```toml
+//! [source.http]
+//! listen = "127.0.0.1:8080"
+//! path   = "/orders"
+//! auth   = { bearer_env = "ORDERS_TOKEN" }   # beyond loopback this or `allow` is needed
+//!
+//! [[destination]]
+//! name = "erp"
+//! http = { url = "https://erp.example/orders", auth = { bearer_file = "erp.token" } }
+//! ```
+//!
+//! **Source.** HTTP/1.1. Channels that name the same address share the listener; path and method tell them apart. What
+//! is handed in: body, content type, and as headers `peer`, `method`, `path`, `query`, a few that name a request
+//! (`user-agent`, `x-request-id` …) and those of `keep_headers`; never an authorization.
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | stored (also when parked or filtered) |
+//! | 422 | stored as failed: it can't be read as it is |
+//! | 503 with Retry-After | not stored, or the channel is stopping: to be sent again |
+//! | 400 · 401 · 403 · 404 · 405 · 415 | empty body · no or a wrong token · address not allowed · no such path · method · compressed body |
+//! | 408 · 413 | the body did not arrive in time · is over `max_body`; its first 256 KB are kept with the reason |
+//!
+//! The body of the answer is what the format has to say, of the request's content type; otherwise nothing (200) or
+//! `application/problem+json` (RFC 9457).
+//!
+//! **Destination.** Every answer is handed to the format's judge with its status; no redirect is followed. *Retry*: not
+//! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. The number
+//! of the delivery travels as `Idempotency-Key`, the same at each try.
+//!
+//! Absent by design: proxies, redirects, compression. TLS for the source is to come.
+
+pub(crate) mod client;
+mod destination;
+mod listener;
+mod request;
+pub mod settings;
+mod source;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::channel::OnUnsure;
+use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use serde_json::Value;
+
+use crate::values::{as_error, read, schema_of};
+use settings::{DestinationSettings, SourceSettings};
+
+/// The connector `http`, with the listeners that its channels share.
+#[derive(Clone, Default)]
+pub struct Http {
+    listeners: listener::Listeners,
+}
+
+#[async_trait]
+impl Connector for Http {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    /// HTTP carries anything: the channel says what.
+    fn format(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn source_schema(&self) -> Option<Value> {
+        Some(schema_of::<SourceSettings>())
+    }
+
+    fn destination_schema(&self) -> Option<Value> {
+        Some(schema_of::<DestinationSettings>())
+    }
+
+    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
+        read::<SourceSettings>(settings)
+            .and_then(|settings| settings.check())
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
+        read::<DestinationSettings>(settings)
+            .and_then(|settings| settings.check())
+            .err()
+            .unwrap_or_default()
+    }
+
+    async fn open_source(
+        &self,
+        settings: &Value,
+        surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        let settings = read::<SourceSettings>(settings)
+            .and_then(|settings| settings.check())
+            .map_err(as_error)?;
+        Ok(Box::new(
+            source::HttpSource::open(settings, surroundings, &self.listeners).await?,
+        ))
+    }
+
+    async fn open_destination(
+        &self,
+        settings: &Value,
+        surroundings: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError> {
+        let settings = read::<DestinationSettings>(settings)
+            .and_then(|settings| settings.check())
+            .map_err(as_error)?;
+        Ok(Arc::new(
+            destination::HttpDestination::open(settings, surroundings).await?,
+        ))
+    }
+
+    /// Few servers know doubles by the key; a person decides.
+    fn on_unsure(&self) -> OnUnsure {
+        OnUnsure::Hold
+    }
+}

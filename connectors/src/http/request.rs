@@ -1,0 +1,338 @@
+//! One request: which channel it is for, whether it may come in, its body, and the answer.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use bytes::{Bytes, BytesMut};
+use engine::connector::{Acknowledgement, Intake, Outcome, Stop};
+use engine::message::Incoming;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming as Arriving};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
+
+use super::listener::Routes;
+use super::settings;
+use crate::mllp::framing::KEPT;
+use crate::secrets::Secret;
+use crate::sockets::{BIG, BIG_AT_ONCE, GRACE};
+
+type Answer = Response<Full<Bytes>>;
+
+/// What a request says of itself that is worth keeping, none of it secret.
+const KEPT_HEADERS: [&str; 6] = [
+    "user-agent",
+    "idempotency-key",
+    "x-request-id",
+    "x-correlation-id",
+    "traceparent",
+    "content-language",
+];
+
+/// One channel's part of a listener.
+pub(super) struct Route {
+    settings: settings::Source,
+    token: Option<Secret>,
+    intake: OnceLock<Intake>,
+    closing: Stop,
+    under_way: TaskTracker,
+    big: Semaphore,
+    span: Span,
+}
+
+impl Route {
+    pub(super) fn new(settings: settings::Source, token: Option<Secret>) -> Self {
+        Route {
+            settings,
+            token,
+            intake: OnceLock::new(),
+            closing: Stop::new(),
+            under_way: TaskTracker::new(),
+            big: Semaphore::new(BIG_AT_ONCE),
+            span: Span::current(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &settings::Source {
+        &self.settings
+    }
+
+    pub(super) fn collides_with(&self, other: &Route) -> bool {
+        let (ours, theirs) = (&self.settings, &other.settings);
+        ours.path == theirs.path && ours.methods.iter().any(|method| theirs.methods.contains(method))
+    }
+
+    /// From now on requests are taken.
+    pub(super) fn open(&self, intake: Intake) {
+        // A route is run once; a second intake would have nothing to say.
+        let _ = self.intake.set(intake);
+    }
+
+    /// From now on callers are told to come again.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+        self.under_way.close();
+    }
+
+    /// Waits for the requests under way.
+    pub(super) async fn ended(&self) {
+        self.under_way.wait().await;
+    }
+}
+
+/// Finds the channel and answers.
+pub(super) async fn serve(request: Request<Arriving>, peer: SocketAddr, routes: &Routes) -> Answer {
+    let of_path = routes.of_path(request.uri().path());
+    if of_path.is_empty() {
+        return problem(StatusCode::NOT_FOUND, "No channel answers this path.");
+    }
+    let of_method = of_path
+        .iter()
+        .find(|route| route.settings.methods.contains(request.method()));
+    let Some(route) = of_method else {
+        let methods: Vec<&str> = of_path
+            .iter()
+            .flat_map(|route| &route.settings.methods)
+            .map(Method::as_str)
+            .collect();
+        let mut answer = problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "No channel answers this method here.",
+        );
+        if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+            answer.headers_mut().insert(ALLOW, methods);
+        }
+        return answer;
+    };
+    let span = route.span.clone();
+    route
+        .under_way
+        .track_future(route.answer(request, peer))
+        .instrument(span)
+        .await
+}
+
+/// Why a body was not read whole.
+enum Broken {
+    TooLong,
+    Overdue,
+    Dropped,
+    Stopping,
+}
+
+impl Route {
+    async fn answer(&self, mut arriving: Request<Arriving>, peer: SocketAddr) -> Answer {
+        let headers = arriving.headers();
+        if !self.settings.allow.lets_in(peer.ip()) {
+            return problem(StatusCode::FORBIDDEN, "This address may not send here.");
+        }
+        if !self.is_known(headers) {
+            let mut answer = problem(StatusCode::UNAUTHORIZED, "The bearer token is missing or wrong.");
+            answer
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return answer;
+        }
+        let Some(intake) = self.intake.get().filter(|_| !self.closing.is_cancelled()) else {
+            return come_again("The channel is not running just now.");
+        };
+        if headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
+            return problem(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Compressed bodies are not taken. Send it without Content-Encoding.",
+            );
+        }
+        let declared = arriving.body().size_hint().lower();
+        if headers.contains_key(EXPECT) && (self.settings.max_body as u64) < declared {
+            return problem(StatusCode::PAYLOAD_TOO_LARGE, &self.too_long());
+        }
+        let mut incoming = self.incoming(&arriving, peer);
+        let (body, broken, _place) = self.body(arriving.body_mut()).await;
+        incoming.received_at = jiff::Timestamp::now();
+        incoming.body = body;
+        let (status, why) = match broken {
+            None if incoming.body.is_empty()
+                && !matches!(*arriving.method(), Method::GET | Method::DELETE) =>
+            {
+                return problem(StatusCode::BAD_REQUEST, "The body is empty; there is no message.");
+            }
+            None => {
+                let content_type = incoming.content_type.clone();
+                return answer_of(intake.accept(incoming).await, &content_type);
+            }
+            Some(Broken::Stopping) => return come_again("The channel is stopping."),
+            Some(Broken::TooLong) => (StatusCode::PAYLOAD_TOO_LARGE, self.too_long()),
+            Some(Broken::Overdue) => {
+                let why = format!("The body did not arrive within {:?}.", self.settings.timeout);
+                (StatusCode::REQUEST_TIMEOUT, why)
+            }
+            Some(Broken::Dropped) => (
+                StatusCode::BAD_REQUEST,
+                "The request broke off before its body was whole.".to_owned(),
+            ),
+        };
+        tracing::warn!(%peer, length = incoming.body.len(), status = status.as_u16(), "A request could not be taken; what came is kept.");
+        if !incoming.body.is_empty() {
+            incoming.body = incoming.body.slice(..incoming.body.len().min(KEPT));
+            intake.reject(incoming, format!("HTTP: {why}")).await;
+        }
+        let mut answer = problem(status, &why);
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    fn too_long(&self) -> String {
+        format!(
+            "The body is over the limit of {} bytes. Raise `max_body` if such messages are to be taken.",
+            self.settings.max_body
+        )
+    }
+
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let shown = headers
+            .get(AUTHORIZATION)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        match shown.split_at_checked(7) {
+            Some((scheme, shown)) => scheme.eq_ignore_ascii_case(b"bearer ") && token.is(shown.trim_ascii()),
+            None => false,
+        }
+    }
+
+    fn incoming(&self, request: &Request<Arriving>, peer: SocketAddr) -> Incoming {
+        let text = |name: &str| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let mut headers = vec![
+            ("peer".to_owned(), peer.to_string()),
+            ("method".to_owned(), request.method().to_string()),
+            ("path".to_owned(), request.uri().path().to_owned()),
+        ];
+        if let Some(query) = request.uri().query() {
+            headers.push(("query".to_owned(), query.to_owned()));
+        }
+        let named = self.settings.keep_headers.iter().map(|name| name.as_str());
+        for name in KEPT_HEADERS.into_iter().chain(named) {
+            headers.extend(text(name).map(|value| (name.to_owned(), value)));
+        }
+        Incoming {
+            body: Bytes::new(),
+            content_type: text("content-type").unwrap_or_else(|| "application/octet-stream".to_owned()),
+            headers,
+            received_at: jiff::Timestamp::now(),
+        }
+    }
+
+    /// The body, as far as it came, why not further, and its place among the big ones, to be held while it is handed in.
+    async fn body(&self, arriving: &mut Arriving) -> (Bytes, Option<Broken>, Option<SemaphorePermit<'_>>) {
+        let begun = Instant::now();
+        let mut deadline = begun + self.settings.timeout;
+        let mut stopping = false;
+        let mut place = None;
+        let mut body = BytesMut::new();
+        let broken = loop {
+            let needs_place = BIG < body.len() && place.is_none();
+            tokio::select! {
+                biased;
+                () = self.closing.cancelled(), if !stopping => {
+                    stopping = true;
+                    deadline = deadline.min(Instant::now() + GRACE);
+                }
+                taken = self.big.acquire(), if needs_place => place = taken.ok(),
+                frame = arriving.frame(), if !needs_place => match frame {
+                    None => break None,
+                    Some(Err(_)) => break Some(Broken::Dropped),
+                    Some(Ok(frame)) => {
+                        let Ok(data) = frame.into_data() else { continue };
+                        let room = self.settings.max_body - body.len();
+                        body.extend_from_slice(&data[..data.len().min(room)]);
+                        if room < data.len() {
+                            break Some(Broken::TooLong);
+                        }
+                    }
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    break Some(if stopping { Broken::Stopping } else { Broken::Overdue });
+                }
+            }
+        };
+        if matches!(broken, Some(Broken::TooLong)) {
+            body.truncate(KEPT);
+            // A sender hears the answer only once it has stopped sending.
+            let rest = async { while let Some(Ok(_)) = arriving.frame().await {} };
+            let _ = timeout_at(deadline.min(Instant::now() + GRACE), rest).await;
+        }
+        (body.freeze(), broken, place)
+    }
+}
+
+fn answer_of(acknowledgement: Acknowledgement, content_type: &str) -> Answer {
+    let note = acknowledgement.note.unwrap_or_default();
+    let status = match acknowledgement.outcome {
+        Outcome::Stored => StatusCode::OK,
+        Outcome::Failed => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut answer = match (acknowledgement.frames.is_empty(), acknowledgement.outcome) {
+        (true, Outcome::Stored) => Response::new(Full::default()),
+        (true, Outcome::Failed | Outcome::Unavailable) => problem(status, &note),
+        (false, _) => {
+            let mut answer = Response::new(Full::new(Bytes::from(acknowledgement.frames.concat())));
+            if let Ok(content_type) = HeaderValue::from_str(content_type) {
+                answer.headers_mut().insert(CONTENT_TYPE, content_type);
+            }
+            answer
+        }
+    };
+    *answer.status_mut() = status;
+    if acknowledgement.outcome == Outcome::Unavailable {
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    answer
+}
+
+fn come_again(why: &str) -> Answer {
+    let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, why);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// RFC 9457.
+fn problem(status: StatusCode, detail: &str) -> Answer {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or_default(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    answer
+}
