@@ -71,12 +71,7 @@ fn event(out: &mut Collected<'_>, at: At<'_>) {
 /// HD → the name of a program or facility, with its universal id as the system.
 fn party(at: At<'_>) -> Option<Identifier> {
     let name = at.part(1).text();
-    let kind = at.part(3).text();
-    let uri = at
-        .part(2)
-        .text()
-        .map(|id| data::universal_uri(&id, kind.as_deref()));
-    match (name, uri) {
+    match (name, data::universal(at.part(2), at.part(3))) {
         (Some(name), uri) => Some(Identifier {
             system: uri,
             value: name,
@@ -89,12 +84,7 @@ fn party(at: At<'_>) -> Option<Identifier> {
 
 /// HD → an address on the network.
 fn endpoint(at: At<'_>) -> Option<String> {
-    let kind = at.part(3).text();
-    let uri = at
-        .part(2)
-        .text()
-        .map(|id| data::universal_uri(&id, kind.as_deref()));
-    uri.or_else(|| at.part(1).text())
+    data::universal(at.part(2), at.part(3)).or_else(|| at.part(1).text())
 }
 
 /// CWE of a language → concept with the code of BCP 47 first, where it is known.

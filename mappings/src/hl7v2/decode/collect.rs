@@ -23,6 +23,9 @@ use crate::hl7v2::{Component, Field, Message, Repetition, Segment, SubComponent,
 /// How many values without a place one message may have; more is an error, never a cut.
 const MAX_EXTRA: usize = 100_000;
 
+/// How many repetitions of one field are read; further ones stay for `extra`.
+const MAX_REPETITIONS: usize = 1_000;
+
 /// Segment position, field, repetition, component, sub-component; 0 where a level is not named.
 type Path = [u32; 5];
 
@@ -218,6 +221,7 @@ impl<'m> At<'m> {
                     node: Node::Rep(rep),
                 })
                 .filter(At::is_there)
+                .take(MAX_REPETITIONS)
                 .collect(),
             Node::Rep(_) | Node::Comp(_) | Node::Sub(_) => {
                 if self.is_empty() {
@@ -378,6 +382,7 @@ pub struct Collected<'m> {
     extra: Vec<Extra>,
     counts: HashMap<&'static str, u32>,
     known: HashMap<String, usize>,
+    places: HashMap<String, usize>,
 }
 
 impl<'m> Collected<'m> {
@@ -391,6 +396,7 @@ impl<'m> Collected<'m> {
             extra: vec![],
             counts: HashMap::new(),
             known: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -437,6 +443,7 @@ impl<'m> Collected<'m> {
     /// Adds a change that has its key (from [`Collected::key`]).
     pub fn push(&mut self, change: Change) -> Ref {
         let key = Ref::Local(change.key.clone());
+        self.places.insert(change.key.clone(), self.changes.len());
         self.changes.push(change);
         key
     }
@@ -462,7 +469,7 @@ impl<'m> Collected<'m> {
     /// The change with this key.
     pub fn change_mut(&mut self, key: &Ref) -> Option<&mut Change> {
         match key {
-            Ref::Local(key) => self.changes.iter_mut().find(|change| change.key == *key),
+            Ref::Local(key) => self.places.get(key).and_then(|&idx| self.changes.get_mut(idx)),
             Ref::Id(..) => None,
         }
     }

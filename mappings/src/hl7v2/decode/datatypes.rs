@@ -152,29 +152,37 @@ pub struct Authority {
     pub name: Option<String>,
 }
 
-/// HD → the authority that it names.
+/// HD → the authority that it names. What the channel knows of the namespace goes before the universal id, which then
+/// stays.
 pub fn authority(at: At<'_>) -> Authority {
     let name = at.part(1).text();
-    let universal = at.part(2).text();
-    let kind = at.part(3).peek().map(|kind| kind.to_ascii_uppercase());
-    let uri = universal.as_deref().map(|id| universal_uri(id, kind.as_deref()));
-    if universal.is_some()
-        && kind
-            .as_deref()
-            .is_some_and(|k| matches!(k, "ISO" | "UUID" | "GUID" | "URI" | "DNS"))
-    {
-        at.part(3).take();
-    }
     let known = name
         .as_ref()
         .and_then(|name| at.profile().authorities.get(name).cloned());
+    let uri = match known {
+        Some(known) => Some(known),
+        None => universal(at.part(2), at.part(3)),
+    };
     let by_shape = name
         .as_deref()
         .map(|name| terms::system_uri_of_id(name).unwrap_or_else(|| name.to_owned()));
     Authority {
-        system: known.or(uri).or(by_shape),
+        system: uri.or(by_shape),
         name,
     }
+}
+
+/// A universal id with its type (HD.2 and .3, EI.3 and .4) → a URI. A type that says nothing to a URI stays.
+pub fn universal(id: At<'_>, kind: At<'_>) -> Option<String> {
+    let text = id.text()?;
+    let kind_code = kind.peek().map(|kind| kind.to_ascii_uppercase());
+    if matches!(
+        kind_code.as_deref(),
+        Some("ISO" | "UUID" | "GUID" | "URI" | "DNS")
+    ) {
+        kind.take();
+    }
+    Some(universal_uri(&text, kind_code.as_deref()))
 }
 
 /// The URI of a universal id (HD.2, EI.3) by its type (table 0301), or by its shape where there is none.
@@ -204,17 +212,15 @@ pub fn identifier(at: At<'_>) -> Option<Identifier> {
 pub fn entity(at: At<'_>, kind: Option<&str>) -> Option<Identifier> {
     let value = at.part(1).text()?;
     let name = at.part(2).text();
-    let universal = at.part(3).text();
-    let universal_kind = at.part(4).peek().map(|kind| kind.to_ascii_uppercase());
-    if universal.is_some() && universal_kind.is_some() {
-        at.part(4).take();
-    }
     let known = name
         .as_ref()
         .and_then(|name| at.profile().authorities.get(name).cloned());
-    let uri = universal.map(|id| universal_uri(&id, universal_kind.as_deref()));
+    let uri = match known {
+        Some(known) => Some(known),
+        None => universal(at.part(3), at.part(4)),
+    };
     Some(Identifier {
-        system: known.or(uri).or_else(|| name.clone()),
+        system: uri.or_else(|| name.clone()),
         value,
         kind: kind.map(kind_of),
         assigner: name,
@@ -241,15 +247,27 @@ fn kind_display(code: &str) -> Option<&'static str> {
 /// An identifier with its authority (HD) and its kind (ID of table 0203); personal numbers are known by their kind,
 /// their authority, or, where neither is said, by their shape.
 pub fn named(value: String, authority_at: At<'_>, kind_at: At<'_>) -> Identifier {
-    let authority = authority(authority_at);
     let kind = kind_at.text();
-    let system = personal_system(&value, authority.name.as_deref(), kind.as_deref());
+    let name = authority_at.part(1).peek();
+    let identifier = match personal_system(&value, name.as_deref(), kind.as_deref()) {
+        Some(system) => Identifier {
+            system: Some(system.to_owned()),
+            assigner: authority_at.part(1).text(),
+            ..Identifier::default()
+        },
+        None => {
+            let authority = authority(authority_at);
+            Identifier {
+                system: authority.system,
+                assigner: authority.name,
+                ..Identifier::default()
+            }
+        }
+    };
     let identifier = Identifier {
-        system: system.map(str::to_owned).or(authority.system),
         value,
         kind: kind.as_deref().map(kind_of),
-        assigner: authority.name,
-        ..Identifier::default()
+        ..identifier
     };
     if let Some(problem) = cnp::identifier_problem(&identifier) {
         kind_at.remark(problem);
@@ -410,19 +428,24 @@ pub fn telecom(at: At<'_>, usual: Option<TelecomUse>) -> Option<Telecom> {
     let purpose = at.part(2).peek();
     let is_net =
         matches!(equipment.as_deref(), Some("Internet" | "X.400")) || purpose.as_deref() == Some("NET");
+    let something = [1, 4, 6, 7, 12]
+        .iter()
+        .any(|&part| at.part(part).peek().is_some());
+    if !something {
+        return None;
+    }
     let parts = PhoneParts {
         country: at.part(5).text(),
         area: at.part(6).text(),
         local: at.part(7).text(),
         extension: at.part(8).text(),
     };
-    let has_parts = parts != PhoneParts::default();
     let net = || at.part(4).text();
     let number = || at.part(12).text().or_else(|| at.part(1).text());
     let value = if is_net { net().or_else(number) } else { number() };
     let value = value.or_else(|| dialled(&parts)).or_else(net)?;
     let mut out = Telecom {
-        parts: has_parts.then_some(parts),
+        parts: (parts != PhoneParts::default()).then_some(parts),
         ..Telecom::default()
     };
     let system = match equipment.as_deref() {

@@ -23,9 +23,7 @@ pub fn practitioner(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         identifier.check_digit_scheme = at.part(12).text();
         identifier
     });
-    let name = xcn_name(at);
-    let degree = at.part(7).text();
-    person(out, identifier, name, degree)
+    person(out, identifier, xcn_name(at), at.part(7))
 }
 
 /// The name in an XCN.
@@ -47,8 +45,8 @@ pub fn xcn_name(at: At<'_>) -> Option<PersonName> {
 pub fn practitioner_from_cnn(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
     let identifier = at.part(1).text().map(|value| {
         // The assigning authority is flattened into components 9 to 11.
-        let (name, universal, kind) = (at.part(9).text(), at.part(10).text(), at.part(11).text());
-        let uri = universal.map(|id| data::universal_uri(&id, kind.as_deref()));
+        let name = at.part(9).text();
+        let uri = data::universal(at.part(10), at.part(11));
         Identifier {
             system: uri.or_else(|| name.clone()),
             value,
@@ -64,8 +62,7 @@ pub fn practitioner_from_cnn(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref>
         ..PersonName::default()
     };
     let name = (name != PersonName::default()).then_some(name);
-    let degree = at.part(7).text();
-    person(out, identifier, name, degree)
+    person(out, identifier, name, at.part(7))
 }
 
 /// A practitioner with what a field says of them; one with the same number (else the same name) is the same person.
@@ -73,7 +70,7 @@ fn person(
     out: &mut Collected<'_>,
     identifier: Option<Identifier>,
     name: Option<PersonName>,
-    degree: Option<String>,
+    degree: At<'_>,
 ) -> Option<Ref> {
     let (signature, find) = match (&identifier, &name) {
         (Some(id), _) => (format!("{:?}|{}", id.system, id.value), Find::default()),
@@ -95,7 +92,7 @@ fn person(
         add(&mut say.names, name);
         add(
             &mut say.qualifications,
-            degree.map(|code| Qualification {
+            degree.text().map(|code| Qualification {
                 code: Concept::coded(&terms::v2("0360"), &code, None),
                 ..Qualification::default()
             }),
@@ -181,14 +178,9 @@ pub fn organisation_named(
 /// The namespace of an HD, and its universal id as an identifier.
 fn hd_names(at: At<'_>) -> (Option<String>, Option<Identifier>) {
     let name = at.part(1).text();
-    let identifier = at.part(2).text().map(|id| {
-        let kind = at.part(3).text();
-        let uri = data::universal_uri(&id, kind.map(|k| k.to_ascii_uppercase()).as_deref());
-        if uri.starts_with("urn:") || uri.contains("://") {
-            Identifier::new(Some(URI), &uri)
-        } else {
-            Identifier::new(None, &id)
-        }
+    let identifier = data::universal(at.part(2), at.part(3)).map(|uri| {
+        let is_uri = uri.starts_with("urn:") || uri.contains("://");
+        Identifier::new(is_uri.then_some(URI), &uri)
     });
     (name, identifier)
 }
@@ -242,17 +234,13 @@ pub fn place(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         path.push_str(&format!("|{}:{}", kind.as_str(), code.replace('|', "/")));
         inner = Some(room(out, &path, kind, name, identifier, inner.as_ref()));
     }
-    let description = at.part(9).text();
-    let usage = at
-        .part(6)
-        .text()
-        .map(|code| Concept::coded(&terms::v2("0305"), &code, None));
     let whole = data::entity(at.part(10), None).map(|mut identifier| {
-        if let Some(assigner) = data::authority(at.part(11)).name {
+        if let Some(assigner) = at.part(11).part(1).text() {
             identifier.assigner = Some(assigner);
         }
         identifier
     });
+    let description = at.part(9).text();
     if inner.is_none() {
         let code = whole
             .as_ref()
@@ -266,6 +254,11 @@ pub fn place(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         };
         inner = Some(out.once("room", &path, || (find, RoomChange::default().into())).0);
     }
+    let is_room = inner.as_ref().is_some_and(|key| is_kind(out, key, Kind::Room));
+    let usage = at.part(6).peek().filter(|_| is_room).map(|code| {
+        at.part(6).take();
+        Concept::coded(&terms::v2("0305"), &code, None)
+    });
     match inner
         .as_ref()
         .and_then(|key| out.change_mut(key))

@@ -254,26 +254,32 @@ pub fn next_of_kin_from_nk1(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref
     if !is_body {
         related_person(out, nk1, patient);
     }
-    let mut relationships: Vec<Concept> = vec![];
-    relationships.extend(terms::concept(nk1.f(3), mapped("0063", "Relationship")));
-    relationships.extend(terms::concept(nk1.f(7), table("0131")));
+    let name = data::name(nk1.f(2).first());
+    let address = data::address(nk1.f(4).first());
+    let telecoms = kin_telecoms(nk1, &[5, 6, 40, 41]);
     let organization = organisation_of_kin(out, nk1);
+    if name.is_none() && address.is_none() && telecoms.is_empty() && organization.is_none() {
+        return;
+    }
     let contact = PatientContact {
-        relationships,
-        name: data::name(nk1.f(2).first()),
-        telecoms: kin_telecoms(nk1, &[5, 6, 40, 41]),
-        address: data::address(nk1.f(4).first()),
+        relationships: relationships(nk1),
+        name,
+        telecoms,
+        address,
         sex: sex(nk1.f(15)),
         organization,
         period: times::period_of(nk1.f(8), nk1.f(9)),
     };
-    let named = contact.name.is_some() || contact.address.is_some() || contact.organization.is_some();
-    if !named && contact.telecoms.is_empty() {
-        return;
-    }
     if let Some(Body::Patient(say)) = out.change_mut(patient).map(|change| &mut change.say) {
         add(&mut say.contacts, Some(contact));
     }
+}
+
+/// NK1-3 and NK1-7 → what they are to the patient, and as what they are called.
+fn relationships(nk1: Seg<'_>) -> Vec<Concept> {
+    let relationship = terms::concept(nk1.f(3), mapped("0063", "Relationship"));
+    let role = terms::concept(nk1.f(7), table("0131"));
+    relationship.into_iter().chain(role).collect()
 }
 
 /// NK1-13 with its contact person (NK1-30 to -32) → organisation.
@@ -312,9 +318,6 @@ fn related_person(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
         numbers.extend(nk1.f(field).reps().into_iter().filter_map(data::identifier));
     }
     numbers.extend(social_number(nk1.f(37)));
-    let mut relationships: Vec<Concept> = vec![];
-    relationships.extend(terms::concept(nk1.f(3), mapped("0063", "Relationship")));
-    relationships.extend(terms::concept(nk1.f(7), table("0131")));
     let names: Vec<_> = [2, 30]
         .iter()
         .flat_map(|&n| nk1.f(n).reps())
@@ -344,7 +347,7 @@ fn related_person(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
     let say = RelatedPersonChange {
         identifiers: Items::merge(numbers),
         patient: Patch::Set(patient.clone()),
-        relationships: Items::merge(relationships),
+        relationships: Items::merge(relationships(nk1)),
         names: Items::merge(names),
         telecoms: Items::merge(kin_telecoms(nk1, &[5, 6, 31, 40, 41])),
         addresses: Items::merge(addresses),

@@ -169,7 +169,7 @@ pub fn concept(at: At<'_>, table: Table) -> Option<Concept> {
         out.codings.push(coding);
     }
     out.text = at.part(9).text();
-    let words = |c: &Coding| c.code.is_none() && c.system.is_none();
+    let words = |c: &Coding| c.code.is_none() && c.system.is_none() && c.version.is_none();
     if out.text.is_none() && out.codings.iter().all(words) {
         // Words alone: they are the text. The coding would be a display of nothing.
         out.text = out.codings.first().and_then(|c| c.display.clone());
@@ -187,11 +187,11 @@ pub fn coding(at: At<'_>, table: Table) -> Option<Coding> {
 
 /// Code, display, system, version and the system's OID at these components.
 fn coding_at(at: At<'_>, [code, display, system, version, oid]: [usize; 5], default: &str) -> Option<Coding> {
-    if at.part(code).is_empty() && at.part(display).is_empty() {
-        return None;
-    }
     let code = at.part(code).text();
     let display = at.part(display).text();
+    if code.is_none() && display.is_none() {
+        return None;
+    }
     let by_name = at.part(system).text();
     let by_oid = match &by_name {
         Some(_) => None,
@@ -206,9 +206,6 @@ fn coding_at(at: At<'_>, [code, display, system, version, oid]: [usize; 5], defa
         (None, None) => (code.is_some() && !default.is_empty()).then(|| v2(default)),
     };
     let version = at.part(version).text();
-    if code.is_none() && display.is_none() {
-        return None;
-    }
     Some(Coding {
         system,
         version,
