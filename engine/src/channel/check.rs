@@ -252,20 +252,23 @@ fn check_together(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, 
             let Some(listen) = settings.get("listen").and_then(Node::text) else {
                 continue;
             };
+            let schema = connector.source_schema().unwrap_or_default();
             let listener = Listener {
                 file,
                 connector: connector.name(),
                 listen,
-                path: settings.get("path").and_then(Node::text),
+                path: told_apart_by("path", settings, &schema),
+                methods: told_apart_by("methods", settings, &schema),
             };
             match listeners.iter().find(|other| listener.collides_with(other)) {
-                Some(other) => tell(
-                    Path::default().key("source").key(connector.name()).key("listen"),
-                    format!(
-                        "{} listens there already; write another port",
-                        other.file.display()
-                    ),
-                ),
+                Some(other) => {
+                    let hint = if listener.path.is_empty() { "" } else { " or path" };
+                    let other = other.file.display();
+                    tell(
+                        Path::default().key("source").key(connector.name()).key("listen"),
+                        format!("{other} listens there already; write another port{hint}"),
+                    );
+                }
                 None => listeners.push(listener),
             }
         }
@@ -278,7 +281,28 @@ struct Listener<'a> {
     connector: &'a str,
     listen: &'a str,
     /// What tells apart the channels that share a listener, where the connector has such a thing.
-    path: Option<&'a str>,
+    path: Vec<String>,
+    methods: Vec<String>,
+}
+
+/// The texts at a key of a connector's settings, or those that its schema says stand there unless said.
+fn told_apart_by(key: &str, settings: &Node, schema: &serde_json::Value) -> Vec<String> {
+    let value = match settings.get(key) {
+        Some(node) => node.to_json(),
+        None => schema
+            .pointer(&format!("/properties/{key}/default"))
+            .cloned()
+            .unwrap_or_default(),
+    };
+    match value {
+        serde_json::Value::String(text) => vec![text],
+        serde_json::Value::Array(items) => items
+            .iter()
+            .filter_map(serde_json::Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 impl Listener<'_> {
@@ -287,7 +311,11 @@ impl Listener<'_> {
             (Ok(this), Ok(that)) => same_address(this, that),
             _ => self.listen == other.listen,
         };
-        let is_shared = self.connector == other.connector && self.path.is_some() && self.path != other.path;
+        let meets = |these: &[String], those: &[String]| {
+            these.is_empty() || those.is_empty() || these.iter().any(|text| those.contains(text))
+        };
+        let is_shared = self.connector == other.connector
+            && !(meets(&self.path, &other.path) && meets(&self.methods, &other.methods));
         is_same_address && !is_shared
     }
 }

@@ -162,7 +162,12 @@ struct Http {
     /// The address to listen on.
     listen: String,
     /// The path.
-    path: Option<String>,
+    #[serde(default = "slash")]
+    path: String,
+}
+
+fn slash() -> String {
+    "/".to_owned()
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
