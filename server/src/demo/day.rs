@@ -4,6 +4,9 @@ use jiff::ZonedDateTime as Zoned;
 
 use super::people::{ANA, ION, Person, STEFANIA};
 
+/// The mobile number that Ana has in the end.
+pub const NEW_NUMBER: &str = "744000199";
+
 /// One message of the day.
 pub struct Scene {
     /// Who sends it: `reception` or `laboratory`; also decides the channel.
@@ -29,7 +32,7 @@ pub fn day(now: &Zoned) -> Vec<Scene> {
         script.adt("A28", "Ștefania's record", 3, &[STEFANIA.pid()]),
         script.siu("S12", "Ion books", 4, "AP-1", &ION, 1, 10, "Booked"),
         script.siu("S12", "Ștefania books", 5, "AP-2", &STEFANIA, 1, 11, "Booked"),
-        script.adt("A31", "Ana's new number", 6, &[ANA.pid_with("744000199")]),
+        script.adt("A31", "Ana's new number", 6, &[new_pid()]),
         script.order(7),
         script.result(8, "P", "241", "preliminary results"),
         script.result(9, "F", "243", "final results"),
@@ -38,7 +41,7 @@ pub fn day(now: &Zoned) -> Vec<Scene> {
         script.result(12, "C", "234", "a correction"),
         script.adt("A28", "Ștefania, again", 13, &[twin_pid()]),
         script.merge(14),
-        script.adt("A03", "Ana leaves", 15, &[ANA.pid(), script.left("V-1")]),
+        script.adt("A03", "Ana leaves", 15, &[new_pid(), script.left("V-1")]),
     ];
     // A duplicate: the same bytes once more. Answered as the first, done once.
     let first = &scenes[3];
@@ -74,6 +77,11 @@ pub fn day(now: &Zoned) -> Vec<Scene> {
         to: vec![],
     });
     scenes
+}
+
+/// Ana's PID from the moment on when she has a new number.
+fn new_pid() -> String {
+    ANA.pid_with(NEW_NUMBER)
 }
 
 /// The record that Ștefania got when she was registered a second time, without her CNP.
@@ -167,7 +175,7 @@ impl Script {
         let mut text = self.msh("OML^O21^OML_O21", "RECEPTION", number);
         text.push_str(&format!(
             "{}\r{}\rORC|NW|C-7^DEMO|||||||{now}|||D500^Munteanu^Vlad^^^Dr.\rTQ1|1||||||||R^Routine^HL70485\rOBR|1|C-7^DEMO||24331-1^Lipid panel^LN|||||||||||||D500^Munteanu^Vlad^^^Dr.\rSPM|1|SB-7&DEMO||SER^Serum^HL70487|||||||||||||{now}\r",
-            ANA.pid(),
+            new_pid(),
             self.visit("O", "V-1"),
             now = self.stamp()
         ));
@@ -185,7 +193,7 @@ impl Script {
         let mut text = self.msh("ORU^R01^ORU_R01", "LIS", number);
         text.push_str(&format!(
             "{}\rORC|RE|C-7^DEMO|L-7^LIS\rOBR|1|C-7^DEMO|L-7^LIS|24331-1^Lipid panel^LN|||{now}|||||||{now}||D500^Munteanu^Vlad^^^Dr.||||||{now}||CH|{status}\rOBX|1|NM|2093-3^Cholesterol^LN||{cholesterol}|mg/dL^mg/dL^UCUM|<200|H|||{status}|||{now}\rOBX|2|NM|2085-9^HDL^LN||51.0|mg/dL^mg/dL^UCUM|40-60|N|||{status}|||{now}\r",
-            ANA.pid(),
+            new_pid(),
             now = self.stamp()
         ));
         self.scene("lab-results", what, number, text)

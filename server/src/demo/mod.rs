@@ -4,6 +4,7 @@
 //! The simulators share no reader or writer with the product, so that the two can't agree in the same mistake. What
 //! is counted comes from the senders' log, the receivers' logs and the chart as FHIR tells it, not from our tables.
 
+pub mod chart;
 pub mod day;
 pub mod people;
 pub mod receivers;
