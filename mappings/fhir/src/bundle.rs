@@ -77,11 +77,12 @@ pub(crate) struct Set<'a> {
 impl<'a> Set<'a> {
     fn new(changes: &ChangeSet, applied: &'a Applied) -> Self {
         let mut spoken_of = vec![];
+        let mut seen = BTreeSet::new();
         for change in &changes.changes {
-            if let Some(found) = applied.ids.get(&change.key)
-                && !spoken_of.contains(found)
+            if let Some((kind, id)) = applied.ids.get(&change.key)
+                && seen.insert(*id)
             {
-                spoken_of.push(*found);
+                spoken_of.push((*kind, *id));
             }
         }
         let mut included = BTreeSet::new();
@@ -136,7 +137,7 @@ impl<'a> Set<'a> {
         Object::new().put("reference", self.follow(id)?).json()
     }
 
-    /// All resources, the small ones after those that they belong to… and before where those refer to them.
+    /// All resources; the small ones of each before it, since it refers to them.
     fn resources(&self) -> Vec<Resource> {
         let mut out = vec![];
         for record in &self.records {
@@ -179,10 +180,10 @@ fn rank(record: &Record) -> u8 {
         Kind::Slot => 9,
         Kind::Condition => 10,
         Kind::Allergy => 11,
-        Kind::Appointment => 15,
-        Kind::Encounter => 12,
-        Kind::Procedure => 13,
-        Kind::Order => 14,
+        Kind::Order => 12,
+        Kind::Appointment => 13,
+        Kind::Encounter => 14,
+        Kind::Procedure => 15,
         Kind::Specimen => 16,
         Kind::Observation => 17,
         Kind::Result => 18,
@@ -191,25 +192,23 @@ fn rank(record: &Record) -> u8 {
     }
 }
 
-/// The identifier that names an aggregate for others too: of a system, in use, of a kind that is unique there.
+/// The identifier that names an aggregate for others too: the first one of a system that is in use. What comes later
+/// stands behind it in the list, so that the same one is chosen each time.
 ///
-/// A patient who was merged is found by ours: the record that stays carries the old numbers as well.
+/// What has no such number, or shares it with others of its type (a merged patient, several reports of one order), is
+/// found by our identifier of it.
 fn business_identifier(record: &Record) -> Option<&Identifier> {
     let wanted: &[&str] = match &record.aggregate {
         Aggregate::Patient(patient) => {
-            let merged = patient
-                .links
-                .iter()
-                .any(|link| matches!(link.kind, LinkKind::ReplacedBy | LinkKind::Replaces));
-            if merged {
+            let merged = |kind| matches!(kind, LinkKind::ReplacedBy | LinkKind::Replaces);
+            if patient.links.iter().any(|link| merged(link.kind)) {
                 return None;
             }
-            &["NI", "NNROU", "NNMDA", "MR", "PI", "PPN", ""]
+            &[]
         }
-        Aggregate::Practitioner(_) | Aggregate::Clinic(_) => &[""],
+        Aggregate::Practitioner(_) | Aggregate::Clinic(_) => &[],
         Aggregate::Encounter(_) => &["VN"],
         Aggregate::Order(_) => &["PLAC", "FILL"],
-        Aggregate::Result(_) => &["FILL"],
         Aggregate::RelatedPerson(_)
         | Aggregate::Site(_)
         | Aggregate::Room(_)
@@ -222,25 +221,22 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
         | Aggregate::Procedure(_)
         | Aggregate::Coverage(_)
         | Aggregate::Specimen(_)
+        | Aggregate::Result(_)
         | Aggregate::Observation(_)
         | Aggregate::Document(_)
-        | Aggregate::MedicationOrder(_) => &[],
+        | Aggregate::MedicationOrder(_) => return None,
     };
-    let usable = |identifier: &&Identifier| {
-        identifier.system.as_deref().is_some_and(|s| !s.trim().is_empty())
+    record.aggregate.identifiers().iter().find(|identifier| {
+        let of_a_system = identifier.system.as_deref().is_some_and(|s| !s.trim().is_empty());
+        let in_use = !matches!(
+            identifier.usage,
+            Some(IdentifierUse::Old | IdentifierUse::Temporary)
+        );
+        let kind = identifier.kind_code().unwrap_or_default();
+        of_a_system
+            && in_use
             && !identifier.value.trim().is_empty()
-            && !matches!(
-                identifier.usage,
-                Some(IdentifierUse::Old | IdentifierUse::Temporary)
-            )
-    };
-    wanted.iter().find_map(|kind| {
-        record
-            .aggregate
-            .identifiers()
-            .iter()
-            .filter(usable)
-            .find(|identifier| kind.is_empty() || identifier.kind_code() == Some(kind))
+            && (wanted.is_empty() || wanted.contains(&kind))
     })
 }
 

@@ -151,16 +151,6 @@ impl Object {
         }
     }
 
-    /// Adds to a list, and begins it where there is none.
-    pub fn push(&mut self, name: &'static str, value: impl Value) {
-        let Some(value) = value.json() else { return };
-        match self.0.iter_mut().find(|(n, _)| n == name) {
-            Some((_, Json::Array(entries))) => entries.push(value),
-            Some((_, old)) => *old = Json::Array(vec![value]),
-            None => self.0.push((name.into(), Json::Array(vec![value]))),
-        }
-    }
-
     /// With all fields of another object at the end.
     #[must_use]
     pub fn with(mut self, other: Object) -> Self {

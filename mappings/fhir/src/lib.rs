@@ -15,6 +15,8 @@ mod documents;
 #[cfg(test)]
 mod fixture;
 mod gate;
+#[cfg(test)]
+mod golden;
 pub mod json;
 mod people;
 mod places;

@@ -188,8 +188,14 @@ fn birth_date(out: &mut Object, when: Option<&clinic::value::When>) {
 
 pub(crate) fn practitioner(of: &Practitioner, record: &Record) -> Object {
     let mut identifiers: Vec<Json> = of.identifiers.iter().filter_map(types::identifier).collect();
+    let known = |stamp: &&String| {
+        of.identifiers
+            .iter()
+            .any(|identifier| identifier.value == **stamp)
+    };
+    let stamp = of.stamp_code.as_ref().filter(|stamp| !known(stamp));
     // The stamp code (*parafă*) is the number by which CNAS and the pharmacies know a doctor.
-    identifiers.extend(of.stamp_code.as_ref().and_then(|stamp| {
+    identifiers.extend(stamp.and_then(|stamp| {
         let stamp = stamp.json()?;
         Object::new()
             .put("type", Object::new().put("text", "cod parafă"))

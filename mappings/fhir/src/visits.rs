@@ -350,7 +350,7 @@ pub(crate) fn coverage(of: &Coverage, record: &Record, ctx: &Context<'_>) -> Obj
                 types::identifier(&Identifier {
                     system: coding.system.clone(),
                     value: coding.code.clone()?,
-                    assigner: coding.display.clone(),
+                    kind: coding.display.clone().map(Concept::words),
                     ..Identifier::default()
                 })
             }),
