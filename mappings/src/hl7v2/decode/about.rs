@@ -27,6 +27,11 @@ pub fn about_from_msh(out: &mut Collected<'_>, msh: Seg<'_>) {
         country: None,
         responsible: parties::organisation(out, msh.f(23)),
     };
+    if out.about.receiver.responsible.is_some()
+        && let Some(facility) = msh.f(6).peek()
+    {
+        out.extra(msh.f(6).place(), facility, "MSH-23 says who receives it");
+    }
     out.about.responsible = parties::organisation(out, msh.f(22));
     out.about.sent = data::when(msh.f(7));
     let mut security: Vec<Concept> = msh.f(8).text().map(Concept::words).into_iter().collect();

@@ -81,6 +81,9 @@ fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Re
         let name = segment.name();
         match name {
             "PD1" => people::patient_from_pd1(out, segment, &key),
+            "NK1" if matches!(event, "A05" | "A06" | "A07" | "A14" | "A28" | "A31") => {
+                people::anyone_from_nk1(out, segment, &key);
+            }
             "NK1" => people::next_of_kin_from_nk1(out, segment, &key),
             "PV1" if !moves && !seen_visit => {
                 seen_visit = true;

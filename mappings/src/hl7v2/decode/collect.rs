@@ -334,10 +334,18 @@ impl<'m> At<'m> {
         self.ledger.sender_offset
     }
 
+    /// True for `""`. It is carried as that, and stays in `extra` too: a document that tells a state can't say it.
+    pub fn empties(&self) -> bool {
+        let empties = self.is_null();
+        if empties {
+            self.note("empties what is stored");
+        }
+        empties
+    }
+
     /// The three states of a single value: absent, `""`, or what `read` makes of the first repetition.
     pub fn patch<T>(self, read: impl FnOnce(At<'m>) -> Option<T>) -> Patch<T> {
-        if self.is_null() {
-            self.take();
+        if self.empties() {
             return Patch::Clear;
         }
         if self.is_empty() {
@@ -349,8 +357,7 @@ impl<'m> At<'m> {
     /// The states of a list: absent, `""`, or what `read` makes of each repetition; replaced as a whole where the
     /// channel says that this field is a snapshot, else merged.
     pub fn items<T>(self, read: impl FnMut(At<'m>) -> Option<T>) -> Items<T> {
-        if self.is_null() {
-            self.take();
+        if self.empties() {
             return Items::Clear;
         }
         let values: Vec<T> = self.reps().into_iter().filter_map(read).collect();

@@ -112,7 +112,7 @@ fn social_number(at: At<'_>) -> Option<Identifier> {
 fn several<T>(fields: &[At<'_>], read: impl Fn(At<'_>) -> Vec<T>) -> Items<T> {
     let there: Vec<&At<'_>> = fields.iter().filter(|field| field.is_there()).collect();
     if !there.is_empty() && there.iter().all(|field| field.is_null()) {
-        there.iter().for_each(|field| field.take());
+        there.iter().for_each(|field| _ = field.empties());
         return Items::Clear;
     }
     for field in there.iter().filter(|field| field.is_null()) {
@@ -165,8 +165,7 @@ fn addresses(pid: Seg<'_>) -> Items<Address> {
 
 /// Administrative sex (table 0001), and the code itself where it says more.
 fn sex_patch(at: At<'_>) -> (Patch<Sex>, Patch<Concept>) {
-    if at.is_null() {
-        at.take();
+    if at.empties() {
         return (Patch::Clear, Patch::Clear);
     }
     let code = at.part(1).peek();
@@ -234,8 +233,8 @@ pub fn patient_from_pd1(out: &mut Collected<'_>, pd1: Seg<'_>, patient: &Ref) {
         add(&mut say.general_practitioners, Some(doctor));
     }
     if all_null {
-        pd1.f(3).take();
-        pd1.f(4).take();
+        pd1.f(3).empties();
+        pd1.f(4).empties();
         say.general_practitioners = Items::Clear;
     }
     say.disability = pd1.f(6).patch(|at| terms::concept(at, table("0295")));
@@ -254,6 +253,16 @@ pub fn next_of_kin_from_nk1(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref
     if !is_body {
         related_person(out, nk1, patient);
     }
+    contact(out, nk1, patient);
+}
+
+/// The same of the messages in which employers and insurers are related persons too: ADT_A05 and ADT_A06.
+pub fn anyone_from_nk1(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
+    related_person(out, nk1, patient);
+    contact(out, nk1, patient);
+}
+
+fn contact(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
     let name = data::name(nk1.f(2).first());
     let address = data::address(nk1.f(4).first());
     let telecoms = kin_telecoms(nk1, &[5, 6, 40, 41]);

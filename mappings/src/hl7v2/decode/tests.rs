@@ -159,6 +159,89 @@ fn every_reference_leads_to_a_change_of_the_set() {
     }
 }
 
+/// A clinic into which messages are applied one after the other; tells what each of them wrote.
+struct Played {
+    clinic: clinic::memory::MemoryClinic,
+    ids: u128,
+}
+
+impl Played {
+    fn new() -> Self {
+        Played {
+            clinic: clinic::memory::MemoryClinic::new(),
+            ids: 0,
+        }
+    }
+
+    fn plays(&mut self, set: &ChangeSet) -> Vec<&'static str> {
+        let Played { clinic, ids } = self;
+        let context = clinic::apply::Context {
+            source: clinic::aggregate::Source::Actor {
+                name: "test".to_owned(),
+            },
+            now: "2026-09-14T06:15:30Z".parse().unwrap(),
+            site: None,
+            on_unmatched: clinic::apply::OnUnmatched::Create,
+            new_id: &mut || {
+                *ids += 1;
+                uuid::Uuid::from_u128(*ids)
+            },
+        };
+        let applied = clinic::apply(set, clinic, context).unwrap();
+        clinic.commit(&applied).unwrap();
+        let written = applied.writes.iter();
+        written
+            .map(|write| write.record.aggregate.kind().as_str())
+            .collect()
+    }
+
+    fn count(&self, kind: clinic::Kind) -> usize {
+        self.clinic.all(kind).len()
+    }
+}
+
+#[test]
+fn a_repeat_changes_nothing() {
+    for path in samples("adt-") {
+        let set = read(&std::fs::read(&path).unwrap()).unwrap();
+        let mut clinic = Played::new();
+        clinic.plays(&set);
+        assert_eq!(clinic.plays(&set), Vec::<&str>::new(), "{path:?}");
+    }
+}
+
+#[test]
+fn a_stay_is_one_visit_of_one_patient() {
+    let mut clinic = Played::new();
+    for name in [
+        "adt-a01-admit-rich",
+        "adt-a06-",
+        "adt-a02-",
+        "adt-a08-update",
+        "adt-a03-",
+        "adt-a08-update",
+        "adt-a13-",
+    ] {
+        clinic.plays(&read(&std::fs::read(&samples(name)[0]).unwrap()).unwrap());
+    }
+    assert_eq!(clinic.count(clinic::Kind::Patient), 2);
+    assert_eq!(clinic.count(clinic::Kind::Encounter), 2);
+    let mut closed = Played::new();
+    for name in ["adt-a03-", "adt-a08-update"] {
+        closed.plays(&read(&std::fs::read(&samples(name)[0]).unwrap()).unwrap());
+    }
+    let visits = closed.clinic.all(clinic::Kind::Encounter);
+    let clinic::Aggregate::Encounter(visit) = &visits[0].aggregate else {
+        panic!("no visit")
+    };
+    assert_eq!(
+        visit.status,
+        Some(clinic::records::EncounterStatus::Finished),
+        "an A08 does not reopen it"
+    );
+    assert_eq!(visits.len(), 1);
+}
+
 /// The message with one thing emptied at a time: each field, and each component and sub-component.
 fn emptied(text: &str) -> Vec<(String, String)> {
     let bytes = text.as_bytes();

@@ -186,8 +186,8 @@ fn period(pv1: Seg<'_>) -> Patch<Period> {
             .for_each(|field| field.note("the period is open here"));
     }
     if start.is_null() && end.is_null() {
-        start.take();
-        end.take();
+        start.empties();
+        end.empties();
         return Patch::Clear;
     }
     period.into()
