@@ -14,6 +14,8 @@ use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::keys::{KeyError, MasterKey};
+pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::message::{
     DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage,
 };
@@ -24,6 +26,7 @@ pub struct Commit {
     /// The message and what it came to.
     pub message: NewMessage,
     /// The message already stored whose place this takes: one that failed before and was sent again, or a parked one.
+    /// It keeps its id, place and time. Where it is neither any more, the answer is [`Committed::Repeat`].
     pub again: Option<i64>,
     /// What it does to the clinic.
     pub applied: Option<Applied>,
@@ -185,24 +188,26 @@ pub struct TimeRange {
     pub to: Option<Timestamp>,
 }
 
-/// A search of aggregates. All conditions must hold; within one list any of its entries will do.
+/// A search of aggregates. All conditions must hold; of ids, patients, statuses and of the keys of one list any will do,
+/// of ranges all must hold.
 #[derive(Clone, Debug, Default)]
 pub struct ClinicQuery {
     /// Of these kinds.
     pub kinds: Vec<Kind>,
     /// With one of these ids.
     pub ids: Option<Vec<Uuid>>,
-    /// Found by one of the keys of each list; texts as made by `clinic::search` and `clinic::apply`.
+    /// Found by one of the keys of each list: the text of a [`clinic::apply::FindKey`], or name and text of a
+    /// [`clinic::search::SearchKey`] as `name|text`.
     pub keys: Vec<Vec<String>>,
     /// Of one of these patients.
     pub patients: Option<Vec<Uuid>>,
     /// In one of these states.
     pub statuses: Option<Vec<String>>,
-    /// Whose time overlaps this one.
+    /// Whose time overlaps each of these. What has no time overlaps nothing; an open end reaches for ever.
     pub date_overlaps: Vec<TimeRange>,
-    /// Whose time lies within this one.
+    /// Whose time lies within each of these.
     pub date_within: Vec<TimeRange>,
-    /// Changed within this time.
+    /// Changed within each of these.
     pub updated: Vec<TimeRange>,
     /// After this place in the order of (last change, id): for the next page.
     pub after: Option<(Timestamp, Uuid)>,

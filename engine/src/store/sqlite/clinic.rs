@@ -1,7 +1,7 @@
 //! Aggregates: written by the writer, read by snapshots.
 
 use ::clinic::aggregate::Source;
-use ::clinic::apply::{FindKey, Snapshot, SnapshotError, Write};
+use ::clinic::apply::{Booking, FindKey, Snapshot, SnapshotError, Write};
 use ::clinic::{Aggregate, Kind, Record, search};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -282,14 +282,13 @@ pub(crate) fn still_so(connection: &Connection, ready: &Ready) -> rusqlite::Resu
 }
 
 /// How far the writes of a message got.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     /// To their end.
     All,
     /// To one whose version before is not there.
     Moved,
-    /// To one that takes what another one has.
-    Booked,
+    /// To one that takes what another one has: which.
+    Booked(Booking),
 }
 
 /// Writes the aggregates of a message. Anything but [`Written::All`]: the caller takes back what was written.
@@ -299,8 +298,8 @@ pub(crate) fn write(
     ready: &Ready,
     seq: i64,
 ) -> rusqlite::Result<Written> {
-    let before = (memory.next_aggregate, ready.writes.len());
-    let mut places = Vec::with_capacity(before.1);
+    let before = memory.next_aggregate;
+    let mut places = Vec::with_capacity(ready.writes.len());
     for write in &ready.writes {
         let place = place_of(connection, write)?;
         // All versions are looked at before anything is written, so that without bookings nothing has to be undone.
@@ -324,9 +323,9 @@ pub(crate) fn write(
             Some(place) => update(connection, write, place, seq)?,
             None => insert(connection, memory, write, seq)?,
         };
-        if !book(connection, write, nr)? {
-            memory.next_aggregate = before.0;
-            return Ok(Written::Booked);
+        if let Some(taken) = book(connection, write, nr)? {
+            memory.next_aggregate = before;
+            return Ok(Written::Booked(taken));
         }
     }
     Ok(Written::All)
@@ -471,8 +470,8 @@ fn update(connection: &Connection, write: &ReadyWrite, place: PlaceOf, seq: i64)
     Ok(nr)
 }
 
-/// Takes the time that a write needs; false where it is taken.
-fn book(connection: &Connection, write: &ReadyWrite, nr: i64) -> rusqlite::Result<bool> {
+/// Takes the time that a write needs; the first that is taken already, where there is one.
+fn book(connection: &Connection, write: &ReadyWrite, nr: i64) -> rusqlite::Result<Option<Booking>> {
     for booking in &write.bookings {
         let booked = connection
             .prepare_cached(
@@ -488,10 +487,10 @@ fn book(connection: &Connection, write: &ReadyWrite, nr: i64) -> rusqlite::Resul
         match booked {
             Ok(_) => {}
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                return Ok(false);
+                return Ok(Some(booking.clone()));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
+    Ok(None)
 }

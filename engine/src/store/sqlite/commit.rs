@@ -182,18 +182,19 @@ pub(crate) fn commit(
     if books {
         connection.execute_batch("SAVEPOINT one")?;
     }
-    match clinic::write(connection, memory, ready, seq)? {
-        clinic::Written::All => {}
-        clinic::Written::Moved | clinic::Written::Booked if !books => return Ok(Raw::Moved),
-        outcome => {
+    let undone = match clinic::write(connection, memory, ready, seq)? {
+        clinic::Written::All => None,
+        clinic::Written::Moved => Some(Raw::Moved),
+        clinic::Written::Booked(taken) => Some(Raw::Conflict(format!(
+            "the time from {} to {} of {} is taken by another appointment",
+            taken.start, taken.end, taken.resource
+        ))),
+    };
+    if let Some(raw) = undone {
+        if books {
             connection.execute_batch("ROLLBACK TO one; RELEASE one")?;
-            return Ok(match outcome {
-                clinic::Written::Booked => Raw::Conflict(
-                    "the time of somebody or something that is needed is taken by another appointment".into(),
-                ),
-                clinic::Written::All | clinic::Written::Moved => Raw::Moved,
-            });
         }
+        return Ok(raw);
     }
     if books {
         connection.execute_batch("RELEASE one")?;

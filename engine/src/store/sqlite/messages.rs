@@ -198,7 +198,10 @@ pub(crate) fn list(
         conditions.add("channel = ?", nr);
     }
     if let Some(state) = filter.state {
-        // Written out, so that the index of what failed or was parked can serve.
+        // Written out, as the index of what failed or was parked has it.
+        if matches!(state, MessageState::Failed | MessageState::Parked) {
+            conditions.add_plain("state IN (4, 5)");
+        }
         conditions.add_plain(&format!("state = {}", state as u8));
     }
     if let Some(since) = filter.since {
@@ -208,10 +211,19 @@ pub(crate) fn list(
         conditions.add("received_at < ?", until.as_microsecond());
     }
     if let Some(state) = filter.delivery_state {
-        let state = state as u8;
-        conditions.add_plain(&format!(
-            "EXISTS (SELECT 1 FROM delivery WHERE id >= seq * {DELIVERIES} AND id < (seq + 1) * {DELIVERIES} AND delivery.state = {state})"
-        ));
+        let number = state as u8;
+        conditions.add_plain(&if matches!(state, DeliveryState::Queued | DeliveryState::Sent) {
+            format!(
+                "EXISTS (SELECT 1 FROM delivery WHERE id >= seq * {DELIVERIES} AND id < (seq + 1) * {DELIVERIES}
+                 AND delivery.state = {number})"
+            )
+        } else {
+            // The others are few, and have an index.
+            format!(
+                "seq IN (SELECT id / {DELIVERIES} FROM delivery
+                 WHERE delivery.state IN (2, 3, 4, 5, 6, 7, 8) AND delivery.state = {number})"
+            )
+        });
     }
     let limit = filter.limit.min(LIMIT) as usize;
     let hashes: Vec<(KeyKind, i64)> = [

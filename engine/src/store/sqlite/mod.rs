@@ -1,6 +1,8 @@
 //! The store in SQLite: one file in WAL mode, one thread that writes it, connections that read it.
 
 mod api_keys;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod checkpoint;
 mod clinic;
 mod commit;
@@ -160,7 +162,10 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("it is closed".into());
         let (reply, answer) = oneshot::channel();
-        self.inbox.send(job(reply)).await.map_err(|_| closed())?;
+        // Not put off by tokio's budget: who is polled first is first in the inbox.
+        tokio::task::unconstrained(self.inbox.send(job(reply)))
+            .await
+            .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -364,5 +369,105 @@ impl Store for SqliteStore {
             let _ = writer.join();
         }
         closed.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: std::ffi::c_int) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    async fn put(store: &SqliteStore, name: &'static str) -> Result<bool, StoreError> {
+        let insert = "INSERT INTO meta (name, value) VALUES (?1, x'00')";
+        store
+            .small(move |connection| connection.execute(insert, [name]).map(|rows| rows == 1))
+            .await
+    }
+
+    /// Keeps the writer busy until `together` has put all its jobs into the inbox, so that they are one batch.
+    async fn batch<T>(store: &SqliteStore, together: impl Future<Output = T>) -> T {
+        let (begun, begins) = oneshot::channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel();
+        let mut begun = Some(begun);
+        let busy = store.small(move |_| {
+            if let Some(begun) = begun.take() {
+                let _ = begun.send(());
+                let _ = goes_on.recv();
+            }
+            Ok(true)
+        });
+        let then = async move {
+            begins.await.unwrap();
+            let release = async move { go_on.send(()).unwrap() };
+            tokio::join!(together, release).0
+        };
+        let (busy, outcome) = tokio::join!(busy, then);
+        busy.unwrap();
+        outcome
+    }
+
+    async fn put_with_failure(store: &SqliteStore, name: &'static str, code: std::ffi::c_int) -> StoreError {
+        let both = async { tokio::join!(put(store, name), store.small(move |_| Err(failure(code)))) };
+        let (put, failed) = batch(store, both).await;
+        assert_eq!(
+            put.unwrap_err().to_string(),
+            failed.as_ref().unwrap_err().to_string()
+        );
+        failed.unwrap_err()
+    }
+
+    async fn names(store: &SqliteStore) -> Vec<String> {
+        store
+            .read_with(|_, connection| {
+                connection
+                    .prepare("SELECT name FROM meta WHERE value = x'00' ORDER BY name")
+                    .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+                    .map_err(sql_error)
+            })
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_failed_flush_acknowledges_nothing_and_the_store_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::generate().unwrap();
+        let store = SqliteStore::open(folder.path(), &master, SqliteOptions::default())
+            .await
+            .unwrap();
+        put(&store, "a").await.unwrap();
+        // All of the transaction is refused; the handle goes with it.
+        let broken = put_with_failure(&store, "b", rusqlite::ffi::SQLITE_IOERR_FSYNC).await;
+        assert!(matches!(broken, StoreError::Unavailable(_)), "{broken}");
+        assert_eq!(names(&store).await, ["a"]);
+        put(&store, "c").await.unwrap();
+        let full = put_with_failure(&store, "d", rusqlite::ffi::SQLITE_FULL).await;
+        assert!(matches!(full, StoreError::Full), "{full}");
+        put(&store, "d").await.unwrap();
+        assert_eq!(names(&store).await, ["a", "c", "d"]);
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_statement_is_the_fault_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::generate().unwrap();
+        let store = SqliteStore::open(folder.path(), &master, SqliteOptions::default())
+            .await
+            .unwrap();
+        let all = async {
+            tokio::join!(
+                put(&store, "a"),
+                store.small(|_| Err(failure(rusqlite::ffi::SQLITE_CONSTRAINT))),
+                put(&store, "b"),
+            )
+        };
+        let (one, refused, two) = batch(&store, all).await;
+        assert!(one.unwrap() && two.unwrap());
+        assert!(refused.is_err());
+        assert_eq!(names(&store).await, ["a", "b"]);
     }
 }

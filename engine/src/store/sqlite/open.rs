@@ -1,6 +1,6 @@
 //! Opening a store: the lock, the tables, the keys, the writer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -30,11 +30,22 @@ fn damaged(what: impl Into<String>) -> StoreError {
     StoreError::Damaged(what.into())
 }
 
-pub(crate) async fn open(
+/// A store that is locked, migrated and whose keys are open, before anybody writes it.
+pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) open: Open,
+    pub(crate) path: PathBuf,
+    pub(crate) cache_kib: i64,
+    pub(crate) lock: std::fs::File,
+    pub(crate) clinic: Uuid,
+}
+
+/// Everything but the writer's thread.
+pub(crate) async fn parts(
     folder: &Path,
     master: &MasterKey,
     options: SqliteOptions,
-) -> Result<SqliteStore, StoreError> {
+) -> Result<Parts, StoreError> {
     std::fs::create_dir_all(folder).map_err(|error| {
         StoreError::Unavailable(format!(
             "the data folder {} can't be made: {error}",
@@ -55,23 +66,42 @@ pub(crate) async fn open(
         zone: options.zone,
         names: RwLock::new(Arc::new(Names::default())),
     });
-    let (inbox, jobs) = mpsc::channel(INBOX);
-    let opened = Open::new(&shared, &path, cache_kib, options.max_pages).map_err(sql_error)?;
-    let writer = Writer {
-        shared: shared.clone(),
+    let open = Open::new(&shared, &path, cache_kib, options.max_pages).map_err(sql_error)?;
+    Ok(Parts {
+        shared,
+        open,
         path,
         cache_kib,
-        max_pages: options.max_pages,
-        inbox: jobs,
         lock,
+        clinic,
+    })
+}
+
+pub(crate) async fn open(
+    folder: &Path,
+    master: &MasterKey,
+    options: SqliteOptions,
+) -> Result<SqliteStore, StoreError> {
+    let max_pages = options.max_pages;
+    let parts = parts(folder, master, options).await?;
+    let shared = parts.shared.clone();
+    let (inbox, jobs) = mpsc::channel(INBOX);
+    let writer = Writer {
+        shared: parts.shared,
+        path: parts.path,
+        cache_kib: parts.cache_kib,
+        max_pages,
+        inbox: jobs,
+        lock: parts.lock,
     };
+    let opened = parts.open;
     let thread = std::thread::Builder::new()
         .name("punte-writer".into())
         .spawn(move || writer.run(opened))
         .map_err(|error| StoreError::Unavailable(format!("the writer's thread can't start: {error}")))?;
     Ok(SqliteStore {
         shared,
-        clinic,
+        clinic: parts.clinic,
         inbox,
         writer: Mutex::new(Some(thread)),
     })

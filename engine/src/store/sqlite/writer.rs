@@ -84,9 +84,9 @@ pub(crate) struct Writer {
 
 /// The open store of a writer.
 pub(crate) struct Open {
-    connection: Connection,
-    memory: Memory,
-    checkpointer: Checkpointer,
+    pub(crate) connection: Connection,
+    pub(crate) memory: Memory,
+    pub(crate) checkpointer: Checkpointer,
 }
 
 impl Open {
@@ -233,11 +233,13 @@ impl Writer {
                 ..
             }) => {
                 drop(checkpointer);
-                // Who reads on keeps the log; the next start checkpoints it.
-                let checkpointed = checkpoint_whole(&connection);
-                match checkpointed.as_ref().map_err(failure) {
-                    Err(Failure::Broken) => checkpointed.map_err(sql_error),
-                    Ok(()) | Err(Failure::Full | Failure::Statement) => Ok(()),
+                match checkpoint_whole(&connection) {
+                    Ok(()) => Ok(()),
+                    Err(error) => match error.sqlite_error_code() {
+                        // Somebody reads on, or there is no room: the log stays, and the next start checkpoints it.
+                        Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull) => Ok(()),
+                        _ => Err(sql_error(error)),
+                    },
                 }
             }
         };

@@ -1,0 +1,76 @@
+//! The store: one suite over the trait, to be run against each database, and what only SQLite has.
+
+mod clinic_suite;
+mod make;
+mod message_suite;
+mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
+
+/// The store of a fresh folder, which goes with it.
+pub struct Fresh {
+    pub folder: tempfile::TempDir,
+    pub key: MasterKey,
+}
+
+impl Fresh {
+    pub fn new() -> Self {
+        Fresh {
+            folder: tempfile::tempdir().unwrap(),
+            key: MasterKey::generate().unwrap(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub async fn open(&self) -> Arc<SqliteStore> {
+        self.open_with(SqliteOptions::default()).await
+    }
+
+    pub async fn open_with(&self, options: SqliteOptions) -> Arc<SqliteStore> {
+        SqliteStore::open(self.path(), &self.key, options).await.unwrap()
+    }
+}
+
+/// Runs each function of the suite on a fresh store of each kind.
+macro_rules! suite {
+    ($($module:ident :: $name:ident),* $(,)?) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let fresh = Fresh::new();
+            let store = fresh.open().await;
+            let store: Arc<dyn Store> = store;
+            $module::$name(store).await;
+        }
+    )* };
+}
+
+suite!(
+    message_suite::what_is_stored_is_read_back,
+    message_suite::equal_messages_at_once_are_stored_once,
+    message_suite::a_reused_control_id_is_a_new_message_with_a_warning,
+    message_suite::a_failed_message_runs_again_in_its_place,
+    message_suite::without_control_id_or_window_there_are_no_repeats,
+    message_suite::the_window_of_repeats_ends,
+    message_suite::order_is_that_of_the_inbox,
+    message_suite::deliveries_go_through_their_states,
+    message_suite::messages_are_found_by_their_keys,
+    message_suite::queues_and_counts_add_up,
+    message_suite::a_big_body_comes_back,
+    message_suite::a_panic_in_exclusive_work_fails_it_alone,
+    message_suite::keys_of_the_api_are_kept_hashed,
+    clinic_suite::each_kind_is_written_changed_and_read_with_its_history,
+    clinic_suite::a_version_that_moved_takes_out_one_message,
+    clinic_suite::a_finding_that_moved_takes_out_one_message,
+    clinic_suite::nobody_is_booked_twice,
+    clinic_suite::overbooked_time_may_overlap,
+    clinic_suite::keys_follow_the_aggregate,
+    clinic_suite::natural_keys_stay,
+    clinic_suite::exclusive_work_sees_what_came_before_it,
+    clinic_suite::searches_find_and_page,
+);

@@ -1,0 +1,517 @@
+//! Messages and deliveries, whatever the database.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::message::{DeliveryState, MessageState};
+use engine::store::{ApiKey, Attempted, Committed, MessageFilter, Store, StoreError};
+use uuid::Uuid;
+
+use crate::make::{self, commit, delivery, failure, message, now, repeat, seq};
+
+fn all() -> MessageFilter {
+    MessageFilter {
+        limit: 100,
+        ..MessageFilter::default()
+    }
+}
+
+pub async fn what_is_stored_is_read_back(store: Arc<dyn Store>) {
+    let mut one = message("c1", "MSH|^~\\&|LIS");
+    one.state = MessageState::Parked;
+    one.failure = Some(failure());
+    one.candidates = vec![clinic::apply::Candidate {
+        kind: clinic::Kind::Patient,
+        id: Uuid::now_v7(),
+        why: "the same MR".into(),
+    }];
+    let mut work = commit(one.clone());
+    work.deliveries = vec![delivery("portal", Some("{}")), delivery("ris", None)];
+    let place = seq(store.commit(work).await.unwrap());
+    let detail = store.message(one.id).await.unwrap().unwrap();
+    assert_eq!(detail.row.seq, place);
+    assert_eq!(detail.row.channel, "lab");
+    assert_eq!(detail.row.state, MessageState::Parked);
+    assert_eq!(detail.row.received_at, one.incoming.received_at);
+    assert_eq!(detail.row.message_type.as_deref(), Some("ORU^R01"));
+    assert_eq!(detail.row.sender.as_deref(), Some("LIS|LAB"));
+    assert_eq!(detail.row.control_id.as_deref(), Some("c1"));
+    assert_eq!(detail.row.length, one.incoming.body.len() as u64);
+    assert_eq!(detail.row.failure, Some(failure()));
+    assert_eq!(detail.row.candidates, one.candidates);
+    assert_eq!(detail.body, one.incoming.body);
+    assert_eq!(detail.content_type, "application/hl7-v2");
+    assert_eq!(detail.headers, one.incoming.headers);
+    let [portal, ris] = detail.deliveries.as_slice() else {
+        panic!("two deliveries");
+    };
+    assert_eq!(
+        (portal.row.destination.as_str(), &portal.body[..]),
+        ("portal", &b"{}"[..])
+    );
+    assert_eq!(portal.content_type, "application/fhir+json");
+    assert_eq!(
+        (ris.row.destination.as_str(), &ris.body),
+        ("ris", &one.incoming.body)
+    );
+    assert_eq!(ris.content_type, "application/hl7-v2");
+    assert_eq!(ris.row.state, DeliveryState::Queued);
+    let rows = store.messages(&all()).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].deliveries.len(), 2);
+    assert!(store.message(Uuid::now_v7()).await.unwrap().is_none());
+}
+
+pub async fn equal_messages_at_once_are_stored_once(store: Arc<dyn Store>) {
+    let mut tasks = vec![];
+    for _ in 0..4 {
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            store.commit(commit(message("c1", "same"))).await.unwrap()
+        }));
+    }
+    let mut stored = vec![];
+    let mut repeats = vec![];
+    for task in tasks {
+        match task.await.unwrap() {
+            Committed::Stored { seq } => stored.push(seq),
+            Committed::Repeat(repeat) => repeats.push(repeat.seq),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stored.len(), 1);
+    assert_eq!(repeats, vec![stored[0]; 3]);
+    let rows = store.messages(&all()).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].repeats, 3);
+    assert!(!rows[0].reused_control_id);
+}
+
+pub async fn a_reused_control_id_is_a_new_message_with_a_warning(store: Arc<dyn Store>) {
+    seq(store.commit(commit(message("c1", "one"))).await.unwrap());
+    let other = message("c1", "another");
+    seq(store.commit(commit(other.clone())).await.unwrap());
+    assert!(
+        store
+            .message(other.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .row
+            .reused_control_id
+    );
+    // Another sender or channel may use the same number.
+    let mut sender = message("c1", "one");
+    sender.keys.sender = Some("RIS|RAD".into());
+    let mut channel = message("c1", "one");
+    channel.channel = "rad".into();
+    for fine in [sender, channel] {
+        seq(store.commit(commit(fine.clone())).await.unwrap());
+        assert!(
+            !store
+                .message(fine.id)
+                .await
+                .unwrap()
+                .unwrap()
+                .row
+                .reused_control_id
+        );
+    }
+    // Both first ones are still known again.
+    repeat(store.commit(commit(message("c1", "one"))).await.unwrap());
+    repeat(store.commit(commit(message("c1", "another"))).await.unwrap());
+}
+
+pub async fn a_failed_message_runs_again_in_its_place(store: Arc<dyn Store>) {
+    let mut first = message("c1", "body");
+    first.state = MessageState::Failed;
+    first.failure = Some(failure());
+    let place = seq(store.commit(commit(first.clone())).await.unwrap());
+    let found = repeat(store.commit(commit(message("c1", "body"))).await.unwrap());
+    assert_eq!(
+        (found.seq, found.id, found.state),
+        (place, first.id, MessageState::Failed)
+    );
+    assert_eq!(found.failure, Some(failure()));
+    assert_eq!(found.received_at, first.incoming.received_at);
+
+    let mut again = commit(message("c1", "body"));
+    again.again = Some(place);
+    again.deliveries = vec![delivery("ris", Some("x"))];
+    assert_eq!(seq(store.commit(again.clone()).await.unwrap()), place);
+    let detail = store.message(first.id).await.unwrap().unwrap();
+    assert_eq!(detail.row.state, MessageState::Routed);
+    assert_eq!(detail.row.failure, None);
+    assert_eq!(detail.body, "body");
+    assert_eq!(detail.deliveries[0].body, "x");
+    // A second one that runs again at the same time does nothing.
+    let found = repeat(store.commit(again).await.unwrap());
+    assert_eq!((found.seq, found.state), (place, MessageState::Routed));
+    assert_eq!(store.waiting("lab", "ris", 0, 10).await.unwrap().len(), 1);
+    let counts = store.counts().await.unwrap();
+    assert_eq!(counts, [("lab".to_owned(), MessageState::Routed, 1)]);
+}
+
+pub async fn without_control_id_or_window_there_are_no_repeats(store: Arc<dyn Store>) {
+    for _ in 0..2 {
+        let mut nameless = message("", "same");
+        nameless.keys.control_id = None;
+        seq(store.commit(commit(nameless)).await.unwrap());
+        let mut replay = commit(message("c1", "same"));
+        replay.dedup = None;
+        seq(store.commit(replay).await.unwrap());
+    }
+    assert_eq!(store.messages(&all()).await.unwrap().len(), 4);
+}
+
+pub async fn the_window_of_repeats_ends(store: Arc<dyn Store>) {
+    let first = message("c1", "same");
+    let mut later = message("c1", "same");
+    later.incoming.received_at = first.incoming.received_at + make::WEEK + std::time::Duration::from_secs(1);
+    seq(store.commit(commit(first)).await.unwrap());
+    seq(store.commit(commit(later.clone())).await.unwrap());
+    later.incoming.received_at += std::time::Duration::from_secs(1);
+    later.id = Uuid::now_v7();
+    repeat(store.commit(commit(later)).await.unwrap());
+}
+
+pub async fn order_is_that_of_the_inbox(store: Arc<dyn Store>) {
+    let mut last = 0;
+    let waits: Vec<_> = (0..300)
+        .map(|n| {
+            let mut work = commit(message(&format!("c{n}"), format!("body {n}")));
+            work.deliveries = vec![delivery("ris", None)];
+            store.commit(work)
+        })
+        .collect();
+    for committed in futures_util::future::join_all(waits).await {
+        let place = seq(committed.unwrap());
+        assert!(place > last);
+        last = place;
+    }
+    let mut after = 0;
+    let mut bodies = vec![];
+    loop {
+        let some = store.waiting("lab", "ris", after, 64).await.unwrap();
+        let Some(newest) = some.last() else { break };
+        after = newest.id;
+        bodies.extend(some.into_iter().map(|waiting| waiting.body));
+    }
+    let expected: Vec<Bytes> = (0..300).map(|n| Bytes::from(format!("body {n}"))).collect();
+    assert_eq!(bodies, expected);
+}
+
+fn attempt(delivery: i64, number: u32, state: DeliveryState, verdict: &'static str) -> Attempted {
+    Attempted {
+        delivery,
+        number,
+        at: now(),
+        state,
+        due: None,
+        verdict,
+        why: None,
+        reference: None,
+        response: None,
+    }
+}
+
+pub async fn deliveries_go_through_their_states(store: Arc<dyn Store>) {
+    let first = message("c1", "body");
+    let mut work = commit(first.clone());
+    work.deliveries = vec![delivery("portal", Some("{}")), delivery("ris", None)];
+    seq(store.commit(work).await.unwrap());
+    let waiting = store.waiting("lab", "portal", 0, 10).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].message, waiting[0].attempts), (first.id, 0));
+    assert_eq!(waiting[0].received_at, first.incoming.received_at);
+    let id = waiting[0].id;
+    assert!(store.waiting("lab", "portal", id, 10).await.unwrap().is_empty());
+    assert!(store.waiting("lab", "nobody", 0, 10).await.unwrap().is_empty());
+
+    store.sending(id).await.unwrap();
+    assert_eq!(
+        store.waiting("lab", "portal", 0, 10).await.unwrap()[0].state,
+        DeliveryState::Sending
+    );
+    let due = now();
+    let tried = now();
+    store
+        .attempted(Attempted {
+            at: tried,
+            due: Some(due),
+            why: Some("503".into()),
+            response: Some(Bytes::from(vec![b'z'; 100_000])),
+            ..attempt(id, 1, DeliveryState::Retrying, "retry")
+        })
+        .await
+        .unwrap();
+    let again = store.waiting("lab", "portal", 0, 10).await.unwrap().remove(0);
+    assert_eq!(
+        (again.state, again.attempts, again.due),
+        (DeliveryState::Retrying, 1, Some(due))
+    );
+    assert_eq!(again.first_attempt_at, Some(tried));
+    assert_eq!(
+        (again.body, again.content_type.as_str()),
+        (Bytes::from("{}"), "application/fhir+json")
+    );
+    store
+        .attempted(attempt(id, 2, DeliveryState::Sent, "accepted"))
+        .await
+        .unwrap();
+    assert!(store.waiting("lab", "portal", 0, 10).await.unwrap().is_empty());
+
+    let detail = store.message(first.id).await.unwrap().unwrap();
+    let portal = &detail.deliveries[0];
+    assert_eq!((portal.row.state, portal.row.attempts), (DeliveryState::Sent, 2));
+    assert_eq!(portal.row.last.as_deref(), Some("accepted"));
+    assert_eq!(portal.row.due, None);
+    let [one, two] = portal.attempts.as_slice() else {
+        panic!("two attempts");
+    };
+    assert_eq!(
+        (one.number, one.verdict.as_str(), one.why.as_deref()),
+        (1, "retry", Some("503"))
+    );
+    assert_eq!(one.response.as_ref().unwrap().len(), 64 * 1024);
+    assert_eq!(
+        (two.number, two.verdict.as_str(), &two.response),
+        (2, "accepted", &None)
+    );
+    assert!(
+        store
+            .attempted(attempt(1 << 40, 1, DeliveryState::Sent, "accepted"))
+            .await
+            .is_err()
+    );
+}
+
+pub async fn messages_are_found_by_their_keys(store: Arc<dyn Store>) {
+    let mut ids = vec![];
+    for n in 0..10 {
+        let mut some = message(&format!("c{n}"), format!("body {n}"));
+        some.keys.patients = vec![format!("p{}", n % 3), format!("p{}^HIS", n % 3)];
+        some.keys.visits = vec![format!("v{n}")];
+        some.keys.orders = vec![format!("o{n}"), "shared".into()];
+        if n % 2 == 1 {
+            some.channel = "rad".into();
+            some.state = MessageState::Failed;
+        }
+        ids.push(some.id);
+        seq(store.commit(commit(some)).await.unwrap());
+    }
+    let find = async |filter: MessageFilter| -> Vec<Uuid> {
+        let rows = store.messages(&filter).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        find(MessageFilter {
+            patient: text("p1"),
+            ..all()
+        })
+        .await,
+        [ids[7], ids[4], ids[1]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            patient: text("p1^HIS"),
+            limit: 2,
+            ..all()
+        })
+        .await,
+        [ids[7], ids[4]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            patient: text("1"),
+            ..all()
+        })
+        .await,
+        [Uuid::nil(); 0]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            control_id: text("c3"),
+            ..all()
+        })
+        .await,
+        [ids[3]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            visit: text("v4"),
+            ..all()
+        })
+        .await,
+        [ids[4]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            order: text("shared"),
+            limit: 3,
+            ..all()
+        })
+        .await,
+        [ids[9], ids[8], ids[7]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            order: text("shared"),
+            patient: text("p0"),
+            channel: text("lab"),
+            ..all()
+        })
+        .await,
+        [ids[6], ids[0]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            channel: text("rad"),
+            state: Some(MessageState::Failed),
+            limit: 2,
+            ..all()
+        })
+        .await,
+        [ids[9], ids[7]]
+    );
+    let rows = store.messages(&all()).await.unwrap();
+    assert_eq!(
+        find(MessageFilter {
+            before: Some(rows[2].seq),
+            limit: 2,
+            ..all()
+        })
+        .await,
+        [ids[6], ids[5]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            since: Some(rows[1].received_at),
+            ..all()
+        })
+        .await,
+        [ids[9], ids[8]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            until: Some(rows[8].received_at),
+            ..all()
+        })
+        .await,
+        [ids[0]]
+    );
+    assert_eq!(
+        find(MessageFilter {
+            channel: text("none"),
+            ..all()
+        })
+        .await,
+        [Uuid::nil(); 0]
+    );
+}
+
+pub async fn queues_and_counts_add_up(store: Arc<dyn Store>) {
+    let mut oldest = None;
+    for n in 0..5 {
+        let one = message(&format!("c{n}"), format!("{n}"));
+        oldest = oldest.or(Some(one.incoming.received_at));
+        let mut work = commit(one);
+        work.deliveries = vec![delivery("ris", None)];
+        seq(store.commit(work).await.unwrap());
+    }
+    let waiting = store.waiting("lab", "ris", 0, 10).await.unwrap();
+    store
+        .attempted(attempt(waiting[4].id, 1, DeliveryState::Dead, "refused"))
+        .await
+        .unwrap();
+    store
+        .attempted(attempt(waiting[1].id, 1, DeliveryState::Held, "refused"))
+        .await
+        .unwrap();
+    store
+        .attempted(attempt(waiting[2].id, 1, DeliveryState::Sent, "accepted"))
+        .await
+        .unwrap();
+    let queues = store.queues().await.unwrap();
+    assert_eq!(queues.len(), 1);
+    assert_eq!(
+        (queues[0].channel.as_str(), queues[0].destination.as_str()),
+        ("lab", "ris")
+    );
+    assert_eq!(
+        queues[0].counts,
+        [
+            (DeliveryState::Queued, 2),
+            (DeliveryState::Held, 1),
+            (DeliveryState::Dead, 1)
+        ]
+    );
+    assert_eq!(queues[0].oldest, oldest);
+    assert_eq!(
+        store.counts().await.unwrap(),
+        [("lab".to_owned(), MessageState::Routed, 5)]
+    );
+    let filter = MessageFilter {
+        delivery_state: Some(DeliveryState::Held),
+        ..all()
+    };
+    let held = store.messages(&filter).await.unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].deliveries[0].id, waiting[1].id);
+    assert_eq!(held[0].deliveries[0].last.as_deref(), Some("refused"));
+}
+
+pub async fn a_big_body_comes_back(store: Arc<dyn Store>) {
+    let big: Vec<u8> = (0..700_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let one = message("c1", big.clone());
+    let mut work = commit(one.clone());
+    let other: Vec<u8> = big.iter().rev().copied().collect();
+    work.deliveries = vec![
+        delivery("ris", None),
+        engine::message::NewDelivery {
+            destination: "portal".into(),
+            body: Some(other.clone().into()),
+            content_type: "application/pdf".into(),
+        },
+    ];
+    seq(store.commit(work).await.unwrap());
+    let detail = store.message(one.id).await.unwrap().unwrap();
+    assert!(detail.body == big);
+    assert!(store.waiting("lab", "ris", 0, 1).await.unwrap()[0].body == big);
+    let portal = store.waiting("lab", "portal", 0, 1).await.unwrap().remove(0);
+    assert!(portal.body == other);
+    assert_eq!(portal.content_type, "application/pdf");
+    repeat(store.commit(commit(message("c1", big))).await.unwrap());
+}
+
+pub async fn a_panic_in_exclusive_work_fails_it_alone(store: Arc<dyn Store>) {
+    let panics = store.commit_exclusively(Box::new(|_| panic!("a bug")));
+    let works = store.commit(commit(message("c1", "fine")));
+    let (panics, works) = tokio::join!(panics, works);
+    assert!(matches!(panics, Err(StoreError::Unavailable(_))));
+    seq(works.unwrap());
+    seq(store.commit(commit(message("c2", "fine"))).await.unwrap());
+}
+
+pub async fn keys_of_the_api_are_kept_hashed(store: Arc<dyn Store>) {
+    let key = ApiKey {
+        name: "portal".into(),
+        scopes: vec!["clinic:read".into(), "messages:read".into()],
+        created_at: now(),
+    };
+    assert!(store.add_api_key(&key, "secret-1").await.unwrap());
+    assert!(!store.add_api_key(&key, "secret-2").await.unwrap());
+    let found = store.api_key("secret-1").await.unwrap().unwrap();
+    assert_eq!(
+        (found.name, found.scopes, found.created_at),
+        ("portal".into(), key.scopes, key.created_at)
+    );
+    assert!(store.api_key("secret-2").await.unwrap().is_none());
+    assert_eq!(store.api_keys().await.unwrap().len(), 1);
+    assert!(store.remove_api_key("portal").await.unwrap());
+    assert!(!store.remove_api_key("portal").await.unwrap());
+    assert!(store.api_key("secret-1").await.unwrap().is_none());
+}
