@@ -31,7 +31,7 @@ pub(super) fn base64_of(encoding: &str, data: &str) -> Option<String> {
 fn base64(data: &str) -> Option<String> {
     let clean: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let bytes = TOLERANT.decode(&clean).ok()?;
-    if clean.len() % 4 == 0 && STANDARD.decode(&clean).is_ok() {
+    if clean.len().is_multiple_of(4) && STANDARD.decode(&clean).is_ok() {
         return Some(clean);
     }
     Some(STANDARD.encode(bytes))
@@ -47,7 +47,7 @@ fn hex(data: &str) -> Option<Vec<u8>> {
                 .and_then(|digit| u8::try_from(digit).ok())
         })
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| {
+    digits.len().is_multiple_of(2).then(|| {
         digits
             .chunks_exact(2)
             .map(|pair| pair[0] << 4 | pair[1])

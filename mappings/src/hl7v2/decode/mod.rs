@@ -31,6 +31,7 @@ pub mod people;
 pub mod record;
 mod results;
 mod scheduling;
+mod slots;
 mod specimen;
 pub mod terms;
 pub mod times;
@@ -39,7 +40,13 @@ mod values;
 pub mod visit;
 
 #[cfg(test)]
+mod law_tests;
+#[cfg(test)]
 mod order_tests;
+#[cfg(test)]
+mod said;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod tests;
 

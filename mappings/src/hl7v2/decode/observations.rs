@@ -233,8 +233,7 @@ fn value<'m>(
         }
         kind => values::read(kind, reps[0], &mut Units::of(obx)),
     };
-    let Some(value) = read.value else { return None };
-    say.value = Patch::Set(value);
+    say.value = Patch::Set(read.value?);
     say.components = Items::Clear;
     say.absent_reason = Patch::Clear;
     say.value_original = read.original.map_or(Patch::Clear, Patch::Set);

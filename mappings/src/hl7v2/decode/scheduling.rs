@@ -6,10 +6,7 @@ use clinic::exchange::{MapError, Reason};
 use clinic::patch::{Items, Patch};
 use clinic::places::RoomChange;
 use clinic::records::{EncounterChange, EncounterStatus};
-use clinic::scheduling::{
-    AppointmentChange, AppointmentStatus, Participant, ParticipantStatus, ScheduleChange, SlotChange,
-    SlotStatus,
-};
+use clinic::scheduling::{AppointmentChange, AppointmentStatus, Participant, ParticipantStatus};
 use clinic::value::{Annotation, Concept, Identifier, Period, Ref, When};
 use clinic::{Body, Change};
 
@@ -17,22 +14,22 @@ use super::cases::{self, Subject};
 use super::collect::{At, Collected, Seg, natural};
 use super::groups::{self, Case, Shape};
 use super::terms::{self, NO_TABLE, hl7, table};
-use super::{datatypes as data, notes, parties, timing};
+use super::{datatypes as data, notes, parties, slots, timing};
 
 /// The segments of a schedule message, sorted.
 #[derive(Default)]
-struct Schedule<'m> {
+pub(super) struct Schedule<'m> {
     sch: Option<Seg<'m>>,
     tq1: Option<Seg<'m>>,
     notes: Vec<Seg<'m>>,
     cases: Vec<Case<'m>>,
-    services: Vec<Seg<'m>>,
-    resources: Vec<Resource<'m>>,
+    pub(super) services: Vec<Seg<'m>>,
+    pub(super) resources: Vec<Resource<'m>>,
 }
 
 /// AIG, AIL or AIP, by where each has what they have in common.
 #[derive(Clone, Copy)]
-struct Resource<'m> {
+pub(super) struct Resource<'m> {
     segment: Seg<'m>,
     start: usize,
 }
@@ -52,7 +49,7 @@ impl<'m> Resource<'m> {
     }
 
     /// Start, offset, offset units, duration, duration units.
-    fn times(&self) -> [At<'m>; 5] {
+    pub(super) fn times(&self) -> [At<'m>; 5] {
         [0, 1, 2, 3, 4].map(|step| self.segment.f(self.start + step))
     }
 
@@ -76,7 +73,7 @@ pub fn read<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> R
         return Err(MapError::missing("SCH", "the appointment (segment SCH)"));
     };
     if matches!(event, "S23" | "S24") {
-        return block(out, event, &schedule, sch);
+        return slots::block(out, event, &schedule, sch);
     }
     appointment(out, event, &schedule, sch)
 }
@@ -162,7 +159,7 @@ fn appointment<'m>(
 }
 
 /// SCH-1, SCH-2 → placer's and filler's numbers.
-fn numbers(sch: Seg<'_>) -> Vec<Identifier> {
+pub(super) fn numbers(sch: Seg<'_>) -> Vec<Identifier> {
     let placer = data::entity(sch.f(1).first(), Some("PLAC"));
     let filler = data::entity(sch.f(2).first(), Some("FILL"));
     placer.into_iter().chain(filler).collect()
@@ -243,7 +240,7 @@ fn reasons(event: &str, sch: Seg<'_>, say: &mut AppointmentChange) {
 }
 
 /// SCH-9, -11, TQ1 and the services' times → start, end, minutes. A time that says nothing new stays.
-fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
+pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
     let tq = sch.f(11).first();
     let mut start = data::when(tq.part(4));
     let mut end = data::when(tq.part(5));
@@ -514,7 +511,7 @@ fn said_status(resource: Resource<'_>, default: ParticipantStatus) -> Option<Par
 }
 
 /// AIP-3 → practitioner, AIL-3 → place, AIG-3 → a thing, as a place with this number.
-fn actor<'m>(out: &mut Collected<'m>, resource: Resource<'m>) -> Option<Ref> {
+pub(super) fn actor<'m>(out: &mut Collected<'m>, resource: Resource<'m>) -> Option<Ref> {
     let at = resource.segment.f(3).first();
     match resource.segment.name() {
         "AIP" => parties::practitioner(out, at),
@@ -548,7 +545,7 @@ fn thing(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
 }
 
 /// Start (or offset from the appointment's), and duration → when a resource is needed.
-fn span(
+pub(super) fn span(
     [start_at, offset, offset_unit, duration, duration_unit]: [At<'_>; 5],
     whole: Option<&When>,
 ) -> Option<Period> {
@@ -575,7 +572,7 @@ fn span(
 }
 
 /// NTE → comments.
-fn comments<'m>(out: &mut Collected<'m>, schedule: &Schedule<'m>) -> Vec<Annotation> {
+pub(super) fn comments<'m>(out: &mut Collected<'m>, schedule: &Schedule<'m>) -> Vec<Annotation> {
     // Runs that a gap parts are remarks of their own.
     let mut all = vec![];
     let mut run: Vec<Seg<'m>> = vec![];
@@ -620,104 +617,4 @@ fn visit(out: &mut Collected<'_>, event: &str, subject: &Subject, appointment: &
             change.say_if_new = Some(new.into());
         }
     }
-}
-
-/// The times of the resource itself, else those of the whole block.
-fn blocked_time(
-    schedule: &Schedule<'_>,
-    sch: Seg<'_>,
-    resource: Resource<'_>,
-) -> (Option<When>, Option<When>) {
-    let own = span(resource.times(), None);
-    if let Some(Period {
-        start: start @ Some(_),
-        end: end @ Some(_),
-    }) = own
-    {
-        return (start, end);
-    }
-    let mut whole = AppointmentChange::default();
-    times(schedule, sch, &mut whole);
-    let period = span(resource.times(), whole.start.value()).unwrap_or_default();
-    let start = period.start.or_else(|| whole.start.value().cloned());
-    (start, period.end.or_else(|| whole.end.value().cloned()))
-}
-
-/// S23, S24 → the time of a resource that is blocked, or free again.
-fn block<'m>(
-    out: &mut Collected<'m>,
-    event: &str,
-    schedule: &Schedule<'m>,
-    sch: Seg<'m>,
-) -> Result<(), MapError> {
-    let status = if event == "S23" {
-        SlotStatus::Unavailable
-    } else {
-        SlotStatus::Free
-    };
-    let identifiers = numbers(sch);
-    let comment: Vec<String> = comments(out, schedule)
-        .into_iter()
-        .map(|remark| remark.text)
-        .collect();
-    let why = terms::concept(sch.f(6).first(), NO_TABLE).and_then(|why| {
-        let coding = why.codings.first();
-        why.text
-            .clone()
-            .or_else(|| coding.and_then(|c| c.display.clone().or_else(|| c.code.clone())))
-    });
-    let comment: Vec<String> = why.into_iter().chain(comment).collect();
-    let service_types = schedule
-        .services
-        .iter()
-        .filter_map(|ais| terms::concept(ais.f(3).first(), NO_TABLE));
-    let service_types: Vec<Concept> = service_types.collect();
-    let mut made = 0;
-    for resource in &schedule.resources {
-        let Some(actor) = actor(out, *resource) else {
-            continue;
-        };
-        let (Some(start), Some(end)) = blocked_time(schedule, sch, *resource) else {
-            let place = resource.times()[0].place();
-            return Err(MapError::missing(
-                &place.0,
-                "from when to when the time is blocked or opened",
-            ));
-        };
-        let Ref::Local(actor_key) = &actor else { continue };
-        let (of, _) = out.once("schedule", actor_key, || {
-            let say = ScheduleChange {
-                actors: Items::merge(vec![actor.clone()]),
-                ..ScheduleChange::default()
-            };
-            (natural(Some(&actor), "schedule"), say.into())
-        });
-        let name = identifiers
-            .first()
-            .map_or_else(|| start.to_string(), |id| id.value.clone());
-        let say = SlotChange {
-            identifiers: Items::merge(identifiers.clone()),
-            schedule: Patch::Set(of.clone()),
-            status: Patch::Set(status),
-            start: Patch::Set(start),
-            end: Patch::Set(end),
-            service_types: Items::merge(service_types.clone()),
-            comment: (!comment.is_empty()).then(|| comment.join("\n")).into(),
-            ..SlotChange::default()
-        };
-        // Its number is that of the whole block, which may take the time of several.
-        let find = Find {
-            identifiers: vec![Identifier::default()],
-            ..natural(Some(&of), format!("slot|{name}"))
-        };
-        out.add_found("slot", find, say);
-        made += 1;
-    }
-    if made == 0 {
-        return Err(MapError::missing(
-            "AIL-3",
-            "whose time is blocked or opened (AIG, AIL or AIP)",
-        ));
-    }
-    Ok(())
 }

@@ -1,0 +1,94 @@
+//! Appointments: what a message must say in the change set.
+
+use super::said::{Said, day, list, of_kind, sample};
+
+#[test]
+fn a_rich_appointment_says_all_that_is_mapped() {
+    let said = sample("siu-s12-rich");
+    let appointment = said.one("Appointment");
+    assert_eq!(appointment["status"], "booked");
+    assert_eq!(appointment["start"], "2026-05-19T10:15:00+03:00");
+    assert_eq!(appointment["end"], "2026-05-19T10:45:00+03:00");
+    assert_eq!(appointment["duration_minutes"], 30);
+    assert_eq!(appointment["kind"]["codings"][0]["code"], "Normal");
+    assert_eq!(list(&appointment["reasons"])[0]["codings"][0]["code"], "CHECKUP");
+    assert_eq!(
+        list(&appointment["service_types"])[0]["codings"][0]["code"],
+        "DERM-02"
+    );
+    let comments = list(&appointment["comments"]);
+    assert_eq!(
+        comments[0]["text"],
+        "Aduce rezultatele din martie.\nPreferă cabinetul de la parter."
+    );
+    assert!(comments[0]["author"].is_object());
+    assert_eq!(comments.len(), 2);
+    let participants = appointment["participants"]
+        .as_array()
+        .expect("all of them")
+        .clone();
+    assert_eq!(participants.len(), 7, "device, room, two people, three contacts");
+    let nurse = participants
+        .iter()
+        .find(|p| p["roles"][0]["codings"][0]["code"] == "ASST")
+        .expect("the nurse");
+    assert_eq!(nurse["status"], "tentative");
+    assert_eq!(nurse["period"]["end"], "2026-05-19T10:35:00+03:00");
+    let order = said.at(&list(&appointment["orders"])[0]);
+    assert_eq!(list(&order["details"]).len(), 2);
+    assert_eq!(order["occurrence_period"]["end"], "2026-05-19T10:45:00+03:00");
+    assert_eq!(
+        said.one("Encounter")["appointments"]["merge"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
+fn events_move_an_appointment() {
+    let status = |name: &str| sample(name).one("Appointment")["status"].clone();
+    assert_eq!(status("siu-s13-moved"), "booked");
+    assert_eq!(status("siu-s15-cancelled"), "cancelled");
+    assert_eq!(status("siu-s17-deleted"), "entered-in-error");
+    assert_eq!(status("siu-s26-absent"), "noshow");
+    let cancelled = sample("siu-s15-cancelled");
+    let appointment = cancelled.one("Appointment");
+    assert_eq!(appointment["cancellation_reason"]["codings"][0]["code"], "RACIT");
+    assert!(
+        appointment["participants"].get("merge").is_some(),
+        "who is not named stays"
+    );
+    let absent = sample("siu-s26-absent");
+    assert_eq!(
+        absent.one("Appointment")["end"],
+        "2026-05-11T09:30:00+03:00",
+        "half an hour"
+    );
+}
+
+#[test]
+fn a_block_is_a_slot_of_the_resource() {
+    let said = sample("siu-s23-blocked");
+    let slot = said.one("Slot");
+    assert_eq!(slot["status"], "busy-unavailable");
+    assert_eq!(slot["end"], "2026-05-21T12:00:00+03:00");
+    assert_eq!(list(&said.one("Schedule")["actors"]).len(), 1);
+    let opened = sample("siu-s24-opened");
+    assert_eq!(opened.one("Slot")["status"], "free");
+    let key = |said: &Said| said.change("slot")["find"]["natural"]["key"].clone();
+    assert_eq!(key(&said), key(&opened));
+}
+
+#[test]
+fn an_appointment_is_booked_moved_and_cancelled() {
+    let clinic = day(&["siu-s12-rich", "siu-s13-moved", "siu-s15-cancelled"]);
+    let appointments = of_kind(&clinic, clinic::Kind::Appointment);
+    assert_eq!(appointments.len(), 1);
+    assert_eq!(appointments[0]["status"], "cancelled");
+    assert_eq!(appointments[0]["start"], "2026-05-20T16:00:00+03:00");
+    let clinic = day(&["siu-s23-blocked", "siu-s24-opened"]);
+    let slots = of_kind(&clinic, clinic::Kind::Slot);
+    assert_eq!(slots.len(), 1);
+    assert_eq!(slots[0]["status"], "free");
+}
