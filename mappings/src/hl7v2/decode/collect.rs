@@ -390,6 +390,7 @@ pub struct Collected<'m> {
     counts: HashMap<&'static str, u32>,
     known: HashMap<String, usize>,
     places: HashMap<String, usize>,
+    naturals: HashMap<(Option<Ref>, String), u32>,
 }
 
 impl<'m> Collected<'m> {
@@ -404,6 +405,7 @@ impl<'m> Collected<'m> {
             counts: HashMap::new(),
             known: HashMap::new(),
             places: HashMap::new(),
+            naturals: HashMap::new(),
         }
     }
 
@@ -445,6 +447,19 @@ impl<'m> Collected<'m> {
             find,
             ..Change::new(key, say)
         })
+    }
+
+    /// Found by what it is within another aggregate; what a message names twice is told apart by its place among them.
+    pub fn numbered(&mut self, owner: &Ref, key: String) -> Find {
+        let count = self
+            .naturals
+            .entry((Some(owner.clone()), key.clone()))
+            .or_default();
+        *count += 1;
+        match *count {
+            1 => natural(Some(owner), key),
+            count => natural(Some(owner), format!("{key}|#{count}")),
+        }
     }
 
     /// Adds a change that has its key (from [`Collected::key`]).

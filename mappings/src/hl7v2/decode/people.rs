@@ -168,7 +168,7 @@ fn sex_patch(at: At<'_>) -> (Patch<Sex>, Patch<Concept>) {
     if at.empties() {
         return (Patch::Clear, Patch::Clear);
     }
-    let code = at.part(1).peek();
+    let code = at.part(1).peek().or_else(|| at.part(4).peek());
     let sex = match code.as_deref() {
         Some("F") => Some(Sex::Female),
         Some("M") => Some(Sex::Male),

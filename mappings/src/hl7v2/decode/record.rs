@@ -89,7 +89,8 @@ pub fn allergy_from_al1(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref) {
         reactions: Items::merge(reaction.into_iter().collect()),
         ..AllergyChange::default()
     };
-    out.add_found("allergy", natural(Some(patient), key), say);
+    let find = out.numbered(patient, key);
+    out.add_found("allergy", find, say);
 }
 
 /// A coding method in a field of its own (DG1-2, PR1-2) names the system of codes that name none.
@@ -125,11 +126,15 @@ pub fn condition_from_dg1(out: &mut Collected<'_>, dg1: Seg<'_>, chart: Chart<'_
     };
     let identifier = data::entity(dg1.f(20), None);
     let owner = chart.encounter.unwrap_or(chart.patient);
+    let kind = dg1.f(6).part(1).peek();
     let find = match identifier {
         Some(_) => Find::default(),
-        None => natural(Some(owner), format!("diagnosis|{}", concept_key(&code))),
+        // What was thought at admission and what is known at discharge are two diagnoses, of one code or not.
+        None => {
+            let kind = kind.as_deref().unwrap_or_default();
+            out.numbered(owner, format!("diagnosis|{kind}|{}", concept_key(&code)))
+        }
     };
-    let kind = dg1.f(6).part(1).peek();
     let deleted = dg1.f(21).part(1).is("D");
     let verification = match kind.as_deref() {
         _ if deleted => Some(("entered-in-error", "Entered in Error")),
@@ -276,7 +281,7 @@ pub fn procedure_from_pr1(out: &mut Collected<'_>, pr1: Seg<'_>, chart: Chart<'_
         Some(_) => Find::default(),
         None => {
             let start = start.map_or("", When::as_str);
-            natural(Some(owner), format!("procedure|{}|{start}", concept_key(&code)))
+            out.numbered(owner, format!("procedure|{}|{start}", concept_key(&code)))
         }
     };
     let deleted = pr1.f(20).part(1).is("D");
@@ -444,7 +449,8 @@ pub fn coverage_from_in1(out: &mut Collected<'_>, in1: Seg<'_>, patient: &Ref) {
         order: in1.f(22).patch(data::positive),
         ..CoverageChange::default()
     };
-    out.add_found("coverage", natural(Some(patient), key), say);
+    let find = out.numbered(patient, key);
+    out.add_found("coverage", find, say);
 }
 
 /// IN1-3 to IN1-7 → the insurer.

@@ -214,9 +214,9 @@ fn coding_at(at: At<'_>, [code, display, system, version, oid]: [usize; 5], defa
     })
 }
 
-/// Words of a CWE where only words are asked for: text, else original text, else code. The codes stay for `extra`.
+/// Words of a CWE where only words are asked for: original text, else text, else code. What is not told stays.
 pub fn words(at: At<'_>) -> Option<String> {
-    [2, 9, 1].into_iter().find_map(|part| at.part(part).text())
+    [9, 2, 1].into_iter().find_map(|part| at.part(part).text())
 }
 
 /// A concept that is empty but for what a code of this table maps to.
