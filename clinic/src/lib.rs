@@ -1,6 +1,55 @@
 //! The clinic's nouns and rules.
 //!
 //! Absent by design: async, I/O, a clock, any wire format. Callers pass time and ids in.
+//!
+//! A format decodes a message into a [`ChangeSet`]: for each thing that the message speaks of how to find it, and what
+//! is said about it (nothing, "clear it", or a value: [`patch`]). [`apply()`] works out what that means for the clinic
+//! as a [`apply::Snapshot`] shows it. What comes back, [`Applied`], is written by a store as a whole, after it has
+//! checked that all that was read still is so.
+//!
+//! | subject | module |
+//! |---|---|
+//! | people, places, scheduling, the medical record, diagnostics | [`people`], [`places`], [`scheduling`], [`records`], [`diagnostics`] |
+//! | the values that they are made of | [`value`], [`cnp`] |
+//! | who is meant, merges, bookings, events | [`apply`], [`keys`], [`events`] |
+//! | what a store keeps for searches | [`search`] |
+//! | between formats and the engine | [`exchange`] |
+//!
+//! ```
+//! use clinic::aggregate::Source;
+//! use clinic::apply::{Context, OnUnmatched};
+//! use clinic::memory::MemoryClinic;
+//! use clinic::patch::{Items, Patch};
+//! use clinic::people::{PatientChange, Sex};
+//! use clinic::value::Identifier;
+//! use clinic::{Change, ChangeSet};
+//!
+//! let said = PatientChange {
+//!     identifiers: Items::merge(vec![Identifier::new(Some("NORD"), "N-501")]),
+//!     sex: Patch::Set(Sex::Female),
+//!     religion: Patch::Clear,
+//!     ..PatientChange::default()
+//! };
+//! let set = ChangeSet {
+//!     changes: vec![Change::new("patient", said)],
+//!     ..ChangeSet::default()
+//! };
+//! let mut clinic = MemoryClinic::new();
+//! let applied = clinic::apply(
+//!     &set,
+//!     &clinic,
+//!     Context {
+//!         source: Source::Actor { name: "reception".to_owned() },
+//!         now: jiff::Timestamp::UNIX_EPOCH,
+//!         site: None,
+//!         on_unmatched: OnUnmatched::Create,
+//!         new_id: &mut || uuid::Uuid::from_u128(1),
+//!     },
+//! )?;
+//! assert_eq!(applied.writes[0].verb, "created");
+//! clinic.commit(&applied)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod aggregate;
 pub mod apply;

@@ -45,6 +45,7 @@ pub(crate) use private;
 
 /// An exact decimal number that keeps the digits it came with: `5.40` stays `5.40`, and 30 digits stay 30 digits.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[schemars(extend("pattern" = "^[-+]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]{1,4})?$"))]
 #[serde(transparent)]
 pub struct Decimal(String);
 
@@ -135,6 +136,7 @@ impl<'de> Deserialize<'de> for Decimal {
 /// The text form is that of ISO 8601 with `-` and `:`. A time always has seconds and an offset (FHIR R4 §2.24.0.1 asks
 /// for both); whoever reads a time without a zone adds the zone of its sender before coming here.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[schemars(extend("pattern" = "^[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2}))?)?)?$"))]
 #[serde(transparent)]
 pub struct When(String);
 

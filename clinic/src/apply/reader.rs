@@ -56,10 +56,10 @@ impl<'a> Reader<'a> {
     }
 
     /// All look-ups, in a fixed order.
-    pub(super) fn into_finds(self) -> (Vec<(Kind, Uuid, u64)>, Vec<(FindKey, Vec<Uuid>)>) {
-        let mut finds: Vec<_> = self.found.into_iter().collect();
+    pub(super) fn finds(&mut self) -> Vec<(FindKey, Vec<Uuid>)> {
+        let mut finds: Vec<_> = std::mem::take(&mut self.found).into_iter().collect();
         finds.sort_unstable();
-        (self.reads, finds)
+        finds
     }
 
     fn patient(&mut self, id: Uuid) -> Result<Option<&Patient>, SnapshotError> {

@@ -165,7 +165,8 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
     }
     know(&mut work, neighbours, &mut applied.known)?;
     applied.left_out = std::mem::take(&mut work.left_out);
-    (applied.reads, applied.finds) = work.reader.into_finds();
+    applied.finds = work.reader.finds();
+    applied.reads = work.reader.reads;
     Ok(applied)
 }
 
