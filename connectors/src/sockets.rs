@@ -91,7 +91,9 @@ pub(crate) struct Gate {
     allow: Allowed,
     places: Arc<Semaphore>,
     max: usize,
-    said: AtomicBool,
+    /// That there is no room was said; that somebody was turned away was said.
+    said_full: AtomicBool,
+    said_denied: AtomicBool,
 }
 
 /// A connection's place; given back when dropped.
@@ -103,24 +105,28 @@ impl Gate {
             allow,
             places: Arc::new(Semaphore::new(max)),
             max,
-            said: AtomicBool::new(false),
+            said_full: AtomicBool::new(false),
+            said_denied: AtomicBool::new(false),
         }
     }
 
     /// None: it is to be closed at once.
     pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Place> {
+        // Each is said once until somebody gets in: a flood must not become a flood of log lines.
         if !self.allow.lets_in(peer.ip()) {
-            tracing::warn!(%peer, "A connection from an address that is not in `allow` was closed.");
+            if !self.said_denied.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%peer, "A connection from an address that is not in `allow` was closed.");
+            }
             return None;
         }
         match self.places.clone().try_acquire_owned() {
             Ok(place) => {
-                self.said.store(false, Ordering::Relaxed);
+                self.said_full.store(false, Ordering::Relaxed);
+                self.said_denied.store(false, Ordering::Relaxed);
                 Some(place)
             }
             Err(_) => {
-                // Said once until there is room again: a flood must not become a flood of log lines.
-                if !self.said.swap(true, Ordering::Relaxed) {
+                if !self.said_full.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%peer, max = self.max, "More connections than `max_connections`; new ones are closed at once.");
                 }
                 None

@@ -42,7 +42,8 @@ impl Caller {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_keepalive(Duration::from_secs(60))
-            .pool_idle_timeout(Duration::from_secs(30))
+            // Many servers close after 5 s of silence; a request that meets the close would have no answer.
+            .pool_idle_timeout(Duration::from_secs(3))
             .user_agent("punte")
             .build()
             .map_err(|error| {
