@@ -11,6 +11,7 @@ pub mod ack;
 pub mod batch;
 pub mod charset;
 pub mod decode;
+pub mod encode;
 pub mod escape;
 pub mod index;
 pub mod judge;
@@ -35,4 +36,4 @@ pub use path::{Path, any_is, get_all, is_present};
 pub use set::{Change, set};
 pub use views::{Component, Field, Repetition, Segment, SubComponent, Value};
 
-// The clinic's side of the format goes here: `pub mod decode;` and `pub mod encode;`.
+

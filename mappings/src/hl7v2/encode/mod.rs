@@ -1,0 +1,415 @@
+//! Clinic → HL7 v2.5.1: the inverse of [`super::decode`].
+//!
+//! What is written is what the change set speaks of, each aggregate as it stands afterwards. What the change set
+//! empties is written as `""`; what nothing is known of is not written. Which message that is:
+//!
+//! | the change set has | message |
+//! |---|---|
+//! | results (that are not earlier ones sent along with an order), documents | ORU^R01 |
+//! | appointments | SIU, with the trigger of the message that it came by, else by the state: S12, S15, S17, S26 |
+//! | blocked or opened time | SIU^S23, SIU^S24 |
+//! | orders | OML^O21 |
+//! | merges | ADT^A40 |
+//! | else | ADT, with the trigger of the message that it came by where one patient's data fit it, else A08 |
+//!
+//! A change set that came by an order or schedule message stays one.
+//!
+//! Header: MSH-3 is `PUNTE`, MSH-4 the facility that the original was sent to. MSH-5 and -6 are the receiver that the
+//! original names, where that is not us: a hub passes on to whom the sender meant. A channel's `set` step puts its own
+//! values in their place. MSH-7 is now, in the channel's zone, with its offset. The charset is UTF-8; [`encode_as`]
+//! writes another one.
+//!
+//! What changes on the way there and back, on purpose:
+//! - a time has seconds and its offset, a number a point and no sign that says nothing (`1,5` → `1.5`, `<5` → SN);
+//! - of a person's several numbers and names XCN has the first; organisations likewise;
+//! - a CNP without authority and kind gets both (`^^^CNP^NI`);
+//! - of several earlier places of a visit PV1-6 has the last;
+//! - remarks of one author and time that stand behind one another read as one remark;
+//! - codes that the decoder derives (FHIR's own, by the official maps) are left out, since they are derived again.
+
+use clinic::exchange::{MapError, Reason, Stamp};
+use clinic::scheduling::SlotStatus;
+use clinic::value::Identifier;
+use clinic::{Applied, ChangeSet, Kind};
+use uuid::Uuid;
+
+use self::wire::{Seg, comps, ot, t};
+use self::world::{Said, World};
+use super::charset::Charset;
+use super::decode::Profile;
+
+mod datatypes;
+mod notes;
+mod observations;
+mod orders;
+mod people;
+mod record;
+mod results;
+mod scheduling;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod visit;
+mod wire;
+mod world;
+
+/// The program, as it calls itself in MSH-3.
+const APPLICATION: &str = "PUNTE";
+
+/// Writes what a change set speaks of as a message in UTF-8. `applied` is what came of it.
+pub fn encode(
+    changes: &ChangeSet,
+    applied: &Applied,
+    profile: &Profile,
+    stamp: &Stamp,
+) -> Result<Vec<u8>, MapError> {
+    encode_as(changes, applied, profile, stamp, Charset::Utf8)
+}
+
+/// The same in another charset. A letter that it has no byte for is an error, never a question mark.
+pub fn encode_as(
+    changes: &ChangeSet,
+    applied: &Applied,
+    profile: &Profile,
+    stamp: &Stamp,
+    charset: Charset,
+) -> Result<Vec<u8>, MapError> {
+    let world = World::new(changes, applied, profile);
+    let (kind, event, structure) = message_type(&world)?;
+    let mut out = vec![msh(&world, stamp, charset, [kind, &event, structure])];
+    match kind {
+        "ORU" => of_patients(&world, &mut out, results::of_patient)?,
+        "OML" => of_patients(&world, &mut out, orders::of_patient)?,
+        "SIU" => schedule(&world, &event, &mut out)?,
+        _ => adt(&world, &event, stamp, &mut out)?,
+    }
+    let mut text = String::new();
+    for segment in &out {
+        text.push_str(&segment.line());
+        text.push('\r');
+    }
+    charset
+        .encode(&text)
+        .map_err(|error| MapError::new(Reason::DataType, None, error.to_string()))
+}
+
+/// Which message says it: type, trigger, structure.
+fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str), MapError> {
+    let original = world.changes.about.message_type.as_deref().unwrap_or_default();
+    let (kind, event) = original.split_once('^').unwrap_or((original, ""));
+    let has = |kind| world.speaks_of(kind);
+    let siu = |event: &str| Ok(("SIU", event.to_owned(), "SIU_S12"));
+    let oml = || Ok(("OML", "O21".to_owned(), "OML_O21"));
+    let oru = || Ok(("ORU", "R01".to_owned(), "ORU_R01"));
+    if matches!(kind, "ORM" | "OML" | "OMG") && has(Kind::Order) {
+        return oml();
+    }
+    if has(Kind::Appointment) && (kind == "SIU" || !has(Kind::Result)) {
+        let number = event.strip_prefix('S').and_then(|n| n.parse::<u32>().ok());
+        let fits = kind == "SIU" && number.is_some_and(|n| (12..=22).contains(&n) || n == 26);
+        let booked = world.appointments();
+        if booked.len() > 1 {
+            return Err(one_only("SCH", "appointment"));
+        }
+        let status = booked.first().and_then(|(_, booked)| booked.status);
+        return siu(if fits { event } else { scheduling::event_of(status) });
+    }
+    if let Some((_, slot)) = world.slots().first() {
+        let is_free = slot.status == Some(SlotStatus::Free);
+        return siu(if is_free { "S24" } else { "S23" });
+    }
+    if has(Kind::Result) || has(Kind::Document) {
+        return oru();
+    }
+    if has(Kind::Order) {
+        return oml();
+    }
+    if has(Kind::MedicationOrder) {
+        return Err(MapError::new(
+            Reason::UnsupportedType,
+            None,
+            "prescriptions are not written as HL7 v2 yet. Send them in another format, or leave this destination out for them (`when`).",
+        ));
+    }
+    if !world.changes.merges.is_empty() {
+        return Ok(("ADT", "A40".to_owned(), "ADT_A39"));
+    }
+    if !has(Kind::Patient) {
+        return Err(MapError::missing("PID-3", "a patient to write about"));
+    }
+    let (event, structure) = adt_structure(kind, event);
+    Ok(("ADT", event.to_owned(), structure))
+}
+
+/// The trigger of the original where the data of its patients can be written under it, else A08.
+fn adt_structure<'e>(kind: &str, event: &'e str) -> (&'e str, &'static str) {
+    let structure = match event {
+        "A01" | "A04" | "A08" | "A13" => "ADT_A01",
+        "A02" => "ADT_A02",
+        "A03" => "ADT_A03",
+        "A05" | "A14" | "A28" | "A31" => "ADT_A05",
+        "A06" | "A07" => "ADT_A06",
+        "A09" | "A10" | "A11" => "ADT_A09",
+        "A12" => "ADT_A12",
+        "A15" => "ADT_A15",
+        "A16" => "ADT_A16",
+        "A17" => "ADT_A17",
+        "A21" | "A22" | "A23" | "A25" | "A26" | "A27" | "A29" | "A32" | "A33" => "ADT_A21",
+        "A24" => "ADT_A24",
+        _ => "",
+    };
+    if kind == "ADT" && !structure.is_empty() {
+        (event, structure)
+    } else {
+        ("A08", "ADT_A01")
+    }
+}
+
+fn one_only(place: &str, what: &str) -> MapError {
+    let what = format!("a message is about one {what}, and the change set speaks of several. Send them one by one.");
+    MapError::new(Reason::Sequence, Some(place), what)
+}
+
+/// The header. HL7 v2.5.1, 2.15.9.
+fn msh(world: &World<'_>, stamp: &Stamp, charset: Charset, message_type: [&str; 3]) -> Seg {
+    let about = &world.changes.about;
+    let mut msh = Seg::new("MSH");
+    msh.put(1, "|".to_owned());
+    msh.put(2, "^~\\&".to_owned());
+    msh.put(3, APPLICATION.to_owned());
+    msh.comps(4, party(about.receiver.facility.as_ref()));
+    let is_us = about
+        .receiver
+        .application
+        .as_ref()
+        .is_none_or(|application| application.value.eq_ignore_ascii_case(APPLICATION));
+    if !is_us {
+        msh.comps(5, party(about.receiver.application.as_ref()));
+        msh.comps(6, party(about.receiver.facility.as_ref()));
+    }
+    msh.put(7, now(stamp, world.profile));
+    // In 2.5.1 MSH-8 is a text.
+    let security = about.security.iter().find(|concept| concept.codings.is_empty());
+    msh.put(8, security.map(|concept| ot(concept.text.as_ref())).unwrap_or_default());
+    msh.comps(9, message_type.iter().map(|part| (*part).to_owned()).collect());
+    msh.put(10, stamp.id.simple().to_string().chars().take(20).collect());
+    let processing = about.processing.as_ref().map_or_else(|| "P".to_owned(), |id| t(id));
+    msh.comps(11, vec![processing, ot(about.processing_mode.as_ref())]);
+    msh.put(12, "2.5.1".to_owned());
+    msh.text(17, about.sender.country.as_ref());
+    msh.put(18, charset_name(charset));
+    if let Some(language) = &about.language {
+        msh.put(19, datatypes::language(language, world.profile));
+    }
+    msh
+}
+
+/// A program or facility → HD.
+fn party(party: Option<&Identifier>) -> Vec<String> {
+    let Some(party) = party else { return vec![] };
+    let mut pieces = datatypes::hd(party.system.as_deref(), Some(&party.value), &Profile::default());
+    if party.system.is_none() {
+        pieces = vec![t(&party.value)];
+    }
+    pieces
+}
+
+/// Now, in the channel's zone.
+fn now(stamp: &Stamp, profile: &Profile) -> String {
+    let offset = profile.zone.to_offset(stamp.now);
+    let local = offset.to_datetime(stamp.now);
+    let sign = if offset.seconds() < 0 { '-' } else { '+' };
+    let minutes = offset.seconds().unsigned_abs() / 60;
+    format!("{}{sign}{:02}{:02}", local.strftime("%Y%m%d%H%M%S"), minutes / 60, minutes % 60)
+}
+
+/// MSH-18 as table 0211 has it.
+fn charset_name(charset: Charset) -> String {
+    match charset {
+        Charset::Ascii => "ASCII",
+        Charset::Utf8 => "UNICODE UTF-8",
+        Charset::Latin1 => "8859/1",
+        Charset::Latin2 => "8859/2",
+        Charset::Cyrillic => "8859/5",
+        Charset::Latin9 => "8859/15",
+        Charset::Latin10 => "8859/16",
+        Charset::Windows1250 => "CP1250",
+        Charset::Windows1251 => "CP1251",
+        Charset::Windows1252 => "CP1252",
+        Charset::Utf16Le | Charset::Utf16Be => "UNICODE UTF-16",
+        Charset::Other(encoding) => encoding.name(),
+    }
+    .to_owned()
+}
+
+/// Patients that are not the old record of a merge.
+fn patients<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Said<'a>> {
+    let old: Vec<Uuid> = world
+        .changes
+        .merges
+        .iter()
+        .filter_map(|merge| world.applied.ids.get(&merge.old).map(|(_, id)| *id))
+        .collect();
+    let all = world.patients().into_iter().map(|(said, _)| said);
+    all.filter(|said| !old.contains(&said.id)).collect()
+}
+
+/// PID and what stands between it and orders or reports, then those; for each patient.
+fn of_patients(
+    world: &World<'_>,
+    out: &mut Vec<Seg>,
+    below: impl Fn(&World<'_>, Uuid, &mut Vec<Seg>),
+) -> Result<(), MapError> {
+    let all = patients(world);
+    if all.is_empty() {
+        return Err(MapError::missing("PID-3", "a patient to write about"));
+    }
+    for (idx, patient) in all.iter().enumerate() {
+        person(world, patient, idx + 1, &[], out);
+        visit_of(world, patient, false, out);
+        let taken = of_reports(world);
+        let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
+        on_chart(world, patient, &taken, out);
+        let below_orders = of_orders(world);
+        record::chart(world, patient.id, visit, &below_orders, out);
+        below(world, patient.id, out);
+    }
+    Ok(())
+}
+
+fn on_chart(world: &World<'_>, patient: &Said<'_>, taken: &[Uuid], out: &mut Vec<Seg>) {
+    let reference = clinic::value::Ref::Id(Kind::Patient, patient.id);
+    observations::on_chart(world, &reference, taken, out);
+}
+
+/// The observations that stand below a report or an order.
+fn of_reports(world: &World<'_>) -> Vec<Uuid> {
+    let mut all: Vec<Uuid> = vec![];
+    for (_, report) in world.results() {
+        all.extend(world.ids(&report.observations));
+    }
+    for (_, order) in world.orders() {
+        all.extend(world.ids(&order.supporting_info));
+    }
+    all
+}
+
+/// The diagnoses that stand below an order.
+fn of_orders(world: &World<'_>) -> Vec<Uuid> {
+    let orders = world.orders().into_iter();
+    orders.flat_map(|(_, order)| world.ids(&order.reason_conditions)).collect()
+}
+
+/// PID, PD1, ROL, NK1.
+fn person(world: &World<'_>, said: &Said<'_>, number: usize, without: &[Identifier], out: &mut Vec<Seg>) {
+    let mut pid = people::pid(world, said, number, without);
+    if let Some((_, visit)) = visit::of_patient(world, said) {
+        visit::account(world, visit, &mut pid);
+    }
+    out.push(pid);
+    if let clinic::Aggregate::Patient(patient) = said.aggregate {
+        people::pd1_and_roles(world, said, patient, out);
+        people::nk1(world, said, patient, out);
+    }
+}
+
+/// PV1, PV2, ROL; with `needed` a PV1 of class N where there is no visit.
+fn visit_of(world: &World<'_>, patient: &Said<'_>, needed: bool, out: &mut Vec<Seg>) {
+    match visit::of_patient(world, patient) {
+        Some((said, visit)) => visit::segments(world, said, visit, patient, out),
+        None if needed => out.push(visit::none()),
+        None => {}
+    }
+}
+
+/// SIU: what is booked, for whom, and who and what is needed.
+fn schedule(world: &World<'_>, event: &str, out: &mut Vec<Seg>) -> Result<(), MapError> {
+    let booked = world.appointments();
+    let Some((said, booked)) = booked.first() else {
+        let slots: Vec<_> = world.slots().into_iter().map(|(_, slot)| slot).collect();
+        let schedule = scheduling::blocked(world, &slots);
+        out.extend(schedule.head);
+        out.extend(schedule.resources);
+        return Ok(());
+    };
+    let schedule = scheduling::appointment(world, said, booked, event);
+    out.extend(schedule.head);
+    let whose = booked.patient.as_ref().and_then(|patient| world.id(patient));
+    let Some(patient) = whose.and_then(|id| world.said_of(id)) else {
+        return Err(MapError::missing("PID-3", "the patient of the appointment"));
+    };
+    person(world, patient, 1, &[], out);
+    visit_of(world, patient, false, out);
+    on_chart(world, patient, &of_reports(world), out);
+    let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
+    record::chart(world, patient.id, visit, &of_orders(world), out);
+    out.extend(schedule.resources);
+    Ok(())
+}
+
+/// EVN and the patients.
+fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Result<(), MapError> {
+    out.push(evn(world, event, stamp));
+    if event == "A40" {
+        return merges(world, out);
+    }
+    let all = patients(world);
+    if all.len() > 1 && !matches!(event, "A17" | "A24") {
+        return Err(one_only("PID", "patient"));
+    }
+    for (idx, patient) in all.iter().enumerate() {
+        person(world, patient, idx + 1, &[], out);
+        visit_of(world, patient, true, out);
+        on_chart(world, patient, &[], out);
+        let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
+        record::chart(world, patient.id, visit, &[], out);
+    }
+    Ok(())
+}
+
+/// The event. HL7 v2.5.1, 3.4.1.
+fn evn(world: &World<'_>, event: &str, stamp: &Stamp) -> Seg {
+    let about = &world.changes.about;
+    let profile = world.profile;
+    let mut evn = Seg::new("EVN");
+    evn.put(1, event.to_owned());
+    let recorded = about.recorded.as_ref().map(datatypes::when);
+    evn.put(2, recorded.unwrap_or_else(|| now(stamp, profile)));
+    if let Some(reason) = &about.reason {
+        let table = super::decode::terms::mapped("0062", "EventReason");
+        evn.put(4, comps(terms::cwe(reason, table, profile)));
+    }
+    let operators = about.operators.iter();
+    evn.reps(5, operators.map(|person| datatypes::xcn_of(world, Some(person))));
+    evn.put(6, datatypes::owhen(about.occurred.as_ref()));
+    if let Some(site) = about.place.as_ref().and_then(|place| world.site(place)) {
+        evn.comps(7, datatypes::site_hd(site));
+    }
+    evn
+}
+
+/// PID of the record that stays, MRG of the one that goes; for each merge.
+fn merges(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
+    let of = |key: &str| world.applied.ids.get(key).and_then(|(_, id)| world.said_of(*id));
+    let numbers = |key: &str| {
+        let change = world.changes.changes.iter().find(|change| change.key == key);
+        change.map(|change| change.say.identifiers().to_vec()).unwrap_or_default()
+    };
+    for (idx, merge) in world.changes.merges.iter().enumerate() {
+        if merge.undo {
+            return Err(MapError::new(
+                Reason::UnsupportedEvent,
+                None,
+                "a merge that is undone has no message here. Undo it in the receiving system by hand.",
+            ));
+        }
+        let (Some(survivor), Some(old)) = (of(&merge.survivor), of(&merge.old)) else {
+            return Err(MapError::missing("MRG-1", "a record of the merge"));
+        };
+        let gone = numbers(&merge.old);
+        person(world, survivor, idx + 1, &gone, out);
+        out.push(record::mrg(world, &gone, old));
+    }
+    Ok(())
+}
