@@ -86,13 +86,13 @@ mod tests {
 
     use super::*;
 
-    /// `PUNTE_WRITE=1` writes them anew, as `cargo xtask schemas` does.
+    /// `PUNTE_WRITE_SCHEMAS=1` writes them anew, as `cargo xtask schemas` does.
     #[test]
-    fn the_committed_files_are_these() {
+    fn schemas_are_as_generated() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas");
         for (name, value) in schemas() {
             let path = folder.join(name);
-            if std::env::var_os("PUNTE_WRITE").is_some() {
+            if std::env::var_os("PUNTE_WRITE_SCHEMAS").is_some() {
                 std::fs::create_dir_all(&folder).expect("the folder");
                 std::fs::write(&path, text(&value)).expect("written");
             }
