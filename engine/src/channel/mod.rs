@@ -5,6 +5,7 @@ mod condition;
 pub mod duration;
 mod problem;
 mod read;
+mod read_condition;
 mod read_step;
 mod schema;
 mod shape;

@@ -64,11 +64,14 @@ pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
             let plain = word.to_lowercase().replace('-', "_");
             let is_part = 3 < written.len() && (plain.starts_with(&written) || written.starts_with(&plain));
             let distance = strsim::damerau_levenshtein(&written, &plain);
-            (if is_part { distance.min(most) } else { distance }, word)
+            let distance = if is_part { distance.min(most) } else { distance };
+            // Of two words as near, the one that begins in the same way was meant.
+            let begins_otherwise = plain.chars().next() != written.chars().next();
+            (distance, begins_otherwise, word)
         })
-        .filter(|(distance, word)| *distance <= most && *distance < word.chars().count())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+        .filter(|(distance, _, word)| *distance <= most && *distance < word.chars().count())
+        .min_by_key(|(distance, begins_otherwise, _)| (*distance, *begins_otherwise))
+        .map(|(_, _, word)| word)
 }
 
 /// `not known here; did you mean "codes"?`, or what is known where nothing is near.

@@ -8,13 +8,10 @@ use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::condition::regex;
 use super::problem::not_known;
 use super::shape::{Finding, Shape};
-use super::tree::{Node, Path, Value};
-use super::{
-    Ack, Channel, Condition, Destination, End, OnError, OnUnsure, Retry, Step, Test, duration, table,
-};
+use super::tree::{Node, Path};
+use super::{Ack, Channel, Destination, End, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors};
 use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
 
@@ -130,7 +127,7 @@ impl Reader<'_> {
             file: self.file.to_owned(),
             source: End {
                 connector: connector.name().to_owned(),
-                settings: connector_settings,
+                settings: connector_settings?,
                 format: source_format?.name().to_owned(),
                 format_settings: source_settings,
             },
@@ -154,7 +151,7 @@ impl Reader<'_> {
     fn source_format(
         &mut self,
         root: &Node,
-        source: Option<&(Arc<dyn Connector>, serde_json::Value)>,
+        source: Option<&(Arc<dyn Connector>, Option<serde_json::Value>)>,
         decoded_as: Option<&str>,
     ) -> Option<Arc<dyn Format>> {
         let path = Path::default().key("source");
@@ -190,40 +187,18 @@ impl Reader<'_> {
         }
     }
 
-    /// The connector of an end with its settings, checked.
+    /// The connector of an end, with its settings where they are right.
     fn end(
         &mut self,
         node: Option<&Node>,
         path: &Path,
         is_source: bool,
-    ) -> Option<(Arc<dyn Connector>, serde_json::Value)> {
+    ) -> Option<(Arc<dyn Connector>, Option<serde_json::Value>)> {
         let node = node?;
         let mut ends = self.connectors.all().filter_map(|connector| {
             let table = node.get(connector.name())?;
-            Some((connector.clone(), table))
-        });
-        let (Some((connector, table)), None) = (ends.next(), ends.next()) else {
-            return None;
-        };
-        let path = path.key(connector.name());
-        let mut settings = table.to_json();
-        let mut is_right = true;
-        // What the schema has refused is left out, so that the connector can still say what it thinks of the rest.
-        for finding in self
-            .findings
-            .iter()
-            .filter(|finding| finding.path.is_under(&path))
-        {
-            is_right = false;
-            finding.path.remove_from(&path, &mut settings);
-        }
-        let schema = if is_source {
-            connector.source_schema()
-        } else {
-            connector.destination_schema()
-        };
-        if !is_right && !schema.is_some_and(|schema| Shape::fits(schema, &settings)) {
-            return None;
+            if !is_right && !Shape::fits(schema, &settings) {
+            return Some((connector, None));
         }
         let problems = if is_source {
             connector.check_source(&settings)
@@ -235,7 +210,7 @@ impl Reader<'_> {
             self.problem(path.join(&problem.path), problem.what);
         }
         self.secrets(table, &path);
-        is_right.then_some((connector, settings))
+        Some((connector, is_right.then_some(settings)))
     }
 
     /// Secrets stand in the environment or in files; whether they are there is known for sure when the channel opens.
@@ -285,7 +260,7 @@ impl Reader<'_> {
 
         let end = self.end(Some(node), path, false);
         let (connector, settings) = match end {
-            Some((connector, settings)) => (Some(connector), Some(settings)),
+            Some((connector, settings)) => (Some(connector), settings),
             None => (None, None),
         };
         // A connector that sends a format with several shapes names the shape in its own table.
@@ -466,82 +441,6 @@ impl Reader<'_> {
         format
     }
 
-    /// Paths and tests.
-    pub(super) fn condition(&mut self, node: &Node, path: &Path, flow: &Flow) -> Condition {
-        let mut condition = Condition::default();
-        for entry in node.entries() {
-            let path = path.key(&entry.key);
-            self.field_path(&entry.key, &path, flow, true);
-            if let Some(test) = self.test(&entry.node, &path) {
-                condition.all.push((entry.key.clone(), test));
-            }
-        }
-        condition
-    }
-
-    fn test(&mut self, node: &Node, path: &Path) -> Option<Test> {
-        match &node.value {
-            Value::Text(text) => {
-                self.not_empty(text, path);
-                Some(Test::Any(vec![text.clone()]))
-            }
-            Value::List(items) => {
-                let mut texts = Vec::new();
-                for (idx, item) in items.iter().enumerate() {
-                    let text = item.text()?;
-                    self.not_empty(text, &path.index(idx));
-                    texts.push(text.to_owned());
-                }
-                Some(Test::Any(texts))
-            }
-            Value::Table(entries) => {
-                let [entry] = entries.as_slice() else {
-                    return None;
-                };
-                let path = path.key(&entry.key);
-                match (entry.key.as_str(), &entry.node.value) {
-                    ("not", _) => self
-                        .test(&entry.node, &path)
-                        .map(|test| Test::Not(Box::new(test))),
-                    ("matches", Value::Text(text)) => match regex(text) {
-                        Ok(regex) => Some(Test::Matches(regex)),
-                        Err(what) => {
-                            self.problem(path, what);
-                            None
-                        }
-                    },
-                    ("present", Value::Bool(flag)) => Some(Test::Present(*flag)),
-                    _ => None,
-                }
-            }
-            Value::Integer(_) | Value::Float(_) | Value::Bool(_) | Value::Other => None,
-        }
-    }
-
-    fn not_empty(&mut self, text: &str, path: &Path) {
-        if text.is_empty() {
-            let what = "an empty text matches nothing; write { present = false }".to_owned();
-            self.problem(path.clone(), what);
-        }
-    }
-
-    /// A path in the messages' format.
-    pub(super) fn field_path(&mut self, written: &str, path: &Path, flow: &Flow, at_key: bool) {
-        let Some(format) = &flow.format else {
-            return;
-        };
-        if let Err(what) = format.check_path(written) {
-            if !self.is_told(path) {
-                let path = path.clone();
-                self.problems.push(if at_key {
-                    Finding::at_key(path, what)
-                } else {
-                    Finding::at_value(path, what)
-                });
-            }
-        }
-    }
-
     /// A code table, read once.
     pub(super) fn table(&mut self, name: &str, path: &Path) -> Option<Arc<CodeTable>> {
         if let Some(table) = self.read_tables.get(name) {
@@ -586,7 +485,7 @@ impl Reader<'_> {
     }
 
     /// True where the schema has found something at this path or below it.
-    fn is_told(&self, path: &Path) -> bool {
+    pub(super) fn is_told(&self, path: &Path) -> bool {
         self.findings.iter().any(|finding| finding.path.is_under(path))
     }
 
