@@ -197,7 +197,29 @@ impl Reader<'_> {
         let node = node?;
         let mut ends = self.connectors.all().filter_map(|connector| {
             let table = node.get(connector.name())?;
-            if !is_right && !Shape::fits(schema, &settings) {
+            let schema = if is_source {
+                connector.source_schema()
+            } else {
+                connector.destination_schema()
+            };
+            Some((connector.clone(), table, schema?))
+        });
+        let (Some((connector, table, schema)), None) = (ends.next(), ends.next()) else {
+            return None;
+        };
+        let path = path.key(connector.name());
+        let mut settings = table.to_json();
+        let mut is_right = true;
+        // What the schema has refused is left out, so that the connector can still say what it thinks of the rest.
+        for finding in self
+            .findings
+            .iter()
+            .filter(|finding| finding.path.is_under(&path))
+        {
+            is_right = false;
+            finding.path.remove_from(&path, &mut settings);
+        }
+        if !is_right && !Shape::fits(schema, &settings) {
             return Some((connector, None));
         }
         let problems = if is_source {
