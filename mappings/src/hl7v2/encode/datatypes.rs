@@ -115,7 +115,11 @@ pub(super) fn cx(identifier: &Identifier, profile: &Profile) -> Vec<String> {
     let authority = if by_kind {
         String::new()
     } else {
-        subs(hd(identifier.system.as_deref(), identifier.assigner.as_deref(), profile))
+        subs(hd(
+            identifier.system.as_deref(),
+            identifier.assigner.as_deref(),
+            profile,
+        ))
     };
     let kind = match identifier.system.as_deref() {
         Some(CNP) if kind.is_empty() && identifier.assigner.is_none() => "NI".to_owned(),
@@ -136,7 +140,11 @@ pub(super) fn cx(identifier: &Identifier, profile: &Profile) -> Vec<String> {
 /// Identifier → EI. HL7 v2.5.1, 2.A.28.
 pub(super) fn ei(identifier: &Identifier, profile: &Profile) -> Vec<String> {
     let mut out = vec![t(&identifier.value)];
-    out.extend(hd(identifier.system.as_deref(), identifier.assigner.as_deref(), profile));
+    out.extend(hd(
+        identifier.system.as_deref(),
+        identifier.assigner.as_deref(),
+        profile,
+    ));
     out
 }
 
@@ -165,7 +173,10 @@ fn name_use(usage: Option<NameUse>) -> &'static str {
 /// The family name with its parts → FN.
 fn family(name: &PersonName) -> String {
     let nothing_else = name.family.is_none() && name.given.is_empty();
-    let whole = name.family.as_ref().or(name.text.as_ref().filter(|_| nothing_else));
+    let whole = name
+        .family
+        .as_ref()
+        .or(name.text.as_ref().filter(|_| nothing_else));
     subs(vec![
         ot(whole),
         ot(name.own_prefix.as_ref()),
@@ -311,13 +322,20 @@ pub(super) fn unit(quantity: &Quantity) -> Vec<String> {
         return vec![ot(quantity.unit.as_ref())];
     };
     let words = quantity.unit.as_ref().filter(|unit| *unit != code);
-    let system = quantity.system.as_deref().map(|system| t(&terms::system_name(system)));
+    let system = quantity
+        .system
+        .as_deref()
+        .map(|system| t(&terms::system_name(system)));
     vec![t(code), ot(words), system.unwrap_or_default()]
 }
 
 /// The digits of an amount.
 pub(super) fn digits(quantity: &Quantity) -> String {
-    quantity.value.as_ref().map(|value| t(value.as_str())).unwrap_or_default()
+    quantity
+        .value
+        .as_ref()
+        .map(|value| t(value.as_str()))
+        .unwrap_or_default()
 }
 
 /// An amount with its unit → CQ.
@@ -408,7 +426,9 @@ pub(super) fn organisation_cwe(clinic: &Clinic) -> Vec<String> {
     vec![
         number.map(|id| t(&id.value)).unwrap_or_default(),
         ot(name),
-        system.map(|system| t(&terms::system_name(system))).unwrap_or_default(),
+        system
+            .map(|system| t(&terms::system_name(system)))
+            .unwrap_or_default(),
     ]
 }
 
@@ -464,7 +484,9 @@ pub(super) fn pl(world: &World<'_>, place: &Ref) -> Vec<String> {
             (
                 room.identifiers.iter().find(|id| !is_universal(id)),
                 room.description.as_ref().or(unplaced),
-                room.usage.as_ref().and_then(|usage| terms::code_of(usage, "0305")),
+                room.usage
+                    .as_ref()
+                    .and_then(|usage| terms::code_of(usage, "0305")),
             )
         } else if let Some(site) = world.site(here) {
             pieces.push((4, subs(site_hd(site))));
@@ -481,7 +503,10 @@ pub(super) fn pl(world: &World<'_>, place: &Ref) -> Vec<String> {
             innermost = false;
             pieces.push((6, ot(usage)));
             pieces.push((9, ot(description)));
-            pieces.push((10, number.map(|id| subs(ei(id, world.profile))).unwrap_or_default()));
+            pieces.push((
+                10,
+                number.map(|id| subs(ei(id, world.profile))).unwrap_or_default(),
+            ));
         }
     }
     pieces.sort_by_key(|(number, _)| *number);

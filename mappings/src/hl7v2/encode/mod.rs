@@ -9,6 +9,7 @@
 //! | appointments | SIU, with the trigger of the message that it came by, else by the state: S12, S15, S17, S26 |
 //! | blocked or opened time | SIU^S23, SIU^S24 |
 //! | orders | OML^O21 |
+//! | prescriptions | OMP^O09 |
 //! | merges | ADT^A40 |
 //! | else | ADT, with the trigger of the message that it came by where one patient's data fit it, else A08 |
 //!
@@ -29,7 +30,7 @@
 
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::scheduling::SlotStatus;
-use clinic::value::Identifier;
+use clinic::value::{Identifier, IdentifierUse};
 use clinic::{Applied, ChangeSet, Kind};
 use uuid::Uuid;
 
@@ -39,6 +40,7 @@ use super::charset::Charset;
 use super::decode::Profile;
 
 mod datatypes;
+mod medication;
 mod notes;
 mod observations;
 mod orders;
@@ -77,10 +79,12 @@ pub fn encode_as(
 ) -> Result<Vec<u8>, MapError> {
     let world = World::new(changes, applied, profile);
     let (kind, event, structure) = message_type(&world)?;
+    has_place_for_all(&world, kind)?;
     let mut out = vec![msh(&world, stamp, charset, [kind, &event, structure])];
     match kind {
         "ORU" => of_patients(&world, &mut out, results::of_patient)?,
         "OML" => of_patients(&world, &mut out, orders::of_patient)?,
+        "OMP" => of_patients(&world, &mut out, medication::of_patient)?,
         "SIU" => schedule(&world, &event, &mut out)?,
         _ => adt(&world, &event, stamp, &mut out)?,
     }
@@ -126,20 +130,83 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
         return oml();
     }
     if has(Kind::MedicationOrder) {
-        return Err(MapError::new(
-            Reason::UnsupportedType,
-            None,
-            "prescriptions are not written as HL7 v2 yet. Send them in another format, or leave this destination out for them (`when`).",
-        ));
+        return Ok(("OMP", "O09".to_owned(), "OMP_O09"));
     }
     if !world.changes.merges.is_empty() {
         return Ok(("ADT", "A40".to_owned(), "ADT_A39"));
+    }
+    if kind == "ADT" && matches!(event, "A46" | "A47") && !old_numbers(world).is_empty() {
+        return Ok(("ADT", event.to_owned(), "ADT_A30"));
     }
     if !has(Kind::Patient) {
         return Err(MapError::missing("PID-3", "a patient to write about"));
     }
     let (event, structure) = adt_structure(kind, event);
     Ok(("ADT", event.to_owned(), structure))
+}
+
+/// Refuses a change set that speaks of what the message has no place for: nothing is dropped in silence.
+fn has_place_for_all(world: &World<'_>, kind: &str) -> Result<(), MapError> {
+    let reported: Vec<Uuid> = world
+        .results()
+        .iter()
+        .flat_map(|(_, report)| world.ids(&report.orders))
+        .collect();
+    let booked: Vec<Uuid> = world
+        .appointments()
+        .iter()
+        .flat_map(|(_, booked)| world.ids(&booked.orders))
+        .collect();
+    let informs = of_orders_information(world);
+    let has_place = |said: &Said<'_>| match said.kind {
+        Kind::Appointment | Kind::Slot | Kind::Schedule => kind == "SIU",
+        Kind::Document => kind == "ORU",
+        Kind::MedicationOrder => kind == "OMP",
+        Kind::Order => match kind {
+            "OML" => true,
+            "ORU" => reported.contains(&said.id),
+            "SIU" => booked.contains(&said.id),
+            _ => false,
+        },
+        Kind::Result => match (kind, said.aggregate) {
+            ("ORU", _) => true,
+            ("OML", clinic::Aggregate::Result(report)) => world
+                .ids(&report.observations)
+                .iter()
+                .any(|id| informs.contains(id)),
+            _ => false,
+        },
+        Kind::Patient
+        | Kind::RelatedPerson
+        | Kind::Practitioner
+        | Kind::Clinic
+        | Kind::Site
+        | Kind::Room
+        | Kind::Service
+        | Kind::Encounter
+        | Kind::Condition
+        | Kind::Allergy
+        | Kind::Procedure
+        | Kind::Coverage
+        | Kind::Specimen
+        | Kind::Observation => true,
+    };
+    let Some(without) = world.said.iter().find(|said| !has_place(said)) else {
+        return Ok(());
+    };
+    let what = format!(
+        "a message of type {kind} has no place for a change of kind {}. Send it in a change set of its own.",
+        without.kind.as_str()
+    );
+    Err(MapError::new(Reason::Sequence, None, what))
+}
+
+/// The observations that were sent along with orders.
+fn of_orders_information(world: &World<'_>) -> Vec<Uuid> {
+    let orders = world.orders().into_iter();
+    orders
+        .flat_map(|(_, order)| world.ids(&order.supporting_info))
+        .collect()
 }
 
 /// The trigger of the original where the data of its patients can be written under it, else A08.
@@ -167,7 +234,8 @@ fn adt_structure<'e>(kind: &str, event: &'e str) -> (&'e str, &'static str) {
 }
 
 fn one_only(place: &str, what: &str) -> MapError {
-    let what = format!("a message is about one {what}, and the change set speaks of several. Send them one by one.");
+    let what =
+        format!("a message is about one {what}, and the change set speaks of several. Send them one by one.");
     MapError::new(Reason::Sequence, Some(place), what)
 }
 
@@ -191,10 +259,18 @@ fn msh(world: &World<'_>, stamp: &Stamp, charset: Charset, message_type: [&str; 
     msh.put(7, now(stamp, world.profile));
     // In 2.5.1 MSH-8 is a text.
     let security = about.security.iter().find(|concept| concept.codings.is_empty());
-    msh.put(8, security.map(|concept| ot(concept.text.as_ref())).unwrap_or_default());
+    msh.put(
+        8,
+        security
+            .map(|concept| ot(concept.text.as_ref()))
+            .unwrap_or_default(),
+    );
     msh.comps(9, message_type.iter().map(|part| (*part).to_owned()).collect());
     msh.put(10, stamp.id.simple().to_string().chars().take(20).collect());
-    let processing = about.processing.as_ref().map_or_else(|| "P".to_owned(), |id| t(id));
+    let processing = about
+        .processing
+        .as_ref()
+        .map_or_else(|| "P".to_owned(), |id| t(id));
     msh.comps(11, vec![processing, ot(about.processing_mode.as_ref())]);
     msh.put(12, "2.5.1".to_owned());
     msh.text(17, about.sender.country.as_ref());
@@ -221,7 +297,12 @@ fn now(stamp: &Stamp, profile: &Profile) -> String {
     let local = offset.to_datetime(stamp.now);
     let sign = if offset.seconds() < 0 { '-' } else { '+' };
     let minutes = offset.seconds().unsigned_abs() / 60;
-    format!("{}{sign}{:02}{:02}", local.strftime("%Y%m%d%H%M%S"), minutes / 60, minutes % 60)
+    format!(
+        "{}{sign}{:02}{:02}",
+        local.strftime("%Y%m%d%H%M%S"),
+        minutes / 60,
+        minutes % 60
+    )
 }
 
 /// MSH-18 as table 0211 has it.
@@ -289,16 +370,16 @@ fn of_reports(world: &World<'_>) -> Vec<Uuid> {
     for (_, report) in world.results() {
         all.extend(world.ids(&report.observations));
     }
-    for (_, order) in world.orders() {
-        all.extend(world.ids(&order.supporting_info));
-    }
+    all.extend(of_orders_information(world));
     all
 }
 
 /// The diagnoses that stand below an order.
 fn of_orders(world: &World<'_>) -> Vec<Uuid> {
     let orders = world.orders().into_iter();
-    orders.flat_map(|(_, order)| world.ids(&order.reason_conditions)).collect()
+    orders
+        .flat_map(|(_, order)| world.ids(&order.reason_conditions))
+        .collect()
 }
 
 /// PID, PD1, ROL, NK1.
@@ -354,6 +435,10 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
     if event == "A40" {
         return merges(world, out);
     }
+    if matches!(event, "A46" | "A47") {
+        renumbered(world, out);
+        return Ok(());
+    }
     let all = patients(world);
     if all.len() > 1 && !matches!(event, "A17" | "A24") {
         return Err(one_only("PID", "patient"));
@@ -389,12 +474,34 @@ fn evn(world: &World<'_>, event: &str, stamp: &Stamp) -> Seg {
     evn
 }
 
+/// The numbers that a change of numbers (A46, A47) leaves behind, each with whose they were.
+fn old_numbers<'w, 'a>(world: &'w World<'a>) -> Vec<(&'w Said<'a>, Vec<Identifier>)> {
+    let is_old = |id: &&Identifier| id.usage == Some(IdentifierUse::Old);
+    let all = world.patients().into_iter().map(|(said, _)| {
+        let numbers = said.says.iter().flat_map(|say| say.identifiers()).filter(is_old);
+        (said, numbers.cloned().collect::<Vec<_>>())
+    });
+    all.filter(|(_, numbers)| !numbers.is_empty()).collect()
+}
+
+/// PID with the numbers as they are now, MRG with those before.
+fn renumbered(world: &World<'_>, out: &mut Vec<Seg>) {
+    for (idx, (said, numbers)) in old_numbers(world).into_iter().enumerate() {
+        person(world, said, idx + 1, &numbers, out);
+        let mut mrg = Seg::new("MRG");
+        mrg.reps(1, numbers.iter().map(|id| datatypes::cx(id, world.profile)));
+        out.push(mrg);
+    }
+}
+
 /// PID of the record that stays, MRG of the one that goes; for each merge.
 fn merges(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
     let of = |key: &str| world.applied.ids.get(key).and_then(|(_, id)| world.said_of(*id));
     let numbers = |key: &str| {
         let change = world.changes.changes.iter().find(|change| change.key == key);
-        change.map(|change| change.say.identifiers().to_vec()).unwrap_or_default()
+        change
+            .map(|change| change.say.identifiers().to_vec())
+            .unwrap_or_default()
     };
     for (idx, merge) in world.changes.merges.iter().enumerate() {
         if merge.undo {

@@ -52,7 +52,10 @@ impl Series {
         obx.clear_if(5, said.cleared("value") && !sender_says_none);
         frame(world, said, observation, &mut obx);
         if specimen {
-            let from = observation.specimen.as_ref().and_then(|specimen| world.specimen(specimen));
+            let from = observation
+                .specimen
+                .as_ref()
+                .and_then(|specimen| world.specimen(specimen));
             let numbers = from.map(|specimen| data::eip(&specimen.identifiers, world.profile));
             obx.comps(33, numbers.unwrap_or_default());
         }
@@ -80,7 +83,9 @@ impl Series {
 
     /// A file of a report that no observation shows.
     pub(super) fn file(&mut self, file: &Attachment, status: &str, out: &mut Vec<Seg>) {
-        let Some(written) = attachment(file, None) else { return };
+        let Some(written) = attachment(file, None) else {
+            return;
+        };
         self.count += 1;
         let mut obx = Seg::numbered("OBX", self.count);
         written.put(&mut obx);
@@ -224,7 +229,10 @@ fn attachment(file: &Attachment, whole: Option<&Attachment>) -> Option<Written> 
             let pieces = vec![String::new(), kind, subtype, "Base64".to_owned(), t(data)];
             Some(Written::of("ED", comps(pieces)))
         }
-        (None, Some(url)) => Some(Written::of("RP", comps(vec![t(url), String::new(), kind, subtype]))),
+        (None, Some(url)) => Some(Written::of(
+            "RP",
+            comps(vec![t(url), String::new(), kind, subtype]),
+        )),
         (None, None) => None,
     }
 }
@@ -287,7 +295,10 @@ fn frame(world: &World<'_>, said: &Said<'_>, observation: &Observation, obx: &mu
     );
     obx.clear_if(8, said.cleared("interpretations") && obx.is_empty(5));
     let norms = &observation.norm_kinds;
-    obx.reps(10, norms.iter().map(|norm| terms::cwe(norm, table("0080"), profile)));
+    obx.reps(
+        10,
+        norms.iter().map(|norm| terms::cwe(norm, table("0080"), profile)),
+    );
     obx.put(11, status(observation));
     obx.put(14, data::owhen(observation.effective_at.as_ref()));
     obx.clear_if(14, said.cleared("effective_at"));
@@ -296,14 +307,21 @@ fn frame(world: &World<'_>, said: &Said<'_>, observation: &Observation, obx: &mu
     obx.reps(16, responsible.map(|person| data::xcn_of(world, Some(person))));
     obx.comps(17, data::concept(observation.method.as_ref(), profile));
     obx.clear_if(17, said.cleared("method"));
-    obx.reps(18, observation.devices.iter().map(|device| data::ei(device, profile)));
+    obx.reps(
+        18,
+        observation.devices.iter().map(|device| data::ei(device, profile)),
+    );
     obx.put(19, data::owhen(observation.analysed_at.as_ref()));
     let site = observation.body_site.as_ref();
     obx.comps(
         20,
-        site.map(|site| terms::cwe(site, table("0163"), profile)).unwrap_or_default(),
+        site.map(|site| terms::cwe(site, table("0163"), profile))
+            .unwrap_or_default(),
     );
-    let instance = observation.identifiers.iter().find(|id| id.kind_code() == Some("FILL"));
+    let instance = observation
+        .identifiers
+        .iter()
+        .find(|id| id.kind_code() == Some("FILL"));
     let instance = instance.or(observation.identifiers.first());
     obx.comps(21, instance.map(|id| data::ei(id, profile)).unwrap_or_default());
     let of_kind = observation
@@ -332,11 +350,20 @@ fn performers(world: &World<'_>, observation: &Observation, obx: &mut Seg) {
             let known_well = !only.addresses.is_empty()
                 || only.identifiers.is_empty()
                 || only.identifiers.iter().any(|id| id.assigner.is_some());
-            if known_well { (None, Some(only)) } else { (Some(only), None) }
+            if known_well {
+                (None, Some(only))
+            } else {
+                (Some(only), None)
+            }
         }
         [first, second, ..] => (Some(first), Some(second)),
     };
-    obx.comps(15, by_code.map(|clinic| data::organisation_cwe(clinic)).unwrap_or_default());
+    obx.comps(
+        15,
+        by_code
+            .map(|clinic| data::organisation_cwe(clinic))
+            .unwrap_or_default(),
+    );
     if let Some(clinic) = whole {
         obx.comps(23, data::xon(clinic, world.profile));
         obx.comps(24, clinic.addresses.first().map(data::xad).unwrap_or_default());

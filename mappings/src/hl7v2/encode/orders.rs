@@ -2,7 +2,9 @@
 
 use clinic::Body;
 use clinic::change_set::Act;
-use clinic::diagnostics::{Order, OrderIntent, OrderStatus, Priority, Result as Report, Specimen, SpecimenStatus};
+use clinic::diagnostics::{
+    Order, OrderIntent, OrderStatus, Priority, Result as Report, Specimen, SpecimenStatus,
+};
 use clinic::value::{Annotation, Concept, Identifier};
 use uuid::Uuid;
 
@@ -34,7 +36,13 @@ pub(super) fn of_patient(world: &World<'_>, patient: Uuid, out: &mut Vec<Seg>) {
         out.push(orc);
         let remarks = with_timing(world, order, out);
         let mut obr = obr(world, order, series_number);
-        obr.reps(24, order.categories.iter().map(|one| terms::cwe(one, table("0074"), world.profile)));
+        obr.reps(
+            24,
+            order
+                .categories
+                .iter()
+                .map(|one| terms::cwe(one, table("0074"), world.profile)),
+        );
         let specimens = specimens(world, &order.specimens);
         collector(world, &specimens, &mut obr);
         out.push(obr);
@@ -90,7 +98,10 @@ fn below(
         .filter(|(said, _)| !priors.iter().any(|prior| prior.observations.contains(&said.id)))
         .collect();
     let specimen_of = |observation: &clinic::diagnostics::Observation| {
-        let id = observation.specimen.as_ref().and_then(|specimen| world.id(specimen))?;
+        let id = observation
+            .specimen
+            .as_ref()
+            .and_then(|specimen| world.id(specimen))?;
         specimens.iter().any(|(known, _)| *known == id).then_some(id)
     };
     for (said, observation) in answers.iter().filter(|(_, one)| specimen_of(one).is_none()) {
@@ -146,11 +157,20 @@ pub(super) fn diagnoses(world: &World<'_>, order: &Order, out: &mut Vec<Seg>) {
 
 /// TQ1, and the remarks that are left for NTE. Several plain remarks in front of the others are what TQ1-11 and TQ1-10
 /// said: behind one another NTE would make one remark of them.
-pub(super) fn with_timing<'o>(world: &World<'_>, order: &'o Order, out: &mut Vec<Seg>) -> Vec<&'o Annotation> {
+pub(super) fn with_timing<'o>(
+    world: &World<'_>,
+    order: &'o Order,
+    out: &mut Vec<Seg>,
+) -> Vec<&'o Annotation> {
     let remarks = &order.notes;
-    let plain = remarks.iter().take_while(|remark| notes::is_plain(remark)).count();
+    let plain = remarks
+        .iter()
+        .take_while(|remark| notes::is_plain(remark))
+        .count();
     let in_timing = if order.occurrence_timing.is_some() {
-        plain.saturating_sub(usize::from(plain == remarks.len() && plain <= 1)).min(2)
+        plain
+            .saturating_sub(usize::from(plain == remarks.len() && plain <= 1))
+            .min(2)
     } else {
         0
     };
@@ -187,16 +207,36 @@ pub(super) fn with_timing<'o>(world: &World<'_>, order: &'o Order, out: &mut Vec
 pub(super) fn numbers(identifiers: &[Identifier], world: &World<'_>, segment: &mut Seg) {
     let of = |kind: &'static str| identifiers.iter().filter(move |id| id.kind_code() == Some(kind));
     let profile = world.profile;
-    segment.comps(2, of("PLAC").next().map(|id| data::ei(id, profile)).unwrap_or_default());
-    segment.comps(3, of("FILL").next().map(|id| data::ei(id, profile)).unwrap_or_default());
+    segment.comps(
+        2,
+        of("PLAC")
+            .next()
+            .map(|id| data::ei(id, profile))
+            .unwrap_or_default(),
+    );
+    segment.comps(
+        3,
+        of("FILL")
+            .next()
+            .map(|id| data::ei(id, profile))
+            .unwrap_or_default(),
+    );
     if segment.name() == "ORC" {
         segment.reps(33, of("PLAC").skip(1).map(|id| data::cx(id, profile)));
-        segment.comps(38, of("FGN").next().map(|id| data::ei(id, profile)).unwrap_or_default());
+        segment.comps(
+            38,
+            of("FGN")
+                .next()
+                .map(|id| data::ei(id, profile))
+                .unwrap_or_default(),
+        );
         return;
     }
     // An order of neither kind of number: what it has is the placer's, so that it can be found again.
     if segment.is_empty(2) && segment.is_empty(3) {
-        let any = identifiers.iter().find(|id| !matches!(id.kind_code(), Some("PGN" | "FGN")));
+        let any = identifiers
+            .iter()
+            .find(|id| !matches!(id.kind_code(), Some("PGN" | "FGN")));
         segment.comps(2, any.map(|id| data::ei(id, profile)).unwrap_or_default());
     }
 }
@@ -228,7 +268,14 @@ pub(super) fn orc(world: &World<'_>, said: &Said<'_>, order: &Order, report: Opt
     let codes = said_codes(said);
     orc.text(1, codes.and_then(|codes| terms::code_of(codes, "0119")));
     numbers(&order.identifiers, world, &mut orc);
-    orc.comps(4, order.group.as_ref().map(|id| data::ei(id, profile)).unwrap_or_default());
+    orc.comps(
+        4,
+        order
+            .group
+            .as_ref()
+            .map(|id| data::ei(id, profile))
+            .unwrap_or_default(),
+    );
     orc.text(5, codes.and_then(|codes| terms::code_of(codes, "0038")));
     if codes.is_none() && report.is_none() {
         let state = match order.status {
@@ -247,15 +294,34 @@ pub(super) fn orc(world: &World<'_>, said: &Said<'_>, order: &Order, report: Opt
     act(world, said.id, &mut orc);
     orc.reps(14, order.callback.iter().map(data::xtn));
     orc.comps(16, data::concept(order.control_reason.as_ref(), profile));
-    if let Some(clinic) = order.requester_organization.as_ref().and_then(|of| world.clinic(of)) {
+    if let Some(clinic) = order
+        .requester_organization
+        .as_ref()
+        .and_then(|of| world.clinic(of))
+    {
         orc.comps(21, data::xon(clinic, profile));
         orc.reps(22, clinic.addresses.first().map(data::xad));
         orc.reps(23, clinic.telecoms.iter().map(data::xtn));
     }
-    let requester = order.requester.as_ref().and_then(|person| world.practitioner(person));
-    orc.reps(24, requester.and_then(|person| person.addresses.first()).map(data::xad));
+    let requester = order
+        .requester
+        .as_ref()
+        .and_then(|person| world.practitioner(person));
+    orc.reps(
+        24,
+        requester
+            .and_then(|person| person.addresses.first())
+            .map(data::xad),
+    );
     for label in &order.security {
-        orc.rep(28, comps(terms::coding(label, mapped("0177", "ConfidentialityCode"), profile)));
+        orc.rep(
+            28,
+            comps(terms::coding(
+                label,
+                mapped("0177", "ConfidentialityCode"),
+                profile,
+            )),
+        );
     }
     orc.reps(
         29,
@@ -302,25 +368,43 @@ pub(super) fn obr(world: &World<'_>, order: &Order, number: usize) -> Seg {
     let mut obr = Seg::numbered("OBR", number);
     numbers(&order.identifiers, world, &mut obr);
     obr.comps(4, data::concept(order.code.as_ref(), profile));
-    let at = order
-        .occurrence_at
+    let at = order.occurrence_at.as_ref().or(order
+        .occurrence_period
         .as_ref()
-        .or(order.occurrence_period.as_ref().and_then(|period| period.start.as_ref()));
+        .and_then(|period| period.start.as_ref()));
     obr.put(6, data::owhen(at));
     if order.intent == Some(OrderIntent::ReflexOrder) {
         obr.put(11, "G".to_owned());
     }
     // OBR-13 is a text in 2.5.1; a code is written as CWE, as later versions have it.
     for information in &order.clinical_info {
-        let words = information.text.as_ref().filter(|_| information.codings.is_empty());
-        let piece = words.map_or_else(|| comps(terms::cwe(information, NO_TABLE, profile)), |text| t(text));
+        let words = information
+            .text
+            .as_ref()
+            .filter(|_| information.codings.is_empty());
+        let piece = words.map_or_else(
+            || comps(terms::cwe(information, NO_TABLE, profile)),
+            |text| t(text),
+        );
         obr.rep(13, piece);
     }
     obr.comps(16, data::xcn_of(world, order.requester.as_ref()));
     obr.reps(17, order.callback.iter().map(data::xtn));
     obr.comps(29, data::eip(&order.parent_identifiers, profile));
-    obr.reps(31, order.reasons.iter().map(|reason| terms::cwe(reason, NO_TABLE, profile)));
-    obr.reps(46, order.details.iter().map(|detail| terms::cwe(detail, table("0411"), profile)));
+    obr.reps(
+        31,
+        order
+            .reasons
+            .iter()
+            .map(|reason| terms::cwe(reason, NO_TABLE, profile)),
+    );
+    obr.reps(
+        46,
+        order
+            .details
+            .iter()
+            .map(|detail| terms::cwe(detail, table("0411"), profile)),
+    );
     obr
 }
 
@@ -335,10 +419,18 @@ pub(super) fn spm(world: &World<'_>, specimen: &Specimen, number: usize, out: &m
         }
     }
     let of = |concept: Option<&Concept>, table| {
-        concept.map(|concept| terms::cwe(concept, table, profile)).unwrap_or_default()
+        concept
+            .map(|concept| terms::cwe(concept, table, profile))
+            .unwrap_or_default()
     };
     spm.comps(4, of(specimen.kind.as_ref(), table("0487")));
-    spm.reps(6, specimen.additives.iter().map(|one| terms::cwe(one, table("0371"), profile)));
+    spm.reps(
+        6,
+        specimen
+            .additives
+            .iter()
+            .map(|one| terms::cwe(one, table("0371"), profile)),
+    );
     spm.comps(7, of(specimen.method.as_ref(), table("0488")));
     spm.comps(8, of(specimen.body_site.as_ref(), NO_TABLE));
     spm.comps(12, specimen.quantity.as_ref().map(data::cq).unwrap_or_default());
@@ -348,15 +440,30 @@ pub(super) fn spm(world: &World<'_>, specimen: &Specimen, number: usize, out: &m
         spm.rep(14, t(&remark.text));
     }
     spm.put(17, data::owhen(specimen.collected_at.as_ref()));
-    spm.comps(17, specimen.collected_period.as_ref().map(data::period).unwrap_or_default());
+    spm.comps(
+        17,
+        specimen
+            .collected_period
+            .as_ref()
+            .map(data::period)
+            .unwrap_or_default(),
+    );
     spm.put(18, data::owhen(specimen.received.as_ref()));
     let usable = match specimen.status {
         Some(SpecimenStatus::Available) => "Y",
-        Some(SpecimenStatus::Unavailable | SpecimenStatus::Unsatisfactory | SpecimenStatus::EnteredInError) => "N",
+        Some(
+            SpecimenStatus::Unavailable | SpecimenStatus::Unsatisfactory | SpecimenStatus::EnteredInError,
+        ) => "N",
         None => "",
     };
     spm.put(20, usable.to_owned());
-    spm.reps(24, specimen.conditions.iter().map(|one| terms::cwe(one, table("0493"), profile)));
+    spm.reps(
+        24,
+        specimen
+            .conditions
+            .iter()
+            .map(|one| terms::cwe(one, table("0493"), profile)),
+    );
     spm.comps(27, of(specimen.container.as_ref(), NO_TABLE));
     spm.reps(30, specimen.accession.iter().map(|id| data::cx(id, profile)));
     let is_shipment = |id: &&Identifier| {
@@ -364,7 +471,10 @@ pub(super) fn spm(world: &World<'_>, specimen: &Specimen, number: usize, out: &m
         kind.is_some_and(|kind| kind.code().is_none() && kind.text.as_deref() == Some("Shipment"))
     };
     let is_own = |id: &&Identifier| matches!(id.kind_code(), Some("PGN" | "FGN"));
-    let others_numbers = specimen.identifiers.iter().filter(|id| !is_own(id) && !is_shipment(id));
+    let others_numbers = specimen
+        .identifiers
+        .iter()
+        .filter(|id| !is_own(id) && !is_shipment(id));
     spm.reps(31, others_numbers.map(|id| data::cx(id, profile)));
     let shipment = specimen.identifiers.iter().find(is_shipment);
     spm.comps(32, shipment.map(|id| data::ei(id, profile)).unwrap_or_default());

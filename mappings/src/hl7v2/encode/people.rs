@@ -1,7 +1,7 @@
 //! Patients and the people around them → PID, PD1, NK1, ROL. HL7 v2.5.1, 3.4.2, 3.4.5, 3.4.10, 15.4.7.
 
 use clinic::people::{Patient, PatientContact, Practitioner, RelatedPerson, Sex};
-use clinic::value::{Address, Concept, Identifier, PersonName, Ref, Telecom, TelecomUse};
+use clinic::value::{Address, Concept, Identifier, IdentifierUse, PersonName, Ref, Telecom, TelecomUse};
 use uuid::Uuid;
 
 use super::datatypes as data;
@@ -23,7 +23,9 @@ fn sex_code(sex: Option<Sex>) -> &'static str {
 
 /// A concept of a table.
 fn of(concept: Option<&Concept>, table: Table, world: &World<'_>) -> String {
-    concept.map(|concept| comps(terms::cwe(concept, table, world.profile))).unwrap_or_default()
+    concept
+        .map(|concept| comps(terms::cwe(concept, table, world.profile)))
+        .unwrap_or_default()
 }
 
 /// Patient → PID. `without` are numbers that are not to be written: those that a merge takes away.
@@ -34,7 +36,13 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
         return pid;
     };
     let same = |one: &Identifier, other: &Identifier| one.system == other.system && one.value == other.value;
-    let kept = patient.identifiers.iter().filter(|id| !without.iter().any(|old| same(old, id)));
+    // A number that is not used any more names nobody to the receiver.
+    let is_old = |id: &Identifier| id.usage == Some(IdentifierUse::Old);
+    let all_old = patient.identifiers.iter().all(is_old);
+    let kept = patient
+        .identifiers
+        .iter()
+        .filter(|id| !without.iter().any(|old| same(old, id)) && (all_old || !is_old(id)));
     pid.reps(3, kept.map(|id| data::cx(id, profile)));
     pid.reps(5, patient.names.iter().map(data::xpn));
     pid.clear_if(5, said.cleared("names"));
@@ -50,7 +58,11 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
     pid.reps(11, patient.addresses.iter().map(data::xad));
     pid.clear_if(11, said.cleared("addresses"));
     for telecom in &patient.telecoms {
-        let field = if telecom.usage == Some(TelecomUse::Work) { 14 } else { 13 };
+        let field = if telecom.usage == Some(TelecomUse::Work) {
+            14
+        } else {
+            13
+        };
         pid.rep(field, comps(data::xtn(telecom)));
     }
     if pid.is_empty(14) {
@@ -61,12 +73,27 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
     }
     pid.clear_if(15, said.cleared("languages"));
     let concepts: [(usize, Option<&Concept>, Table, &str); 6] = [
-        (16, patient.marital_status.as_ref(), mapped("0002", "MaritalStatus"), "marital_status"),
-        (17, patient.religion.as_ref(), mapped("0006", "Religion"), "religion"),
+        (
+            16,
+            patient.marital_status.as_ref(),
+            mapped("0002", "MaritalStatus"),
+            "marital_status",
+        ),
+        (
+            17,
+            patient.religion.as_ref(),
+            mapped("0006", "Religion"),
+            "religion",
+        ),
         (28, patient.nationality.as_ref(), table("0212"), "nationality"),
         (35, patient.species.as_ref(), table("0446"), "species"),
         (36, patient.breed.as_ref(), table("0447"), "breed"),
-        (39, patient.tribal_citizenship.first(), table("0171"), "tribal_citizenship"),
+        (
+            39,
+            patient.tribal_citizenship.first(),
+            table("0171"),
+            "tribal_citizenship",
+        ),
     ];
     for (field, concept, table, name) in concepts {
         pid.put(field, of(concept, table, world));
@@ -109,7 +136,9 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
 }
 
 fn yes_no(flag: Option<bool>) -> String {
-    flag.map(|flag| if flag { "Y" } else { "N" }).unwrap_or_default().to_owned()
+    flag.map(|flag| if flag { "Y" } else { "N" })
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// An address on one line.
@@ -253,7 +282,10 @@ pub(super) fn nk1(world: &World<'_>, said: &Said<'_>, patient: &Patient, out: &m
 
 /// What somebody is to the patient (table 0063), and in which role they are called (table 0131).
 fn relationships(world: &World<'_>, all: &[Concept], nk1: &mut Seg) {
-    let is_role = |concept: &Concept| terms::code_of(concept, "0131").is_some();
+    // An employer of table 0063 has a code of table 0131 beside it, which is derived.
+    let is_role = |concept: &Concept| {
+        terms::code_of(concept, "0131").is_some() && terms::code_of(concept, "0063").is_none()
+    };
     let relationship = all.iter().find(|concept| !is_role(concept));
     let role = all.iter().find(|concept| is_role(concept));
     nk1.put(3, of(relationship, mapped("0063", "Relationship"), world));
@@ -262,7 +294,11 @@ fn relationships(world: &World<'_>, all: &[Concept], nk1: &mut Seg) {
 
 fn telecoms(all: &[Telecom], nk1: &mut Seg) {
     for telecom in all {
-        let field = if telecom.usage == Some(TelecomUse::Work) { 6 } else { 5 };
+        let field = if telecom.usage == Some(TelecomUse::Work) {
+            6
+        } else {
+            5
+        };
         nk1.rep(field, comps(data::xtn(telecom)));
     }
 }
@@ -292,9 +328,23 @@ fn kin(world: &World<'_>, person: &RelatedPerson, contact: Option<&PatientContac
     let name_at_work = |name: &PersonName| at_work.is_some_and(|work| work.name.as_ref() == Some(name));
     let lives_at_work = |home: &Address| at_work.is_some_and(|work| work.address.as_ref() == Some(home));
     let called_at_work = |telecom: &Telecom| at_work.is_some_and(|work| work.telecoms.contains(telecom));
-    nk1.reps(2, person.names.iter().filter(|name| !name_at_work(name)).map(data::xpn));
+    nk1.reps(
+        2,
+        person
+            .names
+            .iter()
+            .filter(|name| !name_at_work(name))
+            .map(data::xpn),
+    );
     relationships(world, &person.relationships, nk1);
-    nk1.reps(4, person.addresses.iter().filter(|home| !lives_at_work(home)).map(data::xad));
+    nk1.reps(
+        4,
+        person
+            .addresses
+            .iter()
+            .filter(|home| !lives_at_work(home))
+            .map(data::xad),
+    );
     let telecoms_at_home: Vec<Telecom> = person
         .telecoms
         .iter()
@@ -310,7 +360,10 @@ fn kin(world: &World<'_>, person: &RelatedPerson, contact: Option<&PatientContac
     for language in &person.languages {
         nk1.rep(20, data::language(&language.language, world.profile));
     }
-    nk1.reps(33, person.identifiers.iter().map(|id| data::cx(id, world.profile)));
+    nk1.reps(
+        33,
+        person.identifiers.iter().map(|id| data::cx(id, world.profile)),
+    );
 }
 
 /// A related person's own data in IN1-16, -18, -19, -43.

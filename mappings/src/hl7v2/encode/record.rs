@@ -16,7 +16,9 @@ use crate::hl7v2::decode::Profile;
 use crate::hl7v2::decode::terms::{NO_TABLE, Table, hl7, table};
 
 fn of(concept: Option<&Concept>, table: Table, profile: &Profile) -> String {
-    concept.map(|concept| comps(terms::cwe(concept, table, profile))).unwrap_or_default()
+    concept
+        .map(|concept| comps(terms::cwe(concept, table, profile)))
+        .unwrap_or_default()
 }
 
 fn is_of(world: &World<'_>, whose: Option<&Ref>, patient: Uuid) -> bool {
@@ -24,25 +26,52 @@ fn is_of(world: &World<'_>, whose: Option<&Ref>, patient: Uuid) -> bool {
 }
 
 /// AL1, DG1, PR1, IN1 of a patient, in the order that ADT_A01 has them. `taken` stand below an order.
-pub(super) fn chart(world: &World<'_>, patient: Uuid, visit: Option<&Encounter>, taken: &[Uuid], out: &mut Vec<Seg>) {
+pub(super) fn chart(
+    world: &World<'_>,
+    patient: Uuid,
+    visit: Option<&Encounter>,
+    taken: &[Uuid],
+    out: &mut Vec<Seg>,
+) {
     let allergies = world.allergies().into_iter();
     let theirs = allergies.filter(|(_, allergy)| is_of(world, allergy.patient.as_ref(), patient));
-    out.extend(theirs.enumerate().map(|(idx, (said, allergy))| al1(world, said, allergy, idx + 1)));
+    out.extend(
+        theirs
+            .enumerate()
+            .map(|(idx, (said, allergy))| al1(world, said, allergy, idx + 1)),
+    );
     out.extend(diagnoses(world, patient, visit, taken));
     let procedures = world.procedures().into_iter();
-    let theirs = procedures.filter(|(_, one)| is_of(world, one.patient.as_ref(), patient) && one.code.is_some());
-    out.extend(theirs.enumerate().map(|(idx, (_, procedure))| pr1(world, procedure, idx + 1)));
+    let theirs =
+        procedures.filter(|(_, one)| is_of(world, one.patient.as_ref(), patient) && one.code.is_some());
+    out.extend(
+        theirs
+            .enumerate()
+            .map(|(idx, (_, procedure))| pr1(world, procedure, idx + 1)),
+    );
     let coverages = world.coverages().into_iter();
-    let theirs = coverages
-        .filter(|(_, cover)| is_of(world, cover.patient.as_ref(), patient) && cover.financial_class.is_none());
-    out.extend(theirs.enumerate().map(|(idx, (said, cover))| in1(world, said, cover, patient, idx + 1)));
+    let theirs = coverages.filter(|(_, cover)| {
+        is_of(world, cover.patient.as_ref(), patient) && cover.financial_class.is_none()
+    });
+    out.extend(
+        theirs
+            .enumerate()
+            .map(|(idx, (said, cover))| in1(world, said, cover, patient, idx + 1)),
+    );
 }
 
 /// DG1 of a patient. A diagnosis that is only named by its number, as the cause of another, is no segment.
-pub(super) fn diagnoses(world: &World<'_>, patient: Uuid, visit: Option<&Encounter>, taken: &[Uuid]) -> Vec<Seg> {
+pub(super) fn diagnoses(
+    world: &World<'_>,
+    patient: Uuid,
+    visit: Option<&Encounter>,
+    taken: &[Uuid],
+) -> Vec<Seg> {
     let all = world.conditions().into_iter();
     let theirs = all.filter(|(said, condition)| {
-        is_of(world, condition.patient.as_ref(), patient) && condition.code.is_some() && !taken.contains(&said.id)
+        is_of(world, condition.patient.as_ref(), patient)
+            && condition.code.is_some()
+            && !taken.contains(&said.id)
     });
     theirs
         .enumerate()
@@ -66,7 +95,10 @@ fn al1(world: &World<'_>, said: &Said<'_>, allergy: &Allergy, number: usize) -> 
         al1.put(2, code.to_owned());
     }
     al1.put(3, of(allergy.code.as_ref(), NO_TABLE, profile));
-    al1.put(4, of(allergy.criticality_original.as_ref(), table("0128"), profile));
+    al1.put(
+        4,
+        of(allergy.criticality_original.as_ref(), table("0128"), profile),
+    );
     if al1.is_empty(4) {
         let severity = allergy.reactions.iter().find_map(|reaction| reaction.severity);
         let code = match (severity, allergy.criticality) {
@@ -78,7 +110,10 @@ fn al1(world: &World<'_>, said: &Said<'_>, allergy: &Allergy, number: usize) -> 
         };
         al1.put(4, code.to_owned());
     }
-    let seen = allergy.reactions.iter().flat_map(|reaction| &reaction.manifestations);
+    let seen = allergy
+        .reactions
+        .iter()
+        .flat_map(|reaction| &reaction.manifestations);
     for manifestation in seen {
         al1.rep(5, terms::words(manifestation));
     }
@@ -166,7 +201,10 @@ fn role_code(role: &Concept, profile: &Profile) -> Vec<String> {
         return vec![code.to_owned()];
     }
     let only_working = own.iter().any(|coding| coding.code.as_deref() == Some("W"));
-    let text = role.text.clone().filter(|text| !(only_working && text == "working"));
+    let text = role
+        .text
+        .clone()
+        .filter(|text| !(only_working && text == "working"));
     terms::cwe(&Concept { codings: own, text }, table("0052"), profile)
 }
 
@@ -184,7 +222,10 @@ fn pr1(world: &World<'_>, procedure: &Procedure, number: usize) -> Seg {
         .or(period.and_then(|period| period.start.as_ref()));
     pr1.put(5, data::owhen(start));
     pr1.put(6, of(procedure.category.as_ref(), table("0230"), profile));
-    if let Some(minutes) = period.and_then(super::timing::seconds).map(|seconds| seconds / 60) {
+    if let Some(minutes) = period
+        .and_then(super::timing::seconds)
+        .map(|seconds| seconds / 60)
+    {
         pr1.put(7, minutes.to_string());
     }
     for performer in &procedure.performers {
@@ -195,11 +236,17 @@ fn pr1(world: &World<'_>, procedure: &Procedure, number: usize) -> Seg {
         };
         pr1.rep(field, comps(data::xcn_of(world, Some(&performer.actor))));
     }
-    pr1.put(14, procedure.rank.map(|rank| rank.to_string()).unwrap_or_default());
+    pr1.put(
+        14,
+        procedure.rank.map(|rank| rank.to_string()).unwrap_or_default(),
+    );
     pr1.put(15, of(procedure.reasons.first(), NO_TABLE, profile));
     pr1.reps(
         16,
-        procedure.modifiers.iter().map(|one| terms::cwe(one, table("0340"), profile)),
+        procedure
+            .modifiers
+            .iter()
+            .map(|one| terms::cwe(one, table("0340"), profile)),
     );
     pr1.comps(19, number_of(procedure.identifiers.first(), profile));
     if procedure.status == Some(EventStatus::EnteredInError) {
@@ -208,8 +255,14 @@ fn pr1(world: &World<'_>, procedure: &Procedure, number: usize) -> Seg {
     if let Some(place) = &procedure.location {
         pr1.comps(23, data::pl(world, place));
     }
-    let whole = procedure.part_of.as_ref().and_then(|whole| world.procedure(whole));
-    pr1.comps(25, number_of(whole.and_then(|whole| whole.identifiers.first()), profile));
+    let whole = procedure
+        .part_of
+        .as_ref()
+        .and_then(|whole| world.procedure(whole));
+    pr1.comps(
+        25,
+        number_of(whole.and_then(|whole| whole.identifiers.first()), profile),
+    );
     pr1
 }
 
@@ -230,12 +283,22 @@ fn in1(world: &World<'_>, said: &Said<'_>, cover: &Coverage, patient: Uuid, numb
     in1.clear_if(8, said.cleared("group_number"));
     in1.text(9, cover.group_name.as_ref());
     in1.clear_if(9, said.cleared("group_name"));
-    if let Some(holder) = cover.policy_holder.as_ref().and_then(|holder| world.clinic(holder)) {
+    if let Some(holder) = cover
+        .policy_holder
+        .as_ref()
+        .and_then(|holder| world.clinic(holder))
+    {
         in1.reps(10, holder.identifiers.first().map(|id| data::cx(id, profile)));
         in1.text(11, holder.name.as_ref());
     }
-    in1.put(12, data::owhen(cover.period.as_ref().and_then(|period| period.start.as_ref())));
-    in1.put(13, data::owhen(cover.period.as_ref().and_then(|period| period.end.as_ref())));
+    in1.put(
+        12,
+        data::owhen(cover.period.as_ref().and_then(|period| period.start.as_ref())),
+    );
+    in1.put(
+        13,
+        data::owhen(cover.period.as_ref().and_then(|period| period.end.as_ref())),
+    );
     in1.put(15, of(cover.kind.as_ref(), table("0086"), profile));
     in1.clear_if(15, said.cleared("kind"));
     if let Some(subscriber) = &cover.subscriber {

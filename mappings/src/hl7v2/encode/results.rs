@@ -49,7 +49,14 @@ pub(super) fn prior(world: &World<'_>, said: &Said<'_>, report: &Report, out: &m
     group(world, said, report, 1, true, out);
 }
 
-fn group(world: &World<'_>, said: &Said<'_>, report: &Report, number: usize, prior: bool, out: &mut Vec<Seg>) {
+fn group(
+    world: &World<'_>,
+    said: &Said<'_>,
+    report: &Report,
+    number: usize,
+    prior: bool,
+    out: &mut Vec<Seg>,
+) {
     let order_ref = report.orders.first();
     let order = order_ref.and_then(|order| world.order(order));
     let order_said = order_ref.and_then(|order| world.said_of(world.id(order)?));
@@ -68,7 +75,11 @@ fn group(world: &World<'_>, said: &Said<'_>, report: &Report, number: usize, pri
             for label in &report.security {
                 orc.rep(
                     28,
-                    comps(terms::coding(label, mapped("0177", "ConfidentialityCode"), world.profile)),
+                    comps(terms::coding(
+                        label,
+                        mapped("0177", "ConfidentialityCode"),
+                        world.profile,
+                    )),
                 );
             }
         }
@@ -105,7 +116,13 @@ fn from_report(world: &World<'_>, report: &Report, obr: &mut Seg) {
         obr.put(8, data::owhen(period.end.as_ref()));
     }
     obr.put(22, data::owhen(report.issued.as_ref()));
-    obr.reps(24, report.categories.iter().map(|one| terms::cwe(one, table("0074"), profile)));
+    obr.reps(
+        24,
+        report
+            .categories
+            .iter()
+            .map(|one| terms::cwe(one, table("0074"), profile)),
+    );
     obr.put(25, status(report));
     let of = |person: &clinic::value::Ref| {
         world
@@ -131,7 +148,9 @@ fn from_report(world: &World<'_>, report: &Report, obr: &mut Seg) {
         .find_map(|observation| world.observation(observation.part_of.first()?));
     obr.comps(
         26,
-        parent.map(|parent| observations::parent(world, parent)).unwrap_or_default(),
+        parent
+            .map(|parent| observations::parent(world, parent))
+            .unwrap_or_default(),
     );
 }
 
@@ -174,7 +193,10 @@ fn measured(
         .filter(|(said, _)| wanted.contains(&said.id))
         .collect();
     let behind = |observation: &Observation| {
-        let id = observation.specimen.as_ref().and_then(|specimen| world.id(specimen))?;
+        let id = observation
+            .specimen
+            .as_ref()
+            .and_then(|specimen| world.id(specimen))?;
         let (_, specimen) = specimens.iter().find(|(known, _)| *known == id)?;
         let has_number = specimen
             .identifiers
@@ -195,7 +217,11 @@ fn measured(
         })
     };
     let is_shown = |file: &Attachment| files.iter().any(|(_, shown)| *shown == file);
-    for file in report.documents.iter().filter(|file| newly_said(file) && !is_shown(file)) {
+    for file in report
+        .documents
+        .iter()
+        .filter(|file| newly_said(file) && !is_shown(file))
+    {
         series.file(file, "F", out);
     }
     for (idx, (id, specimen)) in specimens.iter().enumerate() {

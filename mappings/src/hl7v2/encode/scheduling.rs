@@ -62,14 +62,20 @@ pub(super) fn event_of(status: Option<AppointmentStatus>) -> &'static str {
 pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointment, event: &str) -> Schedule {
     let profile = world.profile;
     let mut sch = Seg::new("SCH");
-    let orders: Vec<&Order> = booked.orders.iter().filter_map(|order| world.order(order)).collect();
+    let orders: Vec<&Order> = booked
+        .orders
+        .iter()
+        .filter_map(|order| world.order(order))
+        .collect();
     numbers(world, &booked.identifiers, &mut sch);
     let why = match event {
         "S15" | "S16" | "S17" => booked.cancellation_reason.as_ref(),
         _ => booked.event_reason.as_ref(),
     };
     let of = |concept: Option<&Concept>, table| {
-        concept.map(|concept| terms::cwe(concept, table, profile)).unwrap_or_default()
+        concept
+            .map(|concept| terms::cwe(concept, table, profile))
+            .unwrap_or_default()
     };
     sch.comps(6, of(why, NO_TABLE));
     // Of several reasons SCH-7 has room for one.
@@ -79,8 +85,20 @@ pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointme
         sch.put(9, minutes.to_string());
         sch.put(10, "min".to_owned());
     }
-    let (start, end) = (data::owhen(booked.start.as_ref()), data::owhen(booked.end.as_ref()));
-    sch.comps(11, vec![String::new(), String::new(), String::new(), start.clone(), end.clone()]);
+    let (start, end) = (
+        data::owhen(booked.start.as_ref()),
+        data::owhen(booked.end.as_ref()),
+    );
+    sch.comps(
+        11,
+        vec![
+            String::new(),
+            String::new(),
+            String::new(),
+            start.clone(),
+            end.clone(),
+        ],
+    );
     let mut resources: Vec<&Participant> = vec![];
     for participant in &booked.participants {
         let field = match participant.roles.first().and_then(Concept::code) {
@@ -97,8 +115,18 @@ pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointme
     sch.comps(25, status(booked, event, profile));
     for order in &orders {
         let of = |kind: &str| order.identifiers.iter().find(|id| id.kind_code() == Some(kind));
-        sch.rep(26, of("PLAC").map(|id| comps(data::ei(id, profile))).unwrap_or_default());
-        sch.rep(27, of("FILL").map(|id| comps(data::ei(id, profile))).unwrap_or_default());
+        sch.rep(
+            26,
+            of("PLAC")
+                .map(|id| comps(data::ei(id, profile)))
+                .unwrap_or_default(),
+        );
+        sch.rep(
+            27,
+            of("FILL")
+                .map(|id| comps(data::ei(id, profile)))
+                .unwrap_or_default(),
+        );
     }
     let mut head = vec![sch];
     if !start.is_empty() || !end.is_empty() {
@@ -121,7 +149,13 @@ fn numbers(world: &World<'_>, identifiers: &[Identifier], sch: &mut Seg) {
     sch.comps(1, of("PLAC").map(|id| data::ei(id, profile)).unwrap_or_default());
     sch.comps(2, of("FILL").map(|id| data::ei(id, profile)).unwrap_or_default());
     if sch.is_empty(1) && sch.is_empty(2) {
-        sch.comps(1, identifiers.first().map(|id| data::ei(id, profile)).unwrap_or_default());
+        sch.comps(
+            1,
+            identifiers
+                .first()
+                .map(|id| data::ei(id, profile))
+                .unwrap_or_default(),
+        );
     }
 }
 
@@ -130,7 +164,9 @@ fn status(booked: &Appointment, event: &str, profile: &crate::hl7v2::decode::Pro
     if let Some(original) = &booked.status_original {
         return terms::cwe(original, table("0278"), profile);
     }
-    let Some(status) = booked.status else { return vec![] };
+    let Some(status) = booked.status else {
+        return vec![];
+    };
     let by_event = match event {
         "S15" | "S16" => AppointmentStatus::Cancelled,
         "S17" => AppointmentStatus::EnteredInError,
@@ -175,7 +211,11 @@ fn spread(world: &World<'_>, remarks: Vec<&Annotation>, resources: &mut Vec<Seg>
         let takes_notes = segment.name() != "RGS";
         out.push(segment);
         if takes_notes {
-            out.extend(left.next().into_iter().flat_map(|remark| notes::ntes(world, [remark])));
+            out.extend(
+                left.next()
+                    .into_iter()
+                    .flat_map(|remark| notes::ntes(world, [remark])),
+            );
         }
     }
     *resources = out;
@@ -200,7 +240,13 @@ fn resource_segments(
         match orders.get(idx).or(orders.first()) {
             Some(order) => {
                 put_span(order.occurrence_period.as_ref(), 4, &mut ais);
-                ais.reps(11, order.details.iter().map(|one| terms::cwe(one, table("0411"), profile)));
+                ais.reps(
+                    11,
+                    order
+                        .details
+                        .iter()
+                        .map(|one| terms::cwe(one, table("0411"), profile)),
+                );
             }
             None => ais.put(4, data::owhen(booked.start.as_ref())),
         }
@@ -304,7 +350,9 @@ fn thing_ce(thing: &Room) -> Vec<String> {
     vec![
         id.map(|id| t(&id.value)).unwrap_or_default(),
         ot(thing.name.as_ref()),
-        system.map(|system| t(&terms::system_name(system))).unwrap_or_default(),
+        system
+            .map(|system| t(&terms::system_name(system)))
+            .unwrap_or_default(),
     ]
 }
 
@@ -342,8 +390,13 @@ pub(super) fn blocked(world: &World<'_>, slots: &[&Slot]) -> Schedule {
         }
         let mut counts = [0; 3];
         for slot in slots {
-            let schedule = slot.schedule.as_ref().and_then(|schedule| world.schedule(schedule));
-            let actors = schedule.map(|schedule| schedule.actors.as_slice()).unwrap_or_default();
+            let schedule = slot
+                .schedule
+                .as_ref()
+                .and_then(|schedule| world.schedule(schedule));
+            let actors = schedule
+                .map(|schedule| schedule.actors.as_slice())
+                .unwrap_or_default();
             for actor in actors {
                 let whole = Participant {
                     actor: Some(actor.clone()),
@@ -366,5 +419,7 @@ pub(super) fn blocked(world: &World<'_>, slots: &[&Slot]) -> Schedule {
 
 fn slots_numbers(world: &World<'_>) -> Vec<Identifier> {
     let first = world.slots().into_iter().next();
-    first.map(|(_, slot)| slot.identifiers.clone()).unwrap_or_default()
+    first
+        .map(|(_, slot)| slot.identifiers.clone())
+        .unwrap_or_default()
 }

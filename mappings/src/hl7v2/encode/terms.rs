@@ -75,7 +75,11 @@ pub(super) fn cwe(concept: &Concept, table: Table, profile: &Profile) -> Vec<Str
     for (coding, [code, display, system, version]) in codings.iter().zip(places) {
         out[code] = ot(coding.code.as_ref());
         out[display] = ot(coding.display.as_ref());
-        out[system] = coding.system.as_deref().map(|s| t(&system_name(s))).unwrap_or_default();
+        out[system] = coding
+            .system
+            .as_deref()
+            .map(|s| t(&system_name(s)))
+            .unwrap_or_default();
         out[version] = ot(coding.version.as_ref());
     }
     out[8] = ot(concept.text.as_ref());

@@ -43,7 +43,10 @@ pub(super) fn tq1(
         if let (true, Some(minutes)) = (timing.events.is_empty(), timing.offset_minutes) {
             tq1.comps(5, vec![minutes.to_string(), "min".to_owned()]);
         }
-        tq1.comps(6, timing.bounds_duration.as_ref().map(in_time).unwrap_or_default());
+        tq1.comps(
+            6,
+            timing.bounds_duration.as_ref().map(in_time).unwrap_or_default(),
+        );
         let bounds = timing.bounds.as_ref();
         tq1.put(7, data::owhen(bounds.and_then(|period| period.start.as_ref())));
         tq1.put(8, data::owhen(bounds.and_then(|period| period.end.as_ref())));
@@ -63,7 +66,10 @@ pub(super) fn tq1(
 /// A length of time with the unit's code.
 fn in_time(quantity: &Quantity) -> Vec<String> {
     let unit = quantity.code.as_ref().or(quantity.unit.as_ref());
-    vec![data::digits(quantity), unit.map(|unit| t(unit)).unwrap_or_default()]
+    vec![
+        data::digits(quantity),
+        unit.map(|unit| t(unit)).unwrap_or_default(),
+    ]
 }
 
 /// The pattern → RPT. HL7 v2.5.1, 2.A.66.
@@ -72,13 +78,22 @@ fn pattern(timing: &Timing, profile: &Profile) -> Vec<String> {
         let pieces = terms::cwe(code, mapped("0335", "RepeatPattern"), profile);
         subs(pieces)
     });
-    let day = |at: usize| timing.days_of_week.get(at).map(|day| day_number(day)).unwrap_or_default();
+    let day = |at: usize| {
+        timing
+            .days_of_week
+            .get(at)
+            .map(|day| day_number(day))
+            .unwrap_or_default()
+    };
     let of_week = if timing.days_of_week.is_empty() { "" } else { "DW" };
     let [period, unit] = timing.period.as_ref().map(in_time).map_or_else(
         || [String::new(), String::new()],
         |pieces| {
             let mut pieces = pieces.into_iter();
-            [pieces.next().unwrap_or_default(), pieces.next().unwrap_or_default()]
+            [
+                pieces.next().unwrap_or_default(),
+                pieces.next().unwrap_or_default(),
+            ]
         },
     );
     let event = timing.events.first().map(|event| t(event));

@@ -2,7 +2,7 @@
 
 use clinic::Aggregate;
 use clinic::records::{Encounter, EncounterParticipant, Stay, StayStatus};
-use clinic::value::{Concept, Identifier, Ref};
+use clinic::value::{Concept, Identifier, IdentifierUse, Ref};
 
 use super::datatypes as data;
 use super::people;
@@ -12,9 +12,13 @@ use super::world::{Said, World};
 use crate::hl7v2::decode::terms::{NO_TABLE, Table, mapped, table};
 
 /// The visit of a patient that the change set speaks of.
-pub(super) fn of_patient<'w, 'a>(world: &'w World<'a>, patient: &Said<'_>) -> Option<(&'w Said<'a>, &'a Encounter)> {
+pub(super) fn of_patient<'w, 'a>(
+    world: &'w World<'a>,
+    patient: &Said<'_>,
+) -> Option<(&'w Said<'a>, &'a Encounter)> {
     let all = world.encounters().into_iter();
-    let mut theirs = all.filter(|(_, visit)| visit.patient.as_ref().and_then(|of| world.id(of)) == Some(patient.id));
+    let mut theirs =
+        all.filter(|(_, visit)| visit.patient.as_ref().and_then(|of| world.id(of)) == Some(patient.id));
     theirs.next()
 }
 
@@ -26,7 +30,13 @@ pub(super) fn none() -> Seg {
 }
 
 /// Visit → PV1, PV2 where it says something, ROL for those in roles that PV1 has no field for.
-pub(super) fn segments(world: &World<'_>, said: &Said<'_>, visit: &Encounter, patient: &Said<'_>, out: &mut Vec<Seg>) {
+pub(super) fn segments(
+    world: &World<'_>,
+    said: &Said<'_>,
+    visit: &Encounter,
+    patient: &Said<'_>,
+    out: &mut Vec<Seg>,
+) {
     let profile = world.profile;
     let mut pv1 = Seg::numbered("PV1", 1);
     let mut pv2 = Seg::new("PV2");
@@ -35,7 +45,12 @@ pub(super) fn segments(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pa
     stays(world, said, visit, &mut pv1, &mut pv2);
     let concepts: [(usize, &[Concept], Table, &str); 4] = [
         (4, &visit.kinds, table("0007"), "kinds"),
-        (15, &visit.arrangements, mapped("0009", "AmbulatoryStatus"), "arrangements"),
+        (
+            15,
+            &visit.arrangements,
+            mapped("0009", "AmbulatoryStatus"),
+            "arrangements",
+        ),
         (16, &visit.courtesies, table("0099"), "courtesies"),
         (38, &visit.diets, table("0114"), "diets"),
     ];
@@ -43,14 +58,31 @@ pub(super) fn segments(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pa
         pv1.reps(field, all.iter().map(|one| terms::cwe(one, table, profile)));
         pv1.clear_if(field, said.cleared(name));
     }
-    pv1.comps(5, visit.preadmission.as_ref().map(|id| data::cx(id, profile)).unwrap_or_default());
+    pv1.comps(
+        5,
+        visit
+            .preadmission
+            .as_ref()
+            .map(|id| data::cx(id, profile))
+            .unwrap_or_default(),
+    );
     pv1.clear_if(5, said.cleared("preadmission"));
     participants(world, visit, &mut pv1, &mut roles);
     let single: [(usize, Option<&Concept>, Table, &str); 4] = [
-        (10, visit.service_type.as_ref(), mapped("0069", "HospitalService"), "service_type"),
+        (
+            10,
+            visit.service_type.as_ref(),
+            mapped("0069", "HospitalService"),
+            "service_type",
+        ),
         (13, visit.readmission.as_ref(), table("0092"), "readmission"),
         (14, visit.admit_source.as_ref(), table("0023"), "admit_source"),
-        (36, visit.discharge_disposition.as_ref(), table("0112"), "discharge_disposition"),
+        (
+            36,
+            visit.discharge_disposition.as_ref(),
+            table("0112"),
+            "discharge_disposition",
+        ),
     ];
     for (field, concept, table, name) in single {
         pv1.put(field, of(concept, table, world));
@@ -94,7 +126,9 @@ pub(super) fn segments(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pa
 }
 
 fn of(concept: Option<&Concept>, table: Table, world: &World<'_>) -> String {
-    concept.map(|concept| comps(terms::cwe(concept, table, world.profile))).unwrap_or_default()
+    concept
+        .map(|concept| comps(terms::cwe(concept, table, world.profile)))
+        .unwrap_or_default()
 }
 
 /// The sender's own class, else the code of table 0004 for the class.
@@ -153,7 +187,9 @@ fn stays(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pv1: &mut Seg, p
 
 /// PV1-40 → whether the bed is free.
 fn bed_status(world: &World<'_>, place: &Ref, pv1: &mut Seg) {
-    let status = world.room(place).and_then(|room| room.operational_status.as_ref());
+    let status = world
+        .room(place)
+        .and_then(|room| room.operational_status.as_ref());
     if let Some(status) = status {
         pv1.comps(40, terms::coding(status, table("0116"), world.profile));
     }
@@ -191,10 +227,18 @@ fn numbers(world: &World<'_>, visit: &Encounter, pv1: &mut Seg) {
     let first = visit
         .identifiers
         .iter()
-        .position(is_visit)
-        .or_else(|| visit.identifiers.iter().position(|id| id.kind_code() == Some("VN")))
+        .position(|id| is_visit(id) && id.usage != Some(IdentifierUse::Old))
+        .or_else(|| {
+            visit
+                .identifiers
+                .iter()
+                .position(|id| id.kind_code() == Some("VN"))
+        })
         .or((!visit.identifiers.is_empty()).then_some(0));
     for (idx, id) in visit.identifiers.iter().enumerate() {
+        if id.usage == Some(IdentifierUse::Old) && visit.identifiers.len() > 1 {
+            continue;
+        }
         let is_first = Some(idx) == first;
         let field = if is_first || is_visit(id) { 19 } else { 50 };
         if !pv1.is_empty(19) && field == 19 {
@@ -208,26 +252,44 @@ fn numbers(world: &World<'_>, visit: &Encounter, pv1: &mut Seg) {
 
 fn from_pv2(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pv2: &mut Seg) {
     let profile = world.profile;
-    pv2.reps(3, visit.reasons.iter().map(|reason| terms::cwe(reason, NO_TABLE, profile)));
+    pv2.reps(
+        3,
+        visit
+            .reasons
+            .iter()
+            .map(|reason| terms::cwe(reason, NO_TABLE, profile)),
+    );
     pv2.clear_if(3, said.cleared("reasons"));
     pv2.put(8, data::owhen(visit.planned_start.as_ref()));
     pv2.clear_if(8, said.cleared("planned_start"));
     pv2.put(9, data::owhen(visit.planned_end.as_ref()));
     pv2.clear_if(9, said.cleared("planned_end"));
     // PV2-11 is a number of days.
-    let days = visit.length.as_ref().filter(|length| length.code.as_deref() == Some("d"));
+    let days = visit
+        .length
+        .as_ref()
+        .filter(|length| length.code.as_deref() == Some("d"));
     pv2.put(11, days.map(data::digits).unwrap_or_default());
     pv2.clear_if(11, said.cleared("length"));
     pv2.text(12, visit.description.as_ref());
     pv2.clear_if(12, said.cleared("description"));
     let security = visit.security.first().and_then(|label| label.code.as_ref());
     pv2.put(22, ot(security));
-    pv2.put(25, of(visit.priority.as_ref(), mapped("0217", "EncounterPriority"), world));
+    pv2.put(
+        25,
+        of(
+            visit.priority.as_ref(),
+            mapped("0217", "EncounterPriority"),
+            world,
+        ),
+    );
     pv2.clear_if(25, said.cleared("priority"));
     let arrival = visit.mode_of_arrival.as_ref();
     pv2.comps(
         38,
-        arrival.map(|mode| terms::coding(mode, table("0430"), profile)).unwrap_or_default(),
+        arrival
+            .map(|mode| terms::coding(mode, table("0430"), profile))
+            .unwrap_or_default(),
     );
     pv2.clear_if(38, said.cleared("mode_of_arrival"));
 }
@@ -237,6 +299,6 @@ pub(super) fn account(world: &World<'_>, visit: &Encounter, pid: &mut Seg) {
     let current = visit
         .accounts
         .iter()
-        .filter(|account| account.usage != Some(clinic::value::IdentifierUse::Old));
+        .filter(|account| account.usage != Some(IdentifierUse::Old));
     pid.reps(18, current.map(|account| data::cx(account, world.profile)));
 }
