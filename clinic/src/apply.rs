@@ -86,6 +86,10 @@ pub enum OnUnmatched {
     Create,
     /// A person decides.
     Park,
+    /// A new patient whatever the message names: for a clinic that is not kept (`convert`). No channel can say this.
+    #[serde(skip)]
+    #[schemars(skip)]
+    Invent,
 }
 
 /// What `apply` needs beside the change set.

@@ -78,6 +78,9 @@ macro_rules! kinds {
             pub fn fields(&self) -> Vec<&'static str> { match self { $(Body::$name(b) => b.fields()),* } }
             /// Takes what is said into the aggregate; true where that changed something. Another kind changes nothing.
             pub fn apply_to(&self, aggregate: &mut Aggregate) -> bool {
+                if let (Body::Encounter(say), Aggregate::Encounter(visit)) = (self, &mut *aggregate) {
+                    return say.completed(visit).apply_to(visit);
+                }
                 match (self, aggregate) { $((Body::$name(b), Aggregate::$name(a)) => b.apply_to(a),)* _ => false }
             }
         }

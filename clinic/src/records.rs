@@ -532,3 +532,30 @@ impl Item for Dosage {
         Some(String::new())
     }
 }
+
+impl EncounterChange {
+    /// The change with the ends of the period that it leaves unsaid as they are known: a discharge that names only its
+    /// own time leaves the admission's. The end is kept only where the visit stays finished.
+    pub(crate) fn completed(&self, visit: &Encounter) -> std::borrow::Cow<'_, Self> {
+        use crate::patch::Patch;
+        let (Patch::Set(said), Some(known)) = (&self.period, &visit.period) else {
+            return std::borrow::Cow::Borrowed(self);
+        };
+        let status = self.status.value().copied().or(visit.status);
+        let known_end = known
+            .end
+            .clone()
+            .filter(|_| status == Some(EncounterStatus::Finished));
+        let period = Period {
+            start: said.start.clone().or_else(|| known.start.clone()),
+            end: said.end.clone().or(known_end),
+        };
+        if period == *said {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        std::borrow::Cow::Owned(EncounterChange {
+            period: Patch::Set(period),
+            ..self.clone()
+        })
+    }
+}

@@ -100,7 +100,9 @@ impl<'a> Work<'a> {
                 others.push(found);
             }
         }
-        if chart && !others.is_empty() {
+        // A number of a visit is that of one patient: PID says whose visit it is, and the same number of somebody else
+        // is another visit. An order's or a result's number with another patient is too dangerous to guess.
+        if chart && kind != Kind::Encounter && !others.is_empty() {
             return Err(ApplyError::Parked {
                 why: format!(
                     "The {} with a number of the message belongs to another patient than the message says. \

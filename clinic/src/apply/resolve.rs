@@ -281,7 +281,7 @@ impl<'a> Work<'a> {
         let named = named(change).next().is_some();
         if kind == Kind::Patient {
             let why = match (context.on_unmatched, named || natural.is_some()) {
-                (OnUnmatched::Create, true) => None,
+                (OnUnmatched::Create, true) | (OnUnmatched::Invent, _) => None,
                 (OnUnmatched::Create, false) => Some("The message names no identifier of the patient."),
                 (OnUnmatched::Park, _) => Some("No patient here has an identifier of the message."),
             };

@@ -337,7 +337,7 @@ impl Pipeline {
                 let applied = match (&flow.applied, &flow.imagined) {
                     (Some(applied), _) | (None, Some(applied)) => applied.clone(),
                     (None, None) => {
-                        let imagined = Arc::new(self.apply(name, &changes, &Nobody, OnUnmatched::Create)?);
+                        let imagined = Arc::new(self.apply(name, &changes, &Nobody, OnUnmatched::Invent)?);
                         flow.imagined = Some(imagined.clone());
                         imagined
                     }

@@ -153,7 +153,7 @@ fn one(message: &[u8], to: &str, settings: &Settings) -> Result<Converted, MapEr
         },
         now,
         site: None,
-        on_unmatched: OnUnmatched::Create,
+        on_unmatched: OnUnmatched::Invent,
         new_id: &mut Uuid::now_v7,
     };
     let applied = clinic::apply(&changes, &Nobody, context).map_err(|error| match error {

@@ -47,7 +47,11 @@ impl Format for FhirR4 {
             Some("message") => Shape::Message,
             _ => Shape::Transaction,
         };
-        mappings_fhir::bundle(changes, applied, shape, stamp)
+        match shape {
+            // Nobody checks what `convert` prints; a server checks what it is sent.
+            Shape::Message => mappings_fhir::checked_bundle(changes, applied, shape, stamp),
+            Shape::Transaction => mappings_fhir::bundle(changes, applied, shape, stamp),
+        }
     }
     fn replies(&self, _: &[u8], _: Verdict<'_>, _: &Stamp) -> Replies {
         Replies::default()

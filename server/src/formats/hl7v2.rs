@@ -46,10 +46,7 @@ impl Format for Hl7v2 {
         settings: &Settings,
         stamp: &Stamp,
     ) -> Result<Vec<u8>, MapError> {
-        {
-            let _ = (changes, applied, settings, stamp);
-            Err(MapError::new(Reason::Internal, None, "not there yet"))
-        }
+        hl7v2::encode::encode(changes, applied, &profile(settings), stamp)
     }
 
     fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {

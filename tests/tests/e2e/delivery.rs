@@ -1,0 +1,299 @@
+//! What a receiver can do, and what becomes of the delivery: an answer belongs to its question or to nobody.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::eventually;
+use e2e::mllp::{Sender, field};
+use e2e::program::{Home, Punte};
+use e2e::sink::{Manner, Sink};
+
+use crate::scenes;
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn state_of(punte: &Punte, id: &str) -> Option<String> {
+    let rows = punte.messages(&format!("&control_id={id}")).await.ok()?;
+    rows.first()?["deliveries"][0]["state"]
+        .as_str()
+        .map(str::to_owned)
+}
+
+async fn becomes(punte: &Punte, id: &str, states: &[&str]) -> String {
+    eventually(&format!("{id} becomes {states:?}"), SOON, async || {
+        state_of(punte, id)
+            .await
+            .filter(|state| states.contains(&state.as_str()))
+    })
+    .await
+}
+
+async fn routed() -> Result<(Sink, Home, Punte, Sender)> {
+    let sink = Sink::hl7().await?;
+    let home = Home::with(&[("route", &scenes::route(sink.address))])?;
+    let punte = home.serve()?;
+    let sender = Sender::connect(punte.listens("route")).await?;
+    Ok((sink, home, punte, sender))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routing_keeps_every_byte_and_the_order() -> Result<()> {
+    let (sink, _home, punte, mut sender) = routed().await?;
+    let mut sent = vec![];
+    for number in 0..200 {
+        // Odd but legal: a Z segment, escapes, trailing delimiters, letters beyond ASCII.
+        let text = format!(
+            "{}ZZZ|{number}|ă\\T\\ș|||\r",
+            scenes::register(&format!("R{number}"), "P-1", "Pop")
+        );
+        sent.push(text.clone().into_bytes());
+        assert_eq!(field(&sender.ask(text.as_bytes()).await?, "MSA", 1), "AA");
+    }
+    eventually("200 arrive", SOON, async || {
+        (200 <= sink.received().len()).then_some(())
+    })
+    .await;
+    assert!(
+        sink.received() == sent,
+        "what arrived is not what was sent, byte for byte and in order"
+    );
+    becomes(&punte, "R199", &["sent"]).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_for_another_message_is_nobodys() -> Result<()> {
+    let (sink, _home, punte, mut sender) = routed().await?;
+    sink.behave(Manner::AnotherFirst);
+    sender
+        .ask(scenes::register("A1", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "A1", &["sent"]).await;
+    assert_eq!(
+        sink.received().len(),
+        1,
+        "the right answer came behind the wrong one"
+    );
+    sink.behave(Manner::AnotherOnly);
+    sender
+        .ask(scenes::register("A2", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "A2", &["unsure", "retrying"]).await;
+    sink.behave(Manner::Polite);
+    becomes(&punte, "A2", &["sent"]).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_closes_no_delivery() -> Result<()> {
+    for manner in [Manner::Silent, Manner::Html, Manner::Close, Manner::Busy] {
+        let (sink, _home, punte, mut sender) = routed().await?;
+        sink.behave(manner.clone());
+        sender
+            .ask(scenes::register("H1", "P-1", "Pop").as_bytes())
+            .await?;
+        sender
+            .ask(scenes::register("H2", "P-1", "Pop").as_bytes())
+            .await?;
+        becomes(&punte, "H1", &["unsure", "retrying"]).await;
+        assert_eq!(
+            state_of(&punte, "H2").await.as_deref(),
+            Some("queued"),
+            "{manner:?}: the next one waits"
+        );
+        sink.behave(Manner::Polite);
+        becomes(&punte, "H2", &["sent"]).await;
+        assert_eq!(
+            state_of(&punte, "H1").await.as_deref(),
+            Some("sent"),
+            "{manner:?}"
+        );
+        // By first arrivals in order.
+        let ids: Vec<String> = sink
+            .received()
+            .iter()
+            .map(|body| field(body, "MSH", 10))
+            .collect();
+        let first = |id: &str| ids.iter().position(|known| known == id);
+        assert!(first("H1") < first("H2"), "{manner:?}: {ids:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_never_belongs_to_the_next() -> Result<()> {
+    let (sink, _home, punte, mut sender) = routed().await?;
+    // Later than the reply_timeout of a second.
+    sink.behave(Manner::Late(Duration::from_millis(1500)));
+    sender
+        .ask(scenes::register("L1", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "L1", &["unsure", "retrying"]).await;
+    sink.behave(Manner::Refuse);
+    becomes(&punte, "L1", &["held"]).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_held_and_the_queue_waits() -> Result<()> {
+    let (sink, home, punte, mut sender) = routed().await?;
+    sink.behave(Manner::Refuse);
+    sender
+        .ask(scenes::register("X1", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "X1", &["held"]).await;
+    sink.behave(Manner::Polite);
+    sender
+        .ask(scenes::register("X2", "P-1", "Pop").as_bytes())
+        .await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(state_of(&punte, "X2").await.as_deref(), Some("queued"));
+    assert_eq!(
+        sink.received().len(),
+        1,
+        "a refused delivery is not repeated blindly"
+    );
+    let shown = home.run(&["messages", "--state", "held"])?;
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("X1"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_channel_says_dead_the_next_goes() -> Result<()> {
+    let sink = Sink::hl7().await?;
+    let channel = format!("{}on_error = \"dead\"\n", scenes::route(sink.address));
+    let home = Home::with(&[("route", &channel)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("route")).await?;
+    sink.behave(Manner::Refuse);
+    sender
+        .ask(scenes::register("D1", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "D1", &["dead"]).await;
+    sink.behave(Manner::Polite);
+    sender
+        .ask(scenes::register("D2", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "D2", &["sent"]).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_down_gets_everything_when_it_comes_up() -> Result<()> {
+    let place = Sink::hl7().await?.address;
+    // That sink is gone again: nobody listens there.
+    let home = Home::with(&[("route", &scenes::route(place))])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("route")).await?;
+    for number in 0..50 {
+        let text = scenes::register(&format!("W{number}"), "P-1", "Pop");
+        assert_eq!(field(&sender.ask(text.as_bytes()).await?, "MSA", 1), "AA");
+    }
+    becomes(&punte, "W0", &["retrying"]).await;
+    let sink = Sink::hl7_at(&place.to_string()).await?;
+    eventually("50 arrive", SOON, async || {
+        (50 <= sink.received().len()).then_some(())
+    })
+    .await;
+    let ids: Vec<String> = sink
+        .received()
+        .iter()
+        .map(|body| field(body, "MSH", 10))
+        .collect();
+    assert_eq!(
+        ids,
+        (0..50).map(|number| format!("W{number}")).collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fhir_answers_are_judged_as_fhir() -> Result<()> {
+    for manner in [Manner::Html, Manner::Busy, Manner::Close] {
+        let (portal, ris) = (Sink::fhir().await?, Sink::hl7().await?);
+        let home = Home::with(&[("clinic", &scenes::clinic(portal.address, ris.address))])?;
+        let punte = home.serve()?;
+        let mut sender = Sender::connect(punte.listens("clinic")).await?;
+        portal.behave(manner.clone());
+        sender
+            .ask(scenes::register("F1", "P-1", "Pop").as_bytes())
+            .await?;
+        becomes(&punte, "F1", &["unsure", "retrying"]).await;
+        portal.behave(Manner::Polite);
+        becomes(&punte, "F1", &["sent"]).await;
+        let bodies = portal.received();
+        assert!(
+            bodies.iter().all(|body| *body == bodies[0]),
+            "{manner:?}: each try sends the same bytes"
+        );
+    }
+    let (portal, ris) = (Sink::fhir().await?, Sink::hl7().await?);
+    let home = Home::with(&[("clinic", &scenes::clinic(portal.address, ris.address))])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    portal.behave(Manner::Refuse);
+    sender
+        .ask(scenes::register("F2", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "F2", &["held"]).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_when_of_a_destination() -> Result<()> {
+    let (lab, all) = (Sink::hl7().await?, Sink::hl7().await?);
+    let channel = format!(
+        "id = \"fan\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\nfilter = {{ \"MSH-9\" = [\"ADT\", \"ORU^R01\"] }}\n[[destination]]\nname = \"lab\"\nwhen = {{ \"MSH-9\" = \"ORU^R01\" }}\nstep = [{{ set = {{ \"MSH-5\" = \"LAB\", \"PID-8\" = {{ clear = true }}, \"PID-18\" = {{ copy = \"PID-3.1\" }} }} }}]\nmllp.connect = \"{}\"\n[[destination]]\nname = \"all\"\nmllp.connect = \"{}\"\n",
+        lab.address, all.address
+    );
+    let home = Home::with(&[("fan", &channel)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("fan")).await?;
+    let adt = scenes::register("S1", "P-1", "Pop");
+    let oru = scenes::result("S2", "P-1", "C-1", "5.40");
+    let siu = scenes::booking("S3", "AP-1", "P-1", "20260520140000", "20260520142000");
+    for text in [&adt, &oru, &siu] {
+        assert_eq!(field(&sender.ask(text.as_bytes()).await?, "MSA", 1), "AA");
+    }
+    eventually("three deliveries", SOON, async || {
+        (lab.received().len() + all.received().len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(all.received(), vec![adt.into_bytes(), oru.clone().into_bytes()]);
+    let changed = String::from_utf8(lab.received()[0].clone())?;
+    let expected = oru
+        .replace("|PUNTE|", "|LAB|")
+        .replace("||19800514|F\r", "||19800514|\"\"||||||||||P-1\r");
+    assert_eq!(changed, expected);
+    assert_eq!(punte.messages("&state=filtered").await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_a_new_message_with_a_link() -> Result<()> {
+    let (sink, home, punte, mut sender) = routed().await?;
+    sender
+        .ask(scenes::register("P1", "P-1", "Pop").as_bytes())
+        .await?;
+    becomes(&punte, "P1", &["sent"]).await;
+    let first = punte.messages("").await?[0]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let output = home.run(&["messages", "replay", &first])?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    eventually("two arrive", SOON, async || {
+        (2 <= sink.received().len()).then_some(())
+    })
+    .await;
+    let rows = punte.messages("").await?;
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["replay_of"], first.as_str());
+    let output = home.run(&["messages", "replay", &first, "--to", "nobody"])?;
+    assert!(!output.status.success());
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! End-to-end tests over the built program. `cargo xtask test` builds it first and brings the peers.
+
+mod bad_input;
+mod blanks;
+mod cli;
+mod concurrency;
+mod crash;
+mod delivery;
+mod disk_full;
+mod fhir_api;
+mod house;
+mod python;
+mod samples;
+mod scenes;
