@@ -51,22 +51,25 @@ pub fn quantity(at: At<'_>) -> Option<Quantity> {
 /// CWE, CE, ST → the unit of an amount. A code without a system is taken as UCUM where it is one that is listed
 /// here; else it is words.
 pub fn unit(at: At<'_>, quantity: &mut Quantity) {
-    let Some(code) = at.part(1).text() else {
-        quantity.unit = at.part(2).text();
+    let words = at.part(2).text();
+    let Some(code) = at.part(1).peek() else {
+        quantity.unit = words;
         return;
     };
-    quantity.unit = at.part(2).text().or_else(|| Some(code.clone()));
-    match at.part(3).text() {
-        Some(name) => {
-            quantity.system = Some(terms::system_uri(&name).into_owned());
-            quantity.code = Some(code);
-        }
-        None if is_ucum(&code) => {
-            quantity.system = Some(UCUM.to_owned());
-            quantity.code = Some(code);
-        }
-        None => {}
+    let named = at
+        .part(3)
+        .text()
+        .map(|name| terms::system_uri(&name).into_owned());
+    let system = named.or_else(|| is_ucum(&code).then(|| UCUM.to_owned()));
+    if system.is_some() || words.is_none() {
+        at.part(1).take();
+    } else {
+        at.part(1)
+            .note("a unit whose system is not said; its words are used");
     }
+    quantity.code = system.is_some().then(|| code.clone());
+    quantity.system = system;
+    quantity.unit = words.or(Some(code));
 }
 
 /// True for units of UCUM that laboratories write without naming UCUM. What is not listed may be a local unit.

@@ -10,9 +10,10 @@ use clinic::{Body, Change};
 use super::cases::{self, Subject};
 use super::collect::{At, Collected, natural};
 use super::groups::Group;
+use super::observations::Series;
 use super::terms::{self, NO_TABLE, UCUM, mapped, table};
 use super::timing::Times;
-use super::{datatypes as data, notes, observations, orders, parties, timing};
+use super::{datatypes as data, notes, orders, parties, timing};
 
 /// Where RXO and RXE have what they have in common.
 struct Fields<'m> {
@@ -129,12 +130,15 @@ pub fn medication_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject:
         .filter_map(|(dg1, remarks)| cases::condition(out, *dg1, remarks, subject))
         .collect();
     say.reason_conditions = Items::replace(reasons);
-    observations::on_chart(
-        out,
-        &group.observations,
-        Some(&subject.patient),
-        subject.encounter.as_ref(),
-    );
+    let mut series = Series {
+        patient: Some(subject.patient.clone()),
+        encounter: subject.encounter.clone(),
+        owner: Some(order.clone()),
+        ..Series::default()
+    };
+    for obx in &group.observations {
+        series.observe(out, obx, None, false);
+    }
     let find = if numbers.is_empty() {
         let drug = fields
             .drug

@@ -57,6 +57,11 @@ pub fn annotations<'m>(out: &mut Collected<'m>, notes: &[Seg<'m>]) -> Vec<Annota
     remarks
 }
 
+/// The words of NTEs alone, for places that have room for nothing more.
+pub fn texts(notes: &[Seg<'_>]) -> Vec<String> {
+    notes.iter().filter_map(|nte| text(*nte)).collect()
+}
+
 /// NTE-3: its repetitions are lines.
 fn text(nte: Seg<'_>) -> Option<String> {
     let lines: Vec<String> = nte.f(3).reps().iter().filter_map(|rep| rep.long_text()).collect();

@@ -6,7 +6,7 @@ use clinic::Body;
 use clinic::change_set::Find;
 use clinic::diagnostics::{Component, ObservationChange, ObservationStatus, ReferenceRange, Value};
 use clinic::patch::{Items, Patch};
-use clinic::value::{Attachment, Coding, Concept, Identifier, Ref};
+use clinic::value::{Attachment, Concept, Identifier, Ref};
 
 use super::collect::{At, Collected, Seg, natural};
 use super::groups::Obx;
@@ -412,9 +412,4 @@ pub fn organisation_from_cwe(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref>
     });
     let name = name.or_else(|| identifier.as_ref().map(|id| id.value.clone()));
     parties::organisation_named(out, identifier, name)
-}
-
-/// A concept's first code, for places that have room for one.
-pub fn first_coding(concept: Option<Concept>) -> Option<Coding> {
-    concept?.codings.into_iter().next()
 }

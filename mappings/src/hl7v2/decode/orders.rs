@@ -251,10 +251,16 @@ pub fn order_from_orc_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, subjec
     say
 }
 
-/// ORC-28 → labels (table 0177).
+/// ORC-28 → labels (table 0177); a label has one code, others stay.
 pub fn security(at: At<'_>) -> Items<Coding> {
-    let labels = mapped("0177", "ConfidentialityCode");
-    at.items(|rep| observations::first_coding(terms::concept(rep, labels)))
+    let labels = table("0177");
+    at.items(|rep| {
+        let label = terms::coding(rep, labels)?;
+        let of_table = label.system.as_deref() == Some(terms::v2(labels.number).as_str());
+        let code = label.code.as_deref().filter(|_| of_table);
+        let better = code.and_then(|code| terms::translate("ConfidentialityCode", code));
+        Some(better.unwrap_or(label))
+    })
 }
 
 /// ORC-14, OBR-17 → telephones.
@@ -292,10 +298,10 @@ fn state(group: &Group<'_>, say: &mut OrderChange) {
         .and_then(control_status);
     say.status = by_status.or(by_control).into();
     let code = |number: &str, code: &String| Coding::new(&terms::v2(number), code, None);
-    let codings: Vec<Coding> = status
-        .iter()
-        .map(|status| code("0038", status))
-        .chain(control.iter().map(|control| code("0119", control)))
+    // What happened first, then the state: the former is FHIR's business event.
+    let happened = control.iter().map(|control| code("0119", control));
+    let codings: Vec<Coding> = happened
+        .chain(status.iter().map(|status| code("0038", status)))
         .collect();
     if !codings.is_empty() {
         say.status_original = Patch::Set(Concept { codings, text: None });

@@ -235,8 +235,8 @@ pub fn place(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         inner = Some(room(out, &path, kind, name, identifier, inner.as_ref()));
     }
     let whole = data::entity(at.part(10), None).map(|mut identifier| {
-        if let Some(assigner) = at.part(11).part(1).text() {
-            identifier.assigner = Some(assigner);
+        if identifier.assigner.is_none() {
+            identifier.assigner = at.part(11).part(1).text();
         }
         identifier
     });

@@ -21,7 +21,7 @@ use super::{datatypes as data, notes, parties, slots, timing};
 pub(super) struct Schedule<'m> {
     sch: Option<Seg<'m>>,
     tq1: Option<Seg<'m>>,
-    notes: Vec<Seg<'m>>,
+    pub(super) notes: Vec<Seg<'m>>,
     cases: Vec<Case<'m>>,
     pub(super) services: Vec<Seg<'m>>,
     pub(super) resources: Vec<Resource<'m>>,
@@ -572,7 +572,7 @@ pub(super) fn span(
 }
 
 /// NTE → comments.
-pub(super) fn comments<'m>(out: &mut Collected<'m>, schedule: &Schedule<'m>) -> Vec<Annotation> {
+fn comments<'m>(out: &mut Collected<'m>, schedule: &Schedule<'m>) -> Vec<Annotation> {
     // Runs that a gap parts are remarks of their own.
     let mut all = vec![];
     let mut run: Vec<Seg<'m>> = vec![];

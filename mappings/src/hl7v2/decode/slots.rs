@@ -1,13 +1,14 @@
 //! SIU^S23 and S24 → time of a resource that is blocked, or free again. HL7 v2.5.1, 10.4.8 and 10.4.9.
 
 use clinic::change_set::Find;
-use clinic::exchange::MapError;
+use clinic::exchange::{MapError, Place};
 use clinic::patch::{Items, Patch};
 use clinic::scheduling::{AppointmentChange, ScheduleChange, SlotChange, SlotStatus};
 use clinic::value::{Concept, Identifier, Period, Ref, When};
 
 use super::collect::{Collected, Seg, natural};
-use super::scheduling::{Resource, Schedule, actor, comments, numbers, span, times};
+use super::notes;
+use super::scheduling::{Resource, Schedule, actor, numbers, span, times};
 use super::terms::{self, NO_TABLE};
 
 /// S23, S24 → the time of a resource that is blocked, or free again.
@@ -23,33 +24,22 @@ pub(super) fn block<'m>(
         SlotStatus::Free
     };
     let identifiers = numbers(sch);
-    let comment: Vec<String> = comments(out, schedule)
-        .into_iter()
-        .map(|remark| remark.text)
-        .collect();
-    let why = terms::concept(sch.f(6).first(), NO_TABLE).and_then(|why| {
-        let coding = why.codings.first();
-        why.text
-            .clone()
-            .or_else(|| coding.and_then(|c| c.display.clone().or_else(|| c.code.clone())))
-    });
-    let comment: Vec<String> = why.into_iter().chain(comment).collect();
+    let why = terms::words(sch.f(6).first());
+    let comment: Vec<String> = why.into_iter().chain(notes::texts(&schedule.notes)).collect();
     let service_types = schedule
         .services
         .iter()
         .filter_map(|ais| terms::concept(ais.f(3).first(), NO_TABLE));
     let service_types: Vec<Concept> = service_types.collect();
     let mut made = 0;
+    let mut timeless: Option<Place> = None;
     for resource in &schedule.resources {
-        let Some(actor) = actor(out, *resource) else {
+        let (Some(start), Some(end)) = blocked_time(schedule, sch, *resource) else {
+            timeless.get_or_insert_with(|| resource.times()[0].place());
             continue;
         };
-        let (Some(start), Some(end)) = blocked_time(schedule, sch, *resource) else {
-            let place = resource.times()[0].place();
-            return Err(MapError::missing(
-                &place.0,
-                "from when to when the time is blocked or opened",
-            ));
+        let Some(actor) = actor(out, *resource) else {
+            continue;
         };
         let Ref::Local(actor_key) = &actor else { continue };
         let (of, _) = out.once("schedule", actor_key, || {
@@ -80,13 +70,17 @@ pub(super) fn block<'m>(
         out.add_found("slot", find, say);
         made += 1;
     }
-    if made == 0 {
-        return Err(MapError::missing(
+    match timeless {
+        _ if made > 0 => Ok(()),
+        Some(place) => Err(MapError::missing(
+            &place.0,
+            "from when to when the time is blocked or opened",
+        )),
+        None => Err(MapError::missing(
             "AIL-3",
             "whose time is blocked or opened (AIG, AIL or AIP)",
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// The times of the resource itself, else those of the whole block.

@@ -25,6 +25,16 @@ pub fn specimens<'m>(
 ) -> Vec<Ref> {
     let mut keys = vec![];
     for (idx, sample) in group.samples.iter().enumerate() {
+        let stub = named(out, sample.spm.f(2), patient);
+        if let Some(key) = stub.as_ref().filter(|key| is_described(out, key)) {
+            // It stood below another order of this message: what it is was said there.
+            for field in (3..=32).map(|number| sample.spm.f(number)).filter(At::is_there) {
+                field.note("the same specimen was told above");
+            }
+            add_order(out, key, order);
+            keys.push(key.clone());
+            continue;
+        }
         let mut say = from_spm(out, sample, patient);
         if idx == 0 {
             // The time of a report's OBR is that of the report; without an SPM it is that of the specimen too.
@@ -35,9 +45,18 @@ pub fn specimens<'m>(
             order.or(patient),
             &format!("specimen|{}", idx + 1),
         );
-        let signature = signature(&numbers(sample.spm.f(2)));
-        say.orders = Items::merge(order.cloned().into_iter().collect());
-        keys.push(said_once(out, signature, find, say));
+        let key = match stub {
+            Some(key) => {
+                if let Some(change) = out.change_mut(&key) {
+                    change.find = find;
+                    change.say = say.into();
+                }
+                key
+            }
+            None => out.add_found("specimen", find, say),
+        };
+        add_order(out, &key, order);
+        keys.push(key);
     }
     let speaks = OF_SPECIMEN.iter().any(|field| group.obr(*field).is_there());
     let collected = laboratory && (group.obr(7).is_there() || group.obr(8).is_there());
@@ -54,51 +73,20 @@ pub fn specimens<'m>(
     keys
 }
 
-/// One specimen may stand below several orders of a message: the first says what it is, the others add their order.
-fn said_once(out: &mut Collected<'_>, signature: Option<String>, find: Find, say: SpecimenChange) -> Ref {
-    let Some(signature) = signature else {
-        return out.add_found("specimen", find, say);
-    };
-    let orders = say.orders.values().to_vec();
-    let (key, new) = out.once("specimen", &signature, || (find, say.clone().into()));
-    if !new && let Some(Body::Specimen(known)) = out.change_mut(&key).map(|change| &mut change.say) {
-        let first = std::mem::take(&mut **known);
-        **known = over(first, say);
-        for order in orders {
-            parties::add(&mut known.orders, Some(order));
-        }
-    }
-    key
+/// True for a specimen of which more is said than its numbers.
+fn is_described(out: &mut Collected<'_>, key: &Ref) -> bool {
+    let fields = out
+        .change_mut(key)
+        .map(|change| change.say.fields())
+        .unwrap_or_default();
+    fields
+        .iter()
+        .any(|field| !matches!(*field, "identifiers" | "patient"))
 }
 
-/// What the later of two changes says goes over what the earlier said.
-fn over(first: SpecimenChange, later: SpecimenChange) -> SpecimenChange {
-    fn patch<T>(first: Patch<T>, later: Patch<T>) -> Patch<T> {
-        if later.is_absent() { first } else { later }
-    }
-    fn items<T>(first: Items<T>, later: Items<T>) -> Items<T> {
-        if later.is_absent() { first } else { later }
-    }
-    SpecimenChange {
-        identifiers: items(first.identifiers, later.identifiers),
-        patient: patch(first.patient, later.patient),
-        accession: patch(first.accession, later.accession),
-        status: patch(first.status, later.status),
-        kind: patch(first.kind, later.kind),
-        received: patch(first.received, later.received),
-        collected_at: patch(first.collected_at, later.collected_at),
-        collected_period: patch(first.collected_period, later.collected_period),
-        collector: patch(first.collector, later.collector),
-        quantity: patch(first.quantity, later.quantity),
-        method: patch(first.method, later.method),
-        body_site: patch(first.body_site, later.body_site),
-        fasting: patch(first.fasting, later.fasting),
-        container: patch(first.container, later.container),
-        additives: items(first.additives, later.additives),
-        conditions: items(first.conditions, later.conditions),
-        parents: items(first.parents, later.parents),
-        orders: first.orders,
-        notes: items(first.notes, later.notes),
+fn add_order(out: &mut Collected<'_>, key: &Ref, order: Option<&Ref>) {
+    if let Some(Body::Specimen(say)) = out.change_mut(key).map(|change| &mut change.say) {
+        parties::add(&mut say.orders, order.cloned());
     }
 }
 

@@ -31,12 +31,14 @@ pub fn from_tq1<'m>(tq1: Seg<'m>) -> Times<'m> {
     if let Some(pattern) = pattern {
         from_rpt(pattern, &mut timing);
     }
-    timing.times_of_day = tq1
-        .f(4)
-        .reps()
-        .into_iter()
-        .filter_map(data::time_of_day)
-        .collect();
+    if timing.events.is_empty() {
+        let times = tq1.f(4).reps().into_iter();
+        timing.times_of_day = times.filter_map(data::time_of_day).collect();
+    } else if tq1.f(4).is_there() {
+        // FHIR has times of the day or moments of the day, not both (invariant tim-10).
+        tq1.f(4)
+            .note("the repeat pattern names a moment of the day, which is used");
+    }
     if timing.offset_minutes.is_none() {
         timing.offset_minutes = minutes(tq1.f(5));
     }
