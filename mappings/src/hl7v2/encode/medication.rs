@@ -1,5 +1,6 @@
 //! Prescriptions → ORC, TQ1, RXO, NTE, RXR; OMP^O09. HL7 v2.5.1, 4.13.
 
+use clinic::exchange::{MapError, Reason};
 use clinic::records::{Dosage, MedicationOrder, MedicationOrderStatus};
 use clinic::value::{Annotation, Concept, Quantity};
 use uuid::Uuid;
@@ -21,6 +22,29 @@ pub(super) fn of_patient(world: &World<'_>, patient: Uuid, out: &mut Vec<Seg>) {
             prescription(world, said, order, out);
         }
     }
+}
+
+/// Refuses several ways of dosing that differ in more than the way of giving: RXO has one.
+pub(super) fn one_dosage_each(world: &World<'_>) -> Result<(), MapError> {
+    let common = |dosage: &Dosage| Dosage {
+        route: None,
+        site: None,
+        method: None,
+        instructions: vec![],
+        ..dosage.clone()
+    };
+    for (_, order) in world.medication_orders() {
+        let mut all = order.dosages.iter().map(common);
+        let first = all.next();
+        if all.any(|other| Some(&other) != first.as_ref()) {
+            return Err(MapError::new(
+                Reason::Sequence,
+                Some("RXO"),
+                "a prescription here has one dose and one timing, and the change set has several for one. Send them as prescriptions of their own.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn prescription(world: &World<'_>, said: &Said<'_>, order: &MedicationOrder, out: &mut Vec<Seg>) {
@@ -205,9 +229,15 @@ fn rxo(world: &World<'_>, order: &MedicationOrder, dosage: &Dosage) -> Seg {
     let daily = dosage
         .max_per_period
         .as_ref()
+        .filter(|ratio| ratio.denominator.as_ref().is_some_and(is_one_day))
         .and_then(|ratio| ratio.numerator.as_ref());
     rxo.comps(23, daily.map(data::cq).unwrap_or_default());
     rxo.put(25, digits(in_whole));
     rxo.comps(26, unit(in_whole));
     rxo
+}
+
+fn is_one_day(quantity: &Quantity) -> bool {
+    quantity.code.as_deref() == Some("d")
+        && quantity.value.as_ref().is_some_and(|value| value.as_str() == "1")
 }

@@ -23,10 +23,19 @@
 //! What changes on the way there and back, on purpose:
 //! - a time has seconds and its offset, a number a point and no sign that says nothing (`1,5` → `1.5`, `<5` → SN);
 //! - of a person's several numbers and names XCN has the first; organisations likewise;
+//! - a patient without any number is named by their id here (`^^^PUNTE^PI`), since PID-3 has to name one;
 //! - a CNP without authority and kind gets both (`^^^CNP^NI`);
 //! - of several earlier places of a visit PV1-6 has the last;
 //! - remarks of one author and time that stand behind one another read as one remark;
+//! - a visit or number that moved (A45, A50, A51) is written as it is now, in A08;
+//! - who is responsible for sending and receiving (MSH-22, -23 of later versions) is not written;
 //! - codes that the decoder derives (FHIR's own, by the official maps) are left out, since they are derived again.
+//!
+//! What the clinic knows and these messages have no field for (a photograph, remarks on an allergy, when a problem
+//! ended) is not written. What a message has a place for once, and the change set says several times (appointments,
+//! visits of a patient, ways of dosing), is refused.
+
+use std::collections::HashSet;
 
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::scheduling::SlotStatus;
@@ -191,6 +200,8 @@ fn has_place_for_all(world: &World<'_>, kind: &str) -> Result<(), MapError> {
         | Kind::Specimen
         | Kind::Observation => true,
     };
+    one_visit_each(world)?;
+    medication::one_dosage_each(world)?;
     let Some(without) = world.said.iter().find(|said| !has_place(said)) else {
         return Ok(());
     };
@@ -199,6 +210,17 @@ fn has_place_for_all(world: &World<'_>, kind: &str) -> Result<(), MapError> {
         without.kind.as_str()
     );
     Err(MapError::new(Reason::Sequence, None, what))
+}
+
+/// Refuses several visits of one patient: PV1 names the one that all else of the message belongs to.
+fn one_visit_each(world: &World<'_>) -> Result<(), MapError> {
+    let mut seen: HashSet<Option<Uuid>> = HashSet::new();
+    for (_, visit) in world.encounters() {
+        if !seen.insert(visit.patient.as_ref().and_then(|of| world.id(of))) {
+            return Err(one_only("PV1", "visit of a patient"));
+        }
+    }
+    Ok(())
 }
 
 /// The observations that were sent along with orders.
@@ -376,9 +398,17 @@ fn of_reports(world: &World<'_>) -> Vec<Uuid> {
 
 /// The diagnoses that stand below an order.
 fn of_orders(world: &World<'_>) -> Vec<Uuid> {
-    let orders = world.orders().into_iter();
+    let orders = world
+        .orders()
+        .into_iter()
+        .map(|(_, order)| &order.reason_conditions);
+    let prescriptions = world
+        .medication_orders()
+        .into_iter()
+        .map(|(_, order)| &order.reason_conditions);
     orders
-        .flat_map(|(_, order)| world.ids(&order.reason_conditions))
+        .chain(prescriptions)
+        .flat_map(|reasons| world.ids(reasons))
         .collect()
 }
 
@@ -445,7 +475,8 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
     }
     for (idx, patient) in all.iter().enumerate() {
         person(world, patient, idx + 1, &[], out);
-        visit_of(world, patient, true, out);
+        // A24 links people; of all others a PV1 is asked for.
+        visit_of(world, patient, event != "A24", out);
         on_chart(world, patient, &[], out);
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
         record::chart(world, patient.id, visit, &[], out);

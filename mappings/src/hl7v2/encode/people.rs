@@ -44,6 +44,19 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
         .iter()
         .filter(|id| !without.iter().any(|old| same(old, id)) && (all_old || !is_old(id)));
     pid.reps(3, kept.map(|id| data::cx(id, profile)));
+    if pid.is_empty(3) {
+        let id = said.id.to_string();
+        pid.comps(
+            3,
+            vec![
+                id,
+                String::new(),
+                String::new(),
+                "PUNTE".to_owned(),
+                "PI".to_owned(),
+            ],
+        );
+    }
     pid.reps(5, patient.names.iter().map(data::xpn));
     pid.clear_if(5, said.cleared("names"));
     pid.text(6, patient.mothers_maiden_name.as_ref());

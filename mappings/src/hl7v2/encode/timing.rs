@@ -59,7 +59,12 @@ pub(super) fn tq1(
     }
     let [text, condition] = words;
     tq1.put(10, condition.map(|remark| t(&remark.text)).unwrap_or_default());
-    tq1.put(11, text.map(|remark| t(&remark.text)).unwrap_or_default());
+    let several = timing.and_then(several_in_words);
+    let all: Vec<String> = several
+        .into_iter()
+        .chain(text.map(|remark| remark.text.clone()))
+        .collect();
+    tq1.put(11, t(&all.join("\n")));
     (!tq1.says_nothing()).then_some(tq1)
 }
 
@@ -78,6 +83,7 @@ fn pattern(timing: &Timing, profile: &Profile) -> Vec<String> {
         let pieces = terms::cwe(code, mapped("0335", "RepeatPattern"), profile);
         subs(pieces)
     });
+    let code = code.or_else(|| several_a_day(timing).map(str::to_owned));
     let day = |at: usize| {
         timing
             .days_of_week
@@ -86,7 +92,9 @@ fn pattern(timing: &Timing, profile: &Profile) -> Vec<String> {
             .unwrap_or_default()
     };
     let of_week = if timing.days_of_week.is_empty() { "" } else { "DW" };
-    let [period, unit] = timing.period.as_ref().map(in_time).map_or_else(
+    // RPT-5 is the time from one to the next: of several in a period it says nothing.
+    let once = timing.period.as_ref().filter(|_| !is_several(timing));
+    let [period, unit] = once.map(in_time).map_or_else(
         || [String::new(), String::new()],
         |pieces| {
             let mut pieces = pieces.into_iter();
@@ -110,6 +118,32 @@ fn pattern(timing: &Timing, profile: &Profile) -> Vec<String> {
         offset.map(|minutes| minutes.to_string()).unwrap_or_default(),
         offset.map(|_| "min".to_owned()).unwrap_or_default(),
     ]
+}
+
+fn is_several(timing: &Timing) -> bool {
+    timing.frequency.is_some_and(|frequency| frequency > 1)
+}
+
+/// Two, three and four times a day have codes of table 0335.
+fn several_a_day(timing: &Timing) -> Option<&'static str> {
+    let period = timing.period.as_ref()?;
+    let is_day =
+        period.code.as_deref() == Some("d") && period.value.as_ref().is_some_and(|v| v.as_str() == "1");
+    match timing.frequency {
+        Some(2) if is_day => Some("BID"),
+        Some(3) if is_day => Some("TID"),
+        Some(4) if is_day => Some("QID"),
+        Some(_) | None => None,
+    }
+}
+
+/// Several times in a period that has no code, in words.
+fn several_in_words(timing: &Timing) -> Option<String> {
+    let has_code = timing.code.is_some() || several_a_day(timing).is_some();
+    let frequency = timing.frequency.filter(|_| is_several(timing) && !has_code)?;
+    let period = timing.period.as_ref()?;
+    let [value, unit] = [data::digits(period), period.unit.clone().or(period.code.clone())?];
+    Some(format!("{frequency} x / {value} {unit}"))
 }
 
 /// The number of a day of the week (table 0527 `DW`), 1 is Monday.

@@ -1,6 +1,6 @@
 //! What there is to write: the aggregates that a change set speaks of, as they stand, and what it empties.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use clinic::diagnostics::{Observation, Order, Result as Report, Specimen};
 use clinic::people::{Patient, Practitioner, RelatedPerson};
@@ -43,6 +43,8 @@ pub(super) struct World<'a> {
     pub(super) profile: &'a Profile,
     /// Each aggregate that is spoken of, once, in the order of the change set.
     pub(super) said: Vec<Said<'a>>,
+    places: HashMap<Uuid, usize>,
+    new: HashSet<Uuid>,
 }
 
 macro_rules! typed {
@@ -69,7 +71,7 @@ impl<'a> World<'a> {
     /// Looks up what each change became.
     pub(super) fn new(changes: &'a ChangeSet, applied: &'a Applied, profile: &'a Profile) -> Self {
         let mut said: Vec<Said<'a>> = vec![];
-        let mut places = std::collections::HashMap::new();
+        let mut places: HashMap<Uuid, usize> = HashMap::new();
         for change in &changes.changes {
             let Some((kind, id)) = applied.ids.get(&change.key).copied() else {
                 continue;
@@ -92,11 +94,17 @@ impl<'a> World<'a> {
                 known.cleared.extend(cleared(&change.say));
             }
         }
+        let first_versions = applied
+            .writes
+            .iter()
+            .filter(|write| write.record.meta.version == 1);
         World {
             changes,
             applied,
             profile,
             said,
+            places,
+            new: first_versions.map(|write| write.record.meta.id).collect(),
         }
     }
 
@@ -124,15 +132,12 @@ impl<'a> World<'a> {
 
     /// What is said of the aggregate with this id.
     pub(super) fn said_of(&self, id: Uuid) -> Option<&Said<'a>> {
-        self.said.iter().find(|said| said.id == id)
+        self.places.get(&id).and_then(|at| self.said.get(*at))
     }
 
     /// True where the aggregate was made by this change set.
     pub(super) fn is_new(&self, id: Uuid) -> bool {
-        self.applied
-            .writes
-            .iter()
-            .any(|write| write.record.meta.id == id && write.record.meta.version == 1)
+        self.new.contains(&id)
     }
 
     typed! {
