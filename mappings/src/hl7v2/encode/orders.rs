@@ -5,7 +5,7 @@ use clinic::change_set::Act;
 use clinic::diagnostics::{
     Order, OrderIntent, OrderStatus, Priority, Result as Report, Specimen, SpecimenStatus,
 };
-use clinic::value::{Annotation, Concept, Identifier};
+use clinic::value::{Annotation, Concept, Identifier, Timing};
 use uuid::Uuid;
 
 use super::datatypes as data;
@@ -192,8 +192,13 @@ pub(super) fn with_timing<'o>(
         remarks.first().filter(|_| in_timing > 0),
         remarks.get(1).filter(|_| in_timing > 1),
     ];
+    // From when to when it is to be done is said where a pattern is: OBR-6 has room for a moment only.
+    let in_period = order.occurrence_period.as_ref().map(|period| Timing {
+        bounds: Some(period.clone()),
+        ..Timing::default()
+    });
     let tq1 = timing::tq1(
-        order.occurrence_timing.as_ref(),
+        order.occurrence_timing.as_ref().or(in_period.as_ref()),
         order.quantity.as_ref(),
         priority,
         words,
@@ -368,11 +373,7 @@ pub(super) fn obr(world: &World<'_>, order: &Order, number: usize) -> Seg {
     let mut obr = Seg::numbered("OBR", number);
     numbers(&order.identifiers, world, &mut obr);
     obr.comps(4, data::concept(order.code.as_ref(), profile));
-    let at = order.occurrence_at.as_ref().or(order
-        .occurrence_period
-        .as_ref()
-        .and_then(|period| period.start.as_ref()));
-    obr.put(6, data::owhen(at));
+    obr.put(6, data::owhen(order.occurrence_at.as_ref()));
     if order.intent == Some(OrderIntent::ReflexOrder) {
         obr.put(11, "G".to_owned());
     }

@@ -373,6 +373,57 @@ fn what_has_no_place_in_the_message_is_an_error() {
 }
 
 #[test]
+fn several_times_a_day_are_never_written_as_once() {
+    let timing = |frequency, period: &str| clinic::value::Timing {
+        frequency: Some(frequency),
+        period: Some(clinic::value::Quantity {
+            value: period.parse().ok(),
+            unit: Some("d".to_owned()),
+            code: Some("d".to_owned()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let written = |timing: &clinic::value::Timing| {
+        super::timing::tq1(Some(timing), None, None, [None, None], &Profile::default()).map(|tq1| tq1.line())
+    };
+    assert_eq!(written(&timing(1, "2")).as_deref(), Some("TQ1|1||^^^^2^d"));
+    assert_eq!(written(&timing(3, "1")).as_deref(), Some("TQ1|1||TID"));
+    assert_eq!(
+        written(&timing(5, "2")).as_deref(),
+        Some("TQ1|1||||||||||5 x / 2 d")
+    );
+}
+
+#[test]
+fn a_second_visit_or_dose_is_an_error() {
+    let read = |name: &str| {
+        let path = samples().into_iter().find(|path| path.ends_with(name)).unwrap();
+        decode(&std::fs::read(path).unwrap(), &Profile::default()).unwrap()
+    };
+    let mut set = read("orm-o01-medication.hl7");
+    for change in &mut set.changes {
+        if let clinic::Body::MedicationOrder(say) = &mut change.say {
+            let mut more = say.dosages.values().to_vec();
+            more.push(clinic::records::Dosage::default());
+            say.dosages = clinic::patch::Items::Replace(more);
+        }
+    }
+    assert_eq!(again(&set).unwrap().unwrap_err().place.unwrap().0, "RXO");
+    let mut set = read("adt-a11-cancel-admit.hl7");
+    let visit = set
+        .changes
+        .iter()
+        .find(|change| change.kind() == clinic::Kind::Encounter);
+    let mut second = visit.unwrap().clone();
+    second.key = "another".to_owned();
+    let other = clinic::value::Identifier::new(Some("N"), "another");
+    *second.say.identifiers_mut() = clinic::patch::Items::Merge(vec![other]);
+    set.changes.push(second);
+    assert_eq!(again(&set).unwrap().unwrap_err().place.unwrap().0, "PV1");
+}
+
+#[test]
 fn another_charset_is_declared_and_loses_no_letter() {
     let path = samples()
         .into_iter()
