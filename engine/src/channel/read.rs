@@ -158,14 +158,11 @@ impl Reader<'_> {
         let key = root.get("source").and_then(|source| source.get("format"));
         let said = self.format(key, &path.key("format"));
         if let Some(name) = decoded_as {
-            if let (Some(said), Some(decoded)) = (&said, self.formats.get(name)) {
-                if said.name() != decoded.name() {
-                    let what = format!(
-                        "the channel's decode reads {}; write the same, or leave it out",
-                        name
-                    );
-                    self.problem(path.key("format"), what);
-                }
+            if let (Some(said), Some(decoded)) = (&said, self.formats.get(name))
+                && said.name() != decoded.name()
+            {
+                let what = format!("the channel's decode reads {name}; write the same, or leave it out");
+                self.problem(path.key("format"), what);
             }
             return self.formats.get(name);
         }

@@ -71,15 +71,15 @@ impl Reader<'_> {
         let Some(format) = &flow.format else {
             return;
         };
-        if let Err(what) = format.check_path(written) {
-            if !self.is_told(path) {
-                let path = path.clone();
-                self.problems.push(if at_key {
-                    Finding::at_key(path, what)
-                } else {
-                    Finding::at_value(path, what)
-                });
-            }
+        if let Err(what) = format.check_path(written)
+            && !self.is_told(path)
+        {
+            let path = path.clone();
+            self.problems.push(if at_key {
+                Finding::at_key(path, what)
+            } else {
+                Finding::at_value(path, what)
+            });
         }
     }
 }

@@ -68,10 +68,10 @@ impl Reader<'_> {
             );
         }
         flow.decoded = true;
-        if let (Some(format), Some(body)) = (&format, &flow.format) {
-            if format.name() != body.name() {
-                self.problem(at.clone(), format!("the message is {} here", body.name()));
-            }
+        if let (Some(format), Some(body)) = (&format, &flow.format)
+            && format.name() != body.name()
+        {
+            self.problem(at.clone(), format!("the message is {} here", body.name()));
         }
         if let Some(charset) = node.get("charset").and_then(Node::text) {
             flow.settings.charset = Some(charset.to_owned());

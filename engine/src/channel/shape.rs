@@ -217,10 +217,11 @@ impl Shape {
             _ => {}
         }
         // `PID-3.1 = "x"` without quotes is a table of a table in TOML.
-        if matches!(title, "test" | "set") && key.starts_with(|c: char| c.is_ascii_digit()) {
-            if let Some(Segment::Key(parent)) = path.0.last() {
-                return format!("a path with a dot stands in quotes: \"{parent}.{key}\"");
-            }
+        if matches!(title, "test" | "set")
+            && key.starts_with(|c: char| c.is_ascii_digit())
+            && let Some(Segment::Key(parent)) = path.0.last()
+        {
+            return format!("a path with a dot stands in quotes: \"{parent}.{key}\"");
         }
         if nearest(key, known.iter().copied()).is_none()
             && let Some(table) = belongs_to(key, schema, path.node(root))
@@ -232,11 +233,10 @@ impl Shape {
             "destination" => "/properties/source",
             _ => "",
         };
-        if let Some(other) = self.schema.pointer(other_end).filter(|_| !other_end.is_empty()) {
-            if required_names(other).contains(&key) {
-                let names = required_names(schema).join(", ");
-                return format!("\"{key}\" can't be a {title}; a {title} has one of: {names}");
-            }
+        let other = self.schema.pointer(other_end).filter(|_| !other_end.is_empty());
+        if other.is_some_and(|other| required_names(other).contains(&key)) {
+            let names = required_names(schema).join(", ");
+            return format!("\"{key}\" can't be a {title}; a {title} has one of: {names}");
         }
         not_known(key, &known)
     }
