@@ -4,7 +4,7 @@ use clinic::change_set::{Act, Find};
 use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus, Priority};
 use clinic::exchange::MapError;
 use clinic::patch::{Items, Patch};
-use clinic::value::{Annotation, Coding, Concept, Identifier, Ref, Telecom};
+use clinic::value::{Address, Annotation, Coding, Concept, Identifier, Ref, Telecom};
 use clinic::{Body, Change};
 
 use super::cases::{self, Subject};
@@ -390,9 +390,16 @@ fn requester<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChan
 /// ORC-12, OBR-16, ORC-24 → who ordered.
 pub fn requester_of<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
     let person = parties::practitioner(out, twin(group.orc(12), group.obr(16)).first())?;
-    let address = data::address(group.orc(24).first());
+    let addresses: Vec<Address> = group
+        .orc(24)
+        .reps()
+        .into_iter()
+        .filter_map(data::address)
+        .collect();
     if let Some(Body::Practitioner(known)) = out.change_mut(&person).map(|change| &mut change.say) {
-        parties::add(&mut known.addresses, address);
+        for address in addresses {
+            parties::add(&mut known.addresses, Some(address));
+        }
     }
     Some(person)
 }
@@ -400,7 +407,12 @@ pub fn requester_of<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Re
 /// ORC-21 to -23 → the organisation that ordered.
 fn organisation<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
     let organisation = parties::organisation(out, group.orc(21).first())?;
-    let address = data::address(group.orc(22).first());
+    let addresses: Vec<Address> = group
+        .orc(22)
+        .reps()
+        .into_iter()
+        .filter_map(data::address)
+        .collect();
     let telecoms: Vec<Telecom> = group
         .orc(23)
         .reps()
@@ -408,7 +420,9 @@ fn organisation<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
         .filter_map(|rep| data::telecom(rep, None))
         .collect();
     if let Some(Body::Clinic(known)) = out.change_mut(&organisation).map(|change| &mut change.say) {
-        parties::add(&mut known.addresses, address);
+        for address in addresses {
+            parties::add(&mut known.addresses, Some(address));
+        }
         for telecom in telecoms {
             parties::add(&mut known.telecoms, Some(telecom));
         }
