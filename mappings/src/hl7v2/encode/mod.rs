@@ -268,15 +268,15 @@ fn msh(world: &World<'_>, stamp: &Stamp, charset: Charset, message_type: [&str; 
     msh.put(1, "|".to_owned());
     msh.put(2, "^~\\&".to_owned());
     msh.put(3, APPLICATION.to_owned());
-    msh.comps(4, party(about.receiver.facility.as_ref()));
+    msh.comps(4, party(about.receiver.facility.as_ref(), world.profile));
     let is_us = about
         .receiver
         .application
         .as_ref()
         .is_none_or(|application| application.value.eq_ignore_ascii_case(APPLICATION));
     if !is_us {
-        msh.comps(5, party(about.receiver.application.as_ref()));
-        msh.comps(6, party(about.receiver.facility.as_ref()));
+        msh.comps(5, party(about.receiver.application.as_ref(), world.profile));
+        msh.comps(6, party(about.receiver.facility.as_ref(), world.profile));
     }
     msh.put(7, now(stamp, world.profile));
     // In 2.5.1 MSH-8 is a text.
@@ -304,13 +304,12 @@ fn msh(world: &World<'_>, stamp: &Stamp, charset: Charset, message_type: [&str; 
 }
 
 /// A program or facility → HD.
-fn party(party: Option<&Identifier>) -> Vec<String> {
+fn party(party: Option<&Identifier>, profile: &Profile) -> Vec<String> {
     let Some(party) = party else { return vec![] };
-    let mut pieces = datatypes::hd(party.system.as_deref(), Some(&party.value), &Profile::default());
-    if party.system.is_none() {
-        pieces = vec![t(&party.value)];
+    match &party.system {
+        Some(system) => datatypes::hd(Some(system), Some(&party.value), profile),
+        None => vec![t(&party.value)],
     }
-    pieces
 }
 
 /// Now, in the channel's zone.

@@ -379,7 +379,10 @@ fn status(observation: &Observation) -> String {
         .and_then(|status| terms::code_of(status, "0085"));
     let stands_for: &[&str] = match observation.status {
         None | Some(ObservationStatus::Unknown) => {
-            return original.map(|code| t(code)).unwrap_or_default();
+            // A code that stands for a state is one for what was before.
+            let known = "ABCDFINOPRSUVWX";
+            let own = original.filter(|code| !known.contains(code.as_str()));
+            return own.map(|code| t(code)).unwrap_or_default();
         }
         Some(ObservationStatus::Final) => &["F", "U", "V", "N"],
         Some(ObservationStatus::Corrected) => &["C"],

@@ -63,7 +63,9 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
     pid.clear_if(6, said.cleared("mothers_maiden_name"));
     pid.put(7, data::owhen(patient.birth_date.as_ref()));
     pid.clear_if(7, said.cleared("birth_date"));
-    pid.put(8, of(patient.sex_original.as_ref(), table("0001"), world));
+    if !said.outdates("sex", "sex_original") {
+        pid.put(8, of(patient.sex_original.as_ref(), table("0001"), world));
+    }
     if pid.is_empty(8) {
         pid.put(8, sex_code(patient.sex).to_owned());
     }

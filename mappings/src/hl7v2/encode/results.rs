@@ -161,7 +161,12 @@ fn status(report: &Report) -> String {
         .as_ref()
         .and_then(|status| terms::code_of(status, "0123"));
     let stands_for: &[&str] = match report.status {
-        None | Some(ResultStatus::Unknown) => return original.map(|code| t(code)).unwrap_or_default(),
+        None | Some(ResultStatus::Unknown) => {
+            // A code that stands for a state is one for what was before.
+            let known = "ACFIMNOPRSX";
+            let own = original.filter(|code| !known.contains(code.as_str()));
+            return own.map(|code| t(code)).unwrap_or_default();
+        }
         Some(ResultStatus::Final) => &["F", "N"],
         Some(ResultStatus::Corrected) => &["C", "M"],
         Some(ResultStatus::Amended | ResultStatus::Appended) => &["C", "M"],

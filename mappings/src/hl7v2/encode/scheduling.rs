@@ -11,6 +11,7 @@ use super::terms;
 use super::timing;
 use super::wire::{Seg, comps, ot, t};
 use super::world::{Said, World};
+use crate::hl7v2::decode::Profile;
 use crate::hl7v2::decode::terms::{NO_TABLE, table};
 
 /// What stands before the patient, and what stands behind.
@@ -112,7 +113,7 @@ pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointme
         };
         sch.rep(field, comps(data::xcn_of(world, participant.actor.as_ref())));
     }
-    sch.comps(25, status(booked, event, profile));
+    sch.comps(25, status(said, booked, event, profile));
     for order in &orders {
         let of = |kind: &str| order.identifiers.iter().find(|id| id.kind_code() == Some(kind));
         sch.rep(
@@ -139,7 +140,6 @@ pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointme
     head.extend(notes::ntes(world, front));
     let mut all = resource_segments(world, booked, event, &orders, &resources);
     spread(world, behind, &mut all, &mut head);
-    let _ = said;
     Schedule { head, resources: all }
 }
 
@@ -160,8 +160,10 @@ fn numbers(world: &World<'_>, identifiers: &[Identifier], sch: &mut Seg) {
 }
 
 /// SCH-25: the sender's own code; without one only where the event does not say it already.
-fn status(booked: &Appointment, event: &str, profile: &crate::hl7v2::decode::Profile) -> Vec<String> {
-    if let Some(original) = &booked.status_original {
+fn status(said: &Said<'_>, booked: &Appointment, event: &str, profile: &Profile) -> Vec<String> {
+    if let Some(original) = &booked.status_original
+        && !said.outdates("status", "status_original")
+    {
         return terms::cwe(original, table("0278"), profile);
     }
     let Some(status) = booked.status else {

@@ -424,6 +424,38 @@ fn a_second_visit_or_dose_is_an_error() {
 }
 
 #[test]
+fn codes_of_what_was_before_are_not_written() {
+    let mut clinic = MemoryClinic::new();
+    let message = |event: &str, status: &str, sex: &str, class: &str| {
+        [
+            format!(r"MSH|^~\&|R|NORD|PUNTE|NORD|20260512||SIU^{event}|{event}|P|2.5.1"),
+            format!("SCH|AP-1^R||||||||30|min|^^^20260519101500^20260519104500||||||||||||||{status}"),
+            format!("PID|1||7^^^NORD^MR||Pop^Ana|||{sex}"),
+            format!("PV1|1|{class}|||||||||||||||||V-1^^^NORD^VN"),
+            "RGS|1|A".to_owned(),
+            "AIP|1|A|D-1^Pop^Ion^^^^^^NORD".to_owned(),
+        ]
+    };
+    let booked = message(
+        "S12",
+        "Booked^Programat^HL70278",
+        "A^Ambiguu^HL70001",
+        "I^Internare^HL70004",
+    );
+    let text = written_of(&mut clinic, &booked.each_ref().map(String::as_str));
+    assert!(
+        line(&text, "SCH").ends_with("|Booked^Programat^HL70278"),
+        "{text}"
+    );
+    let cancelled = message("S15", "", "F", "O");
+    let text = written_of(&mut clinic, &cancelled.each_ref().map(String::as_str));
+    assert!(line(&text, "MSH").contains("|SIU^S15^SIU_S12|"), "{text}");
+    assert!(!line(&text, "SCH").contains("Booked"), "{text}");
+    assert!(line(&text, "PID").ends_with("|F"), "{text}");
+    assert!(line(&text, "PV1").starts_with("PV1|1|O|"), "{text}");
+}
+
+#[test]
 fn another_charset_is_declared_and_loses_no_letter() {
     let path = samples()
         .into_iter()

@@ -41,7 +41,7 @@ pub(super) fn segments(
     let mut pv1 = Seg::numbered("PV1", 1);
     let mut pv2 = Seg::new("PV2");
     let mut roles: Vec<Seg> = vec![];
-    pv1.put(2, class(world, visit));
+    pv1.put(2, class(world, said, visit));
     stays(world, said, visit, &mut pv1, &mut pv2);
     let concepts: [(usize, &[Concept], Table, &str); 4] = [
         (4, &visit.kinds, table("0007"), "kinds"),
@@ -132,8 +132,10 @@ fn of(concept: Option<&Concept>, table: Table, world: &World<'_>) -> String {
 }
 
 /// The sender's own class, else the code of table 0004 for the class.
-fn class(world: &World<'_>, visit: &Encounter) -> String {
-    if let Some(original) = &visit.class_original {
+fn class(world: &World<'_>, said: &Said<'_>, visit: &Encounter) -> String {
+    if let Some(original) = &visit.class_original
+        && !said.outdates("class", "class_original")
+    {
         return of(Some(original), table("0004"), world);
     }
     let Some(class) = &visit.class else {

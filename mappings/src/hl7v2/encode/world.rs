@@ -31,6 +31,15 @@ impl Said<'_> {
     pub(super) fn cleared(&self, field: &str) -> bool {
         self.cleared.contains(field)
     }
+
+    /// True where the change set says a field anew, and says nothing of the sender's own code for it: the code that is
+    /// known is one for what was before.
+    pub(super) fn outdates(&self, field: &str, original: &str) -> bool {
+        self.says.iter().any(|say| {
+            let fields = say.fields();
+            fields.contains(&field) && !fields.contains(&original)
+        })
+    }
 }
 
 /// All that can be looked up.
