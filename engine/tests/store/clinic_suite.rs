@@ -10,7 +10,7 @@ use clinic::{Aggregate, Kind};
 use engine::store::{ClinicQuery, Committed, Store, TimeRange};
 use uuid::Uuid;
 
-use crate::make::{applying, commit, identifier, message, next, record, seq, write};
+use crate::make::{NOBODY, applying, commit, identifier, message, next, record, seq, write};
 
 /// Says something about an aggregate that every kind can hold.
 fn call(aggregate: &mut Aggregate, value: &str) {
@@ -230,12 +230,9 @@ pub async fn keys_follow_the_aggregate(store: Arc<dyn Store>) {
     assert_eq!(finds(value("1")), [id]);
     assert_eq!(
         finds(FindKey::system_value(Kind::Patient, "urn:nobody", "1")),
-        [Uuid::nil(); 0]
+        NOBODY
     );
-    assert_eq!(
-        finds(FindKey::system_value(Kind::Order, "urn:his", "1")),
-        [Uuid::nil(); 0]
-    );
+    assert_eq!(finds(FindKey::system_value(Kind::Order, "urn:his", "1")), NOBODY);
     // A second patient with the same number is found after the first.
     let mut other = record(Kind::Patient, Uuid::now_v7());
     call(&mut other.aggregate, "1");
@@ -279,14 +276,14 @@ pub async fn natural_keys_stay(store: Arc<dyn Store>) {
     let finds = |key: FindKey| store.snapshot().unwrap().find(&key).unwrap();
     assert_eq!(finds(key("2823-3")), [id]);
     assert_eq!(finds(FindKey::natural(Kind::Observation, None, "alone")), [id]);
-    assert_eq!(finds(key("2160-0")), [Uuid::nil(); 0]);
+    assert_eq!(finds(key("2160-0")), NOBODY);
     assert_eq!(
         finds(FindKey::natural(
             Kind::Observation,
             Some(Uuid::now_v7()),
             "2823-3"
         )),
-        [Uuid::nil(); 0]
+        NOBODY
     );
 }
 
@@ -407,12 +404,9 @@ pub async fn searches_find_and_page(store: Arc<dyn Store>) {
     );
     assert_eq!(
         find(on_patients(vec![keys(&["v|0"]), keys(&["family|ion"])])).await,
-        [Uuid::nil(); 0]
+        NOBODY
     );
-    assert_eq!(
-        find(on_patients(vec![keys(&["nothing"])])).await,
-        [Uuid::nil(); 0]
-    );
+    assert_eq!(find(on_patients(vec![keys(&["nothing"])])).await, NOBODY);
     let coded = |patient: Option<Uuid>, code: &str| ClinicQuery {
         keys: vec![keys(&[code])],
         patients: patient.map(|id| vec![id]),

@@ -1,5 +1,8 @@
 //! The store: one suite over the trait, to be run against each database, and what only SQLite has.
 
+#![allow(missing_docs, reason = "a test speaks for itself")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
 mod clinic_suite;
 mod make;
 mod message_suite;
@@ -11,7 +14,7 @@ use std::sync::Arc;
 use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
 
 /// The store of a fresh folder, which goes with it.
-pub struct Fresh {
+pub(crate) struct Fresh {
     pub folder: tempfile::TempDir,
     pub key: MasterKey,
 }

@@ -16,6 +16,9 @@ use uuid::Uuid;
 
 pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Who is found where nobody is.
+pub const NOBODY: [Uuid; 0] = [];
+
 static CLOCK: AtomicI64 = AtomicI64::new(1_790_000_000_000_000);
 
 /// A time a millisecond after the last one.

@@ -7,7 +7,7 @@ use engine::message::{DeliveryState, MessageState};
 use engine::store::{ApiKey, Attempted, Committed, MessageFilter, Store, StoreError};
 use uuid::Uuid;
 
-use crate::make::{self, commit, delivery, failure, message, now, repeat, seq};
+use crate::make::{self, NOBODY, commit, delivery, failure, message, now, repeat, seq};
 
 fn all() -> MessageFilter {
     MessageFilter {
@@ -328,7 +328,7 @@ pub async fn messages_are_found_by_their_keys(store: Arc<dyn Store>) {
             ..all()
         })
         .await,
-        [Uuid::nil(); 0]
+        NOBODY
     );
     assert_eq!(
         find(MessageFilter {
@@ -407,7 +407,7 @@ pub async fn messages_are_found_by_their_keys(store: Arc<dyn Store>) {
             ..all()
         })
         .await,
-        [Uuid::nil(); 0]
+        NOBODY
     );
 }
 

@@ -358,7 +358,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        let closed = self.ask(|reply| Job::Close(reply)).await;
+        let closed = self.ask(Job::Close).await;
         let writer = self
             .writer
             .lock()
