@@ -261,12 +261,9 @@ impl Path {
             Segment::Key(key) => value.get_mut(key),
             Segment::Index(idx) => value.get_mut(idx),
         });
-        match (target, last) {
-            (Some(serde_json::Value::Object(object)), Segment::Key(key)) => {
-                object.remove(key);
-            }
-            // Items of a list are left: taking one out would move the places of the others.
-            (Some(_) | None, _) => {}
+        // Items of a list are left: taking one out would move the places of the others.
+        if let (Some(serde_json::Value::Object(object)), Segment::Key(key)) = (target, last) {
+            object.remove(key);
         }
     }
 
