@@ -35,5 +35,3 @@ pub use normalise::{Delimiters, Dialect, Limits, Reading, Repair};
 pub use path::{Path, any_is, get_all, is_present};
 pub use set::{Change, set};
 pub use views::{Component, Field, Repetition, Segment, SubComponent, Value};
-
-
