@@ -94,11 +94,7 @@ pub type Mine<'m> = dyn Fn(&[u8]) -> bool + Send + Sync + 'm;
 pub trait Destination: Send + Sync {
     /// Sends one, and reads on past every answer that is not `mine`, until its deadline; those are recorded by the
     /// connector's log, never returned. A destination whose protocol pairs question and answer (HTTP) ignores `mine`.
-    async fn send(
-        &self,
-        outgoing: &Outgoing,
-        mine: &Mine<'_>,
-    ) -> Result<Response, SendError>;
+    async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError>;
     /// Whether the far side can be reached.
     async fn probe(&self) -> Result<(), ConnectorError>;
 }

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clinic::apply::Snapshot;
 use clinic::exchange::{Keys, MapError, Reason, Stamp, Verdict};
-use tokio::sync::Notify;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
 use super::pipeline::{Outcome, Pipeline};
+use super::worker::Bell;
 use crate::channel::Channel;
 use crate::connector::{Accept, Acknowledgement, Outcome as Taken};
 use crate::format::{Format, Formats};
@@ -29,7 +30,7 @@ pub(super) struct Door {
     pub store: Arc<dyn Store>,
     pub world: World,
     /// Wakes the worker of each destination.
-    pub bells: HashMap<String, Arc<Notify>>,
+    pub bells: HashMap<String, Arc<Bell>>,
 }
 
 /// What became of one message.
@@ -47,7 +48,10 @@ pub(super) enum Settled {
 
 #[async_trait]
 impl Accept for Door {
-    async fn accept(&self, incoming: Incoming) -> Acknowledgement {
+    async fn accept(&self, mut incoming: Incoming) -> Acknowledgement {
+        // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
+        incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
+            .unwrap_or(incoming.received_at);
         let body = incoming.body.clone();
         let refusal = self.format.inspect(&body).err();
         let settled = match refusal {
@@ -223,7 +227,10 @@ impl Door {
             Committed::Stored { .. } => {
                 for delivery in &outcome.deliveries {
                     if let Some(bell) = self.bells.get(&delivery.destination) {
-                        bell.notify_one();
+                        match case.again {
+                            Some(_) => bell.ring_for_an_old_one(),
+                            None => bell.ring(),
+                        }
                     }
                 }
                 self.count(outcome.state());

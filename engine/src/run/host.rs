@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clinic::apply::Snapshot;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::World;
 use super::door::{Door, Settled, incoming_again};
 use super::pipeline::{Outcome, Pipeline, Trace};
-use super::worker::Worker;
+use super::worker::{Bell, Worker};
 use crate::channel::Channel;
 use crate::connector::{ConnectorError, Connectors, Stop, Surroundings};
 use crate::format::Formats;
@@ -114,7 +113,7 @@ impl Engine {
                     .formats
                     .get(&settings.end.format)
                     .ok_or_else(|| no_format(&settings.end.format))?;
-                let bell = Arc::new(Notify::new());
+                let bell = Arc::new(Bell::default());
                 bells.insert(settings.name.clone(), bell.clone());
                 workers.push(Worker {
                     channel: channel.clone(),

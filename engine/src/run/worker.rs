@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,27 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The pause after the store could not be read or written.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
+/// Wakes the worker of one destination.
+#[derive(Default)]
+pub(super) struct Bell {
+    notify: Notify,
+    from_the_start: AtomicBool,
+}
+
+impl Bell {
+    /// There is something new at the end of the queue.
+    pub fn ring(&self) {
+        self.notify.notify_one();
+    }
+
+    /// There is something new that may stand before what was sent already: a message that failed once and was taken
+    /// when it was sent again keeps its place in the order.
+    pub fn ring_for_an_old_one(&self) {
+        self.from_the_start.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
 /// The worker of one destination.
 pub(super) struct Worker {
     pub channel: Arc<Channel>,
@@ -36,7 +58,7 @@ pub(super) struct Worker {
     pub destination: Arc<dyn Destination>,
     pub store: Arc<dyn Store>,
     pub world: World,
-    pub bell: Arc<Notify>,
+    pub bell: Arc<Bell>,
     pub stop: Stop,
 }
 
@@ -59,6 +81,12 @@ impl Worker {
             if self.stop.is_cancelled() {
                 break;
             }
+            if self.bell.from_the_start.swap(false, Ordering::AcqRel) {
+                // What is sent must be known to be sent before the queue is read from its start.
+                while flushing.next().await.is_some() {}
+                queue.clear();
+                done = 0;
+            }
             if queue.is_empty() {
                 match self
                     .store
@@ -75,16 +103,16 @@ impl Worker {
             }
             let Some(head) = queue.front() else {
                 if !flushing.is_empty() {
-                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.notified() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.notify.notified() => {} () = self.stop.cancelled() => {} }
                     continue;
                 }
-                tokio::select! { () = self.bell.notified() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
+                tokio::select! { () = self.bell.notify.notified() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
                 continue;
             };
             match self.turn(head) {
                 Turn::Wait(until) => {
                     let pause = until.map_or(LOOK, |at| duration_until((self.world.now)(), at).min(LOOK));
-                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.notified() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.notify.notified() => {} () = self.stop.cancelled() => {} }
                     // A person may have acted meanwhile.
                     queue.clear();
                 }

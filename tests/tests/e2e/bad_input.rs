@@ -43,11 +43,10 @@ async fn what_is_no_hl7_is_kept_with_the_reason() -> Result<()> {
         .map(|n| (n * 7 % 251) as u8)
         .filter(|b| !matches!(b, 0x0B | 0x1C))
         .collect();
-    let cases: [(&str, Vec<u8>); 5] = [
+    let cases: [(&str, Vec<u8>); 4] = [
         ("no MSH", b"PID|1||P-1^^^T^MR||Pop^Ana\r".to_vec()),
         ("text", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
         ("binary", binary),
-        ("empty", vec![]),
         ("truncated MSH", b"MSH|^~".to_vec()),
     ];
     for (count, (what, body)) in cases.iter().enumerate() {
@@ -77,6 +76,67 @@ async fn what_is_no_hl7_is_kept_with_the_reason() -> Result<()> {
                 .is_empty()
         );
     }
+    Ok(())
+}
+
+/// Some senders probe a listener with an empty frame: there is nothing to keep, and nothing to answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_frame_is_passed_over() -> Result<()> {
+    let (_home, punte) = clinic().await?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    sender.tell(b"").await?;
+    let answer = sender
+        .ask(scenes::register("E1", "OK-1", "Pop").as_bytes())
+        .await?;
+    assert_eq!(field(&answer, "MSA", 2), "E1");
+    assert_eq!(punte.messages("").await?.len(), 1);
+    Ok(())
+}
+
+/// What failed keeps its place when it is sent again and taken: its delivery goes out though later ones have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_and_is_sent_again_is_delivered() -> Result<()> {
+    let sink = e2e::sink::Sink::hl7().await?;
+    let channel = format!(
+        "{}[[destination]]\nname = \"ris\"\nmllp.connect = \"{}\"\n",
+        scenes::chart_only(),
+        sink.address
+    );
+    let home = Home::with(&[("clinic", &channel)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    let (start, end) = ("20260520140000", "20260520142000");
+    let late = scenes::booking("B2", "AP-2", "P-2", start, end);
+    sender
+        .ask(scenes::booking("B1", "AP-1", "P-1", start, end).as_bytes())
+        .await?;
+    assert_eq!(
+        field(&sender.ask(late.as_bytes()).await?, "MSA", 1),
+        "AE",
+        "the time is taken"
+    );
+    let cancel = scenes::booking("B3", "AP-1", "P-1", start, end)
+        .replace("SIU^S12", "SIU^S15")
+        .replace("|Booked\r", "|Cancelled\r");
+    assert_eq!(field(&sender.ask(cancel.as_bytes()).await?, "MSA", 1), "AA");
+    e2e::eventually("both are out", Duration::from_secs(20), async || {
+        (sink.received().len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(
+        field(&sender.ask(late.as_bytes()).await?, "MSA", 1),
+        "AA",
+        "now it is free"
+    );
+    e2e::eventually("the third is out", Duration::from_secs(20), async || {
+        (sink.received().len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(
+        punte.messages("&control_id=B2").await?.len(),
+        1,
+        "it is the same message"
+    );
     Ok(())
 }
 

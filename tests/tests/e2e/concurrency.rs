@@ -174,7 +174,7 @@ async fn the_same_message_on_four_connections_is_stored_and_applied_once() -> Re
         assert_eq!(patients[0]["meta"]["versionId"], "1");
     }
     eventually("ten deliveries", Duration::from_secs(30), async || {
-        (10 <= ris.received().len()).then_some(())
+        (10 <= ris.received().len() && 10 <= portal.received().len()).then_some(())
     })
     .await;
     assert_eq!(ris.received().len(), 10);

@@ -45,7 +45,7 @@ async fn killed_in_the_middle_of_the_day_nothing_is_missing() -> Result<()> {
                 let id = format!("C{sender}-{number}");
                 let text = scenes::result(
                     &id,
-                    &format!("P-{}", number % 5),
+                    &format!("P-{sender}-{}", number % 7),
                     &format!("O{sender}-{}", number % 7),
                     &format!("{number}.0"),
                 );
