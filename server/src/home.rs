@@ -100,10 +100,20 @@ impl Home {
         })
     }
 
-    /// Reads and checks all channels. The warnings come with the channels.
+    /// Reads and checks all channels: the channels, what is wrong, what is odd.
+    pub fn check(&self) -> channel::Checked {
+        match channel::read_folder(&self.channels_folder()) {
+            Ok(files) => channel::check(&files, &formats::all(), &connectors::all(), &channel::read_table),
+            Err(problems) => channel::Checked {
+                problems,
+                ..Default::default()
+            },
+        }
+    }
+
+    /// The channels if nothing is wrong with any; the warnings come with them.
     pub fn channels(&self) -> Result<(Vec<Channel>, Vec<Problem>), Vec<Problem>> {
-        let files = channel::read_folder(&self.channels_folder())?;
-        let checked = channel::check(&files, &formats::all(), &connectors::all(), &channel::read_table);
+        let checked = self.check();
         let warnings = checked.warnings.clone();
         Ok((checked.into_result()?, warnings))
     }

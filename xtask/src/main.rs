@@ -83,8 +83,11 @@ fn main() -> Result<()> {
         Command::Bench { args } => bench(&args),
         Command::Soak { kills, fuzz_seconds } => {
             let needs = Needs::new(false)?;
-            run(with_python(&needs, cargo().args(["test", "-p", "e2e", "--", "killed_in_the_middle"]))?
-                .env("PUNTE_KILLS", kills.to_string()))?;
+            run(with_python(
+                &needs,
+                cargo().args(["test", "-p", "e2e", "--", "killed_in_the_middle"]),
+            )?
+            .env("PUNTE_KILLS", kills.to_string()))?;
             fuzz(&needs, fuzz_seconds)
         }
     }
@@ -94,7 +97,15 @@ fn main() -> Result<()> {
 fn check(needs: &Needs) -> Result<()> {
     let deny = needs.cargo_tool("cargo-deny", "0.20.2")?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     // Advisories need a database from outside; licences, bans and sources do not.
     run(std::process::Command::new(deny).args(["--offline", "check", "licenses", "bans", "sources"]))
 }
@@ -114,18 +125,26 @@ fn test(needs: &Needs, filter: Option<&str>) -> Result<()> {
 }
 
 /// The end-to-end tests find their Python peers by this.
-fn with_python<'a>(needs: &Needs, command: &'a mut std::process::Command) -> Result<&'a mut std::process::Command> {
+fn with_python<'a>(
+    needs: &Needs,
+    command: &'a mut std::process::Command,
+) -> Result<&'a mut std::process::Command> {
     Ok(command.env("PUNTE_TEST_PYTHON", needs.python()?))
 }
 
 fn schemas() -> Result<()> {
-    run(cargo().args(["test", "-p", "clinic", "-p", "e2e", "--", "schemas_are_as_generated"]).env("PUNTE_WRITE_SCHEMAS", "1"))
+    run(cargo()
+        .args(["test", "-p", "clinic", "-p", "punte", "schemas_are_as_generated"])
+        .env("PUNTE_WRITE_SCHEMAS", "1"))
 }
 
 /// Fuzz targets with the one stable toolchain.
 fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
-    let targets: [(&str, &str); 2] = [("mappings/fuzz", "hl7_reader"), ("connectors/fuzz", "mllp_framing")];
+    let targets: [(&str, &str); 2] = [
+        ("mappings/fuzz", "hl7_reader"),
+        ("connectors/fuzz", "mllp_framing"),
+    ];
     let each = (seconds / targets.len() as u64).max(1);
     for (folder, target) in targets {
         let folder = tools::root().join(folder);
@@ -141,7 +160,12 @@ fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
             .arg(target)
             .arg(&corpus)
             .arg(&seeds)
-            .args(["--", &format!("-max_total_time={each}"), "-rss_limit_mb=2048", "-timeout=10"]))?;
+            .args([
+                "--",
+                &format!("-max_total_time={each}"),
+                "-rss_limit_mb=2048",
+                "-timeout=10",
+            ]))?;
     }
     Ok(())
 }

@@ -53,14 +53,25 @@ impl Needs {
         if !works("python3", &["-c", "import venv, ensurepip"]) {
             let line = "apt-get install -y python3 python3-venv";
             if !self.install {
-                bail!("Python 3 with venv is missing. Install it with:\n\n    {line}\n\nor run this command with --install");
+                bail!(
+                    "Python 3 with venv is missing. Install it with:\n\n    {line}\n\nor run this command with --install"
+                );
             }
             run(Command::new("apt-get").args(["update"]))?;
             run(Command::new("apt-get").args(["install", "-y", "python3", "python3-venv"]))?;
         }
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder))?;
         run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+            ])
             .arg(root().join("tests/python/requirements.txt")))?;
         std::fs::write(stamp, wanted)?;
         Ok(python)

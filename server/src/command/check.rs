@@ -15,10 +15,12 @@ pub struct Args {
 /// Checks all channel files; exit code 1 where there is a problem.
 pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     home.settings()?;
-    let (problems, warnings, channels) = match home.channels() {
-        Ok((channels, warnings)) => (vec![], warnings, channels.len()),
-        Err(problems) => (problems, vec![], 0),
-    };
+    let engine::channel::Checked {
+        channels,
+        problems,
+        warnings,
+    } = home.check();
+    let channels = channels.len();
     if args.json {
         let list = |problems: &[engine::channel::Problem]| -> Vec<serde_json::Value> {
             problems

@@ -95,9 +95,8 @@ pub async fn of(started: &Started, cnp: &str) -> anyhow::Result<Chart> {
         .iter()
         .find(|o| text_at(o, "/code/coding/0/code") == "2093-3");
     match cholesterol {
-        Some(found)
-            if found["valueQuantity"]["value"].to_string() == "234"
-                && text_at(found, "/status") == "corrected" => {}
+        Some(found) if found["valueQuantity"]["value"] == 234 && text_at(found, "/status") == "corrected" => {
+        }
         Some(_) => wrong.push("the chart: the correction of the cholesterol is not there".into()),
         None => wrong.push("the chart: there is no cholesterol".into()),
     }

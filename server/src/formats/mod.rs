@@ -13,3 +13,37 @@ pub fn all() -> Formats {
         .with(fhir::FhirR4)
         .with(bytes::Bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    /// The schema that editors use is the one that `punte check` runs. `cargo xtask schemas` writes it.
+    #[test]
+    fn schemas_are_as_generated() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/channel.schema.json");
+        let schema = engine::channel::channel_schema(&connectors::all());
+        let text = format!("{schema:#}\n");
+        if std::env::var_os("PUNTE_WRITE_SCHEMAS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(
+            committed == text,
+            "schemas/channel.schema.json is not as generated: cargo xtask schemas"
+        );
+    }
+
+    /// The channels that ship are right.
+    #[test]
+    fn shipped_channels_are_right() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../channels");
+        let files = engine::channel::read_folder(std::path::Path::new(folder)).unwrap();
+        assert!(4 <= files.len());
+        let checked = engine::channel::check(
+            &files,
+            &super::all(),
+            &connectors::all(),
+            &engine::channel::read_table,
+        );
+        assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
+    }
+}

@@ -13,9 +13,13 @@ use crate::python::samples;
 const TWINS: &[(&str, &str)] = &[
     ("ORC-2", "OBR-2"),
     ("ORC-3", "OBR-3"),
-    ("ORC-12", "OBR-16"),
     ("ORC-7", "OBR-27"),
+    ("ORC-8", "OBR-29"),
+    ("ORC-12", "OBR-16"),
+    ("ORC-14", "OBR-17"),
     ("ORC-33", "OBR-53"),
+    // A45 names the visit that moves in both.
+    ("PV1-19", "MRG-5"),
 ];
 
 /// Fields that only steer: without them the message is another one, or is read in another way.
@@ -120,24 +124,20 @@ fn twin_in_group(lines: &[&[u8]], separator: u8, line_idx: usize, twin: &str) ->
             .get(idx)
             .is_some_and(|line| line.split(|byte| *byte == separator).next() == Some(name.as_bytes()))
     };
-    let mut candidates: Vec<usize> = vec![];
-    if name == "OBR" {
-        candidates.extend(
-            (line_idx + 1..lines.len())
-                .take_while(|idx| !is(*idx, "ORC"))
-                .filter(|idx| is(*idx, "OBR"))
-                .take(1),
-        );
-    } else {
-        candidates.extend(
-            (0..line_idx)
-                .rev()
-                .take_while(|idx| !is(*idx, "OBR"))
-                .filter(|idx| is(*idx, "ORC"))
-                .take(1),
-        );
-    }
-    Some((*candidates.first()?, number.parse().ok()?))
+    let of_the_order = |idx: &usize| !is(*idx, if name == "OBR" { "ORC" } else { "OBR" });
+    let found = match name {
+        "OBR" => (line_idx + 1..lines.len())
+            .take_while(of_the_order)
+            .find(|idx| is(*idx, name)),
+        "ORC" => (0..line_idx)
+            .rev()
+            .take_while(of_the_order)
+            .find(|idx| is(*idx, name)),
+        _ => (0..lines.len())
+            .filter(|idx| is(*idx, name))
+            .min_by_key(|idx| idx.abs_diff(line_idx)),
+    };
+    Some((found?, number.parse().ok()?))
 }
 
 /// All messages as one file through `punte convert --losses`; what came of each.
