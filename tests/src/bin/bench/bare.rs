@@ -1,0 +1,102 @@
+//! The bare loop: the rows that `stored` writes, sealed and inserted by the store's own functions with the same flush,
+//! 16 messages a transaction, on one thread, without sockets and without anybody waiting.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use clinic::exchange::Keys;
+use engine::message::{Incoming, MessageState, NewMessage};
+use engine::store::sqlite::bench;
+use engine::store::{Commit, MasterKey, SqliteOptions};
+
+use crate::messages::{Pool, TemplateKeys, name};
+
+/// Messages of one transaction.
+pub const EACH: u64 = 16;
+/// As a channel has it where its file says nothing.
+const DEDUP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What the loop did.
+pub struct Bare {
+    pub messages: u64,
+    pub took: Duration,
+    pub cpu_us: Option<f64>,
+    /// In the data folder, per message.
+    pub bytes: u64,
+}
+
+impl Bare {
+    /// Messages a second.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// Runs it in a fresh folder.
+pub fn run(count: u64) -> Result<Bare> {
+    let folder = tempfile::TempDir::new()?;
+    let key = MasterKey::generate()?;
+    let pool = Pool::new();
+    let mut body = vec![];
+    let mut make = |number: u64| {
+        pool.write(number, &mut body);
+        commit(number, &pool.template(number).keys, Bytes::copy_from_slice(&body))
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let before = crate::machine::own_ticks();
+    let took = runtime.block_on(bench::bare(
+        folder.path(),
+        &key,
+        SqliteOptions::default(),
+        count,
+        EACH,
+        &mut make,
+    ))?;
+    let cpu_us = before
+        .zip(crate::machine::own_ticks())
+        .map(|(before, after)| crate::load::micros_each(after - before, count));
+    Ok(Bare {
+        messages: count,
+        took,
+        cpu_us,
+        bytes: crate::scenes::folder_bytes(folder.path()) / count.max(1),
+    })
+}
+
+fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
+    let control_id = name(number);
+    let fill = |list: &[&'static str]| list.iter().map(|form| form.replace("{}", &control_id)).collect();
+    let keys = Keys {
+        sender: Some(template.sender.into()),
+        message_type: Some(template.message_type.into()),
+        patients: template.patients.clone(),
+        visits: fill(&template.visits),
+        orders: fill(&template.orders),
+        answers: None,
+        control_id: Some(control_id.clone()),
+    };
+    Commit {
+        message: NewMessage {
+            id: uuid::Uuid::now_v7(),
+            replay_of: None,
+            channel: "stored".into(),
+            incoming: Incoming {
+                body,
+                content_type: "x-application/hl7-v2+er7".into(),
+                headers: vec![("peer".into(), "127.0.0.1:40000".into())],
+                received_at: jiff::Timestamp::now(),
+            },
+            keys,
+            state: MessageState::Routed,
+            failure: None,
+            candidates: vec![],
+        },
+        again: None,
+        applied: None,
+        deliveries: vec![],
+        dedup: Some(DEDUP),
+    }
+}

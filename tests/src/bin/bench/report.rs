@@ -1,0 +1,320 @@
+//! What was measured, as a table and as JSON.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::bare::{Bare, EACH};
+use crate::disk::Flushes;
+use crate::machine::{Environment, profile};
+use crate::scenes::{Level, Scene};
+
+/// Of the bare loop, at 16 connections.
+const STORED_GOAL: f64 = 0.4;
+const DELIVERED_GOAL: f64 = 0.2;
+const RESIDENT_GOAL: u64 = 100_000_000;
+
+/// All of it; what was not asked for is not there.
+pub struct Report {
+    pub environment: Environment,
+    pub disk_before: Option<Flushes>,
+    pub disk_after: Option<Flushes>,
+    pub bare: Vec<Bare>,
+    pub stored: Option<Scene>,
+    pub delivered: Option<Scene>,
+}
+
+/// A figure and what it has to be.
+struct Goal {
+    what: &'static str,
+    is: f64,
+    goal: f64,
+    /// The figure has to be below the goal, not above it.
+    below: bool,
+}
+
+impl Goal {
+    fn is_met(&self) -> bool {
+        if self.below {
+            self.is < self.goal
+        } else {
+            self.goal <= self.is
+        }
+    }
+}
+
+impl Report {
+    pub fn new(environment: Environment) -> Self {
+        Report {
+            environment,
+            disk_before: None,
+            disk_after: None,
+            bare: vec![],
+            stored: None,
+            delivered: None,
+        }
+    }
+
+    /// The mean of the bare loops.
+    fn bare_rate(&self) -> Option<f64> {
+        let sum: f64 = self.bare.iter().map(Bare::rate).sum();
+        (!self.bare.is_empty()).then(|| sum / self.bare.len() as f64)
+    }
+
+    fn goals(&self) -> Vec<Goal> {
+        let at_16 = |scene: &Option<Scene>| {
+            let scene = scene.as_ref()?;
+            scene
+                .levels
+                .iter()
+                .find(|level| level.connections == 16)
+                .map(|level| {
+                    let delivered = level.delivered_rate.unwrap_or_default();
+                    (level.stored_rate, delivered)
+                })
+        };
+        let mut goals = vec![];
+        if let Some(bare) = self.bare_rate() {
+            if let Some((stored, _)) = at_16(&self.stored) {
+                goals.push(Goal {
+                    what: "stored at 16 connections / bare loop",
+                    is: stored / bare,
+                    goal: STORED_GOAL,
+                    below: false,
+                });
+            }
+            if let Some((stored, delivered)) = at_16(&self.delivered) {
+                goals.push(Goal {
+                    what: "stored, while applied and delivered twice, at 16 / bare loop",
+                    is: stored / bare,
+                    goal: DELIVERED_GOAL,
+                    below: false,
+                });
+                goals.push(Goal {
+                    what: "delivered twice at 16 / bare loop",
+                    is: delivered / bare,
+                    goal: DELIVERED_GOAL,
+                    below: false,
+                });
+            }
+        }
+        let after = self.delivered.as_ref().and_then(|scene| scene.resident_after);
+        if let Some((resident, _)) = after {
+            goals.push(Goal {
+                what: "MB resident after all messages",
+                is: resident as f64 / 1e6,
+                goal: RESIDENT_GOAL as f64 / 1e6,
+                below: true,
+            });
+        }
+        goals
+    }
+
+    /// True where every figure that was measured is what it has to be.
+    pub fn meets_goals(&self) -> bool {
+        self.goals().iter().all(Goal::is_met)
+    }
+
+    pub fn json(&self) -> Value {
+        let flushes = |flushes: &Option<Flushes>| {
+            flushes
+                .as_ref()
+                .map(|f| json!({ "count": f.count, "p50_us": us(f.p50), "p99_us": us(f.p99) }))
+        };
+        let bare: Vec<Value> = self
+            .bare
+            .iter()
+            .map(|bare| {
+                json!({
+                    "messages": bare.messages, "each_transaction": EACH, "messages_per_s": bare.rate(),
+                    "cpu_us": bare.cpu_us, "bytes_per_message": bare.bytes,
+                })
+            })
+            .collect();
+        let goals: Vec<Value> = self
+            .goals()
+            .iter()
+            .map(|g| json!({ "what": g.what, "is": g.is, "goal": g.goal, "below": g.below, "met": g.is_met() }))
+            .collect();
+        json!({
+            "environment": self.environment.json(),
+            "fdatasync_4k": { "before": flushes(&self.disk_before), "after": flushes(&self.disk_after) },
+            "bare": bare,
+            "stored": self.stored.as_ref().map(scene_json),
+            "delivered": self.delivered.as_ref().map(scene_json),
+            "goals": goals,
+        })
+    }
+
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = self.write_table(&mut out);
+        out
+    }
+
+    fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        let e = &self.environment;
+        let memory = e
+            .memory_mb
+            .map_or("?".into(), |mb| format!("{:.0}", mb as f64 / 1024.0));
+        writeln!(
+            out,
+            "{} ({}), {} cores, {memory} GiB, {}",
+            e.version,
+            profile(),
+            e.cores,
+            e.system
+        )?;
+        let load = |load: &Option<String>| load.clone().unwrap_or("?".into());
+        writeln!(
+            out,
+            "load average {} before, {} after{}",
+            load(&e.load_before),
+            load(&e.load_after),
+            if e.quick { "; --quick" } else { "" }
+        )?;
+        for (when, flushes) in [("before", &self.disk_before), ("after", &self.disk_after)] {
+            if let Some(f) = flushes {
+                let (p50, p99) = (us(f.p50), us(f.p99));
+                writeln!(
+                    out,
+                    "fdatasync of 4 KiB, {when}: p50 {p50} µs, p99 {p99} µs ({} times)",
+                    f.count
+                )?;
+            }
+        }
+        for bare in &self.bare {
+            writeln!(
+                out,
+                "bare loop, {EACH} a transaction: {:.0} messages/s, {} µs CPU, {} B each ({} messages)",
+                bare.rate(),
+                number(bare.cpu_us),
+                bare.bytes,
+                bare.messages
+            )?;
+        }
+        for (title, scene) in [
+            ("MLLP in, stored", &self.stored),
+            (
+                "MLLP in, decoded, applied, delivered as FHIR and as HL7",
+                &self.delivered,
+            ),
+        ] {
+            if let Some(scene) = scene {
+                writeln!(out, "\n{title}")?;
+                scene_table(scene, out)?;
+            }
+        }
+        let goals = self.goals();
+        if !goals.is_empty() {
+            writeln!(out)?;
+        }
+        for goal in goals {
+            writeln!(
+                out,
+                "{:<64} {:>7.2}   goal {} {:<6} {}",
+                goal.what,
+                goal.is,
+                if goal.below { "<" } else { "≥" },
+                goal.goal,
+                if goal.is_met() { "met" } else { "MISSED" }
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn scene_table(scene: &Scene, out: &mut String) -> std::fmt::Result {
+    if !scene.levels.is_empty() {
+        writeln!(
+            out,
+            "{:>11} {:>9} {:>9} {:>11} {:>20} {:>10} {:>8} {:>10} {:>8}",
+            "connections",
+            "messages",
+            "stored/s",
+            "delivered/s",
+            "ACK p50/p99 ms",
+            "max ms",
+            "CPU µs",
+            "bench µs",
+            "others %"
+        )?;
+    }
+    for level in &scene.levels {
+        writeln!(
+            out,
+            "{:>11} {:>9} {:>9.0} {:>11} {:>20} {:>10.1} {:>8} {:>10} {:>8}",
+            level.connections,
+            level.messages,
+            level.stored_rate,
+            number(level.delivered_rate),
+            format!("{:.2} / {:.2}", ms(level.ack_p50), ms(level.ack_p99)),
+            ms(level.ack_max),
+            number(level.cpu_us),
+            number(level.bench_cpu_us),
+            number(level.others_percent),
+        )?;
+    }
+    write!(out, "start to first ACK {:.0} ms", ms(scene.first_ack))?;
+    if let Some(again) = scene.first_ack_again {
+        write!(out, ", with the filled store {:.0} ms", ms(again))?;
+    }
+    let mb = |bytes: Option<u64>| bytes.map_or("?".into(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+    write!(
+        out,
+        "; resident at rest {}, at most {}",
+        mb(scene.resident_at_rest),
+        mb(scene.resident_highest)
+    )?;
+    if let Some((resident, messages)) = scene.resident_after {
+        write!(out, ", after {messages} messages {}", mb(Some(resident)))?;
+    }
+    writeln!(out, "; {} B stored each", scene.bytes)?;
+    if let Some((hl7, fhir)) = scene.delivered_bytes {
+        writeln!(out, "delivered: HL7 {hl7} B, FHIR {fhir} B each, by the mean")?;
+    }
+    Ok(())
+}
+
+fn scene_json(scene: &Scene) -> Value {
+    let levels: Vec<Value> = scene.levels.iter().map(level_json).collect();
+    json!({
+        "levels": levels,
+        "start_to_first_ack_ms": ms(scene.first_ack),
+        "start_to_first_ack_filled_ms": scene.first_ack_again.map(ms),
+        "resident_at_rest": scene.resident_at_rest,
+        "resident_highest": scene.resident_highest,
+        "resident_after": scene.resident_after.map(|(bytes, messages)| json!({ "bytes": bytes, "messages": messages })),
+        "bytes_per_message": scene.bytes,
+        "delivered_bytes": scene.delivered_bytes.map(|(hl7, fhir)| json!({ "hl7": hl7, "fhir": fhir })),
+    })
+}
+
+fn level_json(level: &Level) -> Value {
+    json!({
+        "connections": level.connections,
+        "messages": level.messages,
+        "stored_per_s": level.stored_rate,
+        "delivered_per_s": level.delivered_rate,
+        "ack_p50_ms": ms(level.ack_p50),
+        "ack_p99_ms": ms(level.ack_p99),
+        "ack_max_ms": ms(level.ack_max),
+        "cpu_us": level.cpu_us,
+        "bench_cpu_us": level.bench_cpu_us,
+        "others_percent_of_a_core": level.others_percent,
+    })
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{value:.0}"))
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
