@@ -206,16 +206,17 @@ impl Door {
             case.only.clone(),
         );
         let mut runs = 0;
-        let (committed, outcome) = loop {
+        let (committed, ran) = loop {
             let outcome = {
                 let snapshot = self.store.snapshot()?;
                 pipeline
                     .finish(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
-            let committed = self.store.commit(self.unit(&case, outcome.clone())).await?;
+            let ran = Ran::of(&outcome);
+            let committed = self.store.commit(self.unit(&case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
-                break (committed, outcome);
+                break (committed, ran);
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
@@ -225,19 +226,19 @@ impl Door {
         };
         match committed {
             Committed::Stored { .. } => {
-                for delivery in &outcome.deliveries {
-                    if let Some(bell) = self.bells.get(&delivery.destination) {
+                for destination in &ran.destinations {
+                    if let Some(bell) = self.bells.get(destination) {
                         match case.again {
                             Some(_) => bell.ring_for_an_old_one(),
                             None => bell.ring(),
                         }
                     }
                 }
-                self.count(outcome.state());
+                self.count(ran.state);
                 Ok(Done::Stored(Settled::Stored {
                     id,
-                    state: outcome.state(),
-                    failure: outcome.failure,
+                    state: ran.state,
+                    failure: ran.failure,
                     received_at,
                 }))
             }
@@ -278,20 +279,23 @@ impl Door {
         &self,
         pipeline: Pipeline,
         case: &Case,
-    ) -> Result<(Committed, Outcome), StoreError> {
-        let seen = Arc::new(std::sync::Mutex::new(Outcome::default()));
+    ) -> Result<(Committed, Ran), StoreError> {
+        let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
         let (case, channel) = (case.clone(), self.channel.clone());
         let work = Box::new(move |snapshot: &dyn Snapshot| {
             let outcome = pipeline.finish(snapshot)?;
             if let Ok(mut slot) = shared.lock() {
-                *slot = outcome.clone();
+                *slot = Ran::of(&outcome);
             }
             Ok(unit(&channel, &case, outcome))
         });
         let committed = self.store.commit_exclusively(work).await?;
-        let outcome = seen.lock().map(|slot| slot.clone()).unwrap_or_default();
-        Ok((committed, outcome))
+        let ran = match seen.lock() {
+            Ok(slot) => slot.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        Ok((committed, ran))
     }
 
     fn unit(&self, case: &Case, outcome: Outcome) -> Commit {
@@ -327,6 +331,25 @@ impl Door {
     fn count(&self, state: MessageState) {
         metrics::counter!("punte_messages_total", "channel" => self.channel.id.clone(), "outcome" => state.as_str())
             .increment(1);
+    }
+}
+
+/// What is told of an outcome after its commit; the rest of it has gone to the store.
+#[derive(Clone)]
+struct Ran {
+    state: MessageState,
+    failure: Option<Failure>,
+    /// Whose workers are to be woken.
+    destinations: Vec<String>,
+}
+
+impl Ran {
+    fn of(outcome: &Outcome) -> Self {
+        Ran {
+            state: outcome.state(),
+            failure: outcome.failure.clone(),
+            destinations: outcome.deliveries.iter().map(|d| d.destination.clone()).collect(),
+        }
     }
 }
 

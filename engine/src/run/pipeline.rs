@@ -63,6 +63,15 @@ pub struct Trace {
     pub shows: Option<String>,
 }
 
+/// Where traces are kept, if somebody looks. Making one costs more than the step: a channel at work makes none.
+type Shown<'a> = &'a mut Option<Vec<Trace>>;
+
+fn show(shown: Shown<'_>, trace: impl FnOnce() -> Trace) {
+    if let Some(traces) = shown {
+        traces.push(trace());
+    }
+}
+
 /// A message on its way through the steps.
 #[derive(Clone)]
 struct Flow {
@@ -120,11 +129,11 @@ impl Pipeline {
             prepared: 0,
             only,
         };
-        pipeline.prepare(body, content_type, &mut |_| {});
+        pipeline.prepare(body, content_type, &mut None);
         pipeline
     }
 
-    fn prepare(&mut self, body: Bytes, content_type: String, show: &mut dyn FnMut(Trace)) {
+    fn prepare(&mut self, body: Bytes, content_type: String, shown: Shown<'_>) {
         let Some(format) = self.formats.get(&self.channel.source.format) else {
             self.start = Err(Outcome::failed(internal(
                 "source",
@@ -152,11 +161,11 @@ impl Pipeline {
             let name = format!("step[{idx}].{}", step.verb());
             // Nobody: a step before the first apply reads nothing of the clinic.
             match self.guarded(&name, &mut flow, step, &Nobody) {
-                Ok(()) => show(trace(&name, step, &flow)),
+                Ok(()) => show(shown, || trace(&name, step, &flow)),
                 Err(halt) => {
                     let outcome =
                         halted(halt).unwrap_or_else(|error| Outcome::failed(internal(&name, &error.0)));
-                    show(trace_halt(&name, &outcome));
+                    show(shown, || trace_halt(&name, &outcome));
                     self.start = Err(outcome);
                     return;
                 }
@@ -167,7 +176,7 @@ impl Pipeline {
 
     /// Runs the rest on a snapshot. Can be called again.
     pub fn finish(&self, snapshot: &dyn Snapshot) -> Result<Outcome, SnapshotError> {
-        self.finish_showing(snapshot, &mut |_| {})
+        self.finish_showing(snapshot, &mut None)
     }
 
     /// Runs everything and shows each step; for `punte try`.
@@ -179,7 +188,7 @@ impl Pipeline {
         body: Bytes,
         snapshot: &dyn Snapshot,
     ) -> Result<(Outcome, Vec<Trace>), SnapshotError> {
-        let mut traces = vec![];
+        let mut shown = Some(vec![]);
         let mut pipeline = Pipeline {
             start: Err(Outcome::default()),
             channel,
@@ -189,16 +198,12 @@ impl Pipeline {
             prepared: 0,
             only: None,
         };
-        pipeline.prepare(body, String::new(), &mut |t| traces.push(t));
-        let outcome = pipeline.finish_showing(snapshot, &mut |t| traces.push(t))?;
-        Ok((outcome, traces))
+        pipeline.prepare(body, String::new(), &mut shown);
+        let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
+        Ok((outcome, shown.unwrap_or_default()))
     }
 
-    fn finish_showing(
-        &self,
-        snapshot: &dyn Snapshot,
-        show: &mut dyn FnMut(Trace),
-    ) -> Result<Outcome, SnapshotError> {
+    fn finish_showing(&self, snapshot: &dyn Snapshot, shown: Shown<'_>) -> Result<Outcome, SnapshotError> {
         let mut flow = match &self.start {
             Ok(flow) => flow.clone(),
             Err(outcome) => return Ok(outcome.clone()),
@@ -206,10 +211,10 @@ impl Pipeline {
         for (idx, step) in self.channel.steps.iter().enumerate().skip(self.prepared) {
             let name = format!("step[{idx}].{}", step.verb());
             match self.guarded(&name, &mut flow, step, snapshot) {
-                Ok(()) => show(trace(&name, step, &flow)),
+                Ok(()) => show(shown, || trace(&name, step, &flow)),
                 Err(halt) => {
                     let outcome = halted(halt)?;
-                    show(trace_halt(&name, &outcome));
+                    show(shown, || trace_halt(&name, &outcome));
                     return Ok(outcome);
                 }
             }
@@ -224,12 +229,12 @@ impl Pipeline {
                 continue;
             }
             let name = format!("destination[{idx}]");
-            match self.deliver(&name, destination, flow.clone(), snapshot, show) {
+            match self.deliver(&name, destination, flow.clone(), snapshot, shown) {
                 Ok(Some(delivery)) => deliveries.push(delivery),
                 Ok(None) => {}
                 Err(halt) => {
                     let outcome = halted(halt)?;
-                    show(trace_halt(&name, &outcome));
+                    show(shown, || trace_halt(&name, &outcome));
                     return Ok(outcome);
                 }
             }
@@ -250,32 +255,36 @@ impl Pipeline {
         destination: &crate::channel::Destination,
         mut flow: Flow,
         snapshot: &dyn Snapshot,
-        show: &mut dyn FnMut(Trace),
+        shown: Shown<'_>,
     ) -> Result<Option<NewDelivery>, Halt> {
         if let Some(when) = &destination.when {
             let matches = when
                 .matches(flow.format.as_ref(), &flow.body)
                 .map_err(|error| Halt::Failed(failure(&format!("{name}.when"), error)))?;
             if !matches {
-                show(said(
-                    name,
-                    format!("not for {:?}: its `when` does not match", destination.name),
-                ));
+                show(shown, || {
+                    said(
+                        name,
+                        format!("not for {:?}: its `when` does not match", destination.name),
+                    )
+                });
                 return Ok(None);
             }
         }
         for (idx, step) in destination.steps.iter().enumerate() {
             let step_name = format!("{name}.step[{idx}].{}", step.verb());
             match self.guarded(&step_name, &mut flow, step, snapshot) {
-                Ok(()) => show(trace(&step_name, step, &flow)),
+                Ok(()) => show(shown, || trace(&step_name, step, &flow)),
                 Err(Halt::Filtered) => {
-                    show(said(&step_name, "filtered: nothing for this destination".into()));
+                    show(shown, || {
+                        said(&step_name, "filtered: nothing for this destination".into())
+                    });
                     return Ok(None);
                 }
                 Err(halt) => return Err(halt),
             }
         }
-        show(Trace {
+        show(shown, || Trace {
             step: name.to_owned(),
             result: format!("{:?} gets {} bytes", destination.name, flow.body.len()),
             shows: Some(String::from_utf8_lossy(&flow.body).into_owned()),
