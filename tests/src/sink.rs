@@ -1,6 +1,7 @@
 //! Receivers that keep what they get, and can misbehave: an HL7 listener and a FHIR server.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -252,6 +253,9 @@ async fn serve_http(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
     }
 }
 
+/// Ids that the server gives.
+static COUNT: AtomicU32 = AtomicU32::new(1);
+
 fn outcome() -> String {
     r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#.to_owned()
 }
@@ -259,7 +263,11 @@ fn outcome() -> String {
 fn transaction_response(request: &[u8]) -> String {
     let request: serde_json::Value = serde_json::from_slice(request).unwrap_or_default();
     if request["resourceType"] != "Bundle" {
-        return r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}"#.to_owned();
+        // A server gives its own id and shows what it has stored.
+        let mut stored = request;
+        let id = format!("server-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        stored["id"] = id.into();
+        return stored.to_string();
     }
     let entries: Vec<serde_json::Value> = request["entry"]
         .as_array()

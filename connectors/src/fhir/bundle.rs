@@ -226,15 +226,24 @@ fn step(index: usize, entry: Entry<'_>) -> Result<Step, String> {
     })
 }
 
-/// Where `urn:uuid:…` and `urn:oid:…` stand.
+/// Where `urn:uuid:…` and `urn:oid:…` stand that refer to an entry. A resource may also carry its own as an identifier
+/// (`"value": "urn:uuid:…"`): that is a name, and no reference.
 fn names_in(text: &str) -> impl Iterator<Item = (usize, usize)> {
-    text.match_indices("urn:").map(|(start, _)| {
-        let length = text[start..]
-            .bytes()
-            .take_while(|byte| byte.is_ascii_alphanumeric() || b":.-_".contains(byte))
-            .count();
-        (start, start + length)
-    })
+    let is_name = |start: &usize| {
+        let before = text[..*start].trim_end_matches('"').trim_end();
+        let key = before.strip_suffix(':').map(str::trim_end);
+        key.is_some_and(|key| key.ends_with("\"value\""))
+    };
+    text.match_indices("urn:")
+        .map(|(start, _)| start)
+        .filter(move |start| !is_name(start))
+        .map(|start| {
+            let length = text[start..]
+                .bytes()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b":.-_".contains(byte))
+                .count();
+            (start, start + length)
+        })
 }
 
 /// `Type/id` out of an address: `https://…/Patient/7/_history/2`, `Patient/7`. FHIR R4 §3.1.0.1, §2.24.0.1.

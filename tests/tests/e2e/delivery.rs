@@ -297,3 +297,74 @@ async fn a_replay_is_a_new_message_with_a_link() -> Result<()> {
     assert!(!output.status.success());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fhir_goes_resource_by_resource_where_the_server_has_no_transactions() -> Result<()> {
+    let (server, ris) = (Sink::fhir().await?, Sink::hl7().await?);
+    let channel =
+        scenes::clinic(server.address, ris.address).replace("/fhir\" }", "/fhir\", as = \"resources\" }");
+    let home = Home::with(&[("clinic", &channel)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    sender
+        .ask(scenes::result("RR1", "P-1", "C-1", "5.40").as_bytes())
+        .await?;
+    eventually("all is sent", SOON, async || {
+        let rows = punte.messages("&control_id=RR1").await.ok()?;
+        let states = rows.first()?["deliveries"].as_array()?.clone();
+        states
+            .iter()
+            .all(|delivery| delivery["state"] == "sent")
+            .then_some(())
+    })
+    .await;
+    let bodies = server.texts();
+    let kinds: Vec<String> = bodies
+        .iter()
+        .filter_map(|body| serde_json::from_str::<serde_json::Value>(body).ok())
+        .filter_map(|body| body["resourceType"].as_str().map(str::to_owned))
+        .collect();
+    for kind in ["Patient", "ServiceRequest", "DiagnosticReport", "Observation"] {
+        assert!(
+            kinds.iter().any(|known| known == kind),
+            "{kind} was not sent: {kinds:?}"
+        );
+    }
+    assert!(!kinds.iter().any(|kind| kind == "Bundle"));
+    crate::python::assert_valid_fhir(&bodies)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hl7_over_http_in_and_out() -> Result<()> {
+    let receiver = Sink::fhir().await?;
+    let channel = format!(
+        "id = \"web\"\n[source]\nformat = \"hl7v2\"\nhttp = {{ listen = \"127.0.0.1:0\", path = \"/hl7\" }}\n[[destination]]\nname = \"far\"\nformat = \"bytes\"\nhttp = {{ url = \"http://{}/in\" }}\n",
+        receiver.address
+    );
+    let home = Home::with(&[("web", &channel)])?;
+    let punte = home.serve()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    let url = format!("http://{}/hl7", punte.listens("web"));
+    let text = scenes::register("WEB1", "P-1", "Pop");
+    let answer = client
+        .post(&url)
+        .header("content-type", "application/hl7-v2")
+        .body(text.clone())
+        .send()
+        .await?;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(field(&answer.bytes().await?, "MSA", 1), "AA");
+    eventually("it arrives", SOON, async || {
+        (receiver.received() == vec![text.clone().into_bytes()]).then_some(())
+    })
+    .await;
+    becomes(&punte, "WEB1", &["sent"]).await;
+    let bad = client.post(&url).body("no hl7 at all").send().await?;
+    assert_eq!(bad.status(), 422);
+    assert_eq!(client.get(&url).send().await?.status(), 405);
+    assert_eq!(punte.messages("&state=failed").await?.len(), 1);
+    Ok(())
+}
