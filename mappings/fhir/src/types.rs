@@ -18,6 +18,9 @@ pub(crate) const ORIGINAL_TEXT: &str = "http://hl7.org/fhir/StructureDefinition/
 /// HL7 table 0203, kinds of identifiers.
 pub(crate) const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
+/// HL7 table 0301, types of universal ids.
+pub(crate) const V2_0301: &str = "http://terminology.hl7.org/CodeSystem/v2-0301";
+
 /// An extension, unless its value is empty.
 pub(crate) fn extension(url: &str, field: &'static str, value: impl Value) -> Option<Json> {
     let value = value.json()?;
@@ -311,9 +314,29 @@ pub(crate) fn identifier(of: &Identifier) -> Option<Json> {
         .as_deref()
         .filter(|name| !name.trim().is_empty() && system_uri(name) != name.trim());
     let name = of.assigner.as_deref().or(namespace);
+    // The number of whoever gave it: the universal id of the HD with its type, else the namespace.
+    let authority = of
+        .system
+        .as_deref()
+        .filter(|_| of.assigner.is_some())
+        .and_then(|uri| Some((uri, universal_kind(uri)?)))
+        .map(|(uri, universal)| {
+            Object::new()
+                .put("type", coded(V2_0301, universal))
+                .put("value", universal_id(uri))
+        });
     let assigner = Object::new()
-        .put("identifier", Object::new().put("value", name))
+        .put(
+            "identifier",
+            authority.unwrap_or_else(|| Object::new().put("value", name)),
+        )
         .put("display", name);
+    if kind.codings.is_empty()
+        && of.system.as_deref() == Some("urn:ietf:rfc:3986")
+        && let Some(universal) = universal_kind(&of.value)
+    {
+        kind.codings.push(Coding::new(V2_0301, universal, None));
+    }
     Some(
         Object::new()
             .put(
@@ -339,6 +362,37 @@ pub(crate) fn identifier(of: &Identifier) -> Option<Json> {
             .put("assigner", assigner)
             .into(),
     )
+}
+
+/// The type of a universal id (HL7 table 0301) that a URI says; none for URIs that are names of ours or of HL7.
+pub(crate) fn universal_kind(uri: &str) -> Option<&'static str> {
+    if uri.starts_with("urn:oid:") {
+        Some("ISO")
+    } else if uri.starts_with("urn:uuid:") {
+        Some("UUID")
+    } else if uri.starts_with("urn:dns:") {
+        Some("DNS")
+    } else if uri.contains("://") && !OURS.iter().any(|ours| uri.starts_with(ours)) {
+        Some("URI")
+    } else {
+        None
+    }
+}
+
+/// URIs that stand for names of systems rather than for what a sender wrote.
+const OURS: [&str; 4] = [
+    "https://punte.org/",
+    "http://hl7.org/",
+    "http://terminology.hl7.org/",
+    "http://loinc.org",
+];
+
+/// A universal id as it stands in an HD: without the scheme that makes it a URI.
+fn universal_id(uri: &str) -> &str {
+    ["urn:oid:", "urn:uuid:", "urn:dns:"]
+        .iter()
+        .find_map(|scheme| uri.strip_prefix(scheme))
+        .unwrap_or(uri)
 }
 
 /// A name as the number of something that has no other: a place or an organisation known by its name only (HL7

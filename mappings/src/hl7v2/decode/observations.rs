@@ -410,6 +410,14 @@ pub fn organisation_from_cwe(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref>
             ..Identifier::default()
         }
     });
-    let name = name.or_else(|| identifier.as_ref().map(|id| id.value.clone()));
-    parties::organisation_named(out, identifier, name)
+    let original = at.part(9).text();
+    let name = name
+        .or_else(|| original.clone())
+        .or_else(|| identifier.as_ref().map(|id| id.value.clone()));
+    let organisation = parties::organisation_named(out, identifier, name)?;
+    if original.is_some() {
+        // Both are names of it (HL7 v2-to-FHIR, CWE[Organization]); the second becomes another one.
+        parties::also_named(out, &organisation, original);
+    }
+    Some(organisation)
 }

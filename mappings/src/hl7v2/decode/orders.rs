@@ -430,7 +430,27 @@ fn organisation<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
     Some(organisation)
 }
 
-/// ORC → who did what to the order: ORC-1, -9 to -13, -16, -17, -19.
+/// ORC-21 to -23 → the place of the organisation that ordered, where it was ordered (HL7 v2-to-FHIR,
+/// ORC[Provenance]).
+fn facility<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
+    let place = parties::site_from_xon(out, group.orc(21).first())?;
+    let address = data::address(group.orc(22).first());
+    let telecoms: Vec<Telecom> = group
+        .orc(23)
+        .reps()
+        .into_iter()
+        .filter_map(|rep| data::telecom(rep, None))
+        .collect();
+    if let Some(Body::Site(known)) = out.change_mut(&place).map(|change| &mut change.say) {
+        parties::set(&mut known.address, address);
+        for telecom in telecoms {
+            parties::add(&mut known.telecoms, Some(telecom));
+        }
+    }
+    Some(place)
+}
+
+/// ORC → who did what to the order: ORC-1, -9 to -13, -16, -17, -19, -21 to -23.
 pub fn act<'m>(out: &mut Collected<'m>, group: &Group<'m>, target: Ref) {
     let Some(orc) = group.orc else { return };
     let mut agents: Vec<(Ref, Concept)> = vec![];
@@ -446,9 +466,6 @@ pub fn act<'m>(out: &mut Collected<'m>, group: &Group<'m>, target: Ref) {
             agents.extend(parties::practitioner(out, rep).map(|person| (person, role.clone())));
         }
     }
-    if agents.is_empty() {
-        return;
-    }
     let operation = |code, display| Concept::coded(&hl7("v3-DataOperation"), code, Some(display));
     let activity = match orc.f(1).part(1).peek().as_deref() {
         Some("NW") => Some(operation("CREATE", "create")),
@@ -456,6 +473,10 @@ pub fn act<'m>(out: &mut Collected<'m>, group: &Group<'m>, target: Ref) {
         Some("OC" | "CA") => Some(operation("CANCEL", "cancel")),
         Some(_) | None => None,
     };
+    if agents.is_empty() && activity.is_none() {
+        return;
+    }
+    let place = parties::place(out, orc.f(13).first()).or_else(|| facility(out, group));
     let act = Act {
         target: vec![target],
         activity,
@@ -463,7 +484,7 @@ pub fn act<'m>(out: &mut Collected<'m>, group: &Group<'m>, target: Ref) {
         recorded: data::when(orc.f(9)),
         agents,
         on_behalf_of: observations::organisation_from_cwe(out, orc.f(17)),
-        place: parties::place(out, orc.f(13).first()),
+        place,
     };
     out.about.acts.push(act);
 }

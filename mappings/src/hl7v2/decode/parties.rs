@@ -132,6 +132,17 @@ fn name_key(name: &PersonName) -> String {
 
 /// XON → organisation. HL7 v2.5.1, 2.A.86. The number is XON.10, else XON.3.
 pub fn organisation(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
+    let (name, identifier) = xon_names(at);
+    organisation_named(out, identifier, name)
+}
+
+/// XON → the site of an organisation (ORC-21 as where it was ordered).
+pub fn site_from_xon(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
+    let (name, identifier) = xon_names(at);
+    site(out, name, identifier)
+}
+
+fn xon_names(at: At<'_>) -> (Option<String>, Option<Identifier>) {
     let name = at.part(1).text();
     let number = at.part(10).text().or_else(|| at.part(3).text());
     let identifier = number.map(|value| {
@@ -140,7 +151,7 @@ pub fn organisation(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         identifier.check_digit_scheme = at.part(5).text();
         identifier
     });
-    organisation_named(out, identifier, name)
+    (name, identifier)
 }
 
 /// HD → organisation.
@@ -166,13 +177,20 @@ pub fn organisation_named(
     let (key, _) = out.once("clinic", &signature, || (find, ClinicChange::default().into()));
     if let Some(Body::Clinic(say)) = out.change_mut(&key).map(|change| &mut change.say) {
         add(&mut say.identifiers, identifier);
+    }
+    also_named(out, &key, name);
+    Some(key)
+}
+
+/// A name of an organisation: the first that is told is its name, the others it has too.
+pub fn also_named(out: &mut Collected<'_>, organisation: &Ref, name: Option<String>) {
+    if let Some(Body::Clinic(say)) = out.change_mut(organisation).map(|change| &mut change.say) {
         match (&say.name, name) {
             (Patch::Absent, Some(name)) => say.name = Patch::Set(name),
             (Patch::Set(known), Some(name)) if *known != name => add(&mut say.aliases, Some(name)),
             (Patch::Set(_) | Patch::Clear | Patch::Absent, _) => {}
         }
     }
-    Some(key)
 }
 
 /// The namespace of an HD, and its universal id as an identifier.
@@ -235,9 +253,10 @@ pub fn place(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         inner = Some(room(out, &path, kind, name, identifier, inner.as_ref()));
     }
     let whole = data::entity(at.part(10), None).map(|mut identifier| {
-        if identifier.assigner.is_none() {
-            identifier.assigner = at.part(11).part(1).text();
-        }
+        // PL.11 is the authority of the whole where the number itself names none.
+        let authority = data::authority(at.part(11));
+        identifier.system = identifier.system.or(authority.system);
+        identifier.assigner = identifier.assigner.or(authority.name);
         identifier
     });
     let description = at.part(9).text();

@@ -532,10 +532,25 @@ fn thing(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         system.as_deref().unwrap_or_default(),
         code.as_deref().or(name.as_deref())?.to_lowercase()
     );
-    let identifier = code.map(|code| Identifier::new(system.as_deref(), &code));
+    let mut identifiers: Vec<Identifier> = vec![];
+    identifiers.extend(code.map(|code| Identifier::new(system.as_deref(), &code)));
+    // The other numbers it goes by (HL7 v2-to-FHIR, CWE[Identifier]).
+    for (number, system) in [(4, 6), (10, 12)] {
+        let Some(code) = at.part(number).text() else {
+            continue;
+        };
+        let system = at
+            .part(system)
+            .text()
+            .map(|system| terms::system_uri(&system).into_owned());
+        let other = Identifier::new(system.as_deref(), &code);
+        if !identifiers.contains(&other) {
+            identifiers.push(other);
+        }
+    }
     let (key, _) = out.once("room", &path, || {
         let say = RoomChange {
-            identifiers: Items::merge(identifier.into_iter().collect()),
+            identifiers: Items::merge(identifiers),
             name: name.into(),
             ..RoomChange::default()
         };

@@ -359,7 +359,8 @@ pub(super) fn act(world: &World<'_>, order: Uuid, orc: &mut Seg) {
         };
         orc.rep(field, comps(data::xcn_of(world, Some(agent))));
     }
-    if let Some(place) = place {
+    // A site is that of the ordering facility, which ORC-21 says.
+    if let Some(place) = place.as_ref().filter(|place| world.room(place).is_some()) {
         orc.comps(13, data::pl(world, place));
     }
     if let Some(clinic) = on_behalf_of.as_ref().and_then(|clinic| world.clinic(clinic)) {
