@@ -107,7 +107,7 @@ fn check(needs: &Needs) -> Result<()> {
         "warnings",
     ]))?;
     // Advisories need a database from outside; licences, bans and sources do not.
-    run(std::process::Command::new(deny).args(["--offline", "check", "licenses", "bans", "sources"]))
+    run(std::process::Command::new(deny).args(["check", "licenses", "bans", "sources"]))
 }
 
 /// Everything that can be tested by a test runner: nextest where it is there, cargo's own elsewhere.
@@ -115,9 +115,9 @@ fn test(needs: &Needs, filter: Option<&str>) -> Result<()> {
     run(cargo().args(["build", "--workspace", "--locked"]))?;
     let mut runner = cargo();
     if tools::works("cargo", &["nextest", "--version"]) {
-        runner.args(["nextest", "run", "--workspace", "--locked"]);
+        runner.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
     } else {
-        runner.args(["test", "--workspace", "--locked"]);
+        runner.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     }
     runner.args(filter);
     run(with_python(needs, &mut runner)?)?;

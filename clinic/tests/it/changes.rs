@@ -99,12 +99,27 @@ fn a_number_of_another_patient_is_parked() {
 }
 
 #[test]
+fn a_number_of_a_visit_is_that_of_one_patient() {
+    let mut play = Play::new();
+    let first = play.takes(&visit(Patch::Set(EncounterStatus::InProgress), None));
+    let mut words = visit(Patch::Absent, None);
+    words.changes[0] = patient("p", vec![chart("2")], "Rusu");
+    let second = play.takes(&words);
+    assert_ne!(second.ids["visit"], first.ids["visit"]);
+    // Each is found again by its patient.
+    assert_eq!(play.takes(&words).ids["visit"], second.ids["visit"]);
+    assert_eq!(
+        play.takes(&visit(Patch::Absent, None)).ids["visit"],
+        first.ids["visit"]
+    );
+}
+
+#[test]
 fn a_visit_is_moved_where_that_is_said() {
     let mut play = Play::new();
     let first = play.takes(&visit(Patch::Set(EncounterStatus::InProgress), None));
     let mut words = visit(Patch::Absent, None);
     words.changes[0] = patient("p", vec![chart("2")], "Rusu");
-    play.parks(&words);
     words.changes[1].find.moves = true;
     let moved = play.takes(&words);
     assert_eq!(moved.ids["visit"], first.ids["visit"]);
