@@ -245,7 +245,10 @@ fn participants(out: &mut Collected<'_>, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> 
             };
             let participant = EncounterParticipant {
                 person,
-                role: Concept::coded(&hl7("v3-ParticipationType"), code, Some(display)),
+                role: Concept {
+                    text: Some(display.to_owned()),
+                    ..Concept::coded(&hl7("v3-ParticipationType"), code, Some(display))
+                },
                 period: None,
             };
             if !all.contains(&participant) {
