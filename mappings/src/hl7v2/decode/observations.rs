@@ -12,7 +12,7 @@ use super::collect::{At, Collected, Seg, natural};
 use super::groups::Obx;
 use super::terms::{self, NO_TABLE};
 use super::values::{self, Read, Units};
-use super::{datatypes as data, notes, numbers, parties};
+use super::{datatypes as data, notes, numbers, parties, specimen};
 
 const ABSENT: &str = "data-absent-reason";
 
@@ -104,6 +104,11 @@ impl Series {
         }
         let instance = data::entity(obx.f(21), Some("FILL"));
         let find = self.find(obx, instance.clone());
+        // OBX-33 names the specimen where no SPM above does.
+        let named = match specimen {
+            Some(_) => None,
+            None => specimen::named(out, obx.f(33).first(), self.patient.as_ref()),
+        };
         let mut say = ObservationChange {
             identifiers: Items::merge(instance.into_iter().collect()),
             patient: self.patient.clone().into(),
@@ -111,7 +116,7 @@ impl Series {
             orders: Items::merge(self.orders.clone()),
             sub_id: obx.f(4).patch(|at| at.text()),
             part_of: Items::merge(self.part_of.clone()),
-            specimen: specimen.cloned().into(),
+            specimen: specimen.cloned().or(named).into(),
             ..ObservationChange::default()
         };
         let state = status(obx, &mut say);
