@@ -237,11 +237,21 @@ pub fn patient_from_pd1(out: &mut Collected<'_>, pd1: Seg<'_>, patient: &Ref) {
         pd1.f(4).empties();
         say.general_practitioners = Items::Clear;
     }
-    say.disability = pd1.f(6).patch(|at| terms::concept(at, table("0295")));
-    say.living_will = pd1.f(7).patch(|at| terms::concept(at, table("0315")));
-    say.place_of_worship = pd1
+    // A second PD1 adds to the first: what it is silent about stays.
+    let disability = pd1.f(6).patch(|at| terms::concept(at, table("0295")));
+    let living_will = pd1.f(7).patch(|at| terms::concept(at, table("0315")));
+    let place_of_worship = pd1
         .f(14)
         .patch(|at| at.part(1).text().or_else(|| at.part(10).text()));
+    if !disability.is_absent() {
+        say.disability = disability;
+    }
+    if !living_will.is_absent() {
+        say.living_will = living_will;
+    }
+    if !place_of_worship.is_absent() {
+        say.place_of_worship = place_of_worship;
+    }
 }
 
 /// NK1 → a contact of the patient and, unless it is only an employer, insurer or agency, a related person.
