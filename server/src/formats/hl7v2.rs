@@ -1,11 +1,13 @@
 //! HL7 v2, as the engine sees it.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::value::Coding;
 use clinic::{Applied, ChangeSet};
 use engine::format::{Format, Replies, SetOp, Settings};
+use mappings::hl7v2::decode::Profile;
 use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
 
 use super::bytes::by_status;
@@ -104,9 +106,37 @@ impl Format for Hl7v2 {
     }
 }
 
-/// How a channel reads and writes HL7.
-pub fn profile(settings: &Settings) -> hl7v2::decode::Profile {
-    let mut profile = hl7v2::decode::Profile {
+/// How a channel reads and writes HL7. A table of thousands of codes is not copied for each message: what was made for
+/// the same settings is kept.
+fn profile(settings: &Settings) -> Arc<Profile> {
+    static MADE: Mutex<Vec<(Settings, Arc<Profile>)>> = Mutex::new(vec![]);
+    let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some((_, profile)) = made.iter().find(|(known, _)| is_same(known, settings)) {
+        return profile.clone();
+    }
+    let profile = Arc::new(make_profile(settings));
+    if made.len() == PROFILES {
+        made.remove(0);
+    }
+    made.push((settings.clone(), profile.clone()));
+    profile
+}
+
+/// Profiles that are kept: those of the steps of all channels, mostly.
+const PROFILES: usize = 64;
+
+/// The same settings, with the same table and not only an equal one: comparing is to cost nothing.
+fn is_same(one: &Settings, other: &Settings) -> bool {
+    let same_codes = match (&one.codes, &other.codes) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    same_codes && one.charset == other.charset && one.zone == other.zone && one.snapshot == other.snapshot
+}
+
+fn make_profile(settings: &Settings) -> Profile {
+    let mut profile = Profile {
         reading: reading(settings),
         ..Default::default()
     };

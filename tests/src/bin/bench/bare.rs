@@ -22,8 +22,6 @@ pub struct Bare {
     pub messages: u64,
     pub took: Duration,
     pub cpu_us: Option<f64>,
-    /// In the data folder, per message.
-    pub bytes: u64,
 }
 
 impl Bare {
@@ -62,7 +60,6 @@ pub fn run(count: u64) -> Result<Bare> {
         messages: count,
         took,
         cpu_us,
-        bytes: crate::scenes::folder_bytes(folder.path()) / count.max(1),
     })
 }
 

@@ -128,7 +128,7 @@ impl Report {
             .map(|bare| {
                 json!({
                     "messages": bare.messages, "each_transaction": EACH, "messages_per_s": bare.rate(),
-                    "cpu_us": bare.cpu_us, "bytes_per_message": bare.bytes,
+                    "cpu_us": bare.cpu_us,
                 })
             })
             .collect();
@@ -188,10 +188,9 @@ impl Report {
         for bare in &self.bare {
             writeln!(
                 out,
-                "bare loop, {EACH} a transaction: {:.0} messages/s, {} µs CPU, {} B each ({} messages)",
+                "bare loop, {EACH} a transaction: {:.0} messages/s, {} µs CPU ({} messages)",
                 bare.rate(),
                 number(bare.cpu_us),
-                bare.bytes,
                 bare.messages
             )?;
         }

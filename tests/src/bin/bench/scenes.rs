@@ -373,7 +373,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// Bytes of all files of a folder.
-pub fn folder_bytes(folder: &Path) -> u64 {
+fn folder_bytes(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
