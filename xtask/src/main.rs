@@ -171,7 +171,17 @@ fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
 }
 
 fn bench(args: &[String]) -> Result<()> {
-    run(cargo().args(["build", "--release", "-p", "punte", "-p", "e2e", "--features", "e2e/bench", "--locked"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "-p",
+        "punte",
+        "-p",
+        "e2e",
+        "--features",
+        "e2e/bench",
+        "--locked",
+    ]))?;
     let name = if cfg!(windows) { "bench.exe" } else { "bench" };
     let program: PathBuf = tools::target().join("release").join(name);
     if !program.exists() {
