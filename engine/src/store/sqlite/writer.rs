@@ -8,7 +8,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,8 @@ use crate::store::{StoreError, Work};
 
 /// The most units of work in one transaction.
 const BATCH: usize = 256;
+/// How long results of sends wait for a message to be flushed with.
+const COMPANY: Duration = Duration::from_millis(3);
 /// Units of work that may wait; whoever comes then waits to be let in.
 pub(crate) const INBOX: usize = 1024;
 /// Between two tries to open a store that failed.
@@ -198,6 +200,9 @@ impl Writer {
                     None
                 };
             }
+            if closing.is_none() {
+                closing = self.wait_for_company(&mut jobs);
+            }
             if store.as_ref().is_some_and(|open| open.checkpointer.has_failed()) {
                 tracing::error!("A checkpoint of the store failed. The store is opened again.");
                 store = None;
@@ -215,6 +220,24 @@ impl Writer {
             }
         }
         self.end(store, closing);
+    }
+
+    /// Results of sends are in no hurry: nobody's answer waits for them, and a flush for each would cost as much as one
+    /// for a message. They wait a moment for a message, and ride on its flush. Returns who asked to close meanwhile.
+    fn wait_for_company(&mut self, jobs: &mut Vec<Job>) -> Option<Reply<bool>> {
+        let until = Instant::now() + COMPANY;
+        while jobs.len() < BATCH && jobs.iter().all(|job| matches!(job, Job::Attempted(..))) {
+            if until <= Instant::now() {
+                break;
+            }
+            match self.inbox.try_recv() {
+                Ok(Job::Close(reply)) => return Some(reply),
+                Ok(job) => jobs.push(job),
+                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_micros(200)),
+                Err(mpsc::error::TryRecvError::Disconnected) => break,
+            }
+        }
+        None
     }
 
     fn end(mut self, store: Option<Open>, closing: Option<Reply<bool>>) {
