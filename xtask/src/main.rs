@@ -76,10 +76,10 @@ fn main() -> Result<()> {
             let needs = Needs::new(install)?;
             check(&needs)?;
             test(&needs, None)?;
-            fuzz(&needs, 60)
+            fuzz(&needs, 60, Path::Same)
         }
         Command::Schemas => schemas(),
-        Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds),
+        Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds, Path::New),
         Command::Bench { args } => bench(&args),
         Command::Soak { kills, fuzz_seconds } => {
             let needs = Needs::new(false)?;
@@ -88,7 +88,7 @@ fn main() -> Result<()> {
                 cargo().args(["test", "-p", "e2e", "--", "killed_in_the_middle"]),
             )?
             .env("PUNTE_KILLS", kills.to_string()))?;
-            fuzz(&needs, fuzz_seconds)
+            fuzz(&needs, fuzz_seconds, Path::New)
         }
     }
 }
@@ -138,8 +138,17 @@ fn schemas() -> Result<()> {
         .env("PUNTE_WRITE_SCHEMAS", "1"))
 }
 
+/// Which way the fuzzers go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// Always the same from the samples on, so that CI tells of the change and not of luck.
+    Same,
+    /// A new one each time, on from what earlier runs have found.
+    New,
+}
+
 /// Fuzz targets with the one stable toolchain.
-fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
+fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
     let targets: [(&str, &str); 2] = [
         ("mappings/fuzz", "hl7_reader"),
@@ -149,7 +158,14 @@ fn fuzz(needs: &Needs, seconds: u64) -> Result<()> {
     for (folder, target) in targets {
         let folder = tools::root().join(folder);
         let target_dir = tools::target().join("fuzz");
-        let corpus = tools::target().join("fuzz-corpus").join(target);
+        let (kept, seed) = match path {
+            Path::Same => ("fuzz-corpus-ci", "-seed=20261126"),
+            Path::New => ("fuzz-corpus", "-seed=0"),
+        };
+        let corpus = tools::target().join(kept).join(target);
+        if path == Path::Same && corpus.exists() {
+            std::fs::remove_dir_all(&corpus)?;
+        }
         std::fs::create_dir_all(&corpus)?;
         let seeds = tools::root().join("samples").join("hl7v2");
         run(std::process::Command::new(&tool)
