@@ -179,6 +179,7 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             .args([
                 "--",
                 &format!("-max_total_time={each}"),
+                seed,
                 "-rss_limit_mb=2048",
                 "-timeout=10",
             ]))?;
