@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use engine::store::ApiKey;
-use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::print;
@@ -99,11 +98,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let chart = chart::of(&started, &ANA.cnp()).await?;
     let wrong = [missing, chart.wrong.clone()].concat();
     show(&scenes, &answers, &around, &chart.text);
-    let key = demo_key(&started).await?;
-    if args.once {
-        print(&account(&scenes, &wrong));
-    } else {
-        print(&account(&scenes, &wrong));
+    print(&account(&scenes, &wrong));
+    if !args.once {
+        let key = demo_key(&started).await?;
         print(&what_next(&home_folder, &started, &key));
         serve::stopped().await;
         print("\nStopping.\n");
@@ -351,9 +348,4 @@ The reception's channel listens on {mllp}: send it something of your own with
 Ctrl-C ends the demo.
 "
     )
-}
-
-/// Something of the chart as text, or nothing.
-pub fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::bail;
 use serde_json::Value;
 
-use crate::command::demo::text_at;
 use crate::command::serve::Started;
 use crate::demo::day::NEW_NUMBER;
 
@@ -147,4 +146,9 @@ impl Ask<'_> {
             .map(|entry| entry["resource"].clone())
             .collect())
     }
+}
+
+/// Something of a resource as text, or nothing.
+fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
