@@ -2,6 +2,7 @@
 //!
 //! - [`mllp`]: HL7 v2 over TCP, both ways.
 //! - [`fhir`]: Bundles to a FHIR server.
+//! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
 //!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
@@ -12,6 +13,7 @@
 //! deliveries, and bodies or names in logs and errors.
 
 pub mod fhir;
+pub mod file;
 pub mod http;
 pub mod mllp;
 pub mod secrets;
@@ -27,4 +29,5 @@ pub fn all() -> Connectors {
         .with(mllp::Mllp)
         .with(http::Http::default())
         .with(fhir::Fhir)
+        .with(file::Files)
 }

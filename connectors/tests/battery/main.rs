@@ -1,9 +1,11 @@
-//! The battery: every connector over real sockets, against peers that behave and peers that don't.
+//! The battery: every connector over real sockets and folders, against peers that behave and peers that don't.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
 
 mod far;
 mod fhir;
+mod file_destination;
+mod file_source;
 mod http_destination;
 mod http_source;
 mod mllp_destination;
@@ -16,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::connector::{
-    Accept, Acknowledgement, Connectors, Destination, Outcome, Outgoing, SettingsProblem, Stop, Surroundings,
+    About, Accept, Acknowledgement, Connectors, Destination, Outcome, Outgoing, SettingsProblem, Stop,
+    Surroundings,
 };
 use engine::message::Incoming;
 use serde_json::Value;
@@ -144,6 +147,7 @@ pub fn outgoing(body: impl Into<bytes::Bytes>) -> Outgoing {
         delivery: 42,
         body: body.into(),
         content_type: "text/plain".to_owned(),
+        about: About::default(),
     }
 }
 

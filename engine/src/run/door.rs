@@ -159,7 +159,9 @@ impl Door {
         replay_of: Option<Uuid>,
         only: Option<Vec<String>>,
     ) -> Settled {
-        let keys = self.format.keys(&incoming.body);
+        let mut keys = self.format.keys(&incoming.body);
+        // The number of the sender counts; what the transport knows it by only where there is none.
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
         let mut id = (self.world.new_id)();
         let mut again = None;
         // At most twice: once as new, and once more where it failed before.
@@ -406,5 +408,6 @@ pub(super) fn incoming_again(body: Bytes, content_type: String, now: jiff::Times
         content_type,
         headers: vec![("origin".into(), "replay".into())],
         received_at: now,
+        identity: None,
     }
 }

@@ -120,6 +120,7 @@ impl Engine {
                     settings: settings.clone(),
                     format,
                     destination,
+                    answers: connector.answers(),
                     store: parts.store.clone(),
                     world: parts.world.clone(),
                     bell,

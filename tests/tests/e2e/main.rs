@@ -8,6 +8,7 @@ mod crash;
 mod delivery;
 mod disk_full;
 mod fhir_api;
+mod files;
 mod house;
 mod python;
 mod samples;
