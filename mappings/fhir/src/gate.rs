@@ -4,71 +4,14 @@
 //! They are read from our text and thrown away: their decimals are `f64` (see `docs/adr/0002-fhir-json.md`).
 
 use clinic::exchange::{MapError, Reason};
-use fhir_sdk::r4b::resources as r4b;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::json::{Json, Object};
-
-macro_rules! types {
-    ($($name:ident),* $(,)?) => {
-        /// Reads a text as the type of that name; `None` for a type that we never write.
-        fn read(resource_type: &str, text: &str) -> Option<Result<(), serde_json::Error>> {
-            match resource_type { $(stringify!($name) => Some(read_as::<r4b::$name>(text)),)* _ => None }
-        }
-
-        /// As [`read`], and gives back what the type has kept of it.
-        #[cfg(test)]
-        fn kept(resource_type: &str, text: &str) -> Option<Result<serde_json::Value, serde_json::Error>> {
-            match resource_type { $(stringify!($name) => Some(kept_as::<r4b::$name>(text)),)* _ => None }
-        }
-    };
-}
-
-types!(
-    AllergyIntolerance,
-    Appointment,
-    Bundle,
-    CapabilityStatement,
-    Condition,
-    Coverage,
-    DiagnosticReport,
-    DocumentReference,
-    Encounter,
-    HealthcareService,
-    Location,
-    Medication,
-    MedicationRequest,
-    MessageHeader,
-    Observation,
-    OperationOutcome,
-    Organization,
-    Patient,
-    Practitioner,
-    PractitionerRole,
-    Procedure,
-    Provenance,
-    RelatedPerson,
-    Schedule,
-    ServiceRequest,
-    Slot,
-    Specimen,
-);
-
-fn read_as<T: DeserializeOwned>(text: &str) -> Result<(), serde_json::Error> {
-    serde_json::from_str::<T>(text).map(drop)
-}
-
-#[allow(dead_code, reason = "only tests look at what a type keeps")]
-fn kept_as<T: DeserializeOwned + Serialize>(text: &str) -> Result<serde_json::Value, serde_json::Error> {
-    serde_json::to_value(serde_json::from_str::<T>(text)?)
-}
 
 /// Refuses a resource that isn't one of FHIR R4. The error never holds a value of it.
 pub fn admit(resource: &Json) -> Result<(), MapError> {
     let resource_type = resource.resource_type().unwrap_or_default();
     let text = with_places_filled(resource).to_string();
-    match read(resource_type, &text) {
+    match fhir_gate::read(resource_type, &text) {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(refusal(resource_type, &error)),
         None => Err(MapError::new(
@@ -116,7 +59,7 @@ fn with_places_filled(resource: &Json) -> Json {
 pub(crate) fn unknown_elements(resource: &Json) -> Vec<String> {
     let text = with_places_filled(resource).to_string();
     let ours: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let kept = kept(resource.resource_type().unwrap_or_default(), &text)
+    let kept = fhir_gate::kept(resource.resource_type().unwrap_or_default(), &text)
         .unwrap()
         .unwrap();
     let mut lost = vec![];

@@ -13,6 +13,7 @@ const EDGES: &[(&str, &str)] = &[
     ("engine", "clinic"),
     ("mappings", "clinic"),
     ("mappings-fhir", "clinic"),
+    ("mappings-fhir", "fhir-gate"),
     ("connectors", "engine"),
     // The words of an answer (clinic::exchange), nothing of the clinic itself.
     ("connectors", "clinic"),

@@ -1,5 +1,7 @@
 //! Aggregates: written by the writer, read by snapshots.
 
+use std::sync::Arc;
+
 use ::clinic::aggregate::Source;
 use ::clinic::apply::{Booking, FindKey, Snapshot, SnapshotError, Write};
 use ::clinic::{Aggregate, Kind, Record, search};
@@ -8,7 +10,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::commit::{Memory, uuid_at};
+use super::cache::{Found, Kept};
+use super::commit::{Batch, Memory, uuid_at};
 use super::keys::{
     FindQuery, find_query, find_rows, keys_from_bytes, keys_to_bytes, natural_rows, search_rows,
 };
@@ -82,6 +85,7 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
         natural: natural_rows(sealer, &write),
         searches: search_rows(sealer, kind, &search::search_keys(aggregate)),
         bookings: write.bookings,
+        record: Arc::new(write.record),
     })
 }
 
@@ -125,6 +129,16 @@ pub(crate) fn load(
     kind: Kind,
     id: Uuid,
 ) -> Result<Option<Record>, StoreError> {
+    Ok(load_weighed(shared, connection, kind, id)?.map(|(record, _)| record))
+}
+
+/// The newest version of an aggregate, and the bytes of its sealed form.
+fn load_weighed(
+    shared: &Shared,
+    connection: &Connection,
+    kind: Kind,
+    id: Uuid,
+) -> Result<Option<(Record, u32)>, StoreError> {
     let found: Option<(u8, u64, Vec<u8>)> = connection
         .prepare_cached("SELECT kind, version, data FROM aggregate WHERE id = ?1")
         .and_then(|mut statement| {
@@ -137,10 +151,16 @@ pub(crate) fn load(
         .map_err(sql_error)?;
     match found {
         Some((its, version, data)) if its == kind as u8 => {
-            open_record(shared, kind, id, version, &data).map(Some)
+            let record = open_record(shared, kind, id, version, &data)?;
+            Ok(Some((record, weight(&data))))
         }
         Some(_) | None => Ok(None),
     }
+}
+
+/// What an aggregate weighs in the cache.
+fn weight(sealed: &[u8]) -> u32 {
+    u32::try_from(sealed.len()).unwrap_or(u32::MAX)
 }
 
 /// One version of an aggregate.
@@ -200,22 +220,32 @@ pub(crate) fn history(
 
 /// Who is found by a key, oldest first.
 pub(crate) fn find(connection: &Connection, query: FindQuery) -> rusqlite::Result<Vec<Uuid>> {
+    Ok(matching(&found(connection, query.scope, query.hash)?, query.check))
+}
+
+/// The rows of `find` with this scope and hash, oldest first.
+fn found(connection: &Connection, scope: i64, hash: i64) -> rusqlite::Result<Found> {
     let mut statement = connection.prepare_cached(
         "SELECT a.id, f.check_hash FROM find f CROSS JOIN aggregate a ON a.nr = f.aggregate
          WHERE f.scope = ?1 AND f.hash = ?2 ORDER BY f.aggregate",
     )?;
-    let mut rows = statement.query([query.scope, query.hash])?;
-    let mut found: Vec<Uuid> = vec![];
+    let mut rows = statement.query([scope, hash])?;
+    let mut found: Vec<(i64, Uuid)> = vec![];
     while let Some(row) = rows.next()? {
-        let check: i64 = row.get(1)?;
-        if query.check.is_none_or(|wanted| wanted == check) {
-            let id = uuid_at(row, 0)?;
-            if found.last() != Some(&id) {
-                found.push(id);
-            }
-        }
+        found.push((row.get(1)?, uuid_at(row, 0)?));
     }
-    Ok(found)
+    Ok(found.into())
+}
+
+/// Those whose check hash is the one asked for, each once.
+fn matching(found: &[(i64, Uuid)], check: Option<i64>) -> Vec<Uuid> {
+    let mut ids: Vec<Uuid> = found
+        .iter()
+        .filter(|(its, _)| check.is_none_or(|wanted| wanted == *its))
+        .map(|(_, id)| *id)
+        .collect();
+    ids.dedup();
+    ids
 }
 
 /// The clinic as any connection sees it.
@@ -234,29 +264,38 @@ impl Snapshot for SnapshotOf<'_> {
     }
 }
 
-/// The clinic as a connection of the pool sees it. Each question sees the newest commit: what moved in between is
-/// found out by the commit.
+/// The clinic as a connection of the pool sees it, or as it was lately seen. What has moved meanwhile is found out by the
+/// commit.
 pub(crate) struct PooledSnapshot<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) reader: Reader<'a>,
 }
 
-impl PooledSnapshot<'_> {
-    fn of(&self) -> SnapshotOf<'_> {
-        SnapshotOf {
-            shared: self.shared,
-            connection: &self.reader,
-        }
-    }
-}
-
 impl Snapshot for PooledSnapshot<'_> {
     fn find(&self, key: &FindKey) -> Result<Vec<Uuid>, SnapshotError> {
-        self.of().find(key)
+        let query = find_query(&self.shared.sealer, key);
+        let cache = &self.shared.cache;
+        if let Some(found) = cache.found(query.scope, query.hash) {
+            return Ok(matching(&found, query.check));
+        }
+        let found = found(&self.reader, query.scope, query.hash).map_err(sql_error)?;
+        cache.keep_found(query.scope, query.hash, &found);
+        Ok(matching(&found, query.check))
     }
 
     fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError> {
-        self.of().load(kind, id)
+        if let Some(record) = self.shared.cache.record(kind, id) {
+            return Ok(Some(Record::clone(&record)));
+        }
+        let Some((record, weight)) = load_weighed(self.shared, &self.reader, kind, id)? else {
+            return Ok(None);
+        };
+        let kept = Kept {
+            record: Arc::new(record.clone()),
+            weight,
+        };
+        self.shared.cache.keep(id, kept);
+        Ok(Some(record))
     }
 }
 
@@ -295,6 +334,7 @@ pub(crate) enum Written {
 pub(crate) fn write(
     connection: &Connection,
     memory: &mut Memory,
+    batch: &mut Batch,
     ready: &Ready,
     seq: i64,
 ) -> rusqlite::Result<Written> {
@@ -320,13 +360,20 @@ pub(crate) fn write(
     }
     for (write, place) in ready.writes.iter().zip(places) {
         let nr = match place {
-            Some(place) => update(connection, write, place, seq)?,
-            None => insert(connection, memory, write, seq)?,
+            Some(place) => update(connection, batch, write, place, seq)?,
+            None => insert(connection, memory, batch, write, seq)?,
         };
         if let Some(taken) = book(connection, write, nr)? {
             memory.next_aggregate = before;
             return Ok(Written::Booked(taken));
         }
+    }
+    for write in &ready.writes {
+        let kept = Kept {
+            record: write.record.clone(),
+            weight: weight(&write.data),
+        };
+        batch.records.push((write.id, kept));
     }
     Ok(Written::All)
 }
@@ -358,6 +405,7 @@ fn place_of(connection: &Connection, write: &ReadyWrite) -> rusqlite::Result<Opt
 fn insert(
     connection: &Connection,
     memory: &mut Memory,
+    batch: &mut Batch,
     write: &ReadyWrite,
     seq: i64,
 ) -> rusqlite::Result<i64> {
@@ -385,7 +433,7 @@ fn insert(
         ])?;
     memory.next_aggregate = nr + 1;
     for row in finds.iter().chain(&write.natural) {
-        add_find(connection, row, nr)?;
+        add_find(connection, batch, row, nr)?;
     }
     for hash in &write.searches {
         add_search(connection, *hash, nr)?;
@@ -393,7 +441,13 @@ fn insert(
     Ok(nr)
 }
 
-fn add_find(connection: &Connection, row: &super::keys::FindHash, nr: i64) -> rusqlite::Result<()> {
+fn add_find(
+    connection: &Connection,
+    batch: &mut Batch,
+    row: &super::keys::FindHash,
+    nr: i64,
+) -> rusqlite::Result<()> {
+    batch.moved_finds.push((row.scope, row.hash));
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO find (scope, hash, aggregate, check_hash) VALUES (?1, ?2, ?3, ?4)",
@@ -409,7 +463,13 @@ fn add_search(connection: &Connection, hash: i64, nr: i64) -> rusqlite::Result<(
         .map(|_| ())
 }
 
-fn update(connection: &Connection, write: &ReadyWrite, place: PlaceOf, seq: i64) -> rusqlite::Result<i64> {
+fn update(
+    connection: &Connection,
+    batch: &mut Batch,
+    write: &ReadyWrite,
+    place: PlaceOf,
+    seq: i64,
+) -> rusqlite::Result<i64> {
     let nr = place.nr;
     connection
         .prepare_cached(
@@ -439,6 +499,7 @@ fn update(connection: &Connection, write: &ReadyWrite, place: PlaceOf, seq: i64)
         ])?;
     // Only what changed is touched: rows of an index at random places are dear.
     for gone in old_finds.iter().filter(|old| !finds.contains(old)) {
+        batch.moved_finds.push((gone.scope, gone.hash));
         connection
             .prepare_cached(
                 "DELETE FROM find WHERE scope = ?1 AND hash = ?2 AND aggregate = ?3 AND check_hash = ?4",
@@ -450,7 +511,7 @@ fn update(connection: &Connection, write: &ReadyWrite, place: PlaceOf, seq: i64)
         .filter(|new| !old_finds.contains(new))
         .chain(&write.natural)
     {
-        add_find(connection, row, nr)?;
+        add_find(connection, batch, row, nr)?;
     }
     for gone in old_searches
         .iter()

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
+use super::cache::{Cache, Kept};
 use super::clinic;
 use super::names::Names;
 use super::ready::{ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, RepeatKey, bucket, sent_of};
@@ -64,6 +65,9 @@ pub(crate) struct Batch {
     sent: HashMap<u32, i64>,
     tally: HashMap<(Tally, i64, u8), i64>,
     pub(crate) new_names: bool,
+    /// What the cache of the readers is told once it is on disk.
+    pub(crate) records: Vec<(Uuid, Kept)>,
+    pub(crate) moved_finds: Vec<(i64, i64)>,
 }
 
 /// What is counted.
@@ -75,6 +79,16 @@ pub(crate) enum Tally {
 }
 
 impl Batch {
+    /// Tells the cache what is on disk now.
+    pub(crate) fn publish(&mut self, cache: &Cache) {
+        for (scope, hash) in self.moved_finds.drain(..) {
+            cache.forget_found(scope, hash);
+        }
+        for (id, kept) in self.records.drain(..) {
+            cache.keep(id, kept);
+        }
+    }
+
     fn count(&mut self, what: Tally, owner: i64, state: u8, by: i64) {
         *self.tally.entry((what, owner, state)).or_default() += by;
     }
@@ -182,7 +196,7 @@ pub(crate) fn commit(
     if books {
         connection.execute_batch("SAVEPOINT one")?;
     }
-    let undone = match clinic::write(connection, memory, ready, seq)? {
+    let undone = match clinic::write(connection, memory, batch, ready, seq)? {
         clinic::Written::All => None,
         clinic::Written::Moved => Some(Raw::Moved),
         clinic::Written::Booked(taken) => Some(Raw::Conflict(format!(
@@ -191,6 +205,7 @@ pub(crate) fn commit(
         ))),
     };
     if let Some(raw) = undone {
+        // What was written before the time that is taken is taken back: the cache is not told of it.
         if books {
             connection.execute_batch("ROLLBACK TO one; RELEASE one")?;
         }

@@ -3,6 +3,7 @@
 mod api_keys;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod cache;
 mod checkpoint;
 mod clinic;
 mod commit;
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) sealer: Sealer,
     pub(crate) blobs: Blobs,
     pub(crate) readers: Readers,
+    pub(crate) cache: cache::Cache,
     pub(crate) zone: TimeZone,
     names: RwLock<Arc<Names>>,
 }

@@ -63,6 +63,7 @@ pub(crate) async fn parts(
         sealer,
         blobs: Blobs::new(folder),
         readers: Readers::new(&path),
+        cache: Default::default(),
         zone: options.zone,
         names: RwLock::new(Arc::new(Names::default())),
     });

@@ -1,9 +1,11 @@
 //! A unit of work made ready for the writer: sealed, compressed and hashed on the caller's side, so that the one
 //! writer thread only binds bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clinic::Record;
 use clinic::apply::{Booking, Candidate, Write};
 use clinic::exchange::Keys;
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Shared;
+use super::cache::Cache;
 use super::keys::{FindHash, FindQuery, find_query};
 use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage};
 use crate::store::blob::BlobName;
@@ -102,6 +105,7 @@ pub(crate) struct ReadyWrite {
     pub(crate) date_from: Option<i64>,
     pub(crate) date_to: Option<i64>,
     pub(crate) data: Vec<u8>,
+    pub(crate) record: Arc<Record>,
     /// None: as they were.
     pub(crate) finds: Option<Vec<FindHash>>,
     pub(crate) natural: Vec<FindHash>,
@@ -326,6 +330,14 @@ pub(crate) fn unpack(
 }
 
 impl Ready {
+    /// Something that it relied on has moved: the next run reads it from the file.
+    pub(crate) fn forget_reads(&self, cache: &Cache) {
+        self.reads.iter().for_each(|(id, _)| cache.forget(id));
+        for (query, _) in &self.finds {
+            cache.forget_found(query.scope, query.hash);
+        }
+    }
+
     /// Seals, compresses and hashes. Big bodies are on disk when this returns.
     pub(crate) fn new(shared: &Shared, commit: Commit) -> Result<Self, StoreError> {
         let Commit {

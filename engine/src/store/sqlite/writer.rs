@@ -275,6 +275,7 @@ impl Writer {
     /// Opens the store again after a failure. Who waits meanwhile is told so; `None` where it does not work yet.
     fn reopen(&mut self, jobs: &mut Vec<Job>) -> Option<Open> {
         self.shared.readers.renew();
+        self.shared.cache.clear();
         match Open::new(&self.shared, &self.path, self.cache_kib, self.max_pages) {
             Ok(open) => {
                 tracing::warn!("The store failed and is open again; all that it says is on disk.");
@@ -300,6 +301,9 @@ impl Writer {
         match self.transaction(open, &mut jobs) {
             Ok(outcomes) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    if let (Job::Commit(ready, _), Outcome::Raw(Raw::Moved)) = (&job, &outcome) {
+                        ready.forget_reads(&self.shared.cache);
+                    }
                     job.answer(Ok(outcome));
                 }
                 true
@@ -343,6 +347,7 @@ impl Writer {
         match written {
             Ok(outcomes) => {
                 memory.take(&batch);
+                batch.publish(&self.shared.cache);
                 if batch.new_names {
                     self.shared.publish_names(&memory.names);
                 }
