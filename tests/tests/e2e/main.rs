@@ -9,6 +9,7 @@ mod delivery;
 mod disk_full;
 mod fhir_api;
 mod house;
+mod links;
 mod python;
 mod samples;
 mod scenes;
