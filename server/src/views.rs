@@ -179,20 +179,16 @@ pub async fn message(
             value["attempt_list"] = attempts.into();
             value["content_type"] = delivery.content_type.clone().into();
             value["body"] = text(&delivery.body);
+            value["made"] = serde_json::to_value(&delivery.made).unwrap_or_default();
             value
         })
-        .collect();
-    let wrote: Vec<Value> = detail
-        .wrote
-        .iter()
-        .map(|(kind, id, version)| json!({ "kind": kind.as_str(), "id": id, "version": version }))
         .collect();
     let mut value = serde_json::to_value(&detail.row)?;
     value["content_type"] = detail.content_type.clone().into();
     value["headers"] = serde_json::to_value(&detail.headers)?;
     value["body"] = text(&detail.body);
     value["deliveries"] = deliveries.into();
-    value["wrote"] = wrote.into();
+    value["wrote"] = serde_json::to_value(&detail.wrote)?;
     value["changes"] = changes.unwrap_or(Value::Null);
     value["decode_error"] = decode_error.map_or(Value::Null, Value::from);
     Ok(Some(value))

@@ -112,6 +112,19 @@ pub fn check(
     }
     check_together(&rooted, connectors, &mut checked);
     check_clashes(&rooted, connectors, &mut checked);
+    for wrong in super::links::check(&rooted, &checked.channels) {
+        if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| wrong.file == **file) {
+            let (line, column) = line_and_column(text, wrong.path.value_at(root));
+            checked.problems.push(Problem {
+                file: (*file).clone(),
+                line,
+                column,
+                path: wrong.path.to_string(),
+                what: wrong.what,
+            });
+            checked.channels.retain(|channel| channel.file != **file);
+        }
+    }
     let order = |problem: &Problem| {
         let idx = files.iter().position(|(file, _)| *file == problem.file);
         (idx.unwrap_or(files.len()), problem.line, problem.column)

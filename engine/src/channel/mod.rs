@@ -3,6 +3,7 @@
 mod check;
 mod condition;
 pub mod duration;
+mod links;
 mod problem;
 mod read;
 mod read_condition;

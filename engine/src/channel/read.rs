@@ -14,6 +14,7 @@ use super::tree::{Node, Path};
 use super::{Ack, Channel, Destination, End, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, EndSettings};
 use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
+use crate::run::LINK;
 
 /// Reads a code table by its path.
 pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
@@ -349,7 +350,8 @@ impl Reader<'_> {
             (Some(said), _, _) => said.name(),
             (None, Some(_), _) => return None,
             (None, None, Some(name)) => name,
-            (None, None, None) if flow.encoded || !connector.answers() => body,
+            // A link hands on what it gets.
+            (None, None, None) if flow.encoded || !connector.answers() || connector.name() == LINK => body,
             (None, None, None) => {
                 let what = format!(
                     "{} does not say what format it sends; write encode = \"…\" or format = \"{body}\"",

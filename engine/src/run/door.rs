@@ -16,8 +16,8 @@ use super::worker::Bell;
 use crate::channel::Channel;
 use crate::connector::{Accept, Acknowledgement, Outcome as Taken};
 use crate::format::{Format, Formats};
-use crate::message::{Failure, Incoming, MessageState, NewMessage};
-use crate::store::{Commit, Committed, Repeat, Store, StoreError};
+use crate::message::{Failure, Incoming, MessageState, NewMessage, Origin};
+use crate::store::{Commit, Committed, MadeBy, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
@@ -44,20 +44,25 @@ pub(super) enum Settled {
     },
     /// Not stored.
     Not(StoreError),
+    /// Not stored, since the delivery that was to make it is over.
+    Over,
+}
+
+/// What comes in from another channel.
+pub(super) struct Handed {
+    pub incoming: Incoming,
+    pub origin: Origin,
+    /// The delivery that makes it.
+    pub made_by: MadeBy,
+    /// What came before with the same control id and content is the same message.
+    pub is_known_again: bool,
 }
 
 #[async_trait]
 impl Accept for Door {
-    async fn accept(&self, mut incoming: Incoming) -> Acknowledgement {
-        // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
-        incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
-            .unwrap_or(incoming.received_at);
+    async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         let body = incoming.body.clone();
-        let refusal = self.format.inspect(&body).err();
-        let settled = match refusal {
-            Some(error) => self.keep(incoming, failure("source", &error)).await,
-            None => self.settle(incoming, None, None).await,
-        };
+        let settled = self.inspect_and_settle(self.case(incoming)).await;
         self.acknowledge(&body, settled)
     }
 
@@ -69,7 +74,7 @@ impl Accept for Door {
             place: None,
             why,
         };
-        let settled = self.keep(kept, failure).await;
+        let settled = self.keep(self.case(kept), failure).await;
         self.acknowledge(&body, settled)
     }
 }
@@ -77,7 +82,51 @@ impl Accept for Door {
 impl Door {
     /// Takes a stored message again, as new: to all destinations or some.
     pub async fn replay(&self, of: Uuid, incoming: Incoming, only: Option<Vec<String>>) -> Settled {
-        self.settle(incoming, Some(of), only).await
+        let case = Case {
+            replay_of: Some(of),
+            only,
+            ..self.case(incoming)
+        };
+        self.settle(case).await
+    }
+
+    /// Takes what another channel hands in. Where it is stored, the delivery that made it has been written too.
+    pub async fn take(&self, handed: Handed) -> Settled {
+        let case = Case {
+            origin: Some(handed.origin),
+            made_by: Some(handed.made_by),
+            is_known_again: handed.is_known_again,
+            ..self.case(handed.incoming)
+        };
+        self.inspect_and_settle(case).await
+    }
+
+    /// A message from outside, as it is committed unless something else is said.
+    fn case(&self, mut incoming: Incoming) -> Case {
+        // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
+        incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
+            .unwrap_or(incoming.received_at);
+        let mut keys = self.format.keys(&incoming.body);
+        // The number of the sender counts; what the transport knows it by only where there is none.
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        Case {
+            id: (self.world.new_id)(),
+            again: None,
+            replay_of: None,
+            keys,
+            incoming,
+            only: None,
+            origin: None,
+            made_by: None,
+            is_known_again: true,
+        }
+    }
+
+    async fn inspect_and_settle(&self, case: Case) -> Settled {
+        match self.format.inspect(&case.incoming.body) {
+            Err(error) => self.keep(case, failure("source", &error)).await,
+            Ok(()) => self.settle(case).await,
+        }
     }
 
     /// What the sender is told. The same message is told the same each time: the stamp is that of the first.
@@ -100,15 +149,8 @@ impl Door {
                 (id, received_at, Taken::Failed, Some(error))
             }
             Settled::Stored { id, received_at, .. } => (id, received_at, Taken::Stored, None),
-            Settled::Not(error) => {
-                let error = MapError::new(Reason::Internal, None, format!("{error}. Send it again later."));
-                (
-                    (self.world.new_id)(),
-                    (self.world.now)(),
-                    Taken::Unavailable,
-                    Some(error),
-                )
-            }
+            Settled::Over => self.unavailable("the delivery that makes it is over".into()),
+            Settled::Not(error) => self.unavailable(format!("{error}. Send it again later.")),
         };
         let verdict = error.as_ref().map_or(Verdict::Accepted, Verdict::Refused);
         let frames = self.format.replies(body, verdict, &Stamp { now: at, id }).frames;
@@ -119,33 +161,43 @@ impl Door {
         }
     }
 
+    /// What is told of a message that is not stored.
+    fn unavailable(&self, why: String) -> (Uuid, Timestamp, Taken, Option<MapError>) {
+        let error = MapError::new(Reason::Internal, None, why);
+        (
+            (self.world.new_id)(),
+            (self.world.now)(),
+            Taken::Unavailable,
+            Some(error),
+        )
+    }
+
     /// Stores something that can't be processed, with the reason.
-    async fn keep(&self, incoming: Incoming, failure: Failure) -> Settled {
-        let id = (self.world.new_id)();
-        let received_at = incoming.received_at;
+    async fn keep(&self, case: Case, failure: Failure) -> Settled {
+        // No dedup: what can't be read has no key to be trusted.
+        let case = Case {
+            is_known_again: false,
+            ..case
+        };
         let outcome = Outcome {
             state: Some(MessageState::Failed),
             failure: Some(failure.clone()),
             ..Outcome::default()
         };
-        let keys = self.format.keys(&incoming.body);
-        let message = self.message(id, None, incoming, keys, &outcome);
-        // No dedup: what can't be read has no key to be trusted.
-        let commit = Commit {
-            message,
-            again: None,
-            applied: None,
-            deliveries: vec![],
-            dedup: None,
-        };
-        match self.store.commit(commit).await {
-            Ok(_) => {
+        match self.store.commit(self.unit(&case, outcome)).await {
+            Ok(Committed::Over) => Settled::Over,
+            Ok(
+                Committed::Stored { .. }
+                | Committed::Repeat(_)
+                | Committed::Moved
+                | Committed::Conflict { .. },
+            ) => {
                 self.count(MessageState::Failed);
                 Settled::Stored {
-                    id,
+                    id: case.id,
                     state: MessageState::Failed,
                     failure: Some(failure),
-                    received_at,
+                    received_at: case.incoming.received_at,
                 }
             }
             Err(error) => self.refused(error),
@@ -153,32 +205,14 @@ impl Door {
     }
 
     /// Runs the steps and commits, again where something has moved.
-    async fn settle(
-        &self,
-        incoming: Incoming,
-        replay_of: Option<Uuid>,
-        only: Option<Vec<String>>,
-    ) -> Settled {
-        let mut keys = self.format.keys(&incoming.body);
-        // The number of the sender counts; what the transport knows it by only where there is none.
-        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
-        let mut id = (self.world.new_id)();
-        let mut again = None;
+    async fn settle(&self, mut case: Case) -> Settled {
         // At most twice: once as new, and once more where it failed before.
         loop {
-            let case = Case {
-                id,
-                again,
-                replay_of,
-                incoming: incoming.clone(),
-                keys: keys.clone(),
-                only: only.clone(),
-            };
-            match self.commit(case).await {
+            match self.commit(case.clone()).await {
                 Ok(Done::Stored(settled)) => return settled,
-                Ok(Done::Repeat(repeat)) if repeat.state == MessageState::Failed && again.is_none() => {
-                    id = repeat.id;
-                    again = Some(repeat.seq);
+                Ok(Done::Repeat(repeat)) if repeat.state == MessageState::Failed && case.again.is_none() => {
+                    case.id = repeat.id;
+                    case.again = Some(repeat.seq);
                 }
                 Ok(Done::Repeat(repeat)) => {
                     metrics::counter!("punte_repeats_total", "channel" => self.channel.id.clone())
@@ -259,6 +293,7 @@ impl Door {
                 };
                 match self.store.commit(self.unit(&case, outcome.clone())).await? {
                     Committed::Repeat(repeat) => Ok(Done::Repeat(repeat)),
+                    Committed::Over => Ok(Done::Stored(Settled::Over)),
                     Committed::Stored { .. } | Committed::Moved | Committed::Conflict { .. } => {
                         self.count(MessageState::Failed);
                         Ok(Done::Stored(Settled::Stored {
@@ -270,6 +305,7 @@ impl Door {
                     }
                 }
             }
+            Committed::Over => Ok(Done::Stored(Settled::Over)),
             Committed::Moved => Err(StoreError::Unavailable(
                 "what the message speaks of keeps changing".into(),
             )),
@@ -302,26 +338,6 @@ impl Door {
 
     fn unit(&self, case: &Case, outcome: Outcome) -> Commit {
         unit(&self.channel, case, outcome)
-    }
-
-    fn message(
-        &self,
-        id: Uuid,
-        replay_of: Option<Uuid>,
-        incoming: Incoming,
-        keys: Keys,
-        outcome: &Outcome,
-    ) -> NewMessage {
-        NewMessage {
-            id,
-            replay_of,
-            channel: self.channel.id.clone(),
-            incoming,
-            keys,
-            state: outcome.state(),
-            failure: outcome.failure.clone(),
-            candidates: outcome.candidates.clone(),
-        }
     }
 
     fn refused(&self, error: StoreError) -> Settled {
@@ -364,6 +380,9 @@ struct Case {
     incoming: Incoming,
     keys: Keys,
     only: Option<Vec<String>>,
+    origin: Option<Origin>,
+    made_by: Option<MadeBy>,
+    is_known_again: bool,
 }
 
 enum Done {
@@ -373,7 +392,12 @@ enum Done {
 
 fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     let state = outcome.state();
-    let dedup = (case.replay_of.is_none() && case.keys.control_id.is_some()).then_some(channel.dedup);
+    let is_known_again = case.is_known_again && case.replay_of.is_none() && case.keys.control_id.is_some();
+    let mut made_by = case.made_by.clone();
+    if let Some(ends) = made_by.as_mut().and_then(|made_by| made_by.ends.as_mut()) {
+        ends.why = matches!(state, MessageState::Failed | MessageState::Parked)
+            .then(|| format!("the message in {} is {}", channel.id, state.as_str()));
+    }
     Commit {
         message: NewMessage {
             id: case.id,
@@ -384,11 +408,13 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
             state,
             failure: outcome.failure,
             candidates: outcome.candidates,
+            origin: case.origin.clone(),
         },
         again: case.again,
         applied: outcome.applied,
         deliveries: outcome.deliveries,
-        dedup,
+        dedup: is_known_again.then_some(channel.dedup),
+        made_by,
     }
 }
 

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use super::World;
 use super::door::{Door, Settled, incoming_again};
+use super::doors::Doors;
+use super::feeder::Feeder;
+use super::link::LINK;
 use super::pipeline::{Outcome, Pipeline, Trace};
 use super::worker::{Bell, Worker};
 use crate::channel::Channel;
@@ -75,7 +78,7 @@ pub struct ChannelRow {
 
 /// A running engine.
 pub struct Engine {
-    doors: BTreeMap<String, Arc<Door>>,
+    doors: Arc<Doors>,
     listens: BTreeMap<String, Option<SocketAddr>>,
     store: Arc<dyn Store>,
     formats: Formats,
@@ -89,9 +92,11 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Arc<Engine>, EngineError> {
         let stop = Stop::new();
         let mut tasks = JoinSet::new();
-        let (mut doors, mut listens) = (BTreeMap::new(), BTreeMap::new());
+        let doors = Arc::new(Doors::new());
+        let mut listens = BTreeMap::new();
         let mut sources = vec![];
         let mut workers = vec![];
+        let mut feeders = vec![];
         for channel in parts.channels {
             let channel = Arc::new(channel);
             let surroundings = Surroundings {
@@ -104,6 +109,22 @@ impl Engine {
                     end: format!("destination[{idx}].{}", settings.end.connector),
                     error,
                 };
+                let bell = Arc::new(Bell::default());
+                bells.insert(settings.name.clone(), bell.clone());
+                if settings.end.connector == LINK {
+                    feeders.push(Feeder {
+                        channel: channel.id.clone(),
+                        queue: settings.name.clone(),
+                        target: settings.end.settings.as_str().unwrap_or_default().to_owned(),
+                        on_error: settings.on_error,
+                        doors: doors.clone(),
+                        store: parts.store.clone(),
+                        world: parts.world.clone(),
+                        bell,
+                        stop: stop.child_token(),
+                    });
+                    continue;
+                }
                 let connector = connector(&parts.connectors, &settings.end.connector).map_err(open_error)?;
                 let destination = connector
                     .open_destination(&settings.end.settings, &surroundings)
@@ -113,8 +134,6 @@ impl Engine {
                     .formats
                     .get(&settings.end.format)
                     .ok_or_else(|| no_format(&settings.end.format))?;
-                let bell = Arc::new(Bell::default());
-                bells.insert(settings.name.clone(), bell.clone());
                 workers.push(Worker {
                     channel: channel.clone(),
                     settings: settings.clone(),
@@ -149,11 +168,14 @@ impl Engine {
                 bells,
             });
             listens.insert(channel.id.clone(), source.local_address());
-            doors.insert(channel.id.clone(), door.clone());
+            doors.put(door.clone());
             sources.push((channel, source, door));
         }
         for worker in workers {
             tasks.spawn(worker.run());
+        }
+        for feeder in feeders {
+            tasks.spawn(feeder.run());
         }
         for (channel, source, door) in sources {
             let stop = stop.child_token();
@@ -186,13 +208,17 @@ impl Engine {
     }
 
     /// The channel of that name.
-    pub fn channel(&self, id: &str) -> Option<&Arc<Channel>> {
-        self.doors.get(id).map(|door| &door.channel)
+    pub fn channel(&self, id: &str) -> Option<Arc<Channel>> {
+        self.doors.get(id).map(|door| door.channel.clone())
     }
 
     /// The names of all channels.
     pub fn channel_ids(&self) -> Vec<String> {
-        self.doors.keys().cloned().collect()
+        self.doors
+            .all()
+            .iter()
+            .map(|door| door.channel.id.clone())
+            .collect()
     }
 
     /// The address that a channel's source listens on.
@@ -206,7 +232,8 @@ impl Engine {
         let queues = self.store.queues().await?;
         Ok(self
             .doors
-            .values()
+            .all()
+            .iter()
             .map(|door| {
                 let channel = &door.channel;
                 let messages = counts
@@ -268,6 +295,7 @@ impl Engine {
         match door.replay(id, incoming, only).await {
             Settled::Stored { id, state, .. } => Ok((id, state)),
             Settled::Not(error) => Err(error.into()),
+            Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
         }
     }
 

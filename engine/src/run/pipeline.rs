@@ -293,6 +293,7 @@ impl Pipeline {
             destination: destination.name.clone(),
             body: flow.own_body.then_some(flow.body),
             content_type: flow.content_type,
+            queue_of: None,
         }))
     }
 

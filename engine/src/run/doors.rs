@@ -1,0 +1,48 @@
+//! The doors of the channels that run, for those that lead to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use super::door::Door;
+
+/// The doors by the ids of their channels.
+pub(super) struct Doors {
+    open: RwLock<BTreeMap<String, Arc<Door>>>,
+    changed: watch::Sender<()>,
+}
+
+impl Doors {
+    pub fn new() -> Self {
+        Doors {
+            open: RwLock::new(BTreeMap::new()),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// The door of a channel that runs.
+    pub fn get(&self, channel: &str) -> Option<Arc<Door>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(channel).cloned()
+    }
+
+    /// All of them, by their ids.
+    pub fn all(&self) -> Vec<Arc<Door>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().cloned().collect()
+    }
+
+    /// Opens a channel's door, in place of the one that it had. Who waited for it goes on.
+    pub fn put(&self, door: Arc<Door>) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.insert(door.channel.id.clone(), door);
+        drop(open);
+        self.changed.send_replace(());
+    }
+
+    /// Ends with each door that is opened from now on.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
