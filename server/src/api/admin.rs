@@ -2,14 +2,13 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Extract};
-use axum::http::HeaderMap;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use engine::store::ApiKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{self, SCOPES, require};
+use super::auth::{self, Scope, Who};
 use super::{Problem, State};
 use crate::command::try_out;
 use crate::views;
@@ -30,17 +29,17 @@ pub fn routes() -> Router<State> {
         .route("/keys/{name}", delete(remove_key))
 }
 
-async fn whoami(Extract(state): Extract<State>, headers: HeaderMap) -> Answer {
-    let key = require(&state, &headers, "admin").await?;
-    Ok(Json(json!({ "name": key.name, "scopes": key.scopes })))
+async fn whoami(who: Who) -> Answer {
+    let asker = who.may(Scope::Admin)?;
+    Ok(Json(json!({ "name": asker.actor.key, "scopes": asker.scopes })))
 }
 
 async fn messages(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    who: Who,
     words: Result<Query<views::ListWords>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
-    require(&state, &headers, "messages:read").await?;
+    who.may(Scope::MessagesRead)?;
     let Query(words) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
     let now = (crate::world::real().now)();
     views::messages(state.store(), &words, now)
@@ -49,8 +48,8 @@ async fn messages(
         .map_err(|wrong| Problem::bad_request(wrong.0))
 }
 
-async fn message(Extract(state): Extract<State>, headers: HeaderMap, Path(id): Path<String>) -> Answer {
-    require(&state, &headers, "messages:read").await?;
+async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String>) -> Answer {
+    who.may(Scope::MessagesRead)?;
     let engine = state.engine();
     let channel = |name: &str| engine.channel(name).map(|channel| channel.as_ref().clone());
     let found = views::message(state.store(), &channel, engine.formats(), &id).await?;
@@ -67,11 +66,11 @@ struct Replay {
 
 async fn replay(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    who: Who,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    require(&state, &headers, "admin").await?;
+    who.may(Scope::MessagesReplay)?;
     let replay: Replay = if body.is_empty() {
         Replay::default()
     } else {
@@ -84,24 +83,24 @@ async fn replay(
     Ok(Json(json!({ "id": id, "state": message_state.as_str() })))
 }
 
-async fn parked(Extract(state): Extract<State>, headers: HeaderMap) -> Answer {
-    require(&state, &headers, "messages:read").await?;
+async fn parked(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::MessagesRead)?;
     Ok(Json(views::parked(state.store()).await?))
 }
 
-async fn channels(Extract(state): Extract<State>, headers: HeaderMap) -> Answer {
-    require(&state, &headers, "messages:read").await?;
+async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::MessagesRead)?;
     let rows = state.engine().channels().await?;
     Ok(Json(json!({ "running": true, "channels": rows })))
 }
 
 async fn try_message(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    who: Who,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    require(&state, &headers, "admin").await?;
+    who.may(Scope::ChannelsAdmin)?;
     let channel = state.engine().channel(&id).cloned();
     let channel = channel.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))?;
     let snapshot = state.store().snapshot()?;
@@ -113,8 +112,8 @@ async fn try_message(
     )?))
 }
 
-async fn keys(Extract(state): Extract<State>, headers: HeaderMap) -> Answer {
-    require(&state, &headers, "admin").await?;
+async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::KeysAdmin)?;
     Ok(Json(json!({ "keys": state.store().api_keys().await? })))
 }
 
@@ -125,14 +124,16 @@ struct NewKey {
     scopes: Vec<String>,
 }
 
-async fn add_key(Extract(state): Extract<State>, headers: HeaderMap, body: Bytes) -> Answer {
-    require(&state, &headers, "admin").await?;
+async fn add_key(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
+    let asker = who.may(Scope::KeysAdmin)?;
     let new: NewKey = parse(&body)?;
-    if let Some(unknown) = new.scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-        return Err(Problem::bad_request(format!(
-            "{unknown:?} is no scope; the scopes are {}",
-            SCOPES.join(", ")
-        )));
+    for scope in &new.scopes {
+        let scope = Scope::of(scope).map_err(Problem::bad_request)?;
+        // Who may make keys can't make one that may more than their own.
+        if !asker.scopes.iter().any(|has| has == scope.as_str() || has == Scope::Admin.as_str()) {
+            let what = format!("your key does not have the scope {} itself", scope.as_str());
+            return Err(Problem::new(axum::http::StatusCode::FORBIDDEN, what));
+        }
     }
     let secret = auth::new_secret()?;
     let key = ApiKey {
@@ -149,8 +150,8 @@ async fn add_key(Extract(state): Extract<State>, headers: HeaderMap, body: Bytes
     Ok(Json(json!({ "name": key.name, "key": secret })))
 }
 
-async fn remove_key(Extract(state): Extract<State>, headers: HeaderMap, Path(name): Path<String>) -> Answer {
-    require(&state, &headers, "admin").await?;
+async fn remove_key(Extract(state): Extract<State>, who: Who, Path(name): Path<String>) -> Answer {
+    who.may(Scope::KeysAdmin)?;
     Ok(Json(
         json!({ "removed": state.store().remove_api_key(&name).await? }),
     ))

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
 use super::print;
-use crate::api::auth::SCOPES;
+use crate::api::auth::Scope;
 use crate::home::Home;
 use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Scopes: messages:read (listings and bodies of messages), clinic:read (the FHIR API), admin (everything).\nExample: punte key add portal --scope clinic:read"
+    after_help = "The scopes: punte key add --help\nExample: punte key add portal --scope clinic:read"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ enum Verb {
         name: String,
         /// What it may do (may be given several times)
         #[arg(long = "scope", required = true)]
-        scopes: Vec<String>,
+        scopes: Vec<Scope>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -54,9 +54,7 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Add { name, scopes, json } => {
             path_word(&name)?;
-            if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-                bail!("{unknown:?} is no scope; the scopes are {}", SCOPES.join(", "));
-            }
+            let scopes = scopes.into_iter().map(|scope| scope.as_str().to_owned()).collect();
             let secret = add(home, &name, scopes).await?;
             if json {
                 print(&format!("{:#}\n", json!({ "name": name, "key": secret })));

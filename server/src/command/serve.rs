@@ -113,7 +113,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let zone =
         jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
     let state = api::State::new(engine.clone(), store, key.clone(), metrics, zone);
-    let router = api::router(state);
+    let router = api::router(state).into_make_service_with_connect_info::<api::auth::Peer>();
     let until = stop.clone();
     let server = tokio::spawn(async move {
         let serve =

@@ -15,7 +15,7 @@ use mappings_fhir::json::Json;
 use mappings_fhir::server::{SearchType, capability_statement, operation_outcome};
 use uuid::Uuid;
 
-use super::auth::require;
+use super::auth::{Scope, Who};
 use super::{Problem, State};
 
 /// What can be read, and what it can be searched by; a type without parameters can only be read.
@@ -282,12 +282,13 @@ fn known(fhir_type: &str) -> Result<&'static [clinic::Kind], Failure> {
 
 async fn read(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path((fhir_type, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
-    require(&state, &headers, "clinic:read").await?;
+    who.may(Scope::ClinicRead)?;
     let not_there = || Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such resource");
     let id: Uuid = id.parse().map_err(|_| not_there())?;
     for kind in known(&fhir_type)? {
@@ -300,10 +301,10 @@ async fn read(
 
 async fn read_version(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    who: Who,
     Path((fhir_type, id, version)): Path<(String, String, String)>,
 ) -> Result<Response, Failure> {
-    require(&state, &headers, "clinic:read").await?;
+    who.may(Scope::ClinicRead)?;
     let not_there = || Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such version");
     let id: Uuid = id.parse().map_err(|_| not_there())?;
     let version: u64 = version.parse().map_err(|_| not_there())?;
@@ -333,18 +334,20 @@ fn one(record: &clinic::Record) -> Response {
 
 async fn search_type(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path(fhir_type): Path<String>,
     OriginalUri(_): OriginalUri,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
-    run_search(&state, &headers, &fhir_type, query.as_deref().unwrap_or_default()).await
+    run_search(&state, who, &headers, &fhir_type, query.as_deref().unwrap_or_default()).await
 }
 
 /// `POST Type/_search`: the words come in the body.
 async fn search_by_post(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path(fhir_type): Path<String>,
     RawQuery(query): RawQuery,
@@ -354,16 +357,17 @@ async fn search_by_post(
     let words = [query.unwrap_or_default(), body]
         .into_iter()
         .filter(|part| !part.is_empty());
-    run_search(&state, &headers, &fhir_type, &words.collect::<Vec<_>>().join("&")).await
+    run_search(&state, who, &headers, &fhir_type, &words.collect::<Vec<_>>().join("&")).await
 }
 
 async fn run_search(
     state: &State,
+    who: Who,
     headers: &HeaderMap,
     fhir_type: &str,
     query: &str,
 ) -> Result<Response, Failure> {
-    require(state, headers, "clinic:read").await?;
+    who.may(Scope::ClinicRead)?;
     let kinds = known(fhir_type)?;
     let Some(parameters) = parameters(fhir_type) else {
         let what = "this type can be read by its id and not searched; GET /fhir/metadata lists what can be";
