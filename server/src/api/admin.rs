@@ -64,12 +64,7 @@ struct Replay {
     to: Vec<String>,
 }
 
-async fn replay(
-    Extract(state): Extract<State>,
-    who: Who,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Answer {
+async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
     who.may(Scope::MessagesReplay)?;
     let replay: Replay = if body.is_empty() {
         Replay::default()
@@ -130,7 +125,11 @@ async fn add_key(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answe
     for scope in &new.scopes {
         let scope = Scope::of(scope).map_err(Problem::bad_request)?;
         // Who may make keys can't make one that may more than their own.
-        if !asker.scopes.iter().any(|has| has == scope.as_str() || has == Scope::Admin.as_str()) {
+        if !asker
+            .scopes
+            .iter()
+            .any(|has| has == scope.as_str() || has == Scope::Admin.as_str())
+        {
             let what = format!("your key does not have the scope {} itself", scope.as_str());
             return Err(Problem::new(axum::http::StatusCode::FORBIDDEN, what));
         }

@@ -164,7 +164,11 @@ impl Who {
         let key = self.key?;
         let has = |scope: Scope| key.scopes.iter().any(|has| has == scope.as_str());
         if !has(scope) && !has(Scope::Admin) {
-            let what = format!("the key {:?} does not have the scope {}", key.name, scope.as_str());
+            let what = format!(
+                "the key {:?} does not have the scope {}",
+                key.name,
+                scope.as_str()
+            );
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
         Ok(Asker {

@@ -15,9 +15,7 @@ use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
-#[command(
-    after_help = "The scopes: punte key add --help\nExample: punte key add portal --scope clinic:read"
-)]
+#[command(after_help = "The scopes: punte key add --help\nExample: punte key add portal --scope clinic:read")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -54,7 +52,10 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Add { name, scopes, json } => {
             path_word(&name)?;
-            let scopes = scopes.into_iter().map(|scope| scope.as_str().to_owned()).collect();
+            let scopes = scopes
+                .into_iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect();
             let secret = add(home, &name, scopes).await?;
             if json {
                 print(&format!("{:#}\n", json!({ "name": name, "key": secret })));

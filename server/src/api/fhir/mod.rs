@@ -341,7 +341,14 @@ async fn search_type(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
-    run_search(&state, who, &headers, &fhir_type, query.as_deref().unwrap_or_default()).await
+    run_search(
+        &state,
+        who,
+        &headers,
+        &fhir_type,
+        query.as_deref().unwrap_or_default(),
+    )
+    .await
 }
 
 /// `POST Type/_search`: the words come in the body.
@@ -357,7 +364,14 @@ async fn search_by_post(
     let words = [query.unwrap_or_default(), body]
         .into_iter()
         .filter(|part| !part.is_empty());
-    run_search(&state, who, &headers, &fhir_type, &words.collect::<Vec<_>>().join("&")).await
+    run_search(
+        &state,
+        who,
+        &headers,
+        &fhir_type,
+        &words.collect::<Vec<_>>().join("&"),
+    )
+    .await
 }
 
 async fn run_search(
