@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::auth::{self, Scope, Who};
 use super::{Problem, State};
 use crate::command::try_out;
-use crate::views;
+use crate::{journal, views};
 
 type Answer = Result<Json<Value>, Problem>;
 
@@ -39,20 +39,23 @@ async fn messages(
     who: Who,
     words: Result<Query<views::ListWords>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
-    who.may(Scope::MessagesRead)?;
+    let asker = who.may(Scope::MessagesRead)?;
     let Query(words) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
     let now = (crate::world::real().now)();
-    views::messages(state.store(), &words, now)
+    let value = views::messages(state.store(), &words, now)
         .await?
-        .map(Json)
-        .map_err(|wrong| Problem::bad_request(wrong.0))
+        .map_err(|wrong| Problem::bad_request(wrong.0))?;
+    journal::note_listing(state.store(), asker, "messages", &value, &words).await?;
+    Ok(Json(value))
 }
 
 async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String>) -> Answer {
-    who.may(Scope::MessagesRead)?;
+    let asker = who.may(Scope::MessagesRead)?;
     let engine = state.engine();
     let channel = |name: &str| engine.channel(name).map(|channel| channel.as_ref().clone());
     let found = views::message(state.store(), &channel, engine.formats(), &id).await?;
+    let seen = journal::message(state.store(), &channel, engine.formats(), &id).await?;
+    journal::note(state.store(), asker, "message", seen).await?;
     found
         .map(Json)
         .ok_or_else(|| Problem::not_found(format!("there is no message {id}")))
@@ -79,8 +82,17 @@ async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>
 }
 
 async fn parked(Extract(state): Extract<State>, who: Who) -> Answer {
-    who.may(Scope::MessagesRead)?;
-    Ok(Json(views::parked(state.store()).await?))
+    let asker = who.may(Scope::MessagesRead)?;
+    let value = views::parked(state.store()).await?;
+    journal::note_listing(
+        state.store(),
+        asker,
+        "parked",
+        &value,
+        &views::ListWords::default(),
+    )
+    .await?;
+    Ok(Json(value))
 }
 
 async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {
@@ -95,16 +107,15 @@ async fn try_message(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Answer {
-    who.may(Scope::ChannelsAdmin)?;
+    let asker = who.may(Scope::ChannelsAdmin)?;
     let channel = state.engine().channel(&id).cloned();
     let channel = channel.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))?;
-    let snapshot = state.store().snapshot()?;
-    Ok(Json(try_out::show(
-        channel,
-        state.engine().formats(),
-        body,
-        snapshot.as_ref(),
-    )?))
+    let value = {
+        let snapshot = state.store().snapshot()?;
+        try_out::show(channel, state.engine().formats(), body, snapshot.as_ref())?
+    };
+    journal::note_try(state.store(), asker, &id, &value).await?;
+    Ok(Json(value))
 }
 
 async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {
@@ -117,6 +128,8 @@ async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {
 struct NewKey {
     name: String,
     scopes: Vec<String>,
+    #[serde(default)]
+    expires_at: Option<jiff::Timestamp>,
 }
 
 async fn add_key(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
@@ -139,6 +152,7 @@ async fn add_key(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answe
         name: new.name,
         scopes: new.scopes,
         created_at: (crate::world::real().now)(),
+        expires_at: new.expires_at,
     };
     if !state.store().add_api_key(&key, &secret).await? {
         return Err(Problem::new(

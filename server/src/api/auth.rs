@@ -1,7 +1,6 @@
 //! Who asks, and what they may do. Keys come as `Authorization: Bearer …`; each has scopes.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -12,6 +11,7 @@ use clap::ValueEnum;
 use engine::actor::Actor;
 use engine::store::ApiKey;
 
+use super::door::Door;
 use super::{Problem, State};
 
 /// What a key can allow. [`Scope::Admin`] contains the others.
@@ -108,7 +108,7 @@ pub fn new_secret() -> anyhow::Result<String> {
 /// before it looks at anything else. So an answer to somebody without the scope can't hint at what is there.
 pub struct Who {
     key: Result<ApiKey, Problem>,
-    peer: Option<SocketAddr>,
+    peer: Option<String>,
     user: Option<String>,
     purpose: Option<String>,
 }
@@ -124,13 +124,18 @@ pub struct Asker {
     pub purpose: Option<String>,
 }
 
-/// The address that a connection comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(SocketAddr);
+/// The address that a connection comes from, and whom its certificate names.
+#[derive(Clone, Debug)]
+pub struct Peer(String);
 
-impl Connected<IncomingStream<'_, tokio::net::TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, tokio::net::TcpListener>) -> Self {
-        Peer(*stream.remote_addr())
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        let certificate = stream.io().peer_subject();
+        let address = stream.remote_addr().ip();
+        Peer(match certificate {
+            Some(subject) => format!("{address} ({subject})"),
+            None => address.to_string(),
+        })
     }
 }
 
@@ -151,7 +156,10 @@ impl FromRequestParts<State> for Who {
         };
         Ok(Who {
             key: key_of(state, &parts.headers).await,
-            peer: parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0),
+            peer: parts
+                .extensions
+                .get::<ConnectInfo<Peer>>()
+                .map(|info| info.0.0.clone()),
             user: said(USER),
             purpose: said(PURPOSE),
         })
@@ -176,7 +184,7 @@ impl Who {
                 key: Some(key.name),
                 user: self.user,
                 channel: None,
-                peer: self.peer.map(|peer| peer.ip().to_string()),
+                peer: self.peer,
             },
             scopes: key.scopes,
             purpose: self.purpose,
@@ -198,13 +206,19 @@ async fn key_of(state: &State, headers: &HeaderMap) -> Result<ApiKey, Problem> {
             name: "local".into(),
             scopes: vec![Scope::Admin.as_str().into()],
             created_at: jiff::Timestamp::UNIX_EPOCH,
+            expires_at: None,
         });
     }
-    state
+    let key = state
         .store()
         .api_key(secret)
         .await?
-        .ok_or_else(|| denied("this key is not known"))
+        .ok_or_else(|| denied("this key is not known"))?;
+    let now = (crate::world::real().now)();
+    if key.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(denied("this key has expired"));
+    }
+    Ok(key)
 }
 
 fn constant_time_equal(a: &[u8], b: &[u8]) -> bool {

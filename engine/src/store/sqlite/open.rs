@@ -20,11 +20,18 @@ use crate::store::keys::{MasterKey, random_key};
 use crate::store::seal::Sealer;
 
 /// The migrations, in their order. Each is embedded; none is ever changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "store",
-    include_str!("../../../../schemas/sql/sqlite/0001_store.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../../schemas/sql/sqlite/0001_store.sql"),
+    ),
+    (
+        4,
+        "journal",
+        include_str!("../../../../schemas/sql/sqlite/0004_journal.sql"),
+    ),
+];
 
 fn damaged(what: impl Into<String>) -> StoreError {
     StoreError::Damaged(what.into())
@@ -65,6 +72,7 @@ pub(crate) async fn parts(
         readers: Readers::new(&path),
         zone: options.zone,
         names: RwLock::new(Arc::new(Names::default())),
+        head: Mutex::default(),
     });
     let open = Open::new(&shared, &path, cache_kib, options.max_pages).map_err(sql_error)?;
     Ok(Parts {
@@ -92,6 +100,7 @@ pub(crate) async fn open(
         cache_kib: parts.cache_kib,
         max_pages,
         inbox: jobs,
+        unwritten: vec![],
         lock: parts.lock,
     };
     let opened = parts.open;
@@ -147,11 +156,11 @@ async fn migrate(path: &Path) -> Result<(), StoreError> {
         .await
         .map_err(unavailable)?;
     let migrations = MIGRATIONS
-        .into_iter()
+        .iter()
         .map(|(version, name, sql)| {
             Migration::new(
-                version,
-                name.into(),
+                *version,
+                (*name).into(),
                 MigrationType::Simple,
                 sql.into_sql_str(),
                 false,
