@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::request::{From, Route, serve};
+use super::request::{Caller, Route, serve};
 use crate::sockets::{self, Gate, STOPPED_AFTER};
 use crate::tls::{Acceptor, ListenerTls, Stream};
 use crate::values::Allowed;
@@ -238,13 +238,13 @@ async fn listen(
 }
 
 async fn connection(stream: Stream, peer: SocketAddr, within: Duration, routes: Arc<Routes>, stop: Stop) {
-    let from = From {
+    let caller = Caller {
         peer,
         certificate: stream.peer_subject(),
     };
     let service = service_fn(move |request| {
-        let (routes, from) = (routes.clone(), from.clone());
-        async move { Ok::<_, Infallible>(serve(request, from, &routes).await) }
+        let (routes, caller) = (routes.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(serve(request, caller, &routes).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
