@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 /// Somebody who signs.
 pub struct Authority {
@@ -25,6 +27,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key)?;
         Ok(Authority {
@@ -46,7 +49,9 @@ impl Authority {
         wanted: Wanted<'_>,
     ) -> Result<(), Box<dyn std::error::Error>> {
         let key = KeyPair::generate()?;
-        let certificate = params(wanted)?.signed_by(&key, &self.issuer)?;
+        let mut params = params(wanted)?;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         std::fs::write(folder.join(format!("{file}.key")), key.serialize_pem())?;
         std::fs::write(folder.join(format!("{file}.pem")), certificate.pem())?;
         Ok(())

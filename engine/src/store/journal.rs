@@ -142,7 +142,7 @@ mod tests {
             length: 1234,
             mac: std::array::from_fn(|idx| idx as u8 * 7),
         };
-        assert_eq!(head.to_string().parse(), Ok(head));
+        assert_eq!(head.to_string().parse::<JournalHead>(), Ok(head));
         for wrong in [
             "",
             "12",
