@@ -18,8 +18,7 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     let checked = home.check();
     problems.extend(checked.problems);
     warnings.extend(checked.warnings);
-    let channels = checked.channels;
-    let channels = channels.len();
+    let channels = checked.channels.len();
     if args.json {
         let list = |problems: &[engine::channel::Problem]| -> Vec<serde_json::Value> {
             problems

@@ -342,7 +342,7 @@ impl Writer {
     fn write(&mut self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
         // The oldest first.
         let again: Vec<Job> = self.unwritten.drain(..).map(Job::Accessed).collect();
-        jobs.splice(0..0, again);
+        drop(jobs.splice(0..0, again));
         if jobs.is_empty() {
             return true;
         }
