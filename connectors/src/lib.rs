@@ -5,6 +5,8 @@
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
 //!
+//! All of them speak TLS by one table: [`tls`].
+//!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
 //! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
 //! received, refused, or unsure. The arm is chosen by what is known, never by what is likely.
@@ -18,6 +20,7 @@ pub mod http;
 pub mod mllp;
 pub mod secrets;
 mod sockets;
+pub mod tls;
 mod values;
 mod watched;
 
