@@ -101,7 +101,10 @@ pub async fn message(
         return Ok(seen);
     };
     seen.is_shown = true;
-    for (kind, id, version) in &detail.wrote {
+    for engine::message::Wrote {
+        kind, id, version, ..
+    } in &detail.wrote
+    {
         if let Some(record) = store.read_version(*kind, *id, *version).await? {
             seen.patients.extend(patient_of(&record));
         }

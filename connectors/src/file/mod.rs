@@ -76,7 +76,7 @@ use engine::connector::{
 };
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::values::{checked, problems, read, schema_of};
 use settings::{DestinationSettings, How, SourceSettings, normal};
 
 /// The connector `file`.
@@ -102,11 +102,11 @@ impl Connector for Files {
     }
 
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        source(settings).err().unwrap_or_default()
+        problems::<SourceSettings>(settings)
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        destination(settings).err().unwrap_or_default()
+        problems::<DestinationSettings>(settings)
     }
 
     fn warnings(&self, end: EndSettings<'_>) -> Vec<SettingsProblem> {
@@ -138,7 +138,10 @@ impl Connector for Files {
         }
         match (this.is_source, other.is_source) {
             (true, true) => {
-                let (this, other) = (source(this.settings).ok()?, source(other.settings).ok()?);
+                let (this, other) = (
+                    read::<SourceSettings>(this.settings).ok()?,
+                    read::<SourceSettings>(other.settings).ok()?,
+                );
                 let meet = this
                     .patterns
                     .iter()
@@ -149,7 +152,10 @@ impl Connector for Files {
             }
             (false, true) => {
                 // From one channel to the next through a folder is fine; round in a circle is not.
-                let (written, read) = (destination(this.settings).ok()?, source(other.settings).ok()?);
+                let (written, read) = (
+                    read::<DestinationSettings>(this.settings).ok()?,
+                    read::<SourceSettings>(other.settings).ok()?,
+                );
                 let is_read = read
                     .patterns
                     .iter()
@@ -164,8 +170,8 @@ impl Connector for Files {
             }
             (false, false) => {
                 let (this, other) = (
-                    destination(this.settings).ok()?,
-                    destination(other.settings).ok()?,
+                    read::<DestinationSettings>(this.settings).ok()?,
+                    read::<DestinationSettings>(other.settings).ok()?,
                 );
                 let appends = |how: &How| matches!(how, How::Append { .. });
                 let meet = this.name.pattern().meets(&other.name.pattern());
@@ -182,10 +188,10 @@ impl Connector for Files {
     }
 
     fn message_paths(&self, settings: &Value) -> Vec<(String, String)> {
-        let Ok(checked) = destination(settings) else {
+        let Ok(settings) = read::<DestinationSettings>(settings) else {
             return Vec::new();
         };
-        checked
+        settings
             .name
             .paths()
             .map(|path| ("name".to_owned(), path.to_owned()))
@@ -202,7 +208,7 @@ impl Connector for Files {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        let settings = source(settings).map_err(as_error)?;
+        let settings = checked::<SourceSettings>(settings)?;
         Ok(Box::new(source::FileSource::open(
             settings,
             &surroundings.folder,
@@ -214,7 +220,7 @@ impl Connector for Files {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        let settings = destination(settings).map_err(as_error)?;
+        let settings = checked::<DestinationSettings>(settings)?;
         Ok(Arc::new(destination::FileDestination::open(
             settings,
             &surroundings.folder,
@@ -225,14 +231,6 @@ impl Connector for Files {
     fn on_unsure(&self) -> OnUnsure {
         OnUnsure::Repeat
     }
-}
-
-fn source(settings: &Value) -> Result<settings::Source, Vec<SettingsProblem>> {
-    read::<SourceSettings>(settings).and_then(|settings| settings.check())
-}
-
-fn destination(settings: &Value) -> Result<settings::Destination, Vec<SettingsProblem>> {
-    read::<DestinationSettings>(settings).and_then(|settings| settings.check())
 }
 
 /// The folder of an end, as far as its text tells: two spellings of one folder are one.

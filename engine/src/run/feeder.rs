@@ -122,6 +122,7 @@ impl Feeder {
                 body: head.body.clone(),
                 content_type: head.content_type.clone(),
                 headers,
+                identity: None,
                 received_at: (self.world.now)(),
             },
             origin: Origin {

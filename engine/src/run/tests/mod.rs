@@ -19,13 +19,13 @@ use crate::channel::{Channel, Checked, check};
 use crate::connector::{Acknowledgement, Connectors};
 use crate::format::Formats;
 use crate::message::{Incoming, MessageDetail, MessageRow};
-use crate::store::{MasterKey, MessageFilter, SqliteOptions, SqliteStore, Store};
+use crate::store::{MasterKey, MessageFilter, SqliteOptions, SqliteStore};
 
 /// A store that outlives engines, and what is at the ends of their channels.
 pub(super) struct Place {
     folder: tempfile::TempDir,
     key: MasterKey,
-    pub ends: Arc<Ends>,
+    ends: Arc<Ends>,
 }
 
 /// A running engine.
@@ -103,6 +103,7 @@ impl Running {
                 body: Bytes::copy_from_slice(text.as_bytes()),
                 content_type: "text/plain".into(),
                 headers: vec![("file".into(), "day.txt".into())],
+                identity: None,
                 received_at: Timestamp::now(),
             })
             .await

@@ -220,7 +220,10 @@ pub(crate) fn history(
 
 /// Who is found by a key, oldest first.
 pub(crate) fn find(connection: &Connection, query: FindQuery) -> rusqlite::Result<Vec<Uuid>> {
-    Ok(matching(&found(connection, query.scope, query.hash)?, query.check))
+    Ok(matching(
+        &found(connection, query.scope, query.hash)?,
+        query.check,
+    ))
 }
 
 /// The rows of `find` with this scope and hash, oldest first.
