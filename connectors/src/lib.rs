@@ -4,6 +4,7 @@
 //! - [`fhir`]: Bundles to a FHIR server.
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
+//! - [`timer`]: messages at set times.
 //!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
 //! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
@@ -18,6 +19,7 @@ pub mod http;
 pub mod mllp;
 pub mod secrets;
 mod sockets;
+pub mod timer;
 mod values;
 mod watched;
 
@@ -30,4 +32,5 @@ pub fn all() -> Connectors {
         .with(http::Http::default())
         .with(fhir::Fhir)
         .with(file::Files)
+        .with(timer::Timers::default())
 }

@@ -62,6 +62,11 @@ pub trait Accept: Send + Sync {
     /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
     /// `kept` is at most the first 256 KB of it.
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement;
+    /// The newest number of the messages that came by this door, of those that begin like this: where a source goes on
+    /// after a restart. None: there is none among the last that came.
+    async fn newest(&self, _beginning: &str) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
 }
 
 /// The door of the engine, to be shared by the connections of a source.

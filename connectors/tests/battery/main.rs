@@ -10,6 +10,7 @@ mod http_destination;
 mod http_source;
 mod mllp_destination;
 mod mllp_source;
+mod timer;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::connector::{
-    About, Accept, Acknowledgement, Connectors, Destination, Outcome, Outgoing, SettingsProblem, Stop,
-    Surroundings,
+    About, Accept, Acknowledgement, ConnectorError, Connectors, Destination, Outcome, Outgoing,
+    SettingsProblem, Stop, Surroundings,
 };
 use engine::message::Incoming;
 use serde_json::Value;
@@ -96,6 +97,15 @@ impl Accept for Engine {
         let acknowledgement = self.acknowledge("NAK ", &kept.body, Outcome::Failed);
         self.kept.lock().unwrap().push((kept, why));
         acknowledgement
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let taken = self.taken.lock().unwrap();
+        let mut numbers = taken
+            .iter()
+            .rev()
+            .filter_map(|incoming| incoming.identity.clone());
+        Ok(numbers.find(|number| number.starts_with(beginning)))
     }
 }
 

@@ -14,13 +14,15 @@ use super::World;
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
-use crate::connector::{Accept, Acknowledgement, Outcome as Taken};
+use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
 use crate::message::{Failure, Incoming, MessageState, NewMessage};
-use crate::store::{Commit, Committed, Repeat, Store, StoreError};
+use crate::store::{Commit, Committed, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
+/// How many messages are looked through for the newest number.
+const NEWEST: u32 = 1000;
 
 /// The door of one channel.
 pub(super) struct Door {
@@ -71,6 +73,18 @@ impl Accept for Door {
         };
         let settled = self.keep(kept, failure).await;
         self.acknowledge(&body, settled)
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let filter = MessageFilter {
+            channel: Some(self.channel.id.clone()),
+            limit: NEWEST,
+            ..MessageFilter::default()
+        };
+        let rows = self.store.messages(&filter).await;
+        let rows = rows.map_err(|error| ConnectorError::new(error.to_string()))?;
+        let mut numbers = rows.into_iter().filter_map(|row| row.control_id);
+        Ok(numbers.find(|number| number.starts_with(beginning)))
     }
 }
 

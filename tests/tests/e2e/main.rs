@@ -13,3 +13,4 @@ mod house;
 mod python;
 mod samples;
 mod scenes;
+mod timers;
