@@ -16,4 +16,5 @@ mod links;
 mod python;
 mod samples;
 mod scenes;
+mod timers;
 mod tls;
