@@ -4,6 +4,7 @@
 //! - [`fhir`]: Bundles to a FHIR server.
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
+//! - [`timer`]: messages at set times.
 //!
 //! All of them speak TLS by one table: [`tls`].
 //!
@@ -20,6 +21,7 @@ pub mod http;
 pub mod mllp;
 pub mod secrets;
 mod sockets;
+pub mod timer;
 pub mod tls;
 mod values;
 mod watched;
@@ -33,4 +35,5 @@ pub fn all() -> Connectors {
         .with(http::Http::default())
         .with(fhir::Fhir)
         .with(file::Files)
+        .with(timer::Timers::default())
 }

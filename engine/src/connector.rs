@@ -68,6 +68,11 @@ pub trait Accept: Send + Sync {
     /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
     /// `kept` is at most the first 256 KB of it.
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement;
+    /// The newest number of the messages that came by this door, of those that begin like this: where a source goes on
+    /// after a restart. None: there is none among the last that came.
+    async fn newest(&self, _beginning: &str) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
 }
 
 /// The door of the engine, to be shared by the connections of a source.
@@ -241,10 +246,6 @@ pub trait Connector: Send + Sync {
     fn check_source(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
     /// What is wrong with a destination table beyond its schema.
     fn check_destination(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
-    /// What is odd about an end where it stands, and may be mended before it opens (a folder that is not there).
-    fn warnings(&self, _end: EndSettings<'_>) -> Vec<SettingsProblem> {
-        Vec::new()
-    }
     /// Why two ends can't both work as they are set (two sources that read the same files). It is told at `this`, as a
     /// sentence whose subject is the file of the other: "reads these files already".
     fn clash(&self, _this: EndSettings<'_>, _other: EndSettings<'_>) -> Option<SettingsProblem> {

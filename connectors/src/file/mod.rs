@@ -72,7 +72,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
 use engine::connector::{
-    Connector, ConnectorError, Destination, EndSettings, SettingsProblem, Source, Surroundings,
+    Connector, ConnectorError, Destination, EndSettings, Looked, SettingsProblem, Source, Surroundings,
 };
 use serde_json::Value;
 
@@ -109,21 +109,12 @@ impl Connector for Files {
         problems::<DestinationSettings>(settings)
     }
 
-    fn warnings(&self, end: EndSettings<'_>) -> Vec<SettingsProblem> {
-        let Some(folder) = end.settings.get("folder").and_then(Value::as_str) else {
-            return Vec::new();
-        };
-        let folder = normal(&end.folder().join(folder));
-        if folder.is_dir() {
-            return Vec::new();
-        }
-        vec![SettingsProblem {
-            path: "folder".to_owned(),
-            what: format!(
-                "there is no folder {}; the channel opens only with it",
-                folder.display()
-            ),
-        }]
+    fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        look_for_folder(settings, surroundings)
+    }
+
+    fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        look_for_folder(settings, surroundings)
     }
 
     fn clash(&self, this: EndSettings<'_>, other: EndSettings<'_>) -> Option<SettingsProblem> {
@@ -231,6 +222,22 @@ impl Connector for Files {
     fn on_unsure(&self) -> OnUnsure {
         OnUnsure::Repeat
     }
+}
+
+/// A folder that is not there may come before the channel opens: a share that is mounted later.
+fn look_for_folder(settings: &Value, surroundings: &Surroundings) -> Looked {
+    let mut looked = Looked::default();
+    if let Some(folder) = settings.get("folder").and_then(Value::as_str) {
+        let folder = normal(&surroundings.folder.join(folder));
+        if !folder.is_dir() {
+            let folder = folder.display();
+            looked.warn(
+                "folder",
+                format!("there is no folder {folder}; the channel opens only with it"),
+            );
+        }
+    }
+    looked
 }
 
 /// The folder of an end, as far as its text tells: two spellings of one folder are one.

@@ -12,6 +12,7 @@ mod mllp_destination;
 mod mllp_source;
 #[path = "../../../tests/src/pki.rs"]
 mod pki;
+mod timer;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::connector::{
-    About, Accept, Acknowledgement, Connectors, Destination, Outcome, Outgoing, SettingsProblem, Stop,
-    Surroundings,
+    About, Accept, Acknowledgement, ConnectorError, Connectors, Destination, Outcome, Outgoing,
+    SettingsProblem, Stop, Surroundings,
 };
 use engine::message::Incoming;
 use serde_json::Value;
@@ -100,6 +101,15 @@ impl Accept for Engine {
         let acknowledgement = self.acknowledge("NAK ", &kept.body, Outcome::Failed);
         self.kept.lock().unwrap().push((kept, why));
         acknowledgement
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let taken = self.taken.lock().unwrap();
+        let mut numbers = taken
+            .iter()
+            .rev()
+            .filter_map(|incoming| incoming.identity.clone());
+        Ok(numbers.find(|number| number.starts_with(beginning)))
     }
 }
 

@@ -12,7 +12,7 @@ use super::problem::not_known;
 use super::shape::{Finding, Shape};
 use super::tree::{Node, Path, Value};
 use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
-use crate::connector::{Connector, Connectors, EndSettings, Surroundings};
+use crate::connector::{Connector, Connectors, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::run::LINK;
 
@@ -310,14 +310,6 @@ impl Reader<'_> {
         }
         self.secrets(table, &path);
         if is_right {
-            let end = EndSettings {
-                is_source,
-                settings: &settings,
-                file: self.file,
-            };
-            for odd in connector.warnings(end) {
-                self.warning(path.join(&odd.path), odd.what);
-            }
             let surroundings = Surroundings {
                 folder: self.folder(),
             };

@@ -14,13 +14,16 @@ use super::World;
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
-use crate::connector::{Accept, Acknowledgement, Outcome as Taken};
+use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
 use crate::message::{Failure, Incoming, MessageState, NewMessage, Origin};
-use crate::store::{Commit, Committed, MadeBy, Repeat, Store, StoreError};
+use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
+/// How many messages are looked through at once for the newest number, and how often.
+const NEWEST_PAGE: u32 = 20;
+const NEWEST_PAGES: u32 = 50;
 
 /// The door of one channel.
 pub(super) struct Door {
@@ -79,6 +82,25 @@ impl Accept for Door {
         };
         let settled = self.keep(self.case(kept), failure).await;
         self.acknowledge(&body, settled)
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let mut filter = MessageFilter {
+            channel: Some(self.channel.id.clone()),
+            limit: NEWEST_PAGE,
+            ..MessageFilter::default()
+        };
+        for _ in 0..NEWEST_PAGES {
+            let rows = self.store.messages(&filter).await;
+            let rows = rows.map_err(|error| ConnectorError::new(error.to_string()))?;
+            let Some(last) = rows.last() else { break };
+            filter.before = Some(last.seq);
+            let mut numbers = rows.into_iter().filter_map(|row| row.control_id);
+            if let Some(number) = numbers.find(|number| number.starts_with(beginning)) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 }
 

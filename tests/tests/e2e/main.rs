@@ -18,4 +18,5 @@ mod links;
 mod python;
 mod samples;
 mod scenes;
+mod timers;
 mod tls;
