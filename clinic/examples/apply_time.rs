@@ -30,6 +30,7 @@ fn main() {
                 now: jiff::Timestamp::UNIX_EPOCH,
                 site: None,
                 on_unmatched: OnUnmatched::Create,
+                decisions: &[],
                 new_id: &mut || {
                     ids += 1;
                     Uuid::from_u128(ids)

@@ -8,6 +8,8 @@
 //! 3. by what it is within another aggregate (`find.natural`);
 //! 4. else it is new, or left out, as `find.missing` says.
 //!
+//! What a person decided about a change ([`Decision`]) stands before all of this.
+//!
 //! A patient who was merged is followed to the survivor. What could be several patients, visits or orders is parked,
 //! and so is a number that is already another patient's. Several changes about one aggregate end as one write. What
 //! changed nothing is not written. No reference of what is written leads nowhere.
@@ -92,6 +94,25 @@ pub enum OnUnmatched {
     Invent,
 }
 
+/// What a person decided about one change of a set that was parked.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Decision {
+    /// The key of the change, as [`ApplyError::Parked`] says it.
+    pub key: String,
+    /// What was decided.
+    pub choice: Choice,
+}
+
+/// What a change is about, by a person's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The aggregate with this id, whatever else matches.
+    Is(Uuid),
+    /// None that is there: a new one, whatever matches.
+    New,
+}
+
 /// What `apply` needs beside the change set.
 pub struct Context<'a> {
     /// Who writes.
@@ -102,6 +123,8 @@ pub struct Context<'a> {
     pub site: Option<String>,
     /// What to do with a patient who is not found.
     pub on_unmatched: OnUnmatched,
+    /// What a person decided, where this was parked before.
+    pub decisions: &'a [Decision],
     /// Makes a fresh UUIDv7.
     pub new_id: &'a mut dyn FnMut() -> Uuid,
 }
@@ -177,6 +200,8 @@ pub enum ApplyError {
     Parked {
         /// Why, without personal values.
         why: String,
+        /// The key of the change that a [`Decision`] is needed for; none: no choice between records answers it.
+        about: Option<String>,
         /// Who may be meant.
         candidates: Vec<Candidate>,
     },

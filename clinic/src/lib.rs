@@ -43,6 +43,7 @@
 //!         now: jiff::Timestamp::UNIX_EPOCH,
 //!         site: None,
 //!         on_unmatched: OnUnmatched::Create,
+//!         decisions: &[],
 //!         new_id: &mut || uuid::Uuid::from_u128(1),
 //!     },
 //! )?;

@@ -109,12 +109,13 @@ impl<'a> Work<'a> {
                      Decide whose it is.",
                     kind.as_str()
                 ),
+                about: Some(change.key.clone()),
                 candidates: others.iter().map(|found| found.candidate(kind)).collect(),
             });
         }
         match mine.as_slice() {
             [] => Ok(None),
-            several @ [_, _, ..] if chart => Err(self.ambiguous(kind, several)),
+            several @ [_, _, ..] if chart => Err(self.ambiguous(idx, several)),
             [first, ..] => Ok(Some(first.id)),
         }
     }
@@ -179,7 +180,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    pub(super) fn ambiguous(&self, kind: Kind, several: &[Found]) -> ApplyError {
+    pub(super) fn ambiguous(&self, idx: usize, several: &[Found]) -> ApplyError {
+        let change = &self.set.changes[idx];
+        let kind = change.kind();
         let stored = several.iter().filter(|found| {
             let place = self.index.get(&(kind, found.id));
             place.is_none_or(|place| self.touched[*place].before.is_some())
@@ -190,6 +193,7 @@ impl<'a> Work<'a> {
                 several.len(),
                 kind.as_str()
             ),
+            about: Some(change.key.clone()),
             candidates: stored.map(|found| found.candidate(kind)).collect(),
         }
     }

@@ -78,6 +78,7 @@ fn join(
             why: "The record that is to go was merged into another one than the message says. \
                   Decide which of the two stays."
                 .to_owned(),
+            about: None,
             candidates: vec![
                 candidate(old_id, "the record that it was merged into"),
                 candidate(survivor_id, "the survivor that the message names"),

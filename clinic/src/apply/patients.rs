@@ -93,7 +93,7 @@ impl Work<'_> {
                 }
                 Ok(Some(one.id))
             }
-            several => Err(self.ambiguous(Kind::Patient, several)),
+            several => Err(self.ambiguous(idx, several)),
         }
     }
 
@@ -133,7 +133,7 @@ impl Work<'_> {
             return match merged.as_slice() {
                 [] => Ok(None),
                 [one] => Ok(Some(one.id)),
-                several => Err(self.ambiguous(Kind::Patient, several)),
+                several => Err(self.ambiguous(idx, several)),
             };
         }
         for old in part.survivor_of {
@@ -184,6 +184,7 @@ impl Work<'_> {
                     why: "The patient who is found has another national number than the message says. \
                           Decide whether it is the same person."
                         .to_owned(),
+                    about: Some(set.changes[idx].key.clone()),
                     candidates: vec![found.candidate(Kind::Patient)],
                 });
             }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::identify::named;
 use super::patients::Part;
 use super::reader::Reader;
-use super::{ApplyError, Context, FindKey, OnUnmatched, Record, Snapshot};
+use super::{ApplyError, Choice, Context, FindKey, OnUnmatched, Record, Snapshot};
 use crate::change_set::{Change, ChangeSet, Missing};
 use crate::exchange::{MapError, Reason};
 use crate::keys::{Care, care};
@@ -182,14 +182,17 @@ impl<'a> Work<'a> {
         }
         let patient = self.local_or_id(patient_said(change))?;
         let lookups = self.lookups(idx, patient)?;
-        let found = match care(kind) {
-            Care::Patient => self.patient_by_identifiers(idx, &lookups)?,
-            Care::Chart | Care::Detail => self.on_chart_by_identifiers(idx, &lookups, patient)?,
-            Care::Directory => self.matches(&lookups)?.first().map(|found| found.id),
+        let decided = decided(context, &change.key);
+        let found = match (decided, care(kind)) {
+            (Some(Choice::Is(id)), _) => Some(self.chosen(idx, id)?),
+            (Some(Choice::New), _) => None,
+            (None, Care::Patient) => self.patient_by_identifiers(idx, &lookups)?,
+            (None, Care::Chart | Care::Detail) => self.on_chart_by_identifiers(idx, &lookups, patient)?,
+            (None, Care::Directory) => self.matches(&lookups)?.first().map(|found| found.id),
         };
         let natural = self.natural_keys(change)?;
         let found = match (found, &natural) {
-            (None, NaturalKeys::Keys(keys)) => self.by_natural_key(keys)?,
+            (None, NaturalKeys::Keys(keys)) if decided.is_none() => self.by_natural_key(keys)?,
             (found, _) => found,
         };
         let natural = match natural {
@@ -217,6 +220,20 @@ impl<'a> Work<'a> {
             }
         }
         Ok(Target::Is(target))
+    }
+
+    /// The aggregate that a person chose: it has to be there; a patient is followed to the survivor.
+    fn chosen(&mut self, idx: usize, id: Uuid) -> Result<Uuid, ApplyError> {
+        let change = &self.set.changes[idx];
+        let kind = change.kind();
+        if self.reader.load(kind, id)?.is_none() {
+            return Err(unknown_id(&change.key, kind).into());
+        }
+        if kind == Kind::Patient {
+            self.follow(idx, id)
+        } else {
+            Ok(id)
+        }
     }
 
     fn by_id(&mut self, idx: usize, id: Uuid) -> Result<Target, ApplyError> {
@@ -279,7 +296,7 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         let named = named(change).next().is_some();
-        if kind == Kind::Patient {
+        if kind == Kind::Patient && decided(context, &change.key).is_none() {
             let why = match (context.on_unmatched, named || natural.is_some()) {
                 (OnUnmatched::Create, true) | (OnUnmatched::Invent, _) => None,
                 (OnUnmatched::Create, false) => Some("The message names no identifier of the patient."),
@@ -288,6 +305,7 @@ impl<'a> Work<'a> {
             if let Some(why) = why {
                 return Err(ApplyError::Parked {
                     why: format!("{why} Choose who is meant, or register the patient."),
+                    about: Some(change.key.clone()),
                     candidates: vec![],
                 });
             }
@@ -385,6 +403,12 @@ impl<'a> Work<'a> {
             Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => None,
         }
     }
+}
+
+/// What a person decided about the change with this key.
+fn decided(context: &Context<'_>, key: &str) -> Option<Choice> {
+    let decision = context.decisions.iter().find(|decision| decision.key == key);
+    decision.map(|decision| decision.choice)
 }
 
 /// The keys of what a change is within another aggregate; the first is the one that a new one gets.

@@ -1,7 +1,7 @@
 //! Who is meant.
 
 use clinic::Kind;
-use clinic::apply::{ApplyError, OnUnmatched};
+use clinic::apply::{ApplyError, Choice, Decision, OnUnmatched};
 use clinic::change_set::Missing;
 use clinic::patch::Items;
 use clinic::value::{Identifier, Ref};
@@ -83,6 +83,71 @@ fn another_national_number_is_parked() {
     assert!(why.contains("national number"), "{why}");
     assert!(!why.contains("1700425400127"));
     assert_eq!(candidates.len(), 1);
+}
+
+#[test]
+fn what_a_person_decides_stands_before_all_that_matches() {
+    let mut play = Play::new();
+    let ids = play.takes(&set(vec![
+        patient("one", vec![chart("1")], "Pop"),
+        patient("two", vec![cnp("2850312120015")], "Rusu"),
+    ]));
+    let (one, two) = (ids.ids["one"].1, ids.ids["two"].1);
+    let both = set(vec![
+        patient("p", vec![chart("1"), cnp("2850312120015")], "Pop"),
+        order("order", "p", vec![number("HIS", "PLAC", "1")]),
+    ]);
+    let about = match play.tries(&both) {
+        Err(ApplyError::Parked { about, .. }) => about,
+        other => panic!("not parked: {other:?}"),
+    };
+    assert_eq!(
+        about.as_deref(),
+        Some("p"),
+        "the change that it is about is named"
+    );
+
+    // Of another change: it is none of this one's business.
+    let decide = |key: &str, choice: Choice| Decision {
+        key: key.to_owned(),
+        choice,
+    };
+    play.decisions = vec![decide("other", Choice::Is(one))];
+    play.parks(&both);
+    // Somebody who is not there.
+    play.decisions = vec![decide("p", Choice::Is(Uuid::from_u128(9999)))];
+    assert!(matches!(play.tries(&both), Err(ApplyError::Refused(_))));
+
+    play.decisions = vec![decide("p", Choice::Is(two))];
+    let applied = play.takes(&both);
+    assert_eq!(applied.ids["p"].1, two);
+    assert_eq!(
+        play.patient(one).identifiers.len(),
+        1,
+        "nothing of it goes to the other"
+    );
+    let order = &play.record(Kind::Order, applied.ids["order"].1).aggregate;
+    assert_eq!(
+        order.patient().and_then(Ref::id),
+        Some(two),
+        "what hangs on it goes with it"
+    );
+
+    play.decisions = vec![decide("p", Choice::New)];
+    let applied = play.takes(&set(vec![patient("p", vec![chart("1")], "Ionescu")]));
+    assert!(applied.ids["p"].1 != one && applied.ids["p"].1 != two);
+    assert_eq!(play.count(Kind::Patient), 3);
+    let applied = play.takes(&set(vec![patient("p", vec![], "Nemo")]));
+    assert_eq!(
+        play.patient(applied.ids["p"].1).names,
+        [named("Nemo")],
+        "also without a number"
+    );
+
+    // Another national number than the chart has: the same person all the same.
+    play.decisions = vec![decide("p", Choice::Is(two))];
+    let applied = play.takes(&set(vec![patient("p", vec![cnp("1700425400127")], "")]));
+    assert_eq!(applied.ids["p"].1, two);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The cast: a clinic to apply change sets to, and short ways to say things.
 
 use clinic::aggregate::Source;
-use clinic::apply::{Applied, ApplyError, Candidate, Context, OnUnmatched, Record, apply};
+use clinic::apply::{Applied, ApplyError, Candidate, Context, Decision, OnUnmatched, Record, apply};
 use clinic::change_set::{Change, ChangeSet, Find, Merge, Natural};
 use clinic::diagnostics::{
     ObservationChange, ObservationStatus, OrderChange, OrderStatus, ResultChange, ResultStatus,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 pub struct Play {
     pub clinic: MemoryClinic,
     pub on_unmatched: OnUnmatched,
+    pub decisions: Vec<Decision>,
     minutes: i64,
     ids: u128,
 }
@@ -40,6 +41,7 @@ impl Play {
             now: Timestamp::from_second(1_770_000_000 + self.minutes * 60).expect("in range"),
             site: Some("north".to_owned()),
             on_unmatched: self.on_unmatched,
+            decisions: &self.decisions,
             new_id: &mut || {
                 *ids += 1;
                 Uuid::from_u128(*ids)
@@ -59,7 +61,7 @@ impl Play {
     /// What a person would have to decide.
     pub fn parks(&mut self, set: &ChangeSet) -> (String, Vec<Candidate>) {
         match self.tries(set) {
-            Err(ApplyError::Parked { why, candidates }) => (why, candidates),
+            Err(ApplyError::Parked { why, candidates, .. }) => (why, candidates),
             other => panic!("not parked: {other:?}"),
         }
     }

@@ -273,6 +273,7 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
         now,
         site: None,
         on_unmatched: OnUnmatched::Invent,
+        decisions: &[],
         new_id: &mut Uuid::now_v7,
     };
     let applied = clinic::apply(&changes, &Nobody, context).map_err(|error| match error {

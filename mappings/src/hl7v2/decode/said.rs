@@ -112,6 +112,7 @@ pub fn day(names: &[&str]) -> clinic::memory::MemoryClinic {
             now: jiff::Timestamp::UNIX_EPOCH,
             site: None,
             on_unmatched: clinic::apply::OnUnmatched::Create,
+            decisions: &[],
             new_id: &mut new_id,
         };
         let applied = clinic::apply(&set, &clinic, context).expect("a set that is taken");

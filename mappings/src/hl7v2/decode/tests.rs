@@ -182,6 +182,7 @@ impl Played {
             now: "2026-09-14T06:15:30Z".parse().unwrap(),
             site: None,
             on_unmatched: clinic::apply::OnUnmatched::Create,
+            decisions: &[],
             new_id: &mut || {
                 *ids += 1;
                 uuid::Uuid::from_u128(*ids)

@@ -44,6 +44,7 @@ fn apply_to(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot) -> Option<App
         now: stamp().now,
         site: None,
         on_unmatched: OnUnmatched::Create,
+        decisions: &[],
         new_id: &mut || {
             count += 1;
             Uuid::from_u128(count)
@@ -250,6 +251,7 @@ fn apply_numbered(set: &ChangeSet, clinic: &MemoryClinic) -> Option<Applied> {
         now: stamp().now,
         site: None,
         on_unmatched: OnUnmatched::Create,
+        decisions: &[],
         new_id: &mut || Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()),
     };
     clinic::apply(set, clinic, context).ok()
