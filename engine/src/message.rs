@@ -1,7 +1,7 @@
 //! Messages, deliveries and their states.
 
 use bytes::Bytes;
-use clinic::apply::Candidate;
+use clinic::apply::{Candidate, Decision};
 use clinic::exchange::{Keys, Place, Reason};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,7 @@ pub struct Failure {
     pub step: String,
     /// Which kind of trouble.
     pub reason: Reason,
-    /// Where in the message.
+    /// Where in the message; of a parked one, the key of the change that a decision is needed for.
     pub place: Option<Place>,
     /// What is wrong and what to do.
     pub why: String,
@@ -182,6 +182,35 @@ pub struct Origin {
     pub trace: Vec<String>,
 }
 
+/// What a person decided about a parked message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// What, in a word: `is`, `new`, `ignored`.
+    pub word: ResolutionWord,
+    /// Which change was decided about, and how; none where the message is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Who decided: the name of a key.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A decision in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResolutionWord {
+    /// It is about somebody or something that is there.
+    Is,
+    /// It is about a new one.
+    New,
+    /// Nothing is to come of it.
+    Ignored,
+}
+
 /// What a source hands in.
 #[derive(Clone)]
 pub struct Incoming {
@@ -219,6 +248,8 @@ pub struct NewMessage {
     pub candidates: Vec<Candidate>,
     /// What it was made from, where it did not come from outside.
     pub origin: Option<Origin>,
+    /// What persons decided about it.
+    pub resolutions: Vec<Resolution>,
 }
 
 /// A message owed to one destination, as it is written.
@@ -259,6 +290,8 @@ pub struct MessageRow {
     pub failure: Option<Failure>,
     /// Who may be meant, where it is parked.
     pub candidates: Vec<Candidate>,
+    /// What persons decided about it.
+    pub resolutions: Vec<Resolution>,
     /// How many repeats of it came.
     pub repeats: u32,
     /// A warning: the same control id came before with another body.

@@ -6,6 +6,7 @@ pub mod duration;
 mod heading;
 mod keys;
 mod links;
+mod literal;
 mod problem;
 mod read;
 mod read_condition;
@@ -16,6 +17,7 @@ pub mod size;
 mod steps;
 pub mod table;
 mod tree;
+mod uses;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +33,9 @@ use crate::format::{CodeTables, SetOp, Settings};
 pub use check::{Checked, check, read_folder, read_table};
 pub use heading::{heading, is_heading};
 pub use keys::KeyPaths;
-pub use problem::Problem;
+pub use problem::{Problem, nearest};
 pub use schema::channel_schema;
+pub use uses::{Use, uses};
 
 /// A checked channel.
 #[derive(Clone, Debug)]

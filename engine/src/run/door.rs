@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use clinic::apply::Snapshot;
+use clinic::apply::{Decision, Snapshot};
 use clinic::exchange::{Keys, MapError, Reason, Stamp, Verdict};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -16,7 +15,9 @@ use super::worker::Bell;
 use crate::channel::Channel;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
-use crate::message::{Failure, Incoming, MessageState, NewMessage, Origin};
+use crate::message::{
+    Failure, Incoming, MessageDetail, MessageState, NewMessage, Origin, Resolution, ResolutionWord,
+};
 use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
@@ -142,6 +143,7 @@ impl Door {
             origin: None,
             made_by: None,
             is_known_again: true,
+            resolutions: vec![],
         }
     }
 
@@ -149,6 +151,50 @@ impl Door {
         match self.format.inspect(&case.incoming.body) {
             Err(error) => self.keep(case, failure("source", &error)).await,
             Ok(()) => self.settle(case).await,
+        }
+    }
+
+    /// Takes a parked message again in its place, with what a person decided. None: it is not parked any more.
+    pub async fn resolve(
+        &self,
+        parked: MessageDetail,
+        resolutions: Vec<Resolution>,
+    ) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
+        let is_ignored = resolutions
+            .last()
+            .is_some_and(|resolution| resolution.word == ResolutionWord::Ignored);
+        let incoming = Incoming {
+            body: parked.body,
+            content_type: parked.content_type,
+            headers: parked.headers,
+            received_at: parked.row.received_at,
+            // What had no control id of its own keeps the one that it was given.
+            identity: parked.row.control_id,
+        };
+        let case = Case {
+            id: parked.row.id,
+            again: Some(parked.row.seq),
+            replay_of: parked.row.replay_of,
+            origin: parked.row.origin,
+            resolutions,
+            ..self.case(incoming)
+        };
+        if is_ignored {
+            let outcome = Outcome {
+                state: Some(MessageState::Filtered),
+                ..Outcome::default()
+            };
+            return match self.store.commit(self.unit(&case, outcome)).await? {
+                Committed::Stored { .. } => Ok(Some((MessageState::Filtered, None))),
+                Committed::Repeat(_) | Committed::Moved | Committed::Over | Committed::Conflict { .. } => {
+                    Ok(None)
+                }
+            };
+        }
+        match self.commit(case).await? {
+            Done::Stored(Settled::Stored { state, failure, .. }) => Ok(Some((state, failure))),
+            Done::Stored(Settled::Not(error)) => Err(error),
+            Done::Stored(Settled::Over) | Done::Repeat(_) => Ok(None),
         }
     }
 
@@ -283,7 +329,8 @@ impl Door {
             id,
             &case.incoming,
             case.only.clone(),
-        );
+        )
+        .with_decisions(decisions(&case.resolutions));
         let mut runs = 0;
         let (committed, ran) = loop {
             let outcome = {
@@ -426,6 +473,7 @@ struct Case {
     origin: Option<Origin>,
     made_by: Option<MadeBy>,
     is_known_again: bool,
+    resolutions: Vec<Resolution>,
 }
 
 enum Done {
@@ -452,6 +500,7 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
             failure: outcome.failure,
             candidates: outcome.candidates,
             origin: case.origin.clone(),
+            resolutions: case.resolutions.clone(),
         },
         again: case.again,
         applied: outcome.applied,
@@ -461,30 +510,18 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     }
 }
 
+fn decisions(resolutions: &[Resolution]) -> Vec<Decision> {
+    resolutions
+        .iter()
+        .filter_map(|resolution| resolution.decision.clone())
+        .collect()
+}
+
 fn failure(step: &str, error: &MapError) -> Failure {
     Failure {
         step: step.into(),
         reason: error.reason,
         place: error.place.clone(),
         why: error.what.clone(),
-    }
-}
-
-/// The bytes of an incoming message, to be taken again.
-pub(super) fn incoming_again(
-    body: Bytes,
-    content_type: String,
-    mut headers: Vec<(String, String)>,
-    now: jiff::Timestamp,
-) -> Incoming {
-    // What the transport said stays: the steps of the channel may ask for it.
-    headers.retain(|(name, _)| name != "origin");
-    headers.push(("origin".into(), "replay".into()));
-    Incoming {
-        body,
-        content_type,
-        headers,
-        received_at: now,
-        identity: None,
     }
 }

@@ -27,18 +27,18 @@ impl Doors {
         open.get(channel).cloned()
     }
 
-    /// All of them, by their ids.
-    pub fn all(&self) -> Vec<Arc<Door>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.values().cloned().collect()
-    }
-
     /// Opens a channel's door, in place of the one that it had. Who waited for it goes on.
     pub fn put(&self, door: Arc<Door>) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(door.channel.id.clone(), door);
         drop(open);
         self.changed.send_replace(());
+    }
+
+    /// Takes the door of a channel away: nothing comes in by it any more.
+    pub fn remove(&self, channel: &str) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.remove(channel);
     }
 
     /// Ends with each door that is opened from now on.

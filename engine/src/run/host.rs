@@ -1,26 +1,23 @@
 //! The engine as a whole: opens the ends of all channels, runs them, and stops them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use clinic::apply::Snapshot;
-use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::World;
-use super::door::{Door, Settled, incoming_again};
+use super::door::Door;
 use super::doors::Doors;
-use super::feeder::Feeder;
-use super::link::LINK;
+use super::doorway::Life;
+use super::lane::Lanes;
 use super::pipeline::{Outcome, Pipeline, Trace};
-use super::worker::{Bell, Worker};
-use crate::channel::Channel;
-use crate::connector::{ConnectorError, Connectors, Stop, Surroundings};
+use super::tasks::Tasks;
+use crate::channel::{Channel, nearest};
+use crate::connector::{ConnectorError, Connectors};
 use crate::format::Formats;
-use crate::message::MessageState;
-use crate::store::{Store, StoreError};
+use crate::store::{Halt, Store, StoreError};
 
 /// What an engine is put together from.
 pub struct Parts {
@@ -52,6 +49,12 @@ pub enum EngineError {
     /// Something that was named is not there.
     #[error("{0}")]
     NotThere(String),
+    /// It can't be done as things stand.
+    #[error("{0}")]
+    NotNow(String),
+    /// What was asked is wrong in itself.
+    #[error("{0}")]
+    Wrong(String),
     /// The store can't do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +69,8 @@ pub struct ChannelRow {
     pub description: String,
     /// Its connector and, where it listens, its address.
     pub source: String,
+    /// `running`, `paused` or `stopped` by a person; `ended` where its source ended by itself.
+    pub state: &'static str,
     /// The address that its source listens on.
     pub listens: Option<SocketAddr>,
     /// Its destinations.
@@ -74,127 +79,56 @@ pub struct ChannelRow {
     pub messages: BTreeMap<String, u64>,
     /// What waits for each destination: state and number.
     pub queues: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What of it stands still, by whom, since when and why.
+    pub halts: Vec<Halt>,
 }
 
 /// A running engine.
 pub struct Engine {
-    doors: Arc<Doors>,
-    listens: BTreeMap<String, Option<SocketAddr>>,
-    store: Arc<dyn Store>,
-    formats: Formats,
-    world: World,
-    stop: Stop,
-    tasks: tokio::sync::Mutex<JoinSet<()>>,
+    pub(super) lives: RwLock<BTreeMap<String, Life>>,
+    /// The doors of the channels that take something, for those that lead to them.
+    pub(super) doors: Arc<Doors>,
+    pub(super) lanes: Lanes,
+    pub(super) halts: RwLock<Vec<Halt>>,
+    /// One change at a time: a reload, a start, a stop.
+    pub(super) change: tokio::sync::Mutex<()>,
+    pub(super) connectors: Connectors,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) formats: Formats,
+    pub(super) world: World,
+    pub(super) tasks: Tasks,
 }
 
 impl Engine {
-    /// Opens all ends; runs nothing if one of them can't be opened.
+    /// Opens all ends; runs nothing if one of them can't be opened. What a person stopped stays so.
     pub async fn start(parts: Parts) -> Result<Arc<Engine>, EngineError> {
-        let stop = Stop::new();
-        let mut tasks = JoinSet::new();
-        let doors = Arc::new(Doors::new());
-        let mut listens = BTreeMap::new();
-        let mut sources = vec![];
-        let mut workers = vec![];
-        let mut feeders = vec![];
-        for channel in parts.channels {
-            let channel = Arc::new(channel);
-            let surroundings = Surroundings {
-                folder: channel.file.parent().map(Into::into).unwrap_or_default(),
-            };
-            let mut bells = HashMap::new();
-            for (idx, settings) in channel.destinations.iter().enumerate() {
-                let open_error = |error| EngineError::Open {
-                    file: channel.file.display().to_string(),
-                    end: format!("destination[{idx}].{}", settings.end.connector),
-                    error,
-                };
-                let bell = Arc::new(Bell::default());
-                bells.insert(settings.name.clone(), bell.clone());
-                if settings.end.connector == LINK {
-                    feeders.push(Feeder {
-                        channel: channel.id.clone(),
-                        queue: settings.name.clone(),
-                        target: settings.end.settings.as_str().unwrap_or_default().to_owned(),
-                        on_error: settings.on_error,
-                        doors: doors.clone(),
-                        store: parts.store.clone(),
-                        world: parts.world.clone(),
-                        bell,
-                        stop: stop.child_token(),
-                    });
-                    continue;
-                }
-                let connector = connector(&parts.connectors, &settings.end.connector).map_err(open_error)?;
-                let destination = connector
-                    .open_destination(&settings.end.settings, &surroundings)
-                    .await
-                    .map_err(open_error)?;
-                let format = parts
-                    .formats
-                    .open(&settings.end.format, &settings.end.format_settings)
-                    .ok_or_else(|| no_format(&settings.end.format))?;
-                workers.push(Worker {
-                    channel: channel.clone(),
-                    settings: settings.clone(),
-                    format,
-                    destination,
-                    answers: connector.answers(),
-                    store: parts.store.clone(),
-                    world: parts.world.clone(),
-                    bell,
-                    stop: stop.child_token(),
-                });
-            }
-            let open_error = |error| EngineError::Open {
-                file: channel.file.display().to_string(),
-                end: format!("source.{}", channel.source.connector),
-                error,
-            };
-            let connector = connector(&parts.connectors, &channel.source.connector).map_err(open_error)?;
-            let source = connector
-                .open_source(&channel.source.settings, &surroundings)
-                .await
-                .map_err(open_error)?;
-            let door = Arc::new(Door {
-                format: parts
-                    .formats
-                    .open(&channel.source.format, &channel.source.format_settings)
-                    .ok_or_else(|| no_format(&channel.source.format))?,
-                channel: channel.clone(),
-                formats: parts.formats.clone(),
-                store: parts.store.clone(),
-                world: parts.world.clone(),
-                bells,
-            });
-            listens.insert(channel.id.clone(), source.local_address());
-            doors.put(door.clone());
-            sources.push((channel, source, door));
-        }
-        for worker in workers {
-            tasks.spawn(worker.run());
-        }
-        for feeder in feeders {
-            tasks.spawn(feeder.run());
-        }
-        for (channel, source, door) in sources {
-            let stop = stop.child_token();
-            tasks.spawn(async move {
-                tracing::info!(channel = %channel.id, address = ?source.local_address(), "The channel is open.");
-                if let Err(error) = source.run(door, stop).await {
-                    tracing::error!(channel = %channel.id, %error, "The source ended; nothing more comes in by it.");
-                }
-            });
-        }
-        Ok(Arc::new(Engine {
-            doors,
-            listens,
+        let halts = parts.store.halts().await?;
+        let engine = Arc::new(Engine {
+            lives: RwLock::default(),
+            doors: Arc::new(Doors::new()),
+            lanes: Lanes::default(),
+            halts: RwLock::new(halts),
+            change: tokio::sync::Mutex::default(),
+            connectors: parts.connectors,
             store: parts.store,
             formats: parts.formats,
             world: parts.world,
-            stop,
-            tasks: tokio::sync::Mutex::new(tasks),
-        }))
+            tasks: Tasks::default(),
+        });
+        engine.reload(parts.channels).await?;
+        Ok(engine)
+    }
+
+    pub(super) fn lives(&self) -> RwLockReadGuard<'_, BTreeMap<String, Life>> {
+        self.lives.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lives_to_change(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Life>> {
+        self.lives.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn door(&self, id: &str) -> Option<Arc<Door>> {
+        self.lives().get(id).map(|life| life.doorway.door())
     }
 
     /// The store that it works on.
@@ -209,110 +143,86 @@ impl Engine {
 
     /// The channel of that name.
     pub fn channel(&self, id: &str) -> Option<Arc<Channel>> {
-        self.doors.get(id).map(|door| door.channel.clone())
+        self.door(id).map(|door| door.channel.clone())
     }
 
     /// The names of all channels.
     pub fn channel_ids(&self) -> Vec<String> {
-        self.doors
-            .all()
-            .iter()
-            .map(|door| door.channel.id.clone())
-            .collect()
+        self.lives().keys().cloned().collect()
     }
 
     /// The address that a channel's source listens on.
     pub fn listens(&self, id: &str) -> Option<SocketAddr> {
-        self.listens.get(id).copied().flatten()
+        self.lives().get(id)?.source.as_ref()?.address
+    }
+
+    /// The channel of that name, or what is said where there is none.
+    pub fn known_channel(&self, id: &str) -> Result<Arc<Channel>, EngineError> {
+        self.channel(id).ok_or_else(|| {
+            let ids = self.channel_ids();
+            let near = nearest(id, ids.iter().map(String::as_str));
+            EngineError::NotThere(match near {
+                Some(near) => format!("there is no channel {id:?}; did you mean {near:?}?"),
+                None => format!("there is no channel {id:?}; there are: {}", ids.join(", ")),
+            })
+        })
     }
 
     /// All channels, with what they have done and what waits.
     pub async fn channels(&self) -> Result<Vec<ChannelRow>, EngineError> {
         let counts = self.store.counts().await?;
         let queues = self.store.queues().await?;
-        Ok(self
-            .doors
-            .all()
-            .iter()
-            .map(|door| {
-                let channel = &door.channel;
-                let messages = counts
-                    .iter()
-                    .filter(|(id, _, _)| *id == channel.id)
-                    .map(|(_, state, count)| (state.as_str().to_owned(), *count))
-                    .collect();
-                let queues = queues
-                    .iter()
-                    .filter(|queue| queue.channel == channel.id)
-                    .map(|queue| {
-                        let counts = queue
-                            .counts
-                            .iter()
-                            .map(|(s, n)| (s.as_str().to_owned(), *n))
-                            .collect();
-                        (queue.destination.clone(), counts)
-                    })
-                    .collect();
-                ChannelRow {
-                    id: channel.id.clone(),
-                    description: channel.description.clone(),
-                    source: channel.source.connector.clone(),
-                    listens: self.listens(&channel.id),
-                    destinations: channel.destinations.iter().map(|d| d.name.clone()).collect(),
-                    messages,
-                    queues,
-                }
-            })
-            .collect())
-    }
-
-    /// Takes a stored message again, as new, with a link to its origin. `only`: to these destinations.
-    pub async fn replay(
-        &self,
-        id: Uuid,
-        only: Option<Vec<String>>,
-    ) -> Result<(Uuid, MessageState), EngineError> {
-        let detail = self
-            .store
-            .message(id)
-            .await?
-            .ok_or_else(|| EngineError::NotThere(format!("there is no message {id}")))?;
-        let door = self.doors.get(&detail.row.channel).ok_or_else(|| {
-            EngineError::NotThere(format!(
-                "the channel {:?} of message {id} is not running",
-                detail.row.channel
-            ))
-        })?;
-        for name in only.iter().flatten() {
-            if !door.channel.destinations.iter().any(|d| d.name == *name) {
-                return Err(EngineError::NotThere(format!(
-                    "the channel {:?} has no destination {name:?}",
-                    detail.row.channel
-                )));
+        let halts = self.halts.read().unwrap_or_else(PoisonError::into_inner);
+        let lives = self.lives();
+        let rows = lives.values().map(|life| {
+            let channel = life.channel();
+            let messages = counts
+                .iter()
+                .filter(|(id, _, _)| *id == channel.id)
+                .map(|(_, state, count)| (state.as_str().to_owned(), *count))
+                .collect();
+            let queues = queues
+                .iter()
+                .filter(|queue| queue.channel == channel.id)
+                .map(|queue| {
+                    let counts = queue
+                        .counts
+                        .iter()
+                        .map(|(s, n)| (s.as_str().to_owned(), *n))
+                        .collect();
+                    (queue.destination.clone(), counts)
+                })
+                .collect();
+            let halts: Vec<Halt> = halts
+                .iter()
+                .filter(|halt| halt.channel == channel.id)
+                .cloned()
+                .collect();
+            let whole = halts.iter().find(|halt| halt.destination.is_none());
+            let state = match (whole, &life.source) {
+                (Some(halt), _) => halt.word.as_str(),
+                (None, Some(source)) if !source.has_ended() => "running",
+                (None, Some(_) | None) => "ended",
+            };
+            ChannelRow {
+                id: channel.id.clone(),
+                description: channel.description.clone(),
+                source: channel.source.connector.clone(),
+                state,
+                listens: life.source.as_ref().and_then(|source| source.address),
+                destinations: channel.destinations.iter().map(|d| d.name.clone()).collect(),
+                messages,
+                queues,
+                halts,
             }
-        }
-        let incoming = incoming_again(
-            detail.body,
-            detail.content_type,
-            detail.headers,
-            (self.world.now)(),
-        );
-        match door.replay(id, incoming, only).await {
-            Settled::Stored { id, state, .. } => Ok((id, state)),
-            Settled::Not(error) => Err(error.into()),
-            Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
-        }
+        });
+        Ok(rows.collect())
     }
 
     /// Stops sources and workers, waits for what is under way, closes the store.
     pub async fn stop(&self) -> Result<(), EngineError> {
-        self.stop.cancel();
-        let mut tasks = self.tasks.lock().await;
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "A task of the engine ended by a panic.");
-            }
-        }
+        let _one = self.change.lock().await;
+        self.tasks.end().await;
         Ok(self.store.close().await?)
     }
 }
@@ -331,20 +241,8 @@ pub fn try_message(
         world.clone(),
         (world.new_id)(),
         body,
+        None,
         snapshot,
     )
     .map_err(|error| StoreError::Unavailable(error.to_string()))
-}
-
-fn connector(
-    connectors: &Connectors,
-    name: &str,
-) -> Result<Arc<dyn crate::connector::Connector>, ConnectorError> {
-    connectors
-        .get(name)
-        .ok_or_else(|| ConnectorError::new(format!("there is no connector {name:?} in this program")))
-}
-
-fn no_format(name: &str) -> EngineError {
-    EngineError::NotThere(format!("there is no format {name:?} in this program"))
 }

@@ -6,13 +6,21 @@
 //!                                                  └─► feeder per link ─► door of the other channel
 //! ```
 
+mod arrange;
 mod delivered;
 mod door;
 mod doors;
+mod doorway;
 mod feeder;
+mod halt;
 mod host;
+mod lane;
 mod link;
 mod pipeline;
+mod reload;
+mod replay;
+mod resolve;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -25,6 +33,9 @@ use uuid::Uuid;
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
 pub use link::{HOPS, LINK, Link};
 pub use pipeline::{Outcome, Trace};
+pub use reload::{Left, Reloaded};
+pub use replay::Again;
+pub use resolve::{Resolve, Resolved};
 
 /// Time and ids, passed in so that tests can choose them.
 #[derive(Clone)]

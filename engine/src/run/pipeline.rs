@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clinic::aggregate::Source;
-use clinic::apply::{ApplyError, Candidate, Context, Nobody, OnUnmatched, Snapshot, SnapshotError};
-use clinic::exchange::{MapError, Reason, Stamp};
+use clinic::apply::{ApplyError, Candidate, Context, Decision, Nobody, OnUnmatched, Snapshot, SnapshotError};
+use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
@@ -60,6 +60,9 @@ pub struct Trace {
     pub step: String,
     /// What it did, in words.
     pub result: String,
+    /// The message before it, where the step changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// What it made: the message, the change set, what would be written.
     pub shows: Option<String>,
 }
@@ -110,6 +113,7 @@ pub struct Pipeline {
     only: Option<Vec<String>>,
     /// What the transport said beside the message.
     headers: Vec<(String, String)>,
+    decisions: Vec<Decision>,
 }
 
 impl Pipeline {
@@ -131,9 +135,16 @@ impl Pipeline {
             prepared: 0,
             only,
             headers: incoming.headers.clone(),
+            decisions: vec![],
         };
         pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         pipeline
+    }
+
+    /// With what a person decided, where the message was parked before.
+    pub fn with_decisions(mut self, decisions: Vec<Decision>) -> Self {
+        self.decisions = decisions;
+        self
     }
 
     fn prepare(&mut self, body: Bytes, content_type: String, shown: Shown<'_>) {
@@ -164,8 +175,9 @@ impl Pipeline {
         for (idx, step) in self.channel.steps[..steps].iter().enumerate() {
             let name = format!("step[{idx}].{}", step.verb());
             // Nobody: a step before the first apply reads nothing of the clinic.
+            let before = flow.body.clone();
             match self.guarded(&name, &mut flow, step, &Nobody) {
-                Ok(()) => show(shown, || trace(&name, step, &flow)),
+                Ok(()) => show(shown, || trace(&name, step, &before, &flow)),
                 Err(halt) => {
                     let outcome =
                         halted(halt).unwrap_or_else(|error| Outcome::failed(internal(&name, &error.0)));
@@ -190,6 +202,7 @@ impl Pipeline {
         world: World,
         message: Uuid,
         body: Bytes,
+        only: Option<Vec<String>>,
         snapshot: &dyn Snapshot,
     ) -> Result<(Outcome, Vec<Trace>), SnapshotError> {
         let mut shown = Some(vec![]);
@@ -200,8 +213,9 @@ impl Pipeline {
             world,
             message,
             prepared: 0,
-            only: None,
+            only,
             headers: vec![],
+            decisions: vec![],
         };
         pipeline.prepare(body, String::new(), &mut shown);
         let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
@@ -215,8 +229,9 @@ impl Pipeline {
         };
         for (idx, step) in self.channel.steps.iter().enumerate().skip(self.prepared) {
             let name = format!("step[{idx}].{}", step.verb());
+            let before = flow.body.clone();
             match self.guarded(&name, &mut flow, step, snapshot) {
-                Ok(()) => show(shown, || trace(&name, step, &flow)),
+                Ok(()) => show(shown, || trace(&name, step, &before, &flow)),
                 Err(halt) => {
                     let outcome = halted(halt)?;
                     show(shown, || trace_halt(&name, &outcome));
@@ -278,8 +293,9 @@ impl Pipeline {
         }
         for (idx, step) in destination.steps.iter().enumerate() {
             let step_name = format!("{name}.step[{idx}].{}", step.verb());
+            let before = flow.body.clone();
             match self.guarded(&step_name, &mut flow, step, snapshot) {
-                Ok(()) => show(shown, || trace(&step_name, step, &flow)),
+                Ok(()) => show(shown, || trace(&step_name, step, &before, &flow)),
                 Err(Halt::Filtered) => {
                     show(shown, || {
                         said(&step_name, "filtered: nothing for this destination".into())
@@ -292,6 +308,7 @@ impl Pipeline {
         show(shown, || Trace {
             step: name.to_owned(),
             result: format!("{:?} gets {} bytes", destination.name, flow.body.len()),
+            before: None,
             shows: Some(String::from_utf8_lossy(&flow.body).into_owned()),
         });
         Ok(Some(NewDelivery {
@@ -390,14 +407,19 @@ impl Pipeline {
             now: (self.world.now)(),
             site: self.channel.site.clone(),
             on_unmatched,
+            decisions: &self.decisions,
             new_id: &mut || new_id(),
         };
         clinic::apply(changes, snapshot, context).map_err(|error| match error {
-            ApplyError::Parked { why, candidates } => Halt::Parked {
+            ApplyError::Parked {
+                why,
+                about,
+                candidates,
+            } => Halt::Parked {
                 failure: Failure {
                     step: name.to_owned(),
                     reason: Reason::UnknownKey,
-                    place: None,
+                    place: about.map(Place),
                     why,
                 },
                 candidates,
@@ -479,6 +501,7 @@ fn said(step: &str, result: String) -> Trace {
     Trace {
         step: step.to_owned(),
         result,
+        before: None,
         shows: None,
     }
 }
@@ -495,7 +518,7 @@ fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
 }
 
 /// What a step did, in words, and what it made.
-fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
+fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
     let (result, shows) = match step {
         Step::Filter(_) => ("kept".to_owned(), None),
         Step::Decode { .. } => {
@@ -511,7 +534,12 @@ fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
             (said, changes.and_then(|c| serde_json::to_string_pretty(c).ok()))
         }
         Step::Set(_) | Step::Lookup(_) => (
-            "changed".to_owned(),
+            if *before == flow.body {
+                "changed nothing"
+            } else {
+                "changed"
+            }
+            .to_owned(),
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
         Step::Apply { .. } => {
@@ -536,9 +564,11 @@ fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
     };
+    let is_change = matches!(step, Step::Set(_) | Step::Lookup(_));
     Trace {
         step: name.to_owned(),
         result,
+        before: is_change.then(|| String::from_utf8_lossy(before).into_owned()),
         shows,
     }
 }

@@ -89,7 +89,10 @@ pub(super) struct Worker {
     pub store: Arc<dyn Store>,
     pub world: World,
     pub bell: Arc<Bell>,
+    /// Ends it at once: a try under way is given a second.
     pub stop: Stop,
+    /// Ends it gently: a try under way ends by itself. A child of `stop`.
+    pub quit: Stop,
 }
 
 /// What to do next with the first delivery in the queue.
@@ -102,13 +105,13 @@ enum Turn {
 }
 
 impl Worker {
-    /// Runs until stopped.
+    /// Runs until stopped. What it leaves in the queue, the next worker of this destination finds there.
     pub async fn run(self) {
         let mut done = 0;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         let mut flushing = FuturesUnordered::new();
         loop {
-            if self.stop.is_cancelled() {
+            if self.quit.is_cancelled() {
                 break;
             }
             if self.bell.starts_anew() {
@@ -133,16 +136,16 @@ impl Worker {
             }
             let Some(head) = queue.front() else {
                 if !flushing.is_empty() {
-                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.rung() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     continue;
                 }
-                tokio::select! { () = self.bell.rung() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
+                tokio::select! { () = self.bell.rung() => {} () = tokio::time::sleep(LOOK) => {} () = self.quit.cancelled() => {} }
                 continue;
             };
             match self.turn(head) {
                 Turn::Wait(until) => {
                     let pause = until.map_or(LOOK, |at| duration_until((self.world.now)(), at).min(LOOK));
-                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     // A person may have acted meanwhile.
                     queue.clear();
                 }

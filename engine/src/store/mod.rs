@@ -1,6 +1,7 @@
 //! The durable store: one unit of work that it takes whole, and what can be read.
 
 mod blob;
+mod halt;
 mod journal;
 pub mod keys;
 mod seal;
@@ -15,6 +16,7 @@ use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::halt::{Halt, HaltWord};
 pub use self::journal::{
     Access, AccessFilter, AccessOutcome, AccessRow, JournalFault, JournalHead, JournalReport,
 };
@@ -325,6 +327,12 @@ pub trait Store: Send + Sync {
     async fn verify_journal(&self, logged: Option<JournalHead>) -> Result<JournalReport, StoreError>;
     /// How the journal ends, as far as it is on disk.
     fn journal_head(&self) -> JournalHead;
+    /// Notes that a channel or destination stands still, in place of what was noted before.
+    async fn halt(&self, halt: &Halt) -> Result<(), StoreError>;
+    /// Takes the note away. False: there was none.
+    async fn unhalt(&self, channel: &str, destination: Option<&str>) -> Result<bool, StoreError>;
+    /// All that stand still.
+    async fn halts(&self) -> Result<Vec<Halt>, StoreError>;
 
     /// Flushes what is under way and closes.
     async fn close(&self) -> Result<(), StoreError>;

@@ -24,6 +24,8 @@ pub(crate) enum Column {
     BlobChunk = 6,
     /// `journal.entry`, by the row's id.
     JournalEntry = 40,
+    /// `halt.note`.
+    HaltNote = 70,
 }
 
 /// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.

@@ -51,6 +51,7 @@ pub fn message(control_id: &str, body: impl Into<Bytes>) -> NewMessage {
         failure: None,
         candidates: vec![],
         origin: None,
+        resolutions: vec![],
     }
 }
 

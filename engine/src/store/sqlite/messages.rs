@@ -100,6 +100,7 @@ impl Plain {
             length: self.length as u64,
             failure: head.failure.clone(),
             candidates: head.candidates.clone(),
+            resolutions: head.resolutions.clone(),
             repeats: self.repeats,
             reused_control_id: self.flags & 1 != 0,
             replay_of: self.replay_of,

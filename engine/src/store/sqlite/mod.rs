@@ -7,6 +7,7 @@ mod cache;
 mod checkpoint;
 mod clinic;
 mod commit;
+mod halts;
 mod journal;
 mod keys;
 mod messages;
@@ -41,7 +42,7 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, ApiKey, Attempted, ClinicQuery, Commit, Committed, JournalHead,
+    Access, AccessFilter, AccessRow, ApiKey, Attempted, ClinicQuery, Commit, Committed, Halt, JournalHead,
     JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
@@ -414,6 +415,23 @@ impl Store for SqliteStore {
 
     fn journal_head(&self) -> JournalHead {
         self.shared.head()
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<(), StoreError> {
+        let sealed = halts::sealed(&self.shared.sealer, halt)?;
+        self.small(move |connection| halts::put(connection, &sealed))
+            .await?;
+        Ok(())
+    }
+
+    async fn unhalt(&self, channel: &str, destination: Option<&str>) -> Result<bool, StoreError> {
+        let (channel, destination) = (channel.to_owned(), destination.unwrap_or_default().to_owned());
+        self.small(move |connection| halts::remove(connection, &channel, &destination))
+            .await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>, StoreError> {
+        self.read_with(halts::all).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

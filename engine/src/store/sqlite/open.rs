@@ -36,6 +36,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "journal",
         include_str!("../../../../schemas/sql/sqlite/0004_journal.sql"),
     ),
+    (
+        7,
+        "halt",
+        include_str!("../../../../schemas/sql/sqlite/0007_halt.sql"),
+    ),
 ];
 
 fn damaged(what: impl Into<String>) -> StoreError {

@@ -15,7 +15,9 @@ use uuid::Uuid;
 use super::Shared;
 use super::cache::Cache;
 use super::keys::{FindHash, FindQuery, find_query};
-use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Origin, Wrote};
+use crate::message::{
+    DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Origin, Resolution, Wrote,
+};
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
 use crate::store::{Attempted, Commit, StoreError};
@@ -158,6 +160,8 @@ struct HeadRef<'a> {
     k: &'a [Candidate],
     #[serde(skip_serializing_if = "Option::is_none")]
     o: &'a Option<Origin>,
+    #[serde(skip_serializing_if = "slice_is_empty")]
+    d: &'a [Resolution],
 }
 
 fn slice_is_empty<T>(slice: &&[T]) -> bool {
@@ -183,6 +187,8 @@ pub(crate) struct Head {
     pub(crate) candidates: Vec<Candidate>,
     #[serde(rename = "o", default)]
     pub(crate) origin: Option<Origin>,
+    #[serde(rename = "d", default)]
+    pub(crate) resolutions: Vec<Resolution>,
 }
 
 impl Head {
@@ -383,6 +389,7 @@ impl Ready {
             f: &message.failure,
             k: &message.candidates,
             o: &message.origin,
+            d: &message.resolutions,
         })?;
         let made_by = made_by
             .map(|made_by| {

@@ -92,6 +92,7 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
             failure: None,
             candidates: vec![],
             origin: None,
+            resolutions: vec![],
         },
         again: None,
         applied: None,

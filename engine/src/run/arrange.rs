@@ -1,0 +1,338 @@
+//! The one place where ends of channels are opened and closed: what is to run is compared with what runs.
+//!
+//! First everything new is opened; what can't be leaves all as it was. A source whose address another one still has is
+//! opened once that one has ended. Then doors are hung, workers handed over, sources begun.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::future::join_all;
+
+use super::door::Door;
+use super::doorway::{Doorway, Life, Listening};
+use super::feeder::Feeder;
+use super::host::{Engine, EngineError};
+use super::lane::is_same;
+use super::link::LINK;
+use super::worker::Worker;
+use crate::channel::{Channel, Destination as Settings, End};
+use crate::connector::{Connector, ConnectorError, Destination, Source, Surroundings};
+use crate::format::Format;
+use crate::store::{Halt, HaltWord};
+
+/// What was opened and does not run yet. Dropped, it is closed again.
+#[derive(Default)]
+struct Opened {
+    destinations: Vec<(Arc<Channel>, Settings, Way)>,
+    sources: Vec<(Arc<Channel>, Box<dyn Source>)>,
+    /// Those whose address is not free before another source has ended.
+    late: Vec<Arc<Channel>>,
+}
+
+/// Where a destination leads.
+enum Way {
+    /// Out, by a connector.
+    Out {
+        format: Arc<dyn Format>,
+        destination: Arc<dyn Destination>,
+        /// Whether the far side says anything.
+        answers: bool,
+    },
+    /// To another channel.
+    Channel,
+}
+
+impl Engine {
+    /// Makes it so that these channels run, but for what stands still. The caller has the lock of changes.
+    pub(super) async fn arrange(&self, channels: &[Arc<Channel>], halts: &[Halt]) -> Result<(), EngineError> {
+        let ending = self.sources_to_end(channels, halts);
+        let mut opened = self.open(channels, halts, !ending.is_empty()).await?;
+        let ended = self.end_sources(&ending).await;
+        for channel in std::mem::take(&mut opened.late) {
+            match self.open_source(&channel).await {
+                Ok(source) => opened.sources.push((channel, source)),
+                Err(error) => {
+                    drop(opened);
+                    self.begin_again(ended).await;
+                    return Err(error);
+                }
+            }
+        }
+        self.commit(channels, halts, opened);
+        Ok(())
+    }
+
+    /// The channels whose source runs and is not to run, or not like this.
+    fn sources_to_end(&self, channels: &[Arc<Channel>], halts: &[Halt]) -> Vec<String> {
+        let stays = |life: &Life, listening: &Listening| {
+            let channel = life.channel();
+            let says_so = |new: &Arc<Channel>| new.id == channel.id && is_same(&new.source, &listening.end);
+            channels.iter().any(says_so) && !is_stopped(halts, &channel.id) && !listening.has_ended()
+        };
+        self.lives()
+            .values()
+            .filter(|life| life.source.as_ref().is_some_and(|source| !stays(life, source)))
+            .map(|life| life.channel().id.clone())
+            .collect()
+    }
+
+    /// Opens everything that is to run and does not. `may_wait`: a source that can't be opened may be waiting for the
+    /// address of one that ends.
+    async fn open(
+        &self,
+        channels: &[Arc<Channel>],
+        halts: &[Halt],
+        may_wait: bool,
+    ) -> Result<Opened, EngineError> {
+        let mut opened = Opened::default();
+        for channel in channels {
+            self.format(&channel.source)?;
+            for (idx, settings) in channel.destinations.iter().enumerate() {
+                if !is_halted(halts, &channel.id, &settings.name) && !self.lanes.runs(&channel.id, settings) {
+                    let way = self.open_destination(channel, idx, settings).await?;
+                    opened.destinations.push((channel.clone(), settings.clone(), way));
+                }
+            }
+            if is_stopped(halts, &channel.id) || self.has_source(channel) {
+                continue;
+            }
+            match self.open_source(channel).await {
+                Ok(source) => opened.sources.push((channel.clone(), source)),
+                Err(_) if may_wait => opened.late.push(channel.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Whether the source of a channel runs as the channel says.
+    fn has_source(&self, channel: &Channel) -> bool {
+        self.lives()
+            .get(&channel.id)
+            .and_then(|life| life.source.as_ref())
+            .is_some_and(|source| is_same(&source.end, &channel.source) && !source.has_ended())
+    }
+
+    async fn open_destination(
+        &self,
+        channel: &Channel,
+        idx: usize,
+        settings: &Settings,
+    ) -> Result<Way, EngineError> {
+        if settings.end.connector == LINK {
+            return Ok(Way::Channel);
+        }
+        let open_error = |error| EngineError::Open {
+            file: channel.file.display().to_string(),
+            end: format!("destination[{idx}].{}", settings.end.connector),
+            error,
+        };
+        let connector = self.connector(&settings.end.connector).map_err(open_error)?;
+        let destination = connector
+            .open_destination(&settings.end.settings, &surroundings(channel))
+            .await
+            .map_err(open_error)?;
+        Ok(Way::Out {
+            format: self.format(&settings.end)?,
+            destination,
+            answers: connector.answers(),
+        })
+    }
+
+    async fn open_source(&self, channel: &Channel) -> Result<Box<dyn Source>, EngineError> {
+        let open_error = |error| EngineError::Open {
+            file: channel.file.display().to_string(),
+            end: format!("source.{}", channel.source.connector),
+            error,
+        };
+        let connector = self.connector(&channel.source.connector).map_err(open_error)?;
+        connector
+            .open_source(&channel.source.settings, &surroundings(channel))
+            .await
+            .map_err(open_error)
+    }
+
+    /// Ends the sources of these channels; their addresses are free when this returns.
+    async fn end_sources(&self, ids: &[String]) -> Vec<Arc<Channel>> {
+        let ending: Vec<(Arc<Channel>, Listening)> = {
+            let mut lives = self.lives_to_change();
+            let take = |id: &String| {
+                let life = lives.get_mut(id)?;
+                Some((life.channel(), life.source.take()?))
+            };
+            ids.iter().filter_map(take).collect()
+        };
+        let mut ended = vec![];
+        join_all(ending.into_iter().map(|(channel, listening)| {
+            ended.push(channel);
+            listening.end()
+        }))
+        .await;
+        for channel in &ended {
+            // What was stored while its source ended, and had nobody left to say so.
+            for bell in self.lanes.bells(&channel.id, &channel.destinations).values() {
+                bell.ring();
+            }
+        }
+        ended
+    }
+
+    /// Lets the sources of these channels begin again as they were: what was to take their place could not be opened.
+    async fn begin_again(&self, ended: Vec<Arc<Channel>>) {
+        for channel in ended {
+            match self.open_source(&channel).await {
+                Ok(source) => self.begin_source(&channel, source),
+                Err(error) => {
+                    tracing::error!(channel = %channel.id, %error, "The source could not be opened again after a change that failed; nothing more comes in by it.");
+                }
+            }
+        }
+    }
+
+    /// From here on nothing can fail.
+    fn commit(&self, channels: &[Arc<Channel>], halts: &[Halt], opened: Opened) {
+        let mut lives = self.lives_to_change();
+        let before: Vec<String> = lives.keys().cloned().collect();
+        lives.retain(|id, _| channels.iter().any(|channel| channel.id == *id));
+        for channel in channels {
+            let known = lives.get(&channel.id);
+            if known.is_some_and(|life| Arc::ptr_eq(&life.channel(), channel)) {
+                continue;
+            }
+            let Ok(format) = self.format(&channel.source) else {
+                continue;
+            };
+            let door = Arc::new(Door {
+                format,
+                channel: channel.clone(),
+                formats: self.formats.clone(),
+                store: self.store.clone(),
+                world: self.world.clone(),
+                bells: self.lanes.bells(&channel.id, &channel.destinations),
+            });
+            match known {
+                Some(life) => life.doorway.hang(door),
+                None => {
+                    let doorway = Arc::new(Doorway::new(door));
+                    lives.insert(
+                        channel.id.clone(),
+                        Life {
+                            doorway,
+                            source: None,
+                        },
+                    );
+                }
+            }
+        }
+        for (id, life) in lives.iter() {
+            if is_stopped(halts, id) {
+                self.doors.remove(id);
+            } else {
+                self.doors.put(life.doorway.door());
+            }
+        }
+        drop(lives);
+        for id in before {
+            if !channels.iter().any(|channel| channel.id == id) {
+                self.doors.remove(&id);
+            }
+            let channel = channels.iter().find(|channel| channel.id == id);
+            for name in self.lanes.running(&id) {
+                let stays = channel.is_some_and(|c| c.destinations.iter().any(|d| d.name == name));
+                if !stays || is_halted(halts, &id, &name) {
+                    self.lanes.end(&id, &name);
+                }
+            }
+        }
+        *self.halts.write().unwrap_or_else(PoisonError::into_inner) = halts.to_vec();
+        for (channel, settings, way) in opened.destinations {
+            self.begin_lane(channel, settings, way);
+        }
+        for (channel, source) in opened.sources {
+            self.begin_source(&channel, source);
+        }
+    }
+
+    fn begin_lane(&self, channel: Arc<Channel>, settings: Settings, way: Way) {
+        let lane = (channel.id.clone(), settings.clone());
+        match way {
+            Way::Out {
+                format,
+                destination,
+                answers,
+            } => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
+                let worker = Worker {
+                    channel,
+                    settings,
+                    format,
+                    destination,
+                    answers,
+                    store: self.store.clone(),
+                    world: self.world.clone(),
+                    bell,
+                    stop: self.tasks.stop().clone(),
+                    quit,
+                };
+                worker.run()
+            }),
+            Way::Channel => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
+                let feeder = Feeder {
+                    channel: channel.id.clone(),
+                    queue: settings.name,
+                    target: settings.end.settings.as_str().unwrap_or_default().to_owned(),
+                    on_error: settings.on_error,
+                    doors: self.doors.clone(),
+                    store: self.store.clone(),
+                    world: self.world.clone(),
+                    bell,
+                    stop: quit,
+                };
+                feeder.run()
+            }),
+        }
+    }
+
+    fn begin_source(&self, channel: &Channel, source: Box<dyn Source>) {
+        if let Some(life) = self.lives_to_change().get_mut(&channel.id) {
+            life.source = Some(Listening::begin(
+                channel,
+                source,
+                life.doorway.clone(),
+                &self.tasks,
+            ));
+        }
+    }
+
+    fn connector(&self, name: &str) -> Result<Arc<dyn Connector>, ConnectorError> {
+        self.connectors
+            .get(name)
+            .ok_or_else(|| ConnectorError::new(format!("there is no connector {name:?} in this program")))
+    }
+
+    /// The format of an end, to be read as the channel says.
+    fn format(&self, end: &End) -> Result<Arc<dyn Format>, EngineError> {
+        let name = &end.format;
+        self.formats
+            .open(name, &end.format_settings)
+            .ok_or_else(|| EngineError::NotThere(format!("there is no format {name:?} in this program")))
+    }
+}
+
+fn surroundings(channel: &Channel) -> Surroundings {
+    Surroundings {
+        folder: channel.file.parent().map(Into::into).unwrap_or_default(),
+    }
+}
+
+/// Whether nothing is to come in by the source of a channel.
+fn is_stopped(halts: &[Halt], channel: &str) -> bool {
+    halts
+        .iter()
+        .any(|halt| halt.channel == channel && halt.destination.is_none() && halt.word == HaltWord::Stopped)
+}
+
+/// Whether nothing is to go out to a destination: it stands still, or its channel does.
+fn is_halted(halts: &[Halt], channel: &str, destination: &str) -> bool {
+    halts.iter().any(|halt| {
+        halt.channel == channel && halt.destination.as_deref().is_none_or(|name| name == destination)
+    })
+}

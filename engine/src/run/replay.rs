@@ -1,0 +1,111 @@
+//! A stored message, taken again: as it came or edited, to all destinations or some.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::door::{Door, Settled};
+use super::halt::known_destination;
+use super::host::{Engine, EngineError};
+use super::pipeline::{Outcome, Pipeline, Trace};
+use crate::format::SetOp;
+use crate::message::{Incoming, MessageDetail, MessageState};
+use crate::store::StoreError;
+
+/// How a stored message is taken again.
+#[derive(Clone, Debug, Default)]
+pub struct Again {
+    /// To these destinations alone; none: to all.
+    pub only: Option<Vec<String>>,
+    /// These bytes in place of those that came.
+    pub body: Option<Bytes>,
+    /// These values changed.
+    pub set: Vec<(String, SetOp)>,
+    /// Who does it: the name of a key. It is kept with the message.
+    pub by: String,
+}
+
+/// A message that is ready to be taken again.
+struct Prepared {
+    door: Arc<Door>,
+    detail: MessageDetail,
+    body: Bytes,
+}
+
+impl Engine {
+    /// Takes a stored message again, as new, with a link to its origin.
+    pub async fn replay(&self, id: Uuid, again: Again) -> Result<(Uuid, MessageState), EngineError> {
+        let Prepared { door, detail, body } = self.prepare(id, &again).await?;
+        let is_edited = body != detail.body;
+        // What the transport said stays: the steps of the channel may ask for it.
+        let mut headers = detail.headers;
+        headers.retain(|(name, _)| !["origin", "by", "edited"].contains(&name.as_str()));
+        headers.push(("origin".to_owned(), "replay".to_owned()));
+        headers.push(("by".to_owned(), again.by));
+        if is_edited {
+            headers.push(("edited".to_owned(), "true".to_owned()));
+        }
+        let incoming = Incoming {
+            body,
+            content_type: detail.content_type,
+            headers,
+            received_at: (self.world.now)(),
+            identity: None,
+        };
+        match door.replay(id, incoming, again.only).await {
+            Settled::Stored { id, state, .. } => Ok((id, state)),
+            Settled::Not(error) => Err(error.into()),
+            Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
+        }
+    }
+
+    /// What [`Engine::replay`] would do, step by step. Nothing is written and nothing is sent.
+    pub async fn rehearse(&self, id: Uuid, again: Again) -> Result<(Outcome, Vec<Trace>), EngineError> {
+        let Prepared { door, body, .. } = self.prepare(id, &again).await?;
+        let snapshot = self.store.snapshot()?;
+        let shown = Pipeline::show(
+            door.channel.clone(),
+            self.formats.clone(),
+            self.world.clone(),
+            (self.world.new_id)(),
+            body,
+            again.only,
+            snapshot.as_ref(),
+        );
+        shown.map_err(|error| StoreError::Unavailable(error.to_string()).into())
+    }
+
+    async fn prepare(&self, id: Uuid, again: &Again) -> Result<Prepared, EngineError> {
+        let detail = self
+            .store
+            .message(id)
+            .await?
+            .ok_or_else(|| EngineError::NotThere(format!("there is no message {id}")))?;
+        let door = self.door(&detail.row.channel).ok_or_else(|| {
+            EngineError::NotThere(format!(
+                "the channel {:?} of message {id} is not there any more",
+                detail.row.channel
+            ))
+        })?;
+        for name in again.only.iter().flatten() {
+            known_destination(&door.channel, name)?;
+        }
+        let body = again.body.as_ref().unwrap_or(&detail.body);
+        let changed = door
+            .format
+            .set(body, &again.set)
+            .map_err(|error| EngineError::Wrong(error.to_string()))?;
+        let body = match changed {
+            Cow::Borrowed(_) => body.clone(),
+            Cow::Owned(changed) => changed.into(),
+        };
+        if body != detail.body {
+            // What came unreadable may be taken again as it was; an edit is to be a message.
+            let inspected = door.format.inspect(&body);
+            inspected.map_err(|error| EngineError::Wrong(format!("the edited message: {error}")))?;
+        }
+        Ok(Prepared { door, detail, body })
+    }
+}
