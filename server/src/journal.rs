@@ -119,6 +119,26 @@ pub async fn message(
     Ok(seen)
 }
 
+/// The same of several messages.
+pub async fn messages(
+    store: &dyn Store,
+    channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
+    formats: &Formats,
+    ids: &[Uuid],
+) -> anyhow::Result<Seen> {
+    let mut all = Seen::default();
+    for id in ids {
+        let seen = message(store, channels, formats, &id.to_string()).await?;
+        all.what.extend(seen.what);
+        all.patients.extend(seen.patients);
+        all.identifiers.extend(seen.identifiers);
+        all.is_shown |= seen.is_shown;
+    }
+    all.identifiers.sort();
+    all.identifiers.dedup();
+    Ok(all)
+}
+
 /// Whom a listing of messages is about: the patients that it shows as candidates, and the one that it was asked for.
 fn listing(shown: &Value, key: &str, words: &views::ListWords) -> Seen {
     let rows = shown[key].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,13 +1,17 @@
 //! `punte`: the integration engine of a clinic. The command line.
 
 mod api;
+mod codes;
 mod command;
 mod demo;
 mod formats;
+mod golden;
 mod home;
 mod journal;
 mod render;
+mod rerun;
 mod views;
+mod whereabouts;
 mod world;
 
 use std::path::PathBuf;
@@ -48,16 +52,24 @@ enum Command {
     Check(command::check::Args),
     /// Run a message through a channel and show each step; nothing is written or sent
     Try(command::try_out::Args),
+    /// Run the golden tests beside the channels; exit code 1 where something is not as expected
+    Test(command::test::Args),
     /// Turn messages from one format into another
     Convert(command::convert::Args),
     /// Send the messages of a file to a listener over MLLP and print the answers
     Send(command::send::Args),
     /// List messages, show one, replay one
     Messages(command::messages::Args),
-    /// List what waits for a person's decision, with the candidates
+    /// List what waits for a person's decision, with the candidates; decide
     Parked(command::parked::Args),
-    /// List the channels, what they have done and what waits
+    /// List the channels, what they have done and what waits; start, stop and pause them
     Channels(command::channels::Args),
+    /// Take the channel files as they are now, without a stop
+    Reload(command::reload::Args),
+    /// Say where an order, a result, a patient's messages are: received, held, sent, in the chart
+    Where(command::where_is::Args),
+    /// List the channels that use a table, a module, a destination
+    Uses(command::uses::Args),
     /// Add, list and remove the keys of the API
     Key(command::key::Args),
     /// Say who read what of whom
@@ -84,11 +96,15 @@ fn main() -> ExitCode {
             Command::Demo(args) => command::demo::run(args).await,
             Command::Check(args) => command::check::run(&home, &args),
             Command::Try(args) => command::try_out::run(&home, &args).await,
+            Command::Test(args) => command::test::run(&home, &args),
             Command::Convert(args) => command::convert::run(&args),
             Command::Send(args) => command::send::run(&args).await,
             Command::Messages(args) => command::messages::run(&home, args).await,
-            Command::Parked(args) => command::parked::run(&home, &args).await,
-            Command::Channels(args) => command::channels::run(&home, &args).await,
+            Command::Parked(args) => command::parked::run(&home, args).await,
+            Command::Channels(args) => command::channels::run(&home, args).await,
+            Command::Reload(args) => command::reload::run(&home, &args).await,
+            Command::Where(args) => command::where_is::run(&home, &args).await,
+            Command::Uses(args) => command::uses::run(&home, &args),
             Command::Key(args) => command::key::run(&home, args).await,
             Command::Journal(args) => command::journal::run(&home, args).await,
             Command::Verify(args) => command::verify::run(&home, &args).await,

@@ -6,6 +6,7 @@ use clinic::ChangeSet;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
 use engine::message::{DeliveryState, MessageDetail, MessageRow, MessageState};
+use engine::run::{Outcome, Trace};
 use engine::store::{MessageFilter, Store};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -221,8 +222,34 @@ pub async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Option<Uuid>> {
     }
 }
 
+/// What a message would come to: its state, each step, and what each destination would get.
+pub fn rehearsal(outcome: &Outcome, traces: &[Trace]) -> Value {
+    let deliveries: Vec<Value> = outcome
+        .deliveries
+        .iter()
+        .map(|delivery| {
+            json!({
+                "destination": delivery.destination,
+                "content_type": delivery.content_type,
+                "body": delivery.body.as_deref().map_or(Value::Null, text),
+            })
+        })
+        .collect();
+    json!({
+        "state": outcome.state().as_str(),
+        "failure": outcome.failure,
+        "candidates": outcome.candidates,
+        "steps": traces,
+        "deliveries": deliveries,
+    })
+}
+
 /// What the message says, read again by its channel's decode step (after the steps before it).
-fn decode(channel: &Channel, formats: &Formats, detail: &MessageDetail) -> Option<Result<ChangeSet, String>> {
+pub fn decode(
+    channel: &Channel,
+    formats: &Formats,
+    detail: &MessageDetail,
+) -> Option<Result<ChangeSet, String>> {
     let (format, settings) = channel.steps.iter().find_map(|step| match step {
         Step::Decode { format, settings } => Some((format, settings)),
         Step::Filter(_) | Step::Set(_) | Step::Apply { .. } | Step::Encode { .. } | Step::Lookup(_) => None,
@@ -236,7 +263,7 @@ fn decode(channel: &Channel, formats: &Formats, detail: &MessageDetail) -> Optio
 }
 
 /// Bytes as text where they are text, else as Base64 in an object.
-fn text(bytes: &[u8]) -> Value {
+pub fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => json!({ "base64": base64(bytes) }),

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::door::Door;
 use super::tasks::Tasks;
 use crate::channel::{Channel, End};
-use crate::connector::{Accept, Acknowledgement, Source, Stop};
+use crate::connector::{Accept, Acknowledgement, ConnectorError, Source, Stop};
 use crate::message::Incoming;
 
 /// The doorway of one channel. A message goes by the door that hangs here when it comes, to its end.
@@ -43,6 +43,10 @@ impl Accept for Doorway {
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
         self.door().reject(kept, why).await
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        self.door().newest(beginning).await
     }
 }
 

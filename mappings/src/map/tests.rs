@@ -47,6 +47,7 @@ fn applied(changes: &ChangeSet) -> Applied {
         now: jiff::Timestamp::UNIX_EPOCH,
         site: None,
         on_unmatched: OnUnmatched::Invent,
+        decisions: &[],
         new_id: &mut new_id,
     };
     clinic::apply(changes, &Nobody, context).expect("applied")

@@ -4,13 +4,16 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use engine::store::ApiKey;
+use engine::format::SetOp;
+use engine::run::{Again, Resolve};
+use engine::store::{ApiKey, Halt, HaltWord};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{self, Scope, Who};
 use super::{Problem, State};
 use crate::command::try_out;
+use crate::whereabouts::Asked;
 use crate::{journal, views};
 
 type Answer = Result<Json<Value>, Problem>;
@@ -22,9 +25,15 @@ pub fn routes() -> Router<State> {
         .route("/messages", get(messages))
         .route("/messages/{id}", get(message))
         .route("/messages/{id}/replay", post(replay))
+        .route("/messages/{id}/resolve", post(resolve))
         .route("/parked", get(parked))
+        .route("/where", get(whereabouts))
         .route("/channels", get(channels))
         .route("/channels/{id}/try", post(try_message))
+        .route("/channels/{id}/rerun", post(rerun))
+        .route("/channels/{id}/codes", get(codes))
+        .route("/channels/{id}/{verb}", post(operate))
+        .route("/reload", post(reload))
         .route("/keys", get(keys).post(add_key))
         .route("/keys/{name}", delete(remove_key))
 }
@@ -61,14 +70,22 @@ async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String
         .ok_or_else(|| Problem::not_found(format!("there is no message {id}")))
 }
 
+/// How a message is to be taken again.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Replay {
+    /// To these destinations alone; none: to all.
     to: Vec<String>,
+    /// In place of what came: text, or `{ "base64": … }`.
+    body: Option<Value>,
+    /// Path and value.
+    set: Vec<(String, String)>,
+    /// Only show what would be.
+    dry_run: bool,
 }
 
 async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
-    who.may(Scope::MessagesReplay)?;
+    let asker = who.may(Scope::MessagesReplay)?;
     let replay: Replay = if body.is_empty() {
         Replay::default()
     } else {
@@ -76,9 +93,70 @@ async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>
     };
     let found = views::find(state.store(), &id).await?;
     let id = found.ok_or_else(|| Problem::not_found(format!("there is no message {id}")))?;
-    let only = (!replay.to.is_empty()).then_some(replay.to);
-    let (id, message_state) = state.engine().replay(id, only).await?;
+    let again = Again {
+        only: (!replay.to.is_empty()).then_some(replay.to),
+        body: replay.body.as_ref().map(|body| views::bytes_of(body).into()),
+        set: replay
+            .set
+            .into_iter()
+            .map(|(path, text)| (path, SetOp::Assign(text)))
+            .collect(),
+        by: asker.name(),
+    };
+    if replay.dry_run {
+        let seen = seen(&state, &[id]).await?;
+        journal::note(state.store(), asker, "rehearse", seen).await?;
+        let (outcome, traces) = state.engine().rehearse(id, again).await?;
+        return Ok(Json(views::rehearsal(&outcome, &traces)));
+    }
+    let (id, message_state) = state.engine().replay(id, again).await?;
     Ok(Json(json!({ "id": id, "state": message_state.as_str() })))
+}
+
+/// What a person decides about a parked message: one of the three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decide {
+    /// It is about this one.
+    #[serde(default)]
+    is: Option<String>,
+    /// It is about a new one.
+    #[serde(default)]
+    new: bool,
+    /// Nothing is to come of it.
+    #[serde(default)]
+    ignore: bool,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+async fn resolve(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
+    let asker = who.may(Scope::MessagesReplay)?;
+    let decide: Decide = parse(&body)?;
+    let resolve = match (decide.is, decide.new, decide.ignore) {
+        (Some(who), false, false) => Resolve::Is(who),
+        (None, true, false) => Resolve::New,
+        (None, false, true) if decide.reason.is_none() => {
+            return Err(Problem::bad_request(
+                "a reason is needed where a message is ignored",
+            ));
+        }
+        (None, false, true) => Resolve::Ignore,
+        _ => {
+            return Err(Problem::bad_request(
+                "say one of: { \"is\": ID }, { \"new\": true }, { \"ignore\": true, \"reason\": … }",
+            ));
+        }
+    };
+    let found = views::find(state.store(), &id).await?;
+    let id = found.ok_or_else(|| Problem::not_found(format!("there is no message {id}")))?;
+    let resolved = state
+        .engine()
+        .resolve(id, resolve, &asker.name(), decide.reason)
+        .await?;
+    Ok(Json(
+        json!({ "id": id, "state": resolved.state, "failure": resolved.failure }),
+    ))
 }
 
 async fn parked(Extract(state): Extract<State>, who: Who) -> Answer {
@@ -95,6 +173,42 @@ async fn parked(Extract(state): Extract<State>, who: Who) -> Answer {
     Ok(Json(value))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    key: String,
+}
+
+/// What is noted of messages that are shown.
+async fn seen(state: &State, ids: &[uuid::Uuid]) -> anyhow::Result<journal::Seen> {
+    let engine = state.engine();
+    let channel = |name: &str| engine.channel(name).map(|channel| channel.as_ref().clone());
+    journal::messages(state.store(), &channel, engine.formats(), ids).await
+}
+
+/// Where something is. Shows values of the chart, so that it needs both scopes.
+async fn whereabouts(
+    Extract(state): Extract<State>,
+    who: Who,
+    words: Result<Query<Key>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let asker = who.may(Scope::MessagesRead)?;
+    asker.needs(Scope::ClinicRead)?;
+    let Query(Key { key }) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let halts = state.engine().halts();
+    let asked = Asked {
+        store: state.store(),
+        formats: state.engine().formats(),
+        halts: &halts,
+    };
+    let found = asked.about(&key).await?;
+    let ids: Vec<uuid::Uuid> = found.iter().map(|found| found.id).collect();
+    let mut seen = seen(&state, &ids).await?;
+    seen.words = Some(key.clone());
+    journal::note(state.store(), asker, "where", seen).await?;
+    Ok(Json(json!({ "key": key, "messages": found })))
+}
+
 async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {
     who.may(Scope::MessagesRead)?;
     let rows = state.engine().channels().await?;
@@ -108,14 +222,132 @@ async fn try_message(
     body: Bytes,
 ) -> Answer {
     let asker = who.may(Scope::ChannelsAdmin)?;
-    let channel = state.engine().channel(&id);
-    let channel = channel.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))?;
+    let channel = state.engine().known_channel(&id)?;
     let value = {
         let snapshot = state.store().snapshot()?;
         try_out::show(channel, state.engine().formats(), body, snapshot.as_ref())?
     };
     journal::note_try(state.store(), asker, &id, &value).await?;
     Ok(Json(value))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Operate {
+    destination: Option<String>,
+    reason: Option<String>,
+}
+
+/// Starts, stops or pauses a channel or one of its destinations.
+async fn operate(
+    Extract(state): Extract<State>,
+    who: Who,
+    Path((channel, verb)): Path<(String, String)>,
+    body: Bytes,
+) -> Answer {
+    let asker = who.may(Scope::ChannelsAdmin)?;
+    let operate: Operate = if body.is_empty() {
+        Operate::default()
+    } else {
+        parse(&body)?
+    };
+    let engine = state.engine();
+    let word = match verb.as_str() {
+        "stop" => HaltWord::Stopped,
+        "pause" => HaltWord::Paused,
+        "start" => {
+            let was_halted = engine
+                .resume(&channel, operate.destination.as_deref(), &asker.name())
+                .await?;
+            return Ok(Json(json!({ "state": "running", "changed": was_halted })));
+        }
+        _ => {
+            return Err(Problem::not_found(format!(
+                "{verb:?} is nothing that a channel can be told: start, stop, pause"
+            )));
+        }
+    };
+    let halt = Halt {
+        channel,
+        destination: operate.destination,
+        word,
+        since: (crate::world::real().now)(),
+        by: asker.name(),
+        reason: operate.reason,
+    };
+    engine.halt(halt).await?;
+    Ok(Json(json!({ "state": word.as_str(), "changed": true })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ids {
+    ids: Vec<uuid::Uuid>,
+}
+
+/// Runs stored messages through a channel as its file says now, and compares with what was sent.
+async fn rerun(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
+    let asker = who.may(Scope::ChannelsAdmin)?;
+    asker.needs(Scope::MessagesRead)?;
+    let Ids { ids } = parse(&body)?;
+    let home = state.home().clone();
+    let channel = tokio::task::spawn_blocking(move || try_out::from_files(&home, &id))
+        .await
+        .map_err(|_| Problem::bad_request("the channel files could not be read"))??;
+    let seen = seen(&state, &ids).await?;
+    journal::note(state.store(), asker, "rerun", seen).await?;
+    let mut reruns = vec![];
+    for id in ids {
+        reruns.extend(crate::rerun::rerun(state.store(), &channel, state.engine().formats(), id).await?);
+    }
+    Ok(Json(json!({ "reruns": reruns })))
+}
+
+/// Codes that came and are in no table, of one page of messages.
+async fn codes(
+    Extract(state): Extract<State>,
+    who: Who,
+    Path(id): Path<String>,
+    words: Result<Query<views::ListWords>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    who.may(Scope::MessagesRead)?;
+    let channel = state.engine().known_channel(&id)?;
+    let Query(words) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let words = views::ListWords {
+        channel: Some(id),
+        ..words
+    };
+    let now = (crate::world::real().now)();
+    let (codes, next) = crate::codes::page(state.store(), &channel, state.engine().formats(), &words, now)
+        .await?
+        .map_err(|wrong| Problem::bad_request(wrong.0))?;
+    Ok(Json(crate::command::codes::value(&codes, next)))
+}
+
+/// Reads the channel files again and takes them in place of those that run, if all of them are right.
+async fn reload(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::ChannelsAdmin)?;
+    let home = state.home().clone();
+    let checked = tokio::task::spawn_blocking(move || home.check())
+        .await
+        .map_err(|_| Problem::bad_request("the channel files could not be read"))?;
+    let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+    let channels = match checked.into_result() {
+        Ok(channels) if channels.is_empty() => {
+            return Err(Problem::bad_request(
+                "there is no channel file any more; all goes on as it was. To end everything, stop the program",
+            ));
+        }
+        Ok(channels) => channels,
+        Err(problems) => {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return Ok(Json(json!({ "problems": problems, "warnings": warnings })));
+        }
+    };
+    let reloaded = state.engine().reload(channels).await?;
+    Ok(Json(
+        json!({ "problems": [], "warnings": warnings, "reloaded": reloaded }),
+    ))
 }
 
 async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {

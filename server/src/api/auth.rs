@@ -124,6 +124,31 @@ pub struct Asker {
     pub purpose: Option<String>,
 }
 
+impl Asker {
+    /// Who it is, in a few words: the person, as the asker says, and the key.
+    pub fn name(&self) -> String {
+        let key = self.actor.key.as_deref().unwrap_or_default();
+        match &self.actor.user {
+            Some(user) => format!("{user} (key {key})"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Refuses who may not do this too.
+    pub fn needs(&self, scope: Scope) -> Result<(), Problem> {
+        let has = |scope: Scope| self.scopes.iter().any(|has| has == scope.as_str());
+        if has(scope) || has(Scope::Admin) {
+            return Ok(());
+        }
+        let what = format!(
+            "the key {:?} does not have the scope {}",
+            self.name(),
+            scope.as_str()
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, what))
+    }
+}
+
 /// The address that a connection comes from, and whom its certificate names.
 #[derive(Clone, Debug)]
 pub struct Peer(String);

@@ -17,6 +17,8 @@ use engine::store::Store;
 
 pub use problem::Problem;
 
+use crate::home::Home;
+
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
@@ -32,6 +34,7 @@ struct Inner {
     zone: jiff::tz::TimeZone,
     /// How links to this interface begin.
     scheme: &'static str,
+    home: Home,
 }
 
 impl State {
@@ -43,6 +46,7 @@ impl State {
         metrics: metrics::Handle,
         zone: jiff::tz::TimeZone,
         scheme: &'static str,
+        home: Home,
     ) -> Self {
         State {
             inner: Arc::new(Inner {
@@ -52,6 +56,7 @@ impl State {
                 metrics,
                 zone,
                 scheme,
+                home,
             }),
         }
     }
@@ -69,6 +74,11 @@ impl State {
     /// How links to this interface begin: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         self.inner.scheme
+    }
+
+    /// The folder that the engine lives in.
+    pub fn home(&self) -> &Home {
+        &self.inner.home
     }
 
     /// The clinic's zone.

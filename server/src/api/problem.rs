@@ -61,6 +61,8 @@ impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         let status = match &error {
             EngineError::NotThere(_) => StatusCode::NOT_FOUND,
+            EngineError::Wrong(_) => StatusCode::BAD_REQUEST,
+            EngineError::NotNow(_) => StatusCode::CONFLICT,
             EngineError::Open { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             EngineError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

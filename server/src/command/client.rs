@@ -37,6 +37,16 @@ impl Client {
         }
     }
 
+    /// The running engine, for what needs one (`what`: "a replay").
+    pub async fn needed(home: &Home, what: &str) -> anyhow::Result<Client> {
+        Client::find(home).await?.ok_or_else(|| {
+            anyhow!(
+                "no engine runs in {}; {what} needs one: punte serve",
+                home.folder().display()
+            )
+        })
+    }
+
     /// Asks; an error carries what the engine said.
     pub async fn get(&self, path: &str, query: &impl serde::Serialize) -> anyhow::Result<Value> {
         self.call(self.http.get(self.url(path)).query(query)).await

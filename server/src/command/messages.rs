@@ -15,7 +15,7 @@ use crate::{formats, journal, render, views};
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  punte messages --state failed --since 2h\n  punte messages --patient 2800112221232\n  punte messages show 0197a3b2\n  punte messages show 0197a3b2 --raw | punte convert -\n  punte messages replay 0197a3b2 --to ris"
+    after_help = "Examples:\n  punte messages --state failed --since 2h\n  punte messages --patient 2800112221232\n  punte messages show 0197a3b2\n  punte messages show 0197a3b2 --raw | punte convert -\n  punte messages replay 0197a3b2 --to ris\n  punte messages replay 0197a3b2 --set PID-8=F --dry-run\n  punte messages replay --channel lab-results --state failed --since 24h"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -24,8 +24,9 @@ pub struct Args {
     list: List,
 }
 
-#[derive(clap::Args)]
-struct List {
+/// Which messages.
+#[derive(Clone, Default, clap::Args)]
+pub struct Which {
     /// Of this channel
     #[arg(long)]
     channel: Option<String>,
@@ -50,6 +51,45 @@ struct List {
     /// With this order number
     #[arg(long)]
     order: Option<String>,
+}
+
+impl Which {
+    /// True where nothing was said.
+    pub fn is_all(&self) -> bool {
+        let words = [
+            &self.channel,
+            &self.state,
+            &self.since,
+            &self.until,
+            &self.patient,
+            &self.control_id,
+            &self.visit,
+            &self.order,
+        ];
+        words.into_iter().all(Option::is_none)
+    }
+
+    /// The same for the engine.
+    pub fn words(self) -> views::ListWords {
+        views::ListWords {
+            channel: self.channel,
+            state: self.state,
+            since: self.since,
+            until: self.until,
+            patient: self.patient,
+            control_id: self.control_id,
+            visit: self.visit,
+            order: self.order,
+            before: None,
+            limit: None,
+        }
+    }
+}
+
+#[derive(clap::Args)]
+struct List {
+    #[command(flatten)]
+    which: Which,
     /// Older than this place in the order (the next page)
     #[arg(long, value_name = "SEQ")]
     before: Option<i64>,
@@ -77,14 +117,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Take a stored message again, as new, with a link to its origin
-    Replay {
-        /// Its id
-        id: String,
-        /// Only to this destination (may be given several times)
-        #[arg(long = "to", value_name = "DESTINATION")]
-        to: Vec<String>,
-    },
+    /// Take stored messages again, as new, with a link to their origin
+    Replay(super::replay::Args),
 }
 
 /// Lists, shows or replays.
@@ -97,22 +131,15 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
             changes,
             json,
         }) => show(home, &id, raw, changes, json).await,
-        Some(Verb::Replay { id, to }) => replay(home, &id, &to).await,
+        Some(Verb::Replay(args)) => super::replay::run(home, args).await,
     }
 }
 
 async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
     let words = views::ListWords {
-        channel: args.channel,
-        state: args.state,
-        since: args.since,
-        until: args.until,
-        patient: args.patient,
-        control_id: args.control_id,
-        visit: args.visit,
-        order: args.order,
         before: args.before,
         limit: Some(args.limit),
+        ..args.which.words()
     };
     let value = match Client::find(home).await? {
         Some(client) => client.get("/admin/messages", &words).await?,
@@ -280,6 +307,9 @@ fn whole(value: &Value) -> String {
             ),
         );
     }
+    for resolution in value["resolutions"].as_array().into_iter().flatten() {
+        line("decided", super::parked::decided(resolution));
+    }
     for wrote in value["wrote"].as_array().into_iter().flatten() {
         line(
             "wrote",
@@ -334,26 +364,4 @@ fn whole(value: &Value) -> String {
     out.push_str(body.trim_end());
     out.push('\n');
     out
-}
-
-async fn replay(home: &Home, id: &str, to: &[String]) -> anyhow::Result<ExitCode> {
-    let id = path_word(id)?;
-    let Some(client) = Client::find(home).await? else {
-        return Err(anyhow!(
-            "no engine runs in {}; a replay needs one: punte serve",
-            home.folder().display()
-        ));
-    };
-    let body = serde_json::json!({ "to": to }).to_string().into_bytes();
-    let value = client.post(&format!("/admin/messages/{id}/replay"), body).await?;
-    print(&format!(
-        "Taken again as {}: {}\n",
-        render::cell(&value, "id"),
-        render::cell(&value, "state")
-    ));
-    Ok(if value["state"] == "failed" {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
 }

@@ -3,16 +3,24 @@
 pub mod channels;
 pub mod check;
 pub mod client;
+pub mod codes;
 pub mod convert;
 pub mod demo;
 pub mod journal;
 pub mod key;
 pub mod messages;
 pub mod parked;
+pub mod progress;
+pub mod reload;
+pub mod replay;
 pub mod send;
 pub mod serve;
+pub mod test;
 pub mod try_out;
+pub mod try_since;
+pub mod uses;
 pub mod verify;
+pub mod where_is;
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -139,7 +139,15 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let zone =
         jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let state = api::State::new(engine.clone(), store.clone(), key.clone(), metrics, zone, scheme);
+    let state = api::State::new(
+        engine.clone(),
+        store.clone(),
+        key.clone(),
+        metrics,
+        zone,
+        scheme,
+        home.clone(),
+    );
     let router = api::router(state);
     let mut servers = JoinSet::new();
     servers.spawn(serve(Door::new(listener, acceptor), router.clone(), stop.clone()));

@@ -14,16 +14,26 @@ use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
 use super::{print, read_input};
+use crate::formats;
+use crate::golden::diff;
 use crate::home::Home;
-use crate::{formats, journal, render};
+use crate::journal;
+use crate::render::{self, Paint};
 
 /// What it is told.
 #[derive(clap::Args)]
+#[command(
+    after_help = "  punte try adt message.hl7       each step of the running channel: what it did, before and after\n  punte try adt --since 24h       what really came, through the channel as its file says now, beside what was sent\n\nThe second form is for a channel file that was changed and not reloaded yet. Ids, versions and times that are made\nwhen a message is written are not compared. Nothing is written and nothing is sent.\n\nExit codes: 0 it goes through, or nothing differs; 1 it fails, or something differs."
+)]
 pub struct Args {
     /// The channel
     channel: String,
     /// The message, a file or `-`
-    file: PathBuf,
+    #[arg(required_unless_present = "since", conflicts_with = "since")]
+    file: Option<PathBuf>,
+    /// Instead: what was received since then (24h, 7d, 2026-05-05), compared with what was sent
+    #[arg(long)]
+    since: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -31,57 +41,84 @@ pub struct Args {
 
 /// Runs it on the running engine's clinic, else on the store's, else on an empty one. Exit code 1 where it failed.
 pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
-    let body = read_input(&args.file)?;
     let id = path_word(&args.channel)?;
+    let Some(file) = &args.file else {
+        return super::try_since::run(home, id, args.since.as_deref(), args.json).await;
+    };
+    let body = read_input(file)?;
     let value = match Client::find(home).await? {
         Some(client) => client.post(&format!("/admin/channels/{id}/try"), body).await?,
         None => {
-            let (channels, _) = home.channels().map_err(|problems| {
-                let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                anyhow!("the channels are not right:\n{}", list.join("\n"))
-            })?;
-            let names: Vec<String> = channels.iter().map(|c| c.id.clone()).collect();
-            let channel = channels.into_iter().find(|c| c.id == id).ok_or_else(|| {
-                anyhow!(
-                    "there is no channel {id:?} in {}; there are: {}",
-                    home.channels_folder().display(),
-                    names.join(", ")
-                )
-            })?;
+            let channel = from_files(home, id)?;
             if home.data().join("punte.db").exists() {
                 let store = home.open_store(false).await?;
                 let value = {
                     let snapshot = store.snapshot()?;
-                    show(Arc::new(channel), &formats::all(), body.into(), snapshot.as_ref())?
+                    show(channel, &formats::all(), body.into(), snapshot.as_ref())?
                 };
                 journal::note_try(store.as_ref(), journal::owner(), id, &value).await?;
                 store.close().await?;
                 value
             } else {
-                show(Arc::new(channel), &formats::all(), body.into(), &Nobody)?
+                show(channel, &formats::all(), body.into(), &Nobody)?
             }
         }
     };
     if args.json {
         print(&format!("{value:#}\n"));
     } else {
-        for step in value["steps"].as_array().into_iter().flatten() {
-            print(&format!(
-                "── {}: {}\n",
-                render::cell(step, "step"),
-                render::cell(step, "result")
-            ));
-            if let Some(shows) = step["shows"].as_str() {
-                print(&format!("{}\n", shows.replace('\r', "\n").trim_end()));
-            }
-        }
-        print(&format!("── {}\n", render::cell(&value, "state")));
+        let paint = Paint::on_stdout();
+        print(&steps(&value, &paint));
+        print(&format!("── {}\n", paint.state(&render::cell(&value, "state"))));
     }
     Ok(if value["state"] == MessageState::Failed.as_str() {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// A channel as its file says now.
+pub fn from_files(home: &Home, id: &str) -> anyhow::Result<Arc<Channel>> {
+    let (channels, _) = home.channels().map_err(|problems| {
+        let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("the channels are not right:\n{}", list.join("\n"))
+    })?;
+    let names: Vec<String> = channels.iter().map(|c| c.id.clone()).collect();
+    let channel = channels.into_iter().find(|channel| channel.id == id);
+    channel.map(Arc::new).ok_or_else(|| {
+        let near = engine::channel::nearest(id, names.iter().map(String::as_str));
+        match near {
+            Some(near) => anyhow!("there is no channel {id:?}; did you mean {near:?}?"),
+            None => anyhow!(
+                "there is no channel {id:?} in {}; there are: {}",
+                home.channels_folder().display(),
+                names.join(", ")
+            ),
+        }
+    })
+}
+
+/// Each step: what it did, what it changed (before and after), what it made.
+pub fn steps(value: &Value, paint: &Paint) -> String {
+    let mut out = String::new();
+    for step in value["steps"].as_array().into_iter().flatten() {
+        let (name, result) = (render::cell(step, "step"), render::cell(step, "result"));
+        out.push_str(&format!("── {}: {result}\n", paint.bold(&name)));
+        let shows = step["shows"].as_str().map(|text| text.replace('\r', "\n"));
+        let before = step["before"].as_str().map(|text| text.replace('\r', "\n"));
+        match (before, shows) {
+            (Some(before), Some(after)) if before == after => {}
+            (Some(before), Some(after)) => {
+                for line in diff::lines(before.as_bytes(), after.as_bytes()) {
+                    out.push_str(&format!("{}\n", paint.diff(&line)));
+                }
+            }
+            (None, Some(shows)) => out.push_str(&format!("{}\n", shows.trim_end())),
+            (None | Some(_), None) => {}
+        }
+    }
+    out
 }
 
 /// Each step and what the message would come to.

@@ -36,6 +36,39 @@ mod tests {
         );
     }
 
+    /// Each channel that ships has golden tests that hold, and a page.
+    #[test]
+    fn shipped_channels_have_golden_tests_and_a_page() {
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../channels"));
+        let files = engine::channel::read_folder(folder).unwrap();
+        let checked = engine::channel::check(
+            &files,
+            &super::all(),
+            &connectors::all(),
+            &engine::channel::read_table,
+        );
+        let (cases, wrong) = crate::golden::find(folder, &checked.channels, None);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let without = crate::golden::without_tests(&checked.channels, &cases);
+        assert!(
+            without.is_empty(),
+            "no tests: {without:?}; punte test CHANNEL --add NAME FILE"
+        );
+        for case in &cases {
+            let channel = checked.channels.iter().find(|c| c.id == case.channel).unwrap();
+            let report =
+                crate::golden::check(case, channel, &checked.channels, &super::all(), false).unwrap();
+            assert!(
+                report.findings.is_empty(),
+                "{report:#?}\nIs it meant? punte test --bless"
+            );
+        }
+        for channel in &checked.channels {
+            let page = folder.join(format!("../docs/channels/{}.md", channel.id));
+            assert!(page.exists(), "{} has no page {}", channel.id, page.display());
+        }
+    }
+
     /// The channels that ship are right.
     #[test]
     fn shipped_channels_are_right() {

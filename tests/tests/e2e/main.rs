@@ -1,5 +1,6 @@
 //! End-to-end tests over the built program. `cargo xtask test` builds it first and brings the peers.
 
+mod again;
 mod bad_input;
 mod blanks;
 mod cli;
@@ -11,10 +12,13 @@ mod disk_full;
 mod documents;
 mod fhir_api;
 mod files;
+mod first_channel;
+mod golden;
 mod house;
 mod journal;
 mod keys;
 mod links;
+mod operate;
 mod python;
 mod samples;
 mod scenes;

@@ -36,7 +36,11 @@ async fn each_message_arrives_once_and_in_order_and_knows_where_it_came_from() {
     let sent: Vec<String> = (0..200).map(|n| format!("{n}:hello")).collect();
     assert_eq!(got, sent);
     // A replay goes through again, and what it makes is no repeat.
-    running.engine.replay(first.id, None).await.unwrap();
+    running
+        .engine
+        .replay(first.id, crate::run::Again::default())
+        .await
+        .unwrap();
     let again = running.messages_of("archive", 201).await;
     assert_eq!(running.detail(again[200].id).await.body, "0:hello");
     running.engine.stop().await.unwrap();

@@ -1,0 +1,172 @@
+//! What comes of a sample: the same at each run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::anyhow;
+use clinic::exchange::{MapError, Reason, Stamp, Verdict};
+use clinic::memory::MemoryClinic;
+use engine::channel::{Channel, Step};
+use engine::format::Formats;
+use engine::message::MessageState;
+use engine::run::{Outcome, Trace, World, try_message};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Files;
+use super::files::{read_before, read_input, readable};
+
+/// The moment at which all samples come: 2026-01-05, 08:00 UTC.
+const NOW: i64 = 1_767_600_000;
+
+/// Runs the samples of a folder on a clinic in memory.
+pub(super) fn run(
+    folder: &Path,
+    channel: &Channel,
+    channels: &[Channel],
+    formats: &Formats,
+) -> anyhow::Result<Files> {
+    let world = fixed();
+    let mut clinic = MemoryClinic::new();
+    for (by, sample) in read_before(folder)? {
+        let by = match &by {
+            None => channel,
+            Some(id) => channels.iter().find(|channel| channel.id == *id).ok_or_else(|| {
+                anyhow!(
+                    "{}: there is no channel {id:?} for a sample before",
+                    folder.display()
+                )
+            })?,
+        };
+        let (outcome, _) = try_message(Arc::new(by.clone()), formats, &world, sample.into(), &clinic)?;
+        if let Some(applied) = &outcome.applied {
+            let committed = clinic.commit(applied);
+            committed.map_err(|_| anyhow!("{}: a sample before can't be applied", folder.display()))?;
+        }
+    }
+    let channel = Arc::new(channel.clone());
+    let body = read_input(folder)?;
+    let inspected = formats
+        .open(&channel.source.format, &channel.source.format_settings)
+        .map(|format| format.inspect(&body));
+    let (outcome, traces) = match inspected {
+        Some(Err(error)) => (refused(&error), vec![]),
+        Some(Ok(())) | None => try_message(channel.clone(), formats, &world, body.clone().into(), &clinic)?,
+    };
+    Ok(files(&channel, formats, &body, &outcome, &traces))
+}
+
+fn files(channel: &Channel, formats: &Formats, body: &[u8], outcome: &Outcome, traces: &[Trace]) -> Files {
+    let mut files = Files::new();
+    files.insert("state.txt".to_owned(), state(outcome).into_bytes());
+    let is_decode = |trace: &&Trace| trace.step.starts_with("step[") && trace.step.ends_with(".decode");
+    if let Some(changes) = traces
+        .iter()
+        .find(is_decode)
+        .and_then(|trace| trace.shows.as_ref())
+    {
+        files.insert("changes.json".to_owned(), format!("{changes}\n").into_bytes());
+    }
+    for delivery in &outcome.deliveries {
+        let format = channel
+            .destinations
+            .iter()
+            .find(|destination| destination.name == delivery.destination)
+            .map_or("", |destination| sent_format(channel, destination));
+        let sent = delivery.body.as_deref().unwrap_or(body);
+        let (ending, text) = readable(format, sent);
+        files.insert(format!("out.{}.{ending}", delivery.destination), text);
+    }
+    if let Some(format) = formats.open(&channel.source.format, &channel.source.format_settings) {
+        let error = (outcome.state() == MessageState::Failed).then(|| error(outcome));
+        let verdict = error.as_ref().map_or(Verdict::Accepted, Verdict::Refused);
+        let stamp = Stamp {
+            now: now(),
+            id: Uuid::nil(),
+        };
+        let frames = format.replies(body, verdict, &stamp).frames;
+        if !frames.is_empty() {
+            let (ending, text) = readable(&channel.source.format, &frames.join(&b'\r'));
+            files.insert(format!("reply.{ending}"), text);
+        }
+    }
+    files
+}
+
+/// The format of what leaves: that of the last `encode` on the way, else that of the end.
+pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::Destination) -> &'c str {
+    let encoded = channel
+        .steps
+        .iter()
+        .chain(&destination.steps)
+        .filter_map(|step| match step {
+            Step::Encode { format, .. } => Some(format.as_str()),
+            Step::Filter(_) | Step::Decode { .. } | Step::Set(_) | Step::Apply { .. } | Step::Lookup(_) => {
+                None
+            }
+        })
+        .next_back();
+    encoded.unwrap_or(&destination.end.format)
+}
+
+/// `parked`, and why; who may be meant.
+fn state(outcome: &Outcome) -> String {
+    let mut text = outcome.state().as_str().to_owned();
+    if let Some(failure) = &outcome.failure {
+        let place = failure
+            .place
+            .as_ref()
+            .map_or(String::new(), |place| format!(" {place}:"));
+        text.push_str(&format!("\n{}:{place} {}", failure.step, failure.why));
+    }
+    for candidate in &outcome.candidates {
+        text.push_str(&format!(
+            "\ncandidate {}: {}",
+            candidate.kind.as_str(),
+            candidate.why
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+fn refused(error: &MapError) -> Outcome {
+    Outcome {
+        state: Some(MessageState::Failed),
+        failure: Some(engine::message::Failure {
+            step: "source".to_owned(),
+            reason: error.reason,
+            place: error.place.clone(),
+            why: error.what.clone(),
+        }),
+        ..Outcome::default()
+    }
+}
+
+fn error(outcome: &Outcome) -> MapError {
+    match &outcome.failure {
+        Some(failure) => MapError {
+            reason: failure.reason,
+            place: failure.place.clone(),
+            what: failure.why.clone(),
+        },
+        None => MapError::new(Reason::Internal, None, "the message could not be processed"),
+    }
+}
+
+/// A world in which it is always the same moment, and ids are counted.
+fn fixed() -> World {
+    let count = AtomicU64::new(0);
+    World {
+        now: Arc::new(now),
+        new_id: Arc::new(move || {
+            let number = u128::from(count.fetch_add(1, Ordering::Relaxed) + 1);
+            Uuid::from_u128((0x0197_0000_0000_7000_8000_u128 << 48) | number)
+        }),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap_or_default()
+}
