@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::message::Incoming;
+use crate::message::{Incoming, MessageState};
 
 /// What stops a source or a worker: cancelled when it is to end.
 pub type Stop = CancellationToken;
@@ -40,6 +40,12 @@ pub struct Acknowledgement {
     pub outcome: Outcome,
     /// In words, for transports that say something beside the frames. No personal values.
     pub note: Option<String>,
+    /// The message, where it was stored.
+    pub message: Option<uuid::Uuid>,
+    /// What it came to.
+    pub state: Option<MessageState>,
+    /// Where in it something is wrong.
+    pub place: Option<String>,
 }
 
 /// How far a message was taken.

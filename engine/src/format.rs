@@ -30,6 +30,55 @@ pub struct Settings {
     pub snapshot: Vec<String>,
     /// For FHIR: `transaction` or `message`.
     pub shape: Option<String>,
+    /// How CSV is written that comes in here.
+    pub csv: Csv,
+    /// Which value of a document is which value of the clinic.
+    pub mapping: Option<Mapping>,
+}
+
+/// A mapping file, read by the format that it is of.
+#[derive(Clone)]
+pub struct Mapping {
+    /// The name of the file.
+    pub file: String,
+    /// What the format made of it.
+    pub read: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mapping({})", self.file)
+    }
+}
+
+/// What is wrong with a mapping file, and at which byte of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappingProblem {
+    /// The byte.
+    pub at: usize,
+    /// What is wrong and what to write instead.
+    pub what: String,
+}
+
+/// Finds a code table that a mapping file names; where there is none, it tells that itself.
+pub type FindTable<'a> = dyn FnMut(&str) -> Option<Arc<CodeTable>> + 'a;
+
+/// How CSV is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Csv {
+    /// What stands between two fields; none: what the first line has most of.
+    pub delimiter: Option<char>,
+    /// Whether the first line names the columns.
+    pub header: bool,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Csv {
+            delimiter: None,
+            header: true,
+        }
+    }
 }
 
 /// What is written to the one who sent a message.
@@ -58,6 +107,25 @@ pub trait Format: Send + Sync {
     fn name(&self) -> &'static str;
     /// The MIME type of what it writes.
     fn content_type(&self) -> &'static str;
+    /// This format as a channel says it is to be read, where that makes a difference (a charset that no message
+    /// declares); none: it makes none.
+    fn of_channel(&self, _: &Settings) -> Option<Arc<dyn Format>> {
+        None
+    }
+    /// Reads a mapping file, all that is wrong with it at once; none: the format knows by itself what means what.
+    /// `writes`: it is for an encode.
+    fn mapping(
+        &self,
+        _text: &str,
+        _writes: bool,
+        _table: &mut FindTable<'_>,
+    ) -> Option<Result<Arc<dyn std::any::Any + Send + Sync>, Vec<MappingProblem>>> {
+        None
+    }
+    /// True where decode and encode need a mapping.
+    fn needs_mapping(&self) -> bool {
+        false
+    }
     /// What a message says of itself. Never fails.
     fn keys(&self, message: &[u8]) -> Keys;
     /// Why this is no message of the format at all, or none that can be answered; checked before anything else.
@@ -107,6 +175,12 @@ impl Formats {
     /// By its name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Format>> {
         self.formats.get(name).cloned()
+    }
+
+    /// By its name, to be read as a channel says.
+    pub fn open(&self, name: &str, settings: &Settings) -> Option<Arc<dyn Format>> {
+        let format = self.formats.get(name)?;
+        Some(format.of_channel(settings).unwrap_or_else(|| format.clone()))
     }
 
     /// All names.

@@ -169,7 +169,8 @@ impl Routes {
             let settings = route.settings();
             return Err(ConnectorError::new(format!(
                 "Another channel answers {} on {} with one of the same methods.",
-                settings.path, settings.listen
+                settings.path.as_str(),
+                settings.listen
             )));
         }
         list.push(route);
@@ -183,13 +184,16 @@ impl Routes {
         list.is_empty()
     }
 
-    /// All routes of a path.
+    /// All routes of a path, the most exact first.
     pub(super) fn of_path(&self, path: &str) -> Vec<Arc<Route>> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter()
-            .filter(|route| route.settings().path == path)
+        let mut routes: Vec<Arc<Route>> = list
+            .iter()
+            .filter(|route| route.settings().path.places(path).is_some())
             .cloned()
-            .collect()
+            .collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.settings().path.exactness()));
+        routes
     }
 }
 

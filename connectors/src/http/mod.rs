@@ -24,7 +24,19 @@
 //! | 408 · 413 | the body did not arrive in time · is over `max_body`; its first 256 KB are kept with the reason |
 //!
 //! The body of the answer is what the format has to say, of the request's content type; otherwise nothing (200) or
-//! `application/problem+json` (RFC 9457).
+//! `application/problem+json` (RFC 9457). A channel shapes it by `answer`:
+//!
+//! ```toml
+//! [source.http]
+//! listen = "127.0.0.1:8080"
+//! path   = "/orders/{id}"                          # one segment; "/orders/{rest...}" is whatever follows
+//! answer.stored = { status = 201, body = '{ "id": "{id}" }' }
+//! answer.failed = { status = 400, body = '{ "error": "{why}", "place": "{place}" }' }
+//! ```
+//!
+//! `{id}` is the message's id, `{state}` what it came to, `{why}` and `{place}` what is wrong, `{response}` the format's
+//! answer or, with `ack = { delivered = … }`, that of the destination. Steps ask for `path:id`, `query:NAME` and
+//! `header:NAME`.
 //!
 //! **Destination.** Every answer is handed to the format's judge with its status; no redirect is followed. *Retry*: not
 //! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. The number
@@ -35,9 +47,11 @@
 //!
 //! Absent by design: proxies, redirects, compression.
 
+mod answer;
 pub(crate) mod client;
 mod destination;
 mod listener;
+mod pattern;
 mod request;
 pub mod settings;
 mod source;

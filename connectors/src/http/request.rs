@@ -18,13 +18,18 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
+use super::answer::AnswerSettings;
 use super::listener::Routes;
+use super::pattern::decoded;
 use super::settings;
 use crate::mllp::framing::KEPT;
 use crate::secrets::Secret;
 use crate::sockets::{BIG, BIG_AT_ONCE, GRACE};
 
 type Answer = Response<Full<Bytes>>;
+
+/// The most parameters of a query that steps can ask for.
+const MOST_PARAMETERS: usize = 200;
 
 /// What a request says of itself that is worth keeping, none of it secret.
 const KEPT_HEADERS: [&str; 6] = [
@@ -66,7 +71,7 @@ impl Route {
 
     pub(super) fn collides_with(&self, other: &Route) -> bool {
         let (ours, theirs) = (&self.settings, &other.settings);
-        ours.path == theirs.path && ours.methods.iter().any(|method| theirs.methods.contains(method))
+        ours.path.is_same(&theirs.path) && ours.methods.iter().any(|method| theirs.methods.contains(method))
     }
 
     /// From now on requests are taken.
@@ -177,7 +182,11 @@ impl Route {
             }
             None => {
                 let content_type = incoming.content_type.clone();
-                return answer_of(intake.accept(incoming).await, &content_type);
+                return answer_of(
+                    intake.accept(incoming).await,
+                    &content_type,
+                    &self.settings.answer,
+                );
             }
             Some(Broken::Stopping) => return come_again("The channel is stopping."),
             Some(Broken::TooLong) => (StatusCode::PAYLOAD_TOO_LARGE, self.too_long()),
@@ -239,9 +248,29 @@ impl Route {
                 .certificate
                 .map(|subject| ("certificate".to_owned(), subject)),
         );
+        let places = self
+            .settings
+            .path
+            .places(request.uri().path())
+            .unwrap_or_default();
+        headers.extend(
+            places
+                .into_iter()
+                .map(|(name, value)| (format!("path:{name}"), value)),
+        );
         if let Some(query) = request.uri().query() {
             headers.push(("query".to_owned(), query.to_owned()));
+            for pair in query
+                .split('&')
+                .filter(|pair| !pair.is_empty())
+                .take(MOST_PARAMETERS)
+            {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                let [name, value] = [name, value].map(|text| decoded(&text.replace('+', " ")));
+                headers.push((format!("query:{name}"), value));
+            }
         }
+        headers.extend(text("content-type").map(|value| ("content-type".to_owned(), value)));
         let named = self.settings.keep_headers.iter().map(|name| name.as_str());
         for name in KEPT_HEADERS.into_iter().chain(named) {
             headers.extend(text(name).map(|value| (name.to_owned(), value)));
@@ -298,7 +327,22 @@ impl Route {
     }
 }
 
-fn answer_of(acknowledgement: Acknowledgement, content_type: &str) -> Answer {
+fn answer_of(acknowledgement: Acknowledgement, content_type: &str, shaped: &AnswerSettings) -> Answer {
+    if let Some((status, content_type, body)) = shaped.to(&acknowledgement) {
+        let mut answer = Response::new(Full::new(Bytes::from(body)));
+        *answer.status_mut() = status;
+        if let Ok(content_type) = HeaderValue::from_str(content_type)
+            && status != StatusCode::NO_CONTENT
+        {
+            answer.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
+        if acknowledgement.outcome == Outcome::Unavailable {
+            answer
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        return answer;
+    }
     let note = acknowledgement.note.unwrap_or_default();
     let status = match acknowledgement.outcome {
         Outcome::Stored => StatusCode::OK,

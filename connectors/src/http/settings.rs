@@ -11,7 +11,9 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answer::AnswerSettings;
 use super::client::Calling;
+use super::pattern::Pattern;
 use crate::secrets::{Auth, Bearer};
 use crate::tls::{ListenerTls, SenderTls};
 use crate::values::{Allowed, Problems, Table, default_from};
@@ -22,7 +24,7 @@ use crate::values::{Allowed, Problems, Table, default_from};
 pub struct SourceSettings {
     /// The address and port to listen on: "127.0.0.1:8080". Channels that name the same one share it.
     pub listen: String,
-    /// The path that this channel answers, whole: "/lab/results".
+    /// The path that this channel answers, whole: "/lab/results". {id} takes any segment, {rest...} whatever follows.
     #[serde(default = "default_path")]
     pub path: String,
     /// The methods that it answers.
@@ -48,6 +50,9 @@ pub struct SourceSettings {
     /// Request headers that are kept with the message, beside those that are always kept. Secrets never are.
     #[serde(default)]
     pub keep_headers: Vec<String>,
+    /// What callers are answered, where that is not the usual answer.
+    #[serde(default)]
+    pub answer: AnswerSettings,
 }
 
 /// A source's settings, checked.
@@ -55,8 +60,8 @@ pub struct SourceSettings {
 pub struct Source {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Whole.
-    pub path: String,
+    /// Whole, or with places.
+    pub path: Pattern,
     /// At least one.
     pub methods: Vec<Method>,
     /// Bytes.
@@ -73,6 +78,8 @@ pub struct Source {
     pub auth: Option<Bearer>,
     /// Kept with the message.
     pub keep_headers: Vec<HeaderName>,
+    /// What callers are answered.
+    pub answer: AnswerSettings,
 }
 
 /// `http = { … }` of a destination.
@@ -152,7 +159,13 @@ impl Table for SourceSettings {
         let mut problems = Problems::default();
         let checked = Source {
             listen: problems.address("listen", &self.listen),
-            path: self.path.clone(),
+            path: Pattern::parse(&self.path)
+                .or_else(|what| {
+                    problems.add("path", what);
+                    // Never used: there is a problem.
+                    Pattern::parse("/")
+                })
+                .map_err(|_| vec![])?,
             methods: self.methods(&mut problems),
             max_body: problems.size("max_body", &self.max_body, 64..=1 << 30),
             timeout: problems.duration("timeout", &self.timeout),
@@ -161,21 +174,9 @@ impl Table for SourceSettings {
             allow: problems.allowed("allow", &self.allow),
             auth: self.auth.clone(),
             keep_headers: self.kept(&mut problems),
+            answer: self.answer.clone(),
         };
-        let path_is_right = self.path.starts_with('/')
-            && self
-                .path
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-        if !path_is_right {
-            problems.add(
-                "path",
-                format!(
-                    "{:?} is no path; write one that starts with / and has no query",
-                    self.path
-                ),
-            );
-        }
+        self.answer.check(&mut problems);
         if let Some(auth) = &self.auth {
             auth.check("auth", &mut problems);
         }

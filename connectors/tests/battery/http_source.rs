@@ -92,8 +92,9 @@ async fn each_message_is_answered_once_in_its_order() {
     {
         let taken = engine.taken.lock().unwrap();
         let names: Vec<&str> = taken[0].headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["peer", "method", "path", "x-tenant"]);
+        assert_eq!(names, ["peer", "method", "path", "content-type", "x-tenant"]);
         assert!(taken[3].headers.contains(&("query".to_owned(), "x=1".to_owned())));
+        assert!(taken[3].headers.contains(&("query:x".to_owned(), "1".to_owned())));
         assert_eq!(taken[0].content_type, "application/hl7-v2");
     }
     assert!(running.stopped().await < Duration::from_secs(1));

@@ -81,6 +81,7 @@ impl Engine {
             },
             outcome,
             note: Some("As the test wants it.".to_owned()),
+            ..Acknowledgement::default()
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::format::Formats;
 /// The largest channel file, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 
+/// The end of the name of a mapping file.
+pub(super) const MAPPING: &str = ".map.toml";
+
 /// The most problems of one file that are told.
 const MAX_PROBLEMS: usize = 200;
 
@@ -429,6 +432,8 @@ pub fn read_folder(folder: &FilePath) -> Result<Vec<(PathBuf, String)>, Vec<Prob
         path.file_name()
             .is_some_and(|name| !name.to_string_lossy().starts_with('.'))
     });
+    // What lies beside the channels and is none.
+    paths.retain(|path| !path.to_string_lossy().ends_with(MAPPING));
     paths.sort();
     let mut files = Vec::new();
     for path in paths {

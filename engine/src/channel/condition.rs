@@ -2,7 +2,7 @@
 
 use clinic::exchange::MapError;
 
-use super::{Condition, Test};
+use super::{Condition, Test, heading};
 use crate::format::Format;
 
 /// The largest program that a regular expression of a channel may become, in bytes. The engine behind it takes time
@@ -11,9 +11,18 @@ const REGEX_LIMIT: usize = 1 << 20;
 
 impl Condition {
     /// True where all keys match. An error says that the message can't be read at one of the paths.
-    pub fn matches(&self, format: &dyn Format, message: &[u8]) -> Result<bool, MapError> {
+    pub fn matches(
+        &self,
+        format: &dyn Format,
+        message: &[u8],
+        headers: &[(String, String)],
+    ) -> Result<bool, MapError> {
         for (path, test) in &self.all {
-            if !test.matches(&format.values(message, path)?) {
+            let values = match heading(headers, path) {
+                Some(values) => values,
+                None => format.values(message, path)?,
+            };
+            if !test.matches(&values) {
                 return Ok(false);
             }
         }

@@ -3,6 +3,8 @@
 mod check;
 mod condition;
 pub mod duration;
+mod heading;
+mod keys;
 mod links;
 mod problem;
 mod read;
@@ -27,6 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::format::{CodeTables, SetOp, Settings};
 
 pub use check::{Checked, check, read_folder, read_table};
+pub use heading::{heading, is_heading};
+pub use keys::KeyPaths;
 pub use problem::Problem;
 pub use schema::channel_schema;
 
@@ -41,6 +45,8 @@ pub struct Channel {
     pub file: PathBuf,
     /// Where its messages come from.
     pub source: End,
+    /// By which paths its messages are known again and found, beside what their format says of itself.
+    pub keys: KeyPaths,
     /// What its sender is told, and when.
     pub ack: Ack,
     /// How long a repeat is known again.
@@ -69,11 +75,18 @@ pub struct End {
 }
 
 /// When the sender is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ack {
     /// Once it is stored.
     #[default]
     Stored,
+    /// Once a destination has answered, with its answer.
+    Delivered {
+        /// Which destination of the channel.
+        destination: String,
+        /// Later than that the sender is told to send it again, and waits for the same delivery.
+        within: Duration,
+    },
 }
 
 /// What happens in between.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::problem::not_known;
 use super::shape::{Finding, Shape};
-use super::tree::{Node, Path};
-use super::{Ack, Channel, Destination, End, OnError, OnUnsure, Retry, Step, duration, table};
+use super::tree::{Node, Path, Value};
+use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, Surroundings};
-use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
+use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::run::LINK;
 
 /// Reads a code table by its path.
@@ -21,6 +21,9 @@ pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
 
 /// The longest id of a channel, site or name of a destination.
 const MAX_NAME: usize = 64;
+
+/// How long a sender may wait for a destination.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// The most destinations of a channel.
 const MAX_DESTINATIONS: usize = 200;
@@ -61,6 +64,7 @@ impl Reader<'_> {
         let dedup = self.duration(root, &top, "dedup");
         let site = root.get("site").and_then(Node::text).map(str::to_owned);
         let settings = Settings {
+            csv: self.csv(root),
             charset: root.get("charset").and_then(Node::text).map(str::to_owned),
             zone: self.zone(root, &top),
             ..Settings::default()
@@ -79,6 +83,7 @@ impl Reader<'_> {
             settings: settings.clone(),
         };
         let source_format = flow.format.clone();
+        let keys = self.keys(root, &flow);
         let mut steps = Vec::new();
         let mut source_settings = settings;
         for (idx, node) in steps_node.iter().enumerate() {
@@ -117,6 +122,7 @@ impl Reader<'_> {
             );
         }
 
+        let ack = self.ack(root, nodes);
         let (connector, connector_settings) = source?;
         Some(Channel {
             id: id?,
@@ -132,13 +138,86 @@ impl Reader<'_> {
                 format: source_format?.name().to_owned(),
                 format_settings: source_settings,
             },
-            ack: Ack::Stored,
+            keys,
+            ack,
             dedup: dedup.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             site,
             steps,
             destinations,
             tables: self.tables_read(),
         })
+    }
+
+    /// When the sender is told.
+    fn ack(&mut self, root: &Node, destinations: &[Node]) -> Ack {
+        let Some(node) = root.get("ack") else {
+            return Ack::Stored;
+        };
+        let path = Path::default().key("ack");
+        let Some(destination) = node.get("delivered").and_then(Node::text) else {
+            return Ack::Stored;
+        };
+        let names: Vec<&str> = destinations
+            .iter()
+            .filter_map(|node| node.get("name")?.text())
+            .collect();
+        if !names.contains(&destination) {
+            self.problem(path.key("delivered"), not_known(destination, &names));
+        }
+        let leads_on = |node: &Node| {
+            node.get("name").and_then(Node::text) == Some(destination) && node.get("channel").is_some()
+        };
+        if destinations.iter().any(leads_on) {
+            let what = "leads to a channel, which answers nothing; name a destination that sends".to_owned();
+            self.problem(path.key("delivered"), what);
+        }
+        let within = self
+            .duration(node, &path, "within")
+            .unwrap_or(Duration::from_secs(20));
+        if within.is_zero() || LONGEST_WAIT < within {
+            let what = "a sender waits at least \"1ms\" and at most \"10m\"".to_owned();
+            self.problem(path.key("within"), what);
+        }
+        Ack::Delivered {
+            destination: destination.to_owned(),
+            within,
+        }
+    }
+
+    /// How CSV is written that comes in.
+    fn csv(&mut self, root: &Node) -> Csv {
+        let node = root.get("source").and_then(|source| source.get("csv"));
+        let mut csv = Csv::default();
+        if let Some(delimiter) = node.and_then(|node| node.get("delimiter")?.text()) {
+            csv.delimiter = delimiter.chars().next();
+        }
+        if let Some(Value::Bool(header)) = node.and_then(|node| node.get("header")).map(|node| &node.value) {
+            csv.header = *header;
+        }
+        csv
+    }
+
+    /// By which paths messages are known again and found.
+    fn keys(&mut self, root: &Node, flow: &Flow) -> KeyPaths {
+        let mut keys = KeyPaths::default();
+        let path = Path::default().key("source").key("keys");
+        let Some(node) = root.get("source").and_then(|source| source.get("keys")) else {
+            return keys;
+        };
+        for (name, key) in [
+            ("control_id", &mut keys.control_id),
+            ("sender", &mut keys.sender),
+            ("type", &mut keys.message_type),
+            ("patient", &mut keys.patient),
+            ("visit", &mut keys.visit),
+            ("order", &mut keys.order),
+        ] {
+            if let Some(written) = node.get(name).and_then(Node::text) {
+                self.value_path(written, &path.key(name), flow, false);
+                *key = Some(written.to_owned());
+            }
+        }
+        keys
     }
 
     fn tables_read(&self) -> CodeTables {
@@ -287,12 +366,16 @@ impl Reader<'_> {
             steps.extend(self.step(node, &path, &mut flow, false));
         }
         let encode = node.get("encode");
+        if node.get("mapping").is_some() && encode.is_none() {
+            let what = "belongs to encode, which is not here".to_owned();
+            self.problem(path.key("mapping"), what);
+        }
         if let Some(encode) = encode {
             if steps.iter().any(|step| matches!(step, Step::Encode { .. })) {
                 let what = "its steps encode already; one encode is enough".to_owned();
                 self.problem(path.key("encode"), what);
             }
-            steps.extend(self.encode(encode, &path.key("encode"), None, &mut flow));
+            steps.extend(self.encode(node, encode, path, &path.key("encode"), None, &mut flow));
         }
 
         let end = self.end(Some(node), path, false);
@@ -512,23 +595,29 @@ impl Reader<'_> {
     }
 
     fn read_table(&mut self, name: &str, path: &Path) -> Option<CodeTable> {
+        let (file, text) = self.text_beside(name, path)?;
+        match table::read(&file, &text) {
+            Ok(table) => Some(table),
+            Err(problems) => {
+                self.table_problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// A file beside the channel's, with its text.
+    pub(super) fn text_beside(&mut self, name: &str, path: &Path) -> Option<(PathBuf, String)> {
         let is_inside = FilePath::new(name)
             .components()
             .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if name.is_empty() || !is_inside {
-            let what = "a table lies beside the channel file or in a folder under it".to_owned();
+            let what = "the file lies beside the channel file or in a folder under it".to_owned();
             self.problem(path.clone(), what);
             return None;
         }
         let file = self.folder().join(name);
         match (self.tables)(&file) {
-            Ok(text) => match table::read(&file, &text) {
-                Ok(table) => Some(table),
-                Err(problems) => {
-                    self.table_problems.extend(problems);
-                    None
-                }
-            },
+            Ok(text) => Some((file, text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.problem(path.clone(), format!("there is no file {}", file.display()));
                 None

@@ -1,6 +1,7 @@
 //! What a `filter` or a `when` asks for: paths and tests.
 
 use super::condition::regex;
+use super::heading::{self, is_heading};
 use super::read::{Flow, Reader};
 use super::shape::Finding;
 use super::tree::{Node, Path, Value};
@@ -12,7 +13,7 @@ impl Reader<'_> {
         let mut condition = Condition::default();
         for entry in node.entries() {
             let path = path.key(&entry.key);
-            self.field_path(&entry.key, &path, flow, true);
+            self.value_path(&entry.key, &path, flow, true);
             if let Some(test) = self.test(&entry.node, &path) {
                 condition.all.push((entry.key.clone(), test));
             }
@@ -66,12 +67,27 @@ impl Reader<'_> {
         }
     }
 
+    /// A path that is read: in the message, or beside it.
+    pub(super) fn value_path(&mut self, written: &str, path: &Path, flow: &Flow, at_key: bool) {
+        if !is_heading(written) {
+            self.field_path(written, path, flow, at_key);
+        } else if let Err(what) = heading::check(written) {
+            self.problem(path.clone(), what);
+        }
+    }
+
     /// A path in the messages' format.
     pub(super) fn field_path(&mut self, written: &str, path: &Path, flow: &Flow, at_key: bool) {
         let Some(format) = &flow.format else {
             return;
         };
-        if let Err(what) = format.check_path(written)
+        let checked = match is_heading(written) {
+            true => {
+                Err("stands beside the message: it can be asked for, not written or looked up".to_owned())
+            }
+            false => format.check_path(written),
+        };
+        if let Err(what) = checked
             && !self.is_told(path)
         {
             let path = path.clone();

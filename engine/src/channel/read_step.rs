@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use clinic::apply::OnUnmatched;
 
+use super::check::MAPPING;
+use super::problem::line_and_column;
 use super::read::{Flow, Reader};
 use super::schema::VERBS;
+use super::table::TableProblem;
 use super::tree::{Node, Path, Value};
 use super::{Lookup, LookupMissing, Step, steps};
-use crate::format::{SetOp, Settings};
+use crate::format::{Format, Mapping, SetOp, Settings};
 
 /// The options of a step and the verbs that take them.
-const OPTIONS: [(&str, &str); 4] = [
+const OPTIONS: [(&str, &str); 5] = [
+    ("mapping", "decode"),
     ("codes", "decode"),
     ("charset", "decode"),
     ("snapshot", "decode"),
@@ -32,7 +36,9 @@ impl Reader<'_> {
             return None;
         };
         for (option, owner) in OPTIONS {
-            if node.get(option).is_some() && owner != *verb {
+            // A mapping is read both ways.
+            let owns = owner == *verb || (option == "mapping" && *verb == "encode");
+            if node.get(option).is_some() && !owns {
                 self.problem(path.key(option), format!("belongs to {owner}, not to {verb}"));
             }
         }
@@ -53,7 +59,7 @@ impl Reader<'_> {
             "apply" => self.apply(value, &at, flow, in_channel),
             "encode" => {
                 let shape = node.get("as").and_then(Node::text).map(str::to_owned);
-                self.encode(value, &at, shape, flow)
+                self.encode(node, value, path, &at, shape, flow)
             }
             _ => None,
         }
@@ -87,6 +93,7 @@ impl Reader<'_> {
             }
         }
         let format = format?;
+        flow.settings.mapping = self.mapping(node, path, at, format.as_ref(), false);
         let name = format.name().to_owned();
         flow.format = Some(format);
         flow.unused_set = None;
@@ -94,6 +101,61 @@ impl Reader<'_> {
             format: name,
             settings: flow.settings.clone(),
         })
+    }
+
+    /// The mapping of a decode or an encode, where the format has one.
+    fn mapping(
+        &mut self,
+        node: &Node,
+        path: &Path,
+        verb: &Path,
+        format: &dyn Format,
+        writes: bool,
+    ) -> Option<Mapping> {
+        let Some(name) = node.get("mapping").and_then(Node::text) else {
+            if format.needs_mapping() {
+                let what = format!(
+                    "{} says nothing of the clinic by itself: write mapping = \"….map.toml\" beside it",
+                    format.name()
+                );
+                self.problem(verb.clone(), what);
+            }
+            return None;
+        };
+        let at = path.key("mapping");
+        if format.needs_mapping() && !name.ends_with(MAPPING) {
+            let what =
+                format!("the name of a mapping ends with {MAPPING}, so that it is not taken for a channel");
+            self.problem(at, what);
+            return None;
+        }
+        let (file, text) = self.text_beside(name, &at)?;
+        let read = {
+            let mut table = |name: &str| self.table(name, &at);
+            format.mapping(&text, writes, &mut table)
+        };
+        match read {
+            Some(Ok(read)) => Some(Mapping {
+                file: name.to_owned(),
+                read,
+            }),
+            Some(Err(problems)) => {
+                for problem in problems {
+                    let (line, column) = line_and_column(&text, problem.at);
+                    self.table_problems.push(TableProblem {
+                        file: file.clone(),
+                        line,
+                        column,
+                        what: problem.what,
+                    });
+                }
+                None
+            }
+            None => {
+                self.problem(at, format!("{} needs no mapping; leave it out", format.name()));
+                None
+            }
+        }
     }
 
     fn apply(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {
@@ -119,7 +181,9 @@ impl Reader<'_> {
     /// An `encode`, as a step or as a key of a destination.
     pub(super) fn encode(
         &mut self,
+        node: &Node,
         value: &Node,
+        path: &Path,
         at: &Path,
         shape: Option<String>,
         flow: &mut Flow,
@@ -138,8 +202,12 @@ impl Reader<'_> {
         flow.encoded = true;
         flow.format = format.clone();
         // Codes and charset are those of the partner that was read.
+        let mapping = format
+            .as_ref()
+            .and_then(|format| self.mapping(node, path, at, format.as_ref(), true));
         let settings = Settings {
             zone: flow.settings.zone.clone(),
+            mapping,
             shape,
             ..Settings::default()
         };
@@ -167,7 +235,7 @@ impl Reader<'_> {
                     [form] if form.key == "clear" => Some(SetOp::Clear),
                     [form] if form.key == "remove" => Some(SetOp::Remove),
                     [form] if form.key == "copy" => form.node.text().map(|from| {
-                        self.field_path(from, &path.key("copy"), flow, false);
+                        self.value_path(from, &path.key("copy"), flow, false);
                         SetOp::Copy(from.to_owned())
                     }),
                     _ => None,

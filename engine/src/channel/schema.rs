@@ -45,9 +45,29 @@ pub fn channel_schema(connectors: &Connectors) -> Value {
                 "type": "string"
             },
             "ack": {
-                "description": "When the sender is told: once the message is stored.",
-                "enum": ["stored"],
-                "default": "stored"
+                "description": "When the sender is told: \"stored\", once the message is stored, or { delivered = \"ris\", within = \"20s\" }, once that destination has answered, with its answer.",
+                "default": "stored",
+                "anyOf": [
+                    { "enum": ["stored"] },
+                    {
+                        "title": "ack",
+                        "type": "object",
+                        "required": ["delivered"],
+                        "additionalProperties": false,
+                        "properties": {
+                            "delivered": {
+                                "description": "The name of the destination whose answer the sender gets.",
+                                "type": "string"
+                            },
+                            "within": {
+                                "description": "Later than that the sender is told to send it again, and waits for the same delivery.",
+                                "type": "string",
+                                "examples": ["20s"],
+                                "default": "20s"
+                            }
+                        }
+                    }
+                ]
             },
             "dedup": {
                 "description": "How long a repeat of a message is known again, as a duration.",
@@ -94,6 +114,43 @@ fn source(connectors: &Connectors) -> Value {
             "type": "string"
         }),
     );
+    let key = |description: &str| json!({ "description": description, "type": "string", "minLength": 1 });
+    properties.insert(
+        "keys".to_owned(),
+        json!({
+            "description": "Where in a message its keys stand, for formats that say nothing of themselves: paths of the message, or header:…, query:…, path:….",
+            "type": "object",
+            "additionalProperties": false,
+            "minProperties": 1,
+            "properties": {
+                "control_id": key("The sender's number of the message: with it a repeat is known again."),
+                "sender": key("Who sent it."),
+                "type": key("What kind of message it is."),
+                "patient": key("Patient numbers, by which it is found."),
+                "visit": key("Visit numbers, by which it is found."),
+                "order": key("Order, accession and appointment numbers, by which it is found.")
+            }
+        }),
+    );
+    properties.insert(
+        "csv".to_owned(),
+        json!({
+            "description": "How CSV is written that comes in.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "delimiter": {
+                    "description": "What stands between two fields; unless said what the first line has most of.",
+                    "enum": [",", ";", "\t", "|"]
+                },
+                "header": {
+                    "description": "Whether the first line names the columns.",
+                    "type": "boolean",
+                    "default": true
+                }
+            }
+        }),
+    );
     let mut names = Vec::new();
     for connector in connectors.all() {
         if let Some(schema) = connector.source_schema() {
@@ -128,6 +185,7 @@ fn destination(connectors: &Connectors) -> Value {
             "description": "The format to write: the same as a last step that encodes.",
             "type": "string"
         },
+        "mapping": mapping(),
         "format": {
             "description": "The format of what is sent, where no encode and no connector says it.",
             "type": "string"
@@ -187,6 +245,13 @@ fn destination(connectors: &Connectors) -> Value {
     })
 }
 
+fn mapping() -> Value {
+    json!({
+        "description": "With decode or encode of json, xml and csv: the mapping, a TOML file beside the channel.",
+        "type": "string"
+    })
+}
+
 fn step() -> Value {
     json!({
         "title": "step",
@@ -203,6 +268,7 @@ fn step() -> Value {
                 "type": "string"
             },
             "charset": charset("With decode: the charset of messages that do not declare one."),
+            "mapping": mapping(),
             "snapshot": {
                 "description": "With decode: lists that a message says whole; what it leaves out is gone.",
                 "type": "array",

@@ -254,9 +254,6 @@ fn told_apart(path: &Path, node: &Node) -> Option<String> {
              write \"stored\""
                 .to_owned(),
         ),
-        (1, "ack", Value::Table(entries)) if entries.iter().any(|entry| entry.key == "delivered") => {
-            Some("an answer that waits for a delivery is not there yet in this version; write \"stored\"".to_owned())
-        }
         (1, "step" | "destination", Value::Table(_)) => {
             Some(format!("a single table, where a list is expected; write [[{key}]]"))
         }

@@ -66,7 +66,10 @@ impl Accept for Door {
     async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         let body = incoming.body.clone();
         let settled = self.inspect_and_settle(self.case(incoming)).await;
-        self.acknowledge(&body, settled)
+        match self.answered_by_destination(&body, &settled).await {
+            Some(answer) => answer,
+            None => self.acknowledge(&body, settled),
+        }
     }
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
@@ -128,9 +131,7 @@ impl Door {
         // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
         incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
             .unwrap_or(incoming.received_at);
-        let mut keys = self.format.keys(&incoming.body);
-        // The number of the sender counts; what the transport knows it by only where there is none.
-        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        let keys = self.keys(&incoming);
         Case {
             id: (self.world.new_id)(),
             again: None,
@@ -153,6 +154,10 @@ impl Door {
 
     /// What the sender is told. The same message is told the same each time: the stamp is that of the first.
     fn acknowledge(&self, body: &[u8], settled: Settled) -> Acknowledgement {
+        let state = match &settled {
+            Settled::Stored { state, .. } => Some(*state),
+            Settled::Over | Settled::Not(_) => None,
+        };
         let (id, at, outcome, error) = match settled {
             Settled::Stored {
                 id,
@@ -179,7 +184,13 @@ impl Door {
         Acknowledgement {
             frames,
             outcome,
+            place: error
+                .as_ref()
+                .and_then(|error| error.place.as_ref())
+                .map(ToString::to_string),
             note: error.map(|e| e.to_string()),
+            message: state.is_some().then_some(id),
+            state,
         }
     }
 
@@ -192,6 +203,17 @@ impl Door {
             Taken::Unavailable,
             Some(error),
         )
+    }
+
+    /// What the message says of itself, and what the channel finds in it.
+    fn keys(&self, incoming: &Incoming) -> Keys {
+        let mut keys = self
+            .channel
+            .keys
+            .of(self.format.as_ref(), &incoming.body, &incoming.headers);
+        // The number of the sender counts; what the transport knows it by only where there is none.
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        keys
     }
 
     /// Stores something that can't be processed, with the reason.
@@ -259,8 +281,7 @@ impl Door {
             self.formats.clone(),
             self.world.clone(),
             id,
-            case.incoming.body.clone(),
-            case.incoming.content_type.clone(),
+            &case.incoming,
             case.only.clone(),
         );
         let mut runs = 0;
@@ -450,11 +471,19 @@ fn failure(step: &str, error: &MapError) -> Failure {
 }
 
 /// The bytes of an incoming message, to be taken again.
-pub(super) fn incoming_again(body: Bytes, content_type: String, now: jiff::Timestamp) -> Incoming {
+pub(super) fn incoming_again(
+    body: Bytes,
+    content_type: String,
+    mut headers: Vec<(String, String)>,
+    now: jiff::Timestamp,
+) -> Incoming {
+    // What the transport said stays: the steps of the channel may ask for it.
+    headers.retain(|(name, _)| name != "origin");
+    headers.push(("origin".into(), "replay".into()));
     Incoming {
         body,
         content_type,
-        headers: vec![("origin".into(), "replay".into())],
+        headers,
         received_at: now,
         identity: None,
     }

@@ -132,7 +132,7 @@ impl Engine {
                     .map_err(open_error)?;
                 let format = parts
                     .formats
-                    .get(&settings.end.format)
+                    .open(&settings.end.format, &settings.end.format_settings)
                     .ok_or_else(|| no_format(&settings.end.format))?;
                 workers.push(Worker {
                     channel: channel.clone(),
@@ -159,7 +159,7 @@ impl Engine {
             let door = Arc::new(Door {
                 format: parts
                     .formats
-                    .get(&channel.source.format)
+                    .open(&channel.source.format, &channel.source.format_settings)
                     .ok_or_else(|| no_format(&channel.source.format))?,
                 channel: channel.clone(),
                 formats: parts.formats.clone(),
@@ -291,7 +291,12 @@ impl Engine {
                 )));
             }
         }
-        let incoming = incoming_again(detail.body, detail.content_type, (self.world.now)());
+        let incoming = incoming_again(
+            detail.body,
+            detail.content_type,
+            detail.headers,
+            (self.world.now)(),
+        );
         match door.replay(id, incoming, only).await {
             Settled::Stored { id, state, .. } => Ok((id, state)),
             Settled::Not(error) => Err(error.into()),

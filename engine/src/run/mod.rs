@@ -6,6 +6,7 @@
 //!                                                  └─► feeder per link ─► door of the other channel
 //! ```
 
+mod delivered;
 mod door;
 mod doors;
 mod feeder;

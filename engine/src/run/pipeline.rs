@@ -1,5 +1,6 @@
 //! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
-use crate::channel::{Channel, Step};
-use crate::format::{Format, Formats};
-use crate::message::{Failure, MessageState, NewDelivery};
+use crate::channel::{Channel, Step, heading, is_heading};
+use crate::format::{Format, Formats, SetOp, Settings};
+use crate::message::{Failure, Incoming, MessageState, NewDelivery};
 use uuid::Uuid;
 
 /// What a message came to, before it is committed.
@@ -107,6 +108,8 @@ pub struct Pipeline {
     start: Result<Flow, Outcome>,
     prepared: usize,
     only: Option<Vec<String>>,
+    /// What the transport said beside the message.
+    headers: Vec<(String, String)>,
 }
 
 impl Pipeline {
@@ -116,8 +119,7 @@ impl Pipeline {
         formats: Formats,
         world: World,
         message: Uuid,
-        body: Bytes,
-        content_type: String,
+        incoming: &Incoming,
         only: Option<Vec<String>>,
     ) -> Self {
         let mut pipeline = Pipeline {
@@ -128,13 +130,15 @@ impl Pipeline {
             message,
             prepared: 0,
             only,
+            headers: incoming.headers.clone(),
         };
-        pipeline.prepare(body, content_type, &mut None);
+        pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         pipeline
     }
 
     fn prepare(&mut self, body: Bytes, content_type: String, shown: Shown<'_>) {
-        let Some(format) = self.formats.get(&self.channel.source.format) else {
+        let source = &self.channel.source;
+        let Some(format) = self.formats.open(&source.format, &source.format_settings) else {
             self.start = Err(Outcome::failed(internal(
                 "source",
                 "the channel's format is not in this program",
@@ -197,6 +201,7 @@ impl Pipeline {
             message,
             prepared: 0,
             only: None,
+            headers: vec![],
         };
         pipeline.prepare(body, String::new(), &mut shown);
         let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
@@ -259,7 +264,7 @@ impl Pipeline {
     ) -> Result<Option<NewDelivery>, Halt> {
         if let Some(when) = &destination.when {
             let matches = when
-                .matches(flow.format.as_ref(), &flow.body)
+                .matches(flow.format.as_ref(), &flow.body, &self.headers)
                 .map_err(|error| Halt::Failed(failure(&format!("{name}.when"), error)))?;
             if !matches {
                 show(shown, || {
@@ -310,21 +315,21 @@ impl Pipeline {
         match step {
             Step::Filter(condition) => {
                 if !condition
-                    .matches(flow.format.as_ref(), &flow.body)
+                    .matches(flow.format.as_ref(), &flow.body, &self.headers)
                     .map_err(fail)?
                 {
                     return Err(Halt::Filtered);
                 }
             }
             Step::Decode { format, settings } => {
-                let format = self.format(format).map_err(fail)?;
+                let format = self.format(format, settings).map_err(fail)?;
                 flow.changes = Some(Arc::new(format.decode(&flow.body, settings).map_err(fail)?));
                 flow.applied = None;
                 flow.imagined = None;
             }
             Step::Set(ops) => {
-                let body = flow.format.set(&flow.body, ops).map_err(fail)?;
-                if let std::borrow::Cow::Owned(body) = body {
+                let body = flow.format.set(&flow.body, &self.said(ops)).map_err(fail)?;
+                if let Cow::Owned(body) = body {
                     flow.body = Bytes::from(body);
                     flow.own_body = true;
                 }
@@ -352,7 +357,7 @@ impl Pipeline {
                         imagined
                     }
                 };
-                let format = self.format(format).map_err(fail)?;
+                let format = self.format(format, settings).map_err(fail)?;
                 let stamp = Stamp {
                     now: (self.world.now)(),
                     id: (self.world.new_id)(),
@@ -402,8 +407,25 @@ impl Pipeline {
         })
     }
 
-    fn format(&self, name: &str) -> Result<Arc<dyn Format>, MapError> {
-        self.formats.get(name).ok_or_else(|| {
+    /// The changes of a `set`, with what they copy from beside the message in place: where it said nothing, nothing is
+    /// changed.
+    fn said<'a>(&self, ops: &'a [(String, SetOp)]) -> Cow<'a, [(String, SetOp)]> {
+        let copies_heading = |op: &SetOp| matches!(op, SetOp::Copy(from) if is_heading(from));
+        if !ops.iter().any(|(_, op)| copies_heading(op)) {
+            return Cow::Borrowed(ops);
+        }
+        let said = ops.iter().filter_map(|(path, op)| match op {
+            SetOp::Copy(from) => match heading(&self.headers, from) {
+                Some(values) => Some((path.clone(), SetOp::Assign(values.into_iter().next()?))),
+                None => Some((path.clone(), op.clone())),
+            },
+            SetOp::Assign(_) | SetOp::Clear | SetOp::Remove => Some((path.clone(), op.clone())),
+        });
+        Cow::Owned(said.collect())
+    }
+
+    fn format(&self, name: &str, settings: &Settings) -> Result<Arc<dyn Format>, MapError> {
+        self.formats.open(name, settings).ok_or_else(|| {
             MapError::new(
                 Reason::Internal,
                 None,

@@ -11,7 +11,7 @@ use clinic::exchange::{Judgement, Response};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use super::World;
 use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
@@ -29,11 +29,24 @@ pub(super) const LOOK: Duration = Duration::from_secs(30);
 /// The pause after the store could not be read or written.
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// Wakes the worker of one destination.
-#[derive(Default)]
+/// Results that those who wait for them may be behind; whoever is behind more looks into the store.
+const TOLD: usize = 256;
+
+/// Wakes the worker of one destination, and those who wait for what it does.
 pub(super) struct Bell {
     notify: Notify,
     from_the_start: AtomicBool,
+    settled: broadcast::Sender<i64>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Bell {
+            notify: Notify::default(),
+            from_the_start: AtomicBool::default(),
+            settled: broadcast::channel(TOLD).0,
+        }
+    }
 }
 
 impl Bell {
@@ -57,6 +70,11 @@ impl Bell {
     /// True once after [`Bell::ring_for_an_old_one`].
     pub fn starts_anew(&self) -> bool {
         self.from_the_start.swap(false, Ordering::AcqRel)
+    }
+
+    /// The deliveries whose results are written down from now on.
+    pub fn settled(&self) -> broadcast::Receiver<i64> {
+        self.settled.subscribe()
     }
 }
 
@@ -301,7 +319,11 @@ impl Worker {
     async fn record(&self, attempted: Attempted) {
         loop {
             match self.store.attempted(attempted.clone()).await {
-                Ok(()) => return,
+                Ok(()) => {
+                    // Nobody has to be waiting.
+                    let _ = self.bell.settled.send(attempted.delivery);
+                    return;
+                }
                 Err(error) => {
                     self.store_failed(&error);
                     self.pause(STORE_PAUSE).await;

@@ -1,13 +1,14 @@
 //! `punte convert`: messages from one format into another, without a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clinic::aggregate::Source;
 use clinic::apply::{ApplyError, Context, Nobody, OnUnmatched};
 use clinic::exchange::{MapError, Stamp};
-use engine::format::Settings;
+use engine::format::{Mapping, Settings};
 use mappings::hl7v2::batch;
 use uuid::Uuid;
 
@@ -17,12 +18,18 @@ use crate::formats;
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register.hl7\n  punte convert --losses batch.hl7\n  cat *.hl7 | punte convert -"
+    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register.hl7\n  punte convert --losses batch.hl7\n  punte convert --from csv --mapping day.map.toml --to hl7v2 day.csv\n  cat *.hl7 | punte convert -"
 )]
 pub struct Args {
     /// The format to read
     #[arg(long, default_value = "hl7v2")]
     from: String,
+    /// The mapping file of what is read, for json, xml and csv
+    #[arg(long)]
+    mapping: Option<PathBuf>,
+    /// The mapping file of what is written, for json, xml and csv
+    #[arg(long)]
+    to_mapping: Option<PathBuf>,
     /// The format to write
     #[arg(long, default_value = "fhir-r4")]
     to: String,
@@ -42,12 +49,18 @@ pub struct Args {
 
 /// Converts; exit code 1 where a message could not be.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.from != "hl7v2" {
-        bail!("{:?} can't be read; --from takes hl7v2", args.from);
-    }
-    if !matches!(args.to.as_str(), "fhir-r4" | "clinic" | "hl7v2") {
+    if !matches!(args.from.as_str(), "hl7v2" | "json" | "xml" | "csv") {
         bail!(
-            "{:?} can't be written; --to takes fhir-r4, hl7v2 and clinic (the change set)",
+            "{:?} can't be read; --from takes hl7v2, json, xml and csv",
+            args.from
+        );
+    }
+    if !matches!(
+        args.to.as_str(),
+        "fhir-r4" | "clinic" | "hl7v2" | "json" | "xml" | "csv"
+    ) {
+        bail!(
+            "{:?} can't be written; --to takes fhir-r4, hl7v2, json, xml, csv and clinic (the change set)",
             args.to
         );
     }
@@ -57,14 +70,30 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             args.zone
         );
     }
-    let settings = Settings {
+    let settings = |mapping: Option<Mapping>| Settings {
         charset: args.charset.clone(),
         zone: Some(args.zone.clone()),
         shape: Some("message".into()),
+        mapping,
         ..Settings::default()
+    };
+    let (Some(reads), Some(writes)) = (
+        mapping(&args.from, args.mapping.as_deref(), "--mapping", false)?,
+        mapping(&args.to, args.to_mapping.as_deref(), "--to-mapping", true)?,
+    ) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let way = Way {
+        from: args.from.clone(),
+        reads: settings(reads),
+        to: args.to.clone(),
+        writes: settings(writes),
     };
     let input = read_input(&args.file)?;
     let name = args.file.display().to_string();
+    if args.from != "hl7v2" {
+        return Ok(whole(&name, &input, &way, args.losses));
+    }
     let file = match batch::take_apart(&input, &Default::default()) {
         Ok(file) => file,
         Err(error) => {
@@ -83,17 +112,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let several = file.messages.len() > 1;
     for part in &file.messages {
-        match one(&part.bytes, &args.to, &settings) {
+        match one(&part.bytes, &way) {
             Ok(converted) => {
                 print(&converted.text(several));
                 if args.losses {
-                    for loss in &converted.losses {
-                        let note = loss
-                            .note
-                            .as_deref()
-                            .map_or(String::new(), |note| format!("  ({note})"));
-                        eprintln!("{name}:{} {}  {:?}{note}", part.line, loss.place, loss.value);
-                    }
+                    converted.tell_losses(&format!("{name}:{}", part.line));
                 }
             }
             Err(error) => {
@@ -109,6 +132,90 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// From which format to which, and how.
+struct Way {
+    from: String,
+    reads: Settings,
+    to: String,
+    writes: Settings,
+}
+
+/// A whole file as one message.
+fn whole(name: &str, input: &[u8], way: &Way, losses: bool) -> ExitCode {
+    match one(input, way) {
+        Ok(converted) => {
+            print(&converted.text(false));
+            if losses {
+                converted.tell_losses(name);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The mapping of a format that needs one. The outer nothing: there are mistakes in it, and they have been told.
+fn mapping(
+    format: &str,
+    file: Option<&Path>,
+    option: &str,
+    writes: bool,
+) -> anyhow::Result<Option<Option<Mapping>>> {
+    let formats = formats::all();
+    let needs = formats.get(format).is_some_and(|format| format.needs_mapping());
+    let file = match (needs, file) {
+        (false, None) => return Ok(Some(None)),
+        (false, Some(_)) => bail!("{format} needs no mapping; leave out {option}"),
+        (true, None) => {
+            bail!("{format} says nothing of the clinic by itself; name its mapping: {option} FILE.map.toml")
+        }
+        (true, Some(file)) => file,
+    };
+    let text =
+        engine::channel::read_table(file).with_context(|| format!("{} can't be read", file.display()))?;
+    let mut told = vec![];
+    let mut table = |name: &str| {
+        let file = file.parent().unwrap_or(Path::new("")).join(name);
+        match engine::channel::read_table(&file) {
+            Ok(text) => match engine::channel::table::read(&file, &text) {
+                Ok(table) => Some(Arc::new(table)),
+                Err(problems) => {
+                    told.extend(problems.iter().map(ToString::to_string));
+                    None
+                }
+            },
+            Err(error) => {
+                told.push(format!("{} can't be read: {error}", file.display()));
+                None
+            }
+        }
+    };
+    let read = formats
+        .get(format)
+        .and_then(|format| format.mapping(&text, writes, &mut table));
+    let mapping = match read {
+        Some(Ok(read)) => Some(Mapping {
+            file: file.display().to_string(),
+            read,
+        }),
+        Some(Err(problems)) => {
+            for problem in problems {
+                let (line, column) = mappings::tree::line_and_column(&text, problem.at);
+                told.push(format!("{}:{line}:{column} {}", file.display(), problem.what));
+            }
+            None
+        }
+        None => None,
+    };
+    for line in &told {
+        eprintln!("{line}");
+    }
+    Ok(told.is_empty().then_some(mapping))
+}
+
 /// One converted message.
 struct Converted {
     bytes: Vec<u8>,
@@ -116,6 +223,17 @@ struct Converted {
 }
 
 impl Converted {
+    /// What was not carried into the model.
+    fn tell_losses(&self, at: &str) {
+        for loss in &self.losses {
+            let note = loss
+                .note
+                .as_deref()
+                .map_or(String::new(), |note| format!("  ({note})"));
+            eprintln!("{at} {}  {:?}{note}", loss.place, loss.value);
+        }
+    }
+
     /// One document a line where there are several.
     fn text(&self, one_line: bool) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
@@ -127,7 +245,8 @@ impl Converted {
     }
 }
 
-fn one(message: &[u8], to: &str, settings: &Settings) -> Result<Converted, MapError> {
+fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
+    let to = way.to.as_str();
     let all = formats::all();
     let missing = |name: &str| {
         MapError::new(
@@ -136,8 +255,8 @@ fn one(message: &[u8], to: &str, settings: &Settings) -> Result<Converted, MapEr
             format!("no format {name}"),
         )
     };
-    let from = all.get("hl7v2").ok_or_else(|| missing("hl7v2"))?;
-    let changes = from.decode(message, settings)?;
+    let from = all.get(&way.from).ok_or_else(|| missing(&way.from))?;
+    let changes = from.decode(message, &way.reads)?;
     let losses = changes.extra.clone();
     if to == "clinic" {
         let bytes = serde_json::to_vec_pretty(&changes)
@@ -167,7 +286,7 @@ fn one(message: &[u8], to: &str, settings: &Settings) -> Result<Converted, MapEr
     let bytes = format.encode(
         &changes,
         &applied,
-        settings,
+        &way.writes,
         &Stamp {
             now,
             id: (world.new_id)(),

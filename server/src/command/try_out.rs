@@ -92,7 +92,7 @@ pub fn show(
     snapshot: &dyn Snapshot,
 ) -> anyhow::Result<Value> {
     let format = formats
-        .get(&channel.source.format)
+        .open(&channel.source.format, &channel.source.format_settings)
         .ok_or_else(|| anyhow!("the channel's format is not here"))?;
     if let Err(error) = format.inspect(&body) {
         let step = json!({ "step": "source", "result": format!("failed: {error}"), "shows": null });

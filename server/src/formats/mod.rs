@@ -1,6 +1,7 @@
 //! The formats of this program, as the engine sees them. One visible list.
 
 pub mod bytes;
+pub mod document;
 pub mod fhir;
 pub mod hl7v2;
 
@@ -11,6 +12,9 @@ pub fn all() -> Formats {
     Formats::default()
         .with(hl7v2::Hl7v2)
         .with(fhir::FhirR4)
+        .with(document::Document::json())
+        .with(document::Document::xml())
+        .with(document::Document::csv())
         .with(bytes::Bytes)
 }
 

@@ -202,7 +202,11 @@ fn a_condition_asks_for_all_its_keys() {
         panic!("a filter")
     };
     let format = fake::Lines { name: "hl7v2" };
-    let matches = |message: &str| condition.matches(&format, message.as_bytes()).expect("readable");
+    let matches = |message: &str| {
+        condition
+            .matches(&format, message.as_bytes(), &[])
+            .expect("readable")
+    };
     assert!(matches("MSH-9=ORU^R01^ORU_R01\nMSH-11=P\nPID-3.1=7\n"));
     assert!(!matches("MSH-9=ORU^R01^ORU_R01\nMSH-11=T\nPID-3.1=7\n"));
     assert!(!matches("MSH-9=ORU^R01^ORU_R01\nMSH-11=P\nPID-3.1=\n"));
