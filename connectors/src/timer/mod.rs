@@ -90,7 +90,7 @@ impl Connector for Timers {
     }
 
     fn format(&self) -> Option<&'static str> {
-        Some("bytes")
+        Some("json")
     }
 
     fn source_schema(&self) -> Option<Value> {
