@@ -12,6 +12,16 @@ mod path;
 mod read;
 mod set;
 
+/// A column's name as names are compared: what windows-1250 and ISO 8859-2 can only write with a cedilla is the same
+/// letter with a comma.
+fn column(name: &str) -> String {
+    name.trim()
+        .replace('ş', "ș")
+        .replace('ţ', "ț")
+        .replace('Ş', "Ș")
+        .replace('Ţ', "Ț")
+}
+
 pub use path::path;
 pub use read::read;
 pub use set::{field, known, set};

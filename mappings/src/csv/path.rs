@@ -30,7 +30,7 @@ pub fn path(written: &str) -> Result<Path, String> {
             let nth = number.parse::<usize>().ok().filter(|nth| *nth != 0);
             Step::Column(nth.ok_or_else(|| format!("{rest:?} is no column; write #1 for the first"))? - 1)
         }
-        None => Step::Name(rest.to_owned()),
+        None => Step::Name(super::column(rest)),
     });
     Ok(path)
 }

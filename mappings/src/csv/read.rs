@@ -28,7 +28,7 @@ pub fn read<'a>(bytes: &'a [u8], reading: &Reading) -> Result<Document<'a>, MapE
             Some(names) => names,
             None => {
                 let names = row.iter().enumerate().map(|(idx, field)| match reading.header {
-                    true => field.text.trim().to_owned(),
+                    true => super::column(&field.text),
                     false => format!("#{}", idx + 1),
                 });
                 let names = columns.insert(names.collect());

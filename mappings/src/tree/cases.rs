@@ -324,6 +324,9 @@ fn csv_is_read_strictly() {
         charset: crate::hl7v2::Charset::named("windows-1250"),
         ..Reading::default()
     };
+    // The header's `ş` is the path's `ș`.
+    let clinic = csv::read(b"Fi\xbaa;Nume\n1;x\n", &cp1250).expect("read");
+    assert_eq!(clinic.values(0, &csv::path("Fișa").expect("a path")), ["1"]);
     let document = b"Nume\tOra\n\xaatefan\t8\n";
     let read = csv::read(document, &cp1250).expect("read");
     assert_eq!(read.values(0, &csv::path("Nume").expect("a path")), ["Ştefan"]);

@@ -60,6 +60,7 @@ filter = {{ "query:dry" = {{ present = false }} }}
 set = {{ "shop" = {{ copy = "path:shop" }}, "patient.cnp" = {{ remove = true }}, "orders[0].urgent" = "true" }}
 [[destination]]
 name = "erp"
+format = "json"
 when = {{ "orders.number" = {{ matches = "^[0-9]+$" }} }}
 http = {{ url = "http://{}/in" }}
 "#,
