@@ -2,7 +2,9 @@
 //!
 //! - [`mllp`]: HL7 v2 over TCP, both ways.
 //! - [`fhir`]: Bundles to a FHIR server.
+//! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
+//! - [`timer`]: messages at set times.
 //!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
 //! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
@@ -12,10 +14,12 @@
 //! deliveries, and bodies or names in logs and errors.
 
 pub mod fhir;
+pub mod file;
 pub mod http;
 pub mod mllp;
 pub mod secrets;
 mod sockets;
+pub mod timer;
 mod values;
 mod watched;
 
@@ -27,4 +31,6 @@ pub fn all() -> Connectors {
         .with(mllp::Mllp)
         .with(http::Http::default())
         .with(fhir::Fhir)
+        .with(file::Files)
+        .with(timer::Timers::default())
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use clinic::exchange::Response;
+use clinic::exchange::{MapError, Response};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::message::Incoming;
 
@@ -60,6 +62,11 @@ pub trait Accept: Send + Sync {
     /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
     /// `kept` is at most the first 256 KB of it.
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement;
+    /// The newest number of the messages that came by this door, of those that begin like this: where a source goes on
+    /// after a restart. None: there is none among the last that came.
+    async fn newest(&self, _beginning: &str) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
 }
 
 /// The door of the engine, to be shared by the connections of a source.
@@ -83,6 +90,39 @@ pub struct Outgoing {
     pub body: Bytes,
     /// MIME type.
     pub content_type: String,
+    /// What may be said of the message beside its bytes.
+    pub about: About,
+}
+
+/// Reads the values at a path of a message, in the words of its format.
+pub type Values = dyn Fn(&str) -> Result<Vec<String>, MapError> + Send + Sync;
+
+/// What a destination may say of a message beside its bytes: in the name of a file, in a subject, in a header.
+#[derive(Clone)]
+pub struct About {
+    /// The message that it belongs to.
+    pub message: Uuid,
+    /// Through which channel it came.
+    pub channel: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The channel's zone, an IANA name. None: Europe/Bucharest.
+    pub zone: Option<String>,
+    /// Its values by the paths of its format.
+    pub values: Arc<Values>,
+}
+
+impl Default for About {
+    /// Of nothing: without values.
+    fn default() -> Self {
+        About {
+            message: Uuid::nil(),
+            channel: String::new(),
+            received_at: Timestamp::UNIX_EPOCH,
+            zone: None,
+            values: Arc::new(|_| Ok(Vec::new())),
+        }
+    }
 }
 
 /// Whether an answer belongs to the message that is being sent. (A type of its own, since `async_trait` would give the
@@ -140,6 +180,24 @@ pub struct Surroundings {
     pub folder: std::path::PathBuf,
 }
 
+/// One end of a channel as its file has it, for what only the ends of all channels together show.
+#[derive(Clone, Copy, Debug)]
+pub struct EndSettings<'a> {
+    /// A source or a destination.
+    pub is_source: bool,
+    /// Its own table.
+    pub settings: &'a serde_json::Value,
+    /// The channel file that it stands in.
+    pub file: &'a std::path::Path,
+}
+
+impl EndSettings<'_> {
+    /// The folder of its channel file: what its relative paths start from.
+    pub fn folder(&self) -> &std::path::Path {
+        self.file.parent().unwrap_or(self.file)
+    }
+}
+
 /// A kind of source or destination. `check` is pure and reports every problem; `open` may touch the world.
 #[async_trait]
 pub trait Connector: Send + Sync {
@@ -155,6 +213,24 @@ pub trait Connector: Send + Sync {
     fn check_source(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
     /// What is wrong with a destination table beyond its schema.
     fn check_destination(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
+    /// What is odd about an end where it stands, and may be mended before it opens (a folder that is not there).
+    fn warnings(&self, _end: EndSettings<'_>) -> Vec<SettingsProblem> {
+        Vec::new()
+    }
+    /// Why two ends can't both work as they are set (two sources that read the same files). It is told at `this`, as a
+    /// sentence whose subject is the file of the other: "reads these files already".
+    fn clash(&self, _this: EndSettings<'_>, _other: EndSettings<'_>) -> Option<SettingsProblem> {
+        None
+    }
+    /// The paths of a message that a destination's settings name: where in the settings, and the path.
+    fn message_paths(&self, _settings: &serde_json::Value) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    /// Whether the far side says anything by itself. Where it does not (a file), what could be sent is accepted, and
+    /// no format has to judge.
+    fn answers(&self) -> bool {
+        true
+    }
     /// Opens a source: binds its address.
     async fn open_source(
         &self,
@@ -184,6 +260,7 @@ impl Default for Connectors {
             connectors: BTreeMap::new(),
         }
         .with(crate::run::Link)
+        .with(crate::run::Clinic)
     }
 }
 

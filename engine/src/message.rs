@@ -193,6 +193,9 @@ pub struct Incoming {
     pub headers: Vec<(String, String)>,
     /// When the last byte came.
     pub received_at: Timestamp,
+    /// By what a repeat is known where the bytes carry no number of their own (a file: its name, time, size and
+    /// content). None: such bytes are a new message each time.
+    pub identity: Option<String>,
 }
 
 /// A message as it is written.

@@ -4,3 +4,4 @@
 //! come in, and none of them makes a panic.
 
 pub mod hl7v2;
+pub mod split;

@@ -26,6 +26,9 @@ pub fn binary() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("punte"))
 }
 
+/// The command that starts it.
+const SERVE: &[&str] = &["serve", "--http", "127.0.0.1:0"];
+
 /// A home folder with channels, and the key beside it.
 pub struct Home {
     folder: TempDir,
@@ -96,13 +99,32 @@ impl Home {
 
     /// Starts it with these variables in its environment.
     pub fn serve_with(&self, env: &[(&str, &str)]) -> Result<Punte> {
+        let mut command = self.command(SERVE);
+        command.envs(env.iter().copied());
+        self.start(command)
+    }
+
+    /// Starts it by another program that does something first and then becomes it.
+    pub fn serve_by(&self, wrapper: &[&str]) -> Result<Punte> {
+        let plain = self.command(SERVE);
+        let (first, more) = wrapper.split_first().context("no wrapper")?;
+        let mut command = Command::new(first);
+        command.args(more).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.start(command)
+    }
+
+    fn start(&self, mut command: Command) -> Result<Punte> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.path().join("log.txt"))?;
-        let mut child = self
-            .command(&["serve", "--http", "127.0.0.1:0"])
-            .envs(env.iter().copied())
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -218,6 +240,15 @@ impl Punte {
             bail!("{status} {value}");
         }
         Ok(value["messages"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// A path as the program sees it, where it has a file system of its own.
+    pub fn sees(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root")
+            .join(path)
     }
 
     /// Memory that is resident, in bytes.

@@ -150,8 +150,9 @@ enum Path {
 /// Fuzz targets with the one stable toolchain.
 fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
-    let targets: [(&str, &str); 2] = [
+    let targets: [(&str, &str); 3] = [
         ("mappings/fuzz", "hl7_reader"),
+        ("mappings/fuzz", "split"),
         ("connectors/fuzz", "mllp_framing"),
     ];
     let each = (seconds / targets.len() as u64).max(1);
@@ -167,7 +168,7 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             std::fs::remove_dir_all(&corpus)?;
         }
         std::fs::create_dir_all(&corpus)?;
-        let seeds = tools::root().join("samples").join("hl7v2");
+        let samples = tools::root().join("samples").join("hl7v2");
         run(std::process::Command::new(&tool)
             .current_dir(&folder)
             .env("RUSTC_BOOTSTRAP", "1")
@@ -175,7 +176,8 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             .arg(&target_dir)
             .arg(target)
             .arg(&corpus)
-            .arg(&seeds)
+            .arg(&samples)
+            .arg(folder.join("seeds").join(target))
             .args([
                 "--",
                 &format!("-max_total_time={each}"),

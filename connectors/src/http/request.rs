@@ -237,6 +237,7 @@ impl Route {
             content_type: text("content-type").unwrap_or_else(|| "application/octet-stream".to_owned()),
             headers,
             received_at: jiff::Timestamp::now(),
+            identity: None,
         }
     }
 

@@ -273,6 +273,7 @@ impl Conversation {
             content_type: CONTENT_TYPE.to_owned(),
             headers: vec![("peer".to_owned(), self.peer.to_string())],
             received_at: jiff::Timestamp::now(),
+            identity: None,
         }
     }
 }

@@ -1,13 +1,16 @@
-//! The battery: every connector over real sockets, against peers that behave and peers that don't.
+//! The battery: every connector over real sockets and folders, against peers that behave and peers that don't.
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
 
 mod far;
 mod fhir;
+mod file_destination;
+mod file_source;
 mod http_destination;
 mod http_source;
 mod mllp_destination;
 mod mllp_source;
+mod timer;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::connector::{
-    Accept, Acknowledgement, Connectors, Destination, Outcome, Outgoing, SettingsProblem, Stop, Surroundings,
+    About, Accept, Acknowledgement, ConnectorError, Connectors, Destination, Outcome, Outgoing,
+    SettingsProblem, Stop, Surroundings,
 };
 use engine::message::Incoming;
 use serde_json::Value;
@@ -94,6 +98,15 @@ impl Accept for Engine {
         self.kept.lock().unwrap().push((kept, why));
         acknowledgement
     }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let taken = self.taken.lock().unwrap();
+        let mut numbers = taken
+            .iter()
+            .rev()
+            .filter_map(|incoming| incoming.identity.clone());
+        Ok(numbers.find(|number| number.starts_with(beginning)))
+    }
 }
 
 /// A source that runs.
@@ -144,6 +157,7 @@ pub fn outgoing(body: impl Into<bytes::Bytes>) -> Outgoing {
         delivery: 42,
         body: body.into(),
         content_type: "text/plain".to_owned(),
+        about: About::default(),
     }
 }
 

@@ -6,13 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path as FilePath, PathBuf};
 
-use super::Channel;
 use super::problem::{Problem, line_and_column, whole_file};
 use super::read::{Reader, Tables};
 use super::schema::channel_schema;
 use super::shape::{Finding, Shape};
 use super::tree::{Node, Path, parse};
-use crate::connector::Connectors;
+use super::{Channel, End};
+use crate::connector::{Connectors, EndSettings};
 use crate::format::Formats;
 
 /// The largest channel file, in bytes.
@@ -54,7 +54,7 @@ pub fn check(
     tables: &dyn Fn(&FilePath) -> io::Result<String>,
 ) -> Checked {
     let mut checked = Checked::default();
-    let shape = match Shape::new(channel_schema(connectors)) {
+    let shape = match Shape::new(channel_schema(formats, connectors)) {
         Ok(shape) => shape,
         Err(what) => {
             let file = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
@@ -111,7 +111,23 @@ pub fn check(
         }
     }
     check_together(&rooted, connectors, &mut checked);
-    for wrong in super::links::check(&rooted, &checked.channels) {
+    check_clashes(&rooted, connectors, &mut checked);
+    let (wrong_listeners, odd) = super::links::check_listeners(&rooted, &checked.channels);
+    for odd in odd {
+        if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| odd.file == **file) {
+            let (line, column) = line_and_column(text, odd.path.value_at(root));
+            checked.warnings.push(Problem {
+                file: (*file).clone(),
+                line,
+                column,
+                path: odd.path.to_string(),
+                what: odd.what,
+            });
+        }
+    }
+    let mut wrong = super::links::check(&rooted, &checked.channels);
+    wrong.extend(wrong_listeners);
+    for wrong in wrong {
         if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| wrong.file == **file) {
             let (line, column) = line_and_column(text, wrong.path.value_at(root));
             checked.problems.push(Problem {
@@ -285,6 +301,69 @@ fn check_together(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, 
                 None => listeners.push(listener),
             }
         }
+    }
+}
+
+/// An end and where it stands.
+struct Placed<'a> {
+    channel: &'a Channel,
+    path: Path,
+    is_source: bool,
+    end: &'a End,
+}
+
+impl Placed<'_> {
+    fn settings(&self) -> EndSettings<'_> {
+        EndSettings {
+            is_source: self.is_source,
+            settings: &self.end.settings,
+            file: &self.channel.file,
+        }
+    }
+}
+
+/// Ends that by themselves are right and can't both work: the connector says which.
+fn check_clashes(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, checked: &mut Checked) {
+    let mut placed: Vec<Placed<'_>> = Vec::new();
+    let mut found = Vec::new();
+    for channel in &checked.channels {
+        let top = Path::default();
+        let source = (top.key("source"), true, &channel.source);
+        let destinations = channel.destinations.iter().enumerate();
+        let destinations = destinations.map(|(idx, to)| (top.key("destination").index(idx), false, &to.end));
+        for (path, is_source, end) in std::iter::once(source).chain(destinations) {
+            let Some(connector) = connectors.get(&end.connector) else {
+                continue;
+            };
+            let this = Placed {
+                channel,
+                path: path.key(&end.connector),
+                is_source,
+                end,
+            };
+            let mut others = placed.iter().filter(|other| other.end.connector == end.connector);
+            let clash =
+                others.find_map(|other| Some((other, connector.clash(this.settings(), other.settings())?)));
+            if let Some((other, clash)) = clash {
+                let what = format!("{} {}", other.channel.file.display(), clash.what);
+                found.push((channel.file.clone(), this.path.join(&clash.path), what));
+            }
+            placed.push(this);
+        }
+    }
+    for (file, path, what) in found {
+        let Some((_, text, root)) = files.iter().find(|(known, _, _)| **known == file) else {
+            continue;
+        };
+        let (line, column) = line_and_column(text, path.value_at(root));
+        checked.problems.push(Problem {
+            file: file.clone(),
+            line,
+            column,
+            path: path.to_string(),
+            what,
+        });
+        checked.channels.retain(|channel| channel.file != file);
     }
 }
 

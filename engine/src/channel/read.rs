@@ -12,9 +12,8 @@ use super::problem::not_known;
 use super::shape::{Finding, Shape};
 use super::tree::{Node, Path};
 use super::{Ack, Channel, Destination, End, OnError, OnUnsure, Retry, Step, duration, table};
-use crate::connector::{Connector, Connectors};
+use crate::connector::{Connector, Connectors, EndSettings};
 use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
-use crate::run::LINK;
 
 /// Reads a code table by its path.
 pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
@@ -230,6 +229,16 @@ impl Reader<'_> {
             self.problem(path.join(&problem.path), problem.what);
         }
         self.secrets(table, &path);
+        if is_right {
+            let end = EndSettings {
+                is_source,
+                settings: &settings,
+                file: self.file,
+            };
+            for odd in connector.warnings(end) {
+                self.warning(path.join(&odd.path), odd.what);
+            }
+        }
         Some((connector, is_right.then_some(settings)))
     }
 
@@ -295,6 +304,7 @@ impl Reader<'_> {
         format_settings.shape = format_settings.shape.or(shape);
 
         let format = self.destination_format(node, path, connector.as_deref(), &flow);
+        self.message_paths(path, connector.as_deref(), settings.as_ref(), format.as_deref());
         let retry = self.retry(node, path);
         let on_error = match node.get("on_error").and_then(Node::text) {
             Some("dead") => OnError::Dead,
@@ -339,8 +349,7 @@ impl Reader<'_> {
             (Some(said), _, _) => said.name(),
             (None, Some(_), _) => return None,
             (None, None, Some(name)) => name,
-            // A link hands on what it gets.
-            (None, None, None) if flow.encoded || connector.name() == LINK => body,
+            (None, None, None) if flow.encoded || !connector.answers() => body,
             (None, None, None) => {
                 let what = format!(
                     "{} does not say what format it sends; write encode = \"…\" or format = \"{body}\"",
@@ -361,6 +370,26 @@ impl Reader<'_> {
         };
         self.problem(path.clone(), format!("gets {body} and sends {expected}{hint}"));
         None
+    }
+
+    /// The paths that a destination's own settings name must be of the format that arrives there.
+    fn message_paths(
+        &mut self,
+        path: &Path,
+        connector: Option<&dyn Connector>,
+        settings: Option<&serde_json::Value>,
+        format: Option<&str>,
+    ) {
+        let format = format.and_then(|name| self.formats.get(name));
+        let (Some(connector), Some(settings), Some(format)) = (connector, settings, format) else {
+            return;
+        };
+        for (at, message_path) in connector.message_paths(settings) {
+            if let Err(what) = format.check_path(&message_path) {
+                let path = path.key(connector.name()).join(&at);
+                self.problem(path, format!("{{{message_path}}}: {what}"));
+            }
+        }
     }
 
     fn retry(&mut self, node: &Node, path: &Path) -> Retry {

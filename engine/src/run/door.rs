@@ -1,7 +1,7 @@
 //! The door of one channel: what its source hands in is run, committed, and only then acknowledged.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,16 +11,21 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
+use super::doors::Doors;
+use super::events::{self, Listeners};
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
-use crate::connector::{Accept, Acknowledgement, Outcome as Taken};
+use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
-use crate::message::{Failure, Incoming, MessageState, NewMessage, Origin};
-use crate::store::{Commit, Committed, MadeBy, Repeat, Store, StoreError};
+use crate::message::{By, Failure, Incoming, MessageState, NewDelivery, NewMessage, Origin};
+use crate::split::PARTS;
+use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
+/// How many messages are looked through for the newest number.
+const NEWEST: u32 = 1000;
 
 /// The door of one channel.
 pub(super) struct Door {
@@ -31,6 +36,8 @@ pub(super) struct Door {
     pub world: World,
     /// Wakes the worker of each destination.
     pub bells: HashMap<String, Arc<Bell>>,
+    /// The doors of all channels, this one among them.
+    pub doors: Weak<Doors>,
 }
 
 /// What became of one message.
@@ -74,20 +81,39 @@ impl Accept for Door {
             place: None,
             why,
         };
-        let settled = self.keep(self.case(kept), failure).await;
+        let settled = self.keep(self.case(kept), Outcome::failed(failure)).await;
         self.acknowledge(&body, settled)
+    }
+
+    async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
+        let filter = MessageFilter {
+            channel: Some(self.channel.id.clone()),
+            limit: NEWEST,
+            ..MessageFilter::default()
+        };
+        let rows = self.store.messages(&filter).await;
+        let rows = rows.map_err(|error| ConnectorError::new(error.to_string()))?;
+        let mut numbers = rows.into_iter().filter_map(|row| row.control_id);
+        Ok(numbers.find(|number| number.starts_with(beginning)))
     }
 }
 
 impl Door {
     /// Takes a stored message again, as new: to all destinations or some.
-    pub async fn replay(&self, of: Uuid, incoming: Incoming, only: Option<Vec<String>>) -> Settled {
+    pub async fn replay(
+        &self,
+        of: Uuid,
+        origin: Option<Origin>,
+        incoming: Incoming,
+        only: Option<Vec<String>>,
+    ) -> Settled {
         let case = Case {
             replay_of: Some(of),
             only,
+            origin,
             ..self.case(incoming)
         };
-        self.settle(case).await
+        self.inspect_and_settle(case).await
     }
 
     /// Takes what another channel hands in. Where it is stored, the delivery that made it has been written too.
@@ -110,7 +136,7 @@ impl Door {
             id: (self.world.new_id)(),
             again: None,
             replay_of: None,
-            keys: self.format.keys(&incoming.body),
+            keys: self.keys(&incoming),
             incoming,
             only: None,
             origin: None,
@@ -119,9 +145,25 @@ impl Door {
         }
     }
 
-    async fn inspect_and_settle(&self, case: Case) -> Settled {
+    /// What a message says of itself. The number of the sender counts; what the transport knows it by only where there
+    /// is none.
+    fn keys(&self, incoming: &Incoming) -> Keys {
+        let mut keys = self.format.keys(&incoming.body);
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        keys
+    }
+
+    async fn inspect_and_settle(&self, mut case: Case) -> Settled {
+        if self.channel.split().is_some() && !case.is_part() {
+            // Of a whole nothing is believed but what its transport knows it by.
+            case.keys = Keys {
+                control_id: case.incoming.identity.clone(),
+                ..Keys::default()
+            };
+            return self.settle(case).await;
+        }
         match self.format.inspect(&case.incoming.body) {
-            Err(error) => self.keep(case, failure("source", &error)).await,
+            Err(error) => self.keep(case, Outcome::failed(failure("source", &error))).await,
             Ok(()) => self.settle(case).await,
         }
     }
@@ -169,18 +211,28 @@ impl Door {
         )
     }
 
-    /// Stores something that can't be processed, with the reason.
-    async fn keep(&self, case: Case, failure: Failure) -> Settled {
+    /// What a whole comes to: it waits to be taken apart, or fails as a whole.
+    async fn whole(&self, settings: &serde_json::Value, whole: &Incoming) -> Outcome {
+        match super::parts::aside(&self.formats, settings, &whole.body).await {
+            Ok(parts) if parts.is_empty() => Outcome::default(),
+            Ok(_) => Outcome {
+                deliveries: vec![NewDelivery {
+                    destination: PARTS.to_owned(),
+                    body: None,
+                    content_type: whole.content_type.clone(),
+                    queue_of: None,
+                }],
+                ..Outcome::default()
+            },
+            Err(error) => Outcome::failed(failure("step[0].split", &error)),
+        }
+    }
+
+    /// Stores what can't be read, with the reason.
+    async fn keep(&self, mut case: Case, outcome: Outcome) -> Settled {
         // No dedup: what can't be read has no key to be trusted.
-        let case = Case {
-            is_known_again: false,
-            ..case
-        };
-        let outcome = Outcome {
-            state: Some(MessageState::Failed),
-            failure: Some(failure.clone()),
-            ..Outcome::default()
-        };
+        case.is_known_again = false;
+        let ran = Ran::of(&outcome);
         match self.store.commit(self.unit(&case, outcome)).await {
             Ok(Committed::Over) => Settled::Over,
             Ok(
@@ -189,11 +241,11 @@ impl Door {
                 | Committed::Moved
                 | Committed::Conflict { .. },
             ) => {
-                self.count(MessageState::Failed);
+                self.ring(&ran, &case);
                 Settled::Stored {
                     id: case.id,
-                    state: MessageState::Failed,
-                    failure: Some(failure),
+                    state: ran.state,
+                    failure: ran.failure,
                     received_at: case.incoming.received_at,
                 }
             }
@@ -227,47 +279,61 @@ impl Door {
     }
 
     async fn commit(&self, case: Case) -> Result<Done, StoreError> {
-        let received_at = case.incoming.received_at;
-        let id = case.id;
+        let (committed, ran) = match self.channel.split().filter(|_| !case.is_part()) {
+            Some(settings) => {
+                let outcome = self.whole(settings, &case.incoming).await;
+                let ran = Ran::of(&outcome);
+                (self.store.commit(self.unit(&case, outcome)).await?, ran)
+            }
+            None => self.run_and_commit(&case).await?,
+        };
+        self.committed(case, committed, ran).await
+    }
+
+    /// Runs the steps until what they have read still is so when it is written.
+    async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
         let pipeline = Pipeline::new(
             self.channel.clone(),
             self.formats.clone(),
             self.world.clone(),
-            id,
+            case.id,
             case.incoming.body.clone(),
             case.incoming.content_type.clone(),
             case.only.clone(),
         );
         let mut runs = 0;
-        let (committed, ran) = loop {
+        loop {
             let outcome = {
                 let snapshot = self.store.snapshot()?;
                 pipeline
                     .finish(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
+            let outcome = match &outcome.applied {
+                Some(applied) if !applied.writes.is_empty() => {
+                    told(&self.listeners(), &self.channel, case, outcome)
+                }
+                Some(_) | None => outcome,
+            };
             let ran = Ran::of(&outcome);
-            let committed = self.store.commit(self.unit(&case, outcome)).await?;
+            let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
-                break (committed, ran);
+                return Ok((committed, ran));
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
             if RERUNS <= runs {
-                break self.commit_exclusively(pipeline, &case).await?;
+                return self.commit_exclusively(pipeline, case).await;
             }
-        };
+        }
+    }
+
+    /// What is told of a commit, and what follows it.
+    async fn committed(&self, case: Case, committed: Committed, ran: Ran) -> Result<Done, StoreError> {
+        let (id, received_at) = (case.id, case.incoming.received_at);
         match committed {
             Committed::Stored { .. } => {
-                for destination in &ran.destinations {
-                    if let Some(bell) = self.bells.get(destination) {
-                        match case.again {
-                            Some(_) => bell.ring_for_an_old_one(),
-                            None => bell.ring(),
-                        }
-                    }
-                }
-                self.count(ran.state);
+                self.ring(&ran, &case);
                 Ok(Done::Stored(Settled::Stored {
                     id,
                     state: ran.state,
@@ -317,9 +383,9 @@ impl Door {
     ) -> Result<(Committed, Ran), StoreError> {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
-        let (case, channel) = (case.clone(), self.channel.clone());
+        let (case, channel, listeners) = (case.clone(), self.channel.clone(), self.listeners());
         let work = Box::new(move |snapshot: &dyn Snapshot| {
-            let outcome = pipeline.finish(snapshot)?;
+            let outcome = told(&listeners, &channel, &case, pipeline.finish(snapshot)?);
             if let Ok(mut slot) = shared.lock() {
                 *slot = Ran::of(&outcome);
             }
@@ -335,6 +401,29 @@ impl Door {
 
     fn unit(&self, case: &Case, outcome: Outcome) -> Commit {
         unit(&self.channel, case, outcome)
+    }
+
+    fn listeners(&self) -> Listeners {
+        self.doors
+            .upgrade()
+            .map_or_else(|| Arc::new([]) as Listeners, |doors| doors.listeners())
+    }
+
+    /// Wakes whoever has something to do with what was stored, and counts it.
+    fn ring(&self, ran: &Ran, case: &Case) {
+        for (queue_of, destination) in &ran.queues {
+            if let Some(channel) = queue_of {
+                if let Some(doors) = self.doors.upgrade() {
+                    doors.ring(channel, destination);
+                }
+            } else if let Some(bell) = self.bells.get(destination) {
+                match case.again {
+                    Some(_) => bell.ring_for_an_old_one(),
+                    None => bell.ring(),
+                }
+            }
+        }
+        self.count(ran.state);
     }
 
     fn refused(&self, error: StoreError) -> Settled {
@@ -354,8 +443,8 @@ impl Door {
 struct Ran {
     state: MessageState,
     failure: Option<Failure>,
-    /// Whose workers are to be woken.
-    destinations: Vec<String>,
+    /// Whose workers are to be woken: channel, where it is another one, and name of the queue.
+    queues: Vec<(Option<String>, String)>,
 }
 
 impl Ran {
@@ -363,7 +452,11 @@ impl Ran {
         Ran {
             state: outcome.state(),
             failure: outcome.failure.clone(),
-            destinations: outcome.deliveries.iter().map(|d| d.destination.clone()).collect(),
+            queues: outcome
+                .deliveries
+                .iter()
+                .map(|delivery| (delivery.queue_of.clone(), delivery.destination.clone()))
+                .collect(),
         }
     }
 }
@@ -382,9 +475,30 @@ struct Case {
     is_known_again: bool,
 }
 
+impl Case {
+    fn is_part(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.by == By::Part)
+    }
+}
+
 enum Done {
     Stored(Settled),
     Repeat(Repeat),
+}
+
+/// An outcome with what is owed to those who listen to what it writes.
+fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outcome) -> Outcome {
+    if let Some(applied) = outcome
+        .applied
+        .as_ref()
+        .filter(|applied| !applied.writes.is_empty())
+    {
+        let trace = case.origin.as_ref().map_or(&[][..], |origin| &origin.trace);
+        outcome
+            .deliveries
+            .extend(events::owed(listeners, applied, &channel.id, trace));
+    }
+    outcome
 }
 
 fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
@@ -415,7 +529,7 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     }
 }
 
-fn failure(step: &str, error: &MapError) -> Failure {
+pub(super) fn failure(step: &str, error: &MapError) -> Failure {
     Failure {
         step: step.into(),
         reason: error.reason,
@@ -431,5 +545,6 @@ pub(super) fn incoming_again(body: Bytes, content_type: String, now: jiff::Times
         content_type,
         headers: vec![("origin".into(), "replay".into())],
         received_at: now,
+        identity: None,
     }
 }

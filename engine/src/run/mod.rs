@@ -8,9 +8,11 @@
 
 mod door;
 mod doors;
+mod events;
 mod feeder;
 mod host;
 mod link;
+mod parts;
 mod pipeline;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
 pub use link::{HOPS, LINK, Link};
 pub use pipeline::{Outcome, Trace};

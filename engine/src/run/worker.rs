@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::World;
 use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
-use crate::connector::{Destination, Outgoing, SendError, Stop};
+use crate::connector::{About, Destination, Outgoing, SendError, Stop};
 use crate::format::Format;
 use crate::message::DeliveryState;
 use crate::store::{Attempted, Store, StoreError, Waiting};
@@ -66,6 +66,8 @@ pub(super) struct Worker {
     pub settings: Settings,
     pub format: Arc<dyn Format>,
     pub destination: Arc<dyn Destination>,
+    /// Whether the far side says anything by itself; where it does not, what could be sent is accepted.
+    pub answers: bool,
     pub store: Arc<dyn Store>,
     pub world: World,
     pub bell: Arc<Bell>,
@@ -195,6 +197,7 @@ impl Worker {
             delivery: head.id,
             body: head.body.clone(),
             content_type: head.content_type.clone(),
+            about: self.about(head),
         };
         let format = self.format.clone();
         let sent = head.body.clone();
@@ -206,6 +209,7 @@ impl Worker {
             () = stopped_for(&self.stop, Duration::from_secs(1)) => Err(SendError::Unsure { why: "the program was stopped while it was sent".into() }),
         };
         let (verdict, response) = match answer {
+            Ok(response) if !self.answers => (Verdict::new("accepted", None), Some(response)),
             Ok(response) => {
                 let verdict = Verdict::from(self.format.judge(&head.body, &response));
                 (verdict, Some(response))
@@ -221,6 +225,18 @@ impl Worker {
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
         };
         self.attempted(head, verdict, response)
+    }
+
+    /// What the destination may say of the message beside its bytes.
+    fn about(&self, head: &Waiting) -> About {
+        let (format, body) = (self.format.clone(), head.body.clone());
+        About {
+            message: head.message,
+            channel: self.channel.id.clone(),
+            received_at: head.received_at,
+            zone: self.settings.end.format_settings.zone.clone(),
+            values: Arc::new(move |path| format.values(&body, path)),
+        }
     }
 
     /// What a verdict makes of the delivery.

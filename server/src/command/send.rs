@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use engine::connector::{Outgoing, SendError, Surroundings};
+use engine::connector::{About, Outgoing, SendError, Surroundings};
 use mappings::hl7v2::{self, Message};
 
 use super::{print, read_input};
@@ -50,6 +50,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             delivery: idx as i64,
             body: body.clone(),
             content_type: String::new(),
+            about: About::default(),
         };
         let mine = |candidate: &[u8]| hl7v2::is_answer_to(&body, candidate);
         match destination.send(&outgoing, &mine).await {

@@ -14,7 +14,7 @@ use e2e::program::{Home, binary};
 use crate::scenes;
 
 /// Whether a mount namespace can be made here.
-fn namespaces_work() -> bool {
+pub fn namespaces_work() -> bool {
     Command::new("unshare")
         .args([
             "--user",

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod events;
 mod fake;
 mod links;
+mod parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,19 +15,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use self::fake::{Ends, FakeEnd, Text};
+use self::fake::{Counted, Ends, FakeEnd, Text};
 use super::{Engine, Parts, World};
 use crate::channel::{Channel, Checked, check};
 use crate::connector::{Acknowledgement, Connectors};
 use crate::format::Formats;
 use crate::message::{Incoming, MessageDetail, MessageRow};
-use crate::store::{MasterKey, MessageFilter, SqliteOptions, SqliteStore, Store};
+use crate::store::{MasterKey, MessageFilter, SqliteOptions, SqliteStore};
 
 /// A store that outlives engines, and what is at the ends of their channels.
 pub(super) struct Place {
     folder: tempfile::TempDir,
     key: MasterKey,
-    pub ends: Arc<Ends>,
+    ends: Arc<Ends>,
 }
 
 /// A running engine.
@@ -92,6 +94,8 @@ fn formats() -> Formats {
     Formats::default()
         .with(Text { name: "text" })
         .with(Text { name: "anything" })
+        .with(Text { name: "clinic" })
+        .with_splitter(Counted)
 }
 
 impl Running {
@@ -104,6 +108,7 @@ impl Running {
                 content_type: "text/plain".into(),
                 headers: vec![("file".into(), "day.txt".into())],
                 received_at: Timestamp::now(),
+                identity: None,
             })
             .await
     }
