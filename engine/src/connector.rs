@@ -299,6 +299,7 @@ impl Default for Connectors {
             connectors: BTreeMap::new(),
         }
         .with(crate::run::Link)
+        .with(crate::run::Clinic)
     }
 }
 

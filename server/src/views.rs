@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clinic::ChangeSet;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
-use engine::message::{DeliveryState, MessageDetail, MessageRow, MessageState};
+use engine::message::{By, DeliveryState, MessageDetail, MessageRow, MessageState};
 use engine::run::{Outcome, Trace};
 use engine::store::{MessageFilter, Store};
 use jiff::Timestamp;
@@ -250,9 +250,23 @@ pub fn decode(
     formats: &Formats,
     detail: &MessageDetail,
 ) -> Option<Result<ChangeSet, String>> {
+    let is_part = detail
+        .row
+        .origin
+        .as_ref()
+        .is_some_and(|origin| origin.by == By::Part);
+    if channel.split().is_some() && !is_part {
+        // A whole; its parts say what they say.
+        return None;
+    }
     let (format, settings) = channel.steps.iter().find_map(|step| match step {
         Step::Decode { format, settings } => Some((format, settings)),
-        Step::Filter(_) | Step::Set(_) | Step::Apply { .. } | Step::Encode { .. } | Step::Lookup(_) => None,
+        Step::Filter(_)
+        | Step::Set(_)
+        | Step::Apply { .. }
+        | Step::Encode { .. }
+        | Step::Lookup(_)
+        | Step::Split { .. } => None,
     })?;
     let format = formats.get(format)?;
     Some(

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path as FilePath, PathBuf};
 
-use super::Channel;
 use super::problem::nearest;
 use super::tree::{Node, Path};
-use crate::run::LINK;
+use super::{Channel, Step};
+use crate::run::{CLINIC, LINK};
 
 /// What is wrong with a link: its file, its place in there, a sentence.
 pub(super) struct Wrong<'a> {
@@ -114,6 +114,98 @@ fn wrong_with<'a>(
         let hint = format!("write encode = \"{read}\" here, or format = \"{sent}\" there");
         link.wrong(format!("gets {sent}, and \"{to}\" reads {read}; {hint}"))
     })
+}
+
+/// What is wrong with channels that listen to the clinic, and what is odd: one that tells a partner what another channel
+/// of the same partner has brought.
+pub(super) fn check_listeners<'a>(
+    files: &'a [(&PathBuf, &String, Node)],
+    channels: &[Channel],
+) -> (Vec<Wrong<'a>>, Vec<Wrong<'a>>) {
+    let (mut wrongs, mut odd) = (vec![], vec![]);
+    let ids: Vec<&str> = files
+        .iter()
+        .filter_map(|(_, _, root)| root.get("id")?.text())
+        .collect();
+    for (file, _, root) in files {
+        let Some(settings) = root.get("source").and_then(|source| source.get(CLINIC)) else {
+            continue;
+        };
+        let path = Path::default().key("source").key(CLINIC);
+        let not_from: Vec<&str> = settings
+            .get("not_from")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Node::text)
+            .collect();
+        for (n, id) in not_from.iter().enumerate().filter(|(_, id)| !ids.contains(id)) {
+            wrongs.push(Wrong {
+                file,
+                path: path.key("not_from").index(n),
+                what: super::problem::not_known(id, &ids),
+            });
+        }
+        let Some(listens) = channels.iter().find(|channel| channel.file == **file) else {
+            continue;
+        };
+        let same_partner = channels.iter().filter(|other| {
+            other.id != listens.id
+                && !not_from.contains(&other.id.as_str())
+                && is_of_the_partner(other, listens)
+        });
+        for other in same_partner {
+            let id = &other.id;
+            let what = format!(
+                "\"{id}\" seems to bring changes of a partner who is told here; write not_from = [\"{id}\"], or what it \
+                 brings goes back there"
+            );
+            odd.push(Wrong {
+                file,
+                path: path.clone(),
+                what,
+            });
+        }
+    }
+    (wrongs, odd)
+}
+
+/// True where a channel writes to the clinic what comes from somebody to whom `listens` sends: by the names of the
+/// destinations, or by the hosts in the settings of both.
+fn is_of_the_partner(brings: &Channel, listens: &Channel) -> bool {
+    let applies = brings.steps.iter().any(|step| matches!(step, Step::Apply { .. }));
+    let mut brought_by = vec![];
+    hosts(&brings.source.settings, &mut brought_by);
+    for destination in &brings.destinations {
+        hosts(&destination.end.settings, &mut brought_by);
+    }
+    applies
+        && listens.destinations.iter().any(|destination| {
+            let name = destination.name.as_str();
+            let mut told = vec![];
+            hosts(&destination.end.settings, &mut told);
+            brings.id == name
+                || brings.id.split('-').any(|word| word == name)
+                || brings.destinations.iter().any(|other| other.name == name)
+                || told.iter().any(|host| brought_by.contains(host))
+        })
+}
+
+/// The hosts that settings name, ourselves left out.
+fn hosts(settings: &serde_json::Value, out: &mut Vec<String>) {
+    match settings {
+        serde_json::Value::String(text) => {
+            let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+            let host = rest.split(['/', ':']).next().unwrap_or_default();
+            let is_host = host.contains('.') && !host.contains(' ') && !host.starts_with('.');
+            if is_host && !host.starts_with("127.") && host != "0.0.0.0" {
+                out.push(host.to_lowercase());
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| hosts(value, out)),
+        serde_json::Value::Object(entries) => entries.values().for_each(|value| hosts(value, out)),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
 }
 
 /// The channels from the link's own back to it.

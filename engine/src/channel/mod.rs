@@ -64,6 +64,21 @@ pub struct Channel {
     pub tables: CodeTables,
 }
 
+impl Channel {
+    /// How what comes in is taken apart; none: it is one message.
+    pub fn split(&self) -> Option<&serde_json::Value> {
+        match self.steps.first()? {
+            Step::Split { settings } => Some(settings),
+            Step::Filter(_)
+            | Step::Decode { .. }
+            | Step::Set(_)
+            | Step::Apply { .. }
+            | Step::Encode { .. }
+            | Step::Lookup(_) => None,
+        }
+    }
+}
+
 /// One end of a channel: a connector, its settings, and the format of what passes.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -120,6 +135,11 @@ pub enum Step {
     },
     /// Replaces a code by that of a table.
     Lookup(Lookup),
+    /// Takes what comes in apart into messages, which go through the steps after it.
+    Split {
+        /// How, in the words of [`crate::split::Splitter`].
+        settings: serde_json::Value,
+    },
 }
 
 impl Step {
@@ -132,6 +152,7 @@ impl Step {
             Step::Apply { .. } => "apply",
             Step::Encode { .. } => "encode",
             Step::Lookup(_) => "lookup",
+            Step::Split { .. } => "split",
         }
     }
 }

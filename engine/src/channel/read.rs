@@ -14,7 +14,6 @@ use super::tree::{Node, Path, Value};
 use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
-use crate::run::LINK;
 
 /// Reads a code table by its path.
 pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
@@ -440,8 +439,7 @@ impl Reader<'_> {
             (Some(said), _, _) => said.name(),
             (None, Some(_), _) => return None,
             (None, None, Some(name)) => name,
-            // A link hands on what it gets.
-            (None, None, None) if flow.encoded || !connector.answers() || connector.name() == LINK => body,
+            (None, None, None) if flow.encoded || !connector.answers() => body,
             (None, None, None) => {
                 let what = format!(
                     "{} does not say what format it sends; write encode = \"…\" or format = \"{body}\"",

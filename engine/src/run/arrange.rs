@@ -9,14 +9,16 @@ use futures_util::future::join_all;
 
 use super::door::Door;
 use super::doorway::{Doorway, Life, Listening};
-use super::feeder::Feeder;
+use super::events::{CLINIC, EVENTS};
+use super::feeder::{Feeder, Feeds};
 use super::host::{Engine, EngineError};
 use super::lane::is_same;
 use super::link::LINK;
 use super::worker::Worker;
-use crate::channel::{Channel, Destination as Settings, End};
+use crate::channel::{Channel, Destination as Settings, End, OnError};
 use crate::connector::{Connector, ConnectorError, Destination, Source, Surroundings};
 use crate::format::Format;
+use crate::split::PARTS;
 use crate::store::{Halt, HaltWord};
 
 /// What was opened and does not run yet. Dropped, it is closed again.
@@ -37,8 +39,37 @@ enum Way {
         /// Whether the far side says anything.
         answers: bool,
     },
-    /// To another channel.
-    Channel,
+    /// To a channel: another one, or the rest of the same.
+    Channel(Feeds),
+}
+
+/// What leads from a channel: its destinations, and the queues of its own: parts of a whole, changes of the clinic.
+fn lanes_of(channel: &Channel) -> Vec<Settings> {
+    let own = [
+        (channel.split().is_some(), PARTS),
+        (channel.source.connector == CLINIC, EVENTS),
+    ];
+    let own = own.into_iter().filter(|(is_used, _)| *is_used);
+    let own = own.map(|(_, queue)| own_queue(queue, channel));
+    channel.destinations.iter().cloned().chain(own).collect()
+}
+
+/// A queue of a channel that leads back to itself, as if it were a destination.
+fn own_queue(queue: &str, channel: &Channel) -> Settings {
+    Settings {
+        name: queue.to_owned(),
+        when: None,
+        steps: vec![],
+        end: End {
+            connector: queue.to_owned(),
+            settings: channel.id.clone().into(),
+            format: channel.source.format.clone(),
+            format_settings: channel.source.format_settings.clone(),
+        },
+        retry: Default::default(),
+        on_error: OnError::Hold,
+        on_unsure: Default::default(),
+    }
 }
 
 impl Engine {
@@ -86,7 +117,7 @@ impl Engine {
         let mut opened = Opened::default();
         for channel in channels {
             self.format(&channel.source)?;
-            for (idx, settings) in channel.destinations.iter().enumerate() {
+            for (idx, settings) in lanes_of(channel).iter().enumerate() {
                 if !is_halted(halts, &channel.id, &settings.name) && !self.lanes.runs(&channel.id, settings) {
                     let way = self.open_destination(channel, idx, settings).await?;
                     opened.destinations.push((channel.clone(), settings.clone(), way));
@@ -118,8 +149,11 @@ impl Engine {
         idx: usize,
         settings: &Settings,
     ) -> Result<Way, EngineError> {
-        if settings.end.connector == LINK {
-            return Ok(Way::Channel);
+        match settings.end.connector.as_str() {
+            LINK => return Ok(Way::Channel(Feeds::Link)),
+            PARTS => return Ok(Way::Channel(Feeds::Parts)),
+            EVENTS => return Ok(Way::Channel(Feeds::Events)),
+            _ => {}
         }
         let open_error = |error| EngineError::Open {
             file: channel.file.display().to_string(),
@@ -169,7 +203,7 @@ impl Engine {
         .await;
         for channel in &ended {
             // What was stored while its source ended, and had nobody left to say so.
-            for bell in self.lanes.bells(&channel.id, &channel.destinations).values() {
+            for bell in self.lanes.bells(&channel.id, &lanes_of(channel)).values() {
                 bell.ring();
             }
         }
@@ -207,7 +241,8 @@ impl Engine {
                 formats: self.formats.clone(),
                 store: self.store.clone(),
                 world: self.world.clone(),
-                bells: self.lanes.bells(&channel.id, &channel.destinations),
+                doors: Arc::downgrade(&self.doors),
+                bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {
                 Some(life) => life.doorway.hang(door),
@@ -223,6 +258,7 @@ impl Engine {
                 }
             }
         }
+        self.doors.listen(channels.iter());
         for (id, life) in lives.iter() {
             if is_stopped(halts, id) {
                 self.doors.remove(id);
@@ -237,7 +273,7 @@ impl Engine {
             }
             let channel = channels.iter().find(|channel| channel.id == id);
             for name in self.lanes.running(&id) {
-                let stays = channel.is_some_and(|c| c.destinations.iter().any(|d| d.name == name));
+                let stays = channel.is_some_and(|c| lanes_of(c).iter().any(|lane| lane.name == name));
                 if !stays || is_halted(halts, &id, &name) {
                     self.lanes.end(&id, &name);
                 }
@@ -274,11 +310,12 @@ impl Engine {
                 };
                 worker.run()
             }),
-            Way::Channel => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
+            Way::Channel(feeds) => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
                 let feeder = Feeder {
                     channel: channel.id.clone(),
                     queue: settings.name,
                     target: settings.end.settings.as_str().unwrap_or_default().to_owned(),
+                    feeds,
                     on_error: settings.on_error,
                     doors: self.doors.clone(),
                     store: self.store.clone(),

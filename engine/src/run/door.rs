@@ -1,7 +1,7 @@
 //! The door of one channel: what its source hands in is run, committed, and only then acknowledged.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use clinic::apply::{Decision, Snapshot};
@@ -10,14 +10,18 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
+use super::doors::Doors;
+use super::events::{self, Listeners};
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
 use crate::message::{
-    Failure, Incoming, MessageDetail, MessageState, NewMessage, Origin, Resolution, ResolutionWord,
+    By, Failure, Incoming, MessageDetail, MessageState, NewDelivery, NewMessage, Origin, Resolution,
+    ResolutionWord,
 };
+use crate::split::PARTS;
 use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
@@ -35,6 +39,8 @@ pub(super) struct Door {
     pub world: World,
     /// Wakes the worker of each destination.
     pub bells: HashMap<String, Arc<Bell>>,
+    /// The doors of all channels, this one among them.
+    pub doors: Weak<Doors>,
 }
 
 /// What became of one message.
@@ -81,7 +87,7 @@ impl Accept for Door {
             place: None,
             why,
         };
-        let settled = self.keep(self.case(kept), failure).await;
+        let settled = self.keep(self.case(kept), Outcome::failed(failure)).await;
         self.acknowledge(&body, settled)
     }
 
@@ -107,13 +113,20 @@ impl Accept for Door {
 
 impl Door {
     /// Takes a stored message again, as new: to all destinations or some.
-    pub async fn replay(&self, of: Uuid, incoming: Incoming, only: Option<Vec<String>>) -> Settled {
+    pub async fn replay(
+        &self,
+        of: Uuid,
+        origin: Option<Origin>,
+        incoming: Incoming,
+        only: Option<Vec<String>>,
+    ) -> Settled {
         let case = Case {
             replay_of: Some(of),
             only,
+            origin,
             ..self.case(incoming)
         };
-        self.settle(case).await
+        self.inspect_and_settle(case).await
     }
 
     /// Takes what another channel hands in. Where it is stored, the delivery that made it has been written too.
@@ -147,9 +160,28 @@ impl Door {
         }
     }
 
-    async fn inspect_and_settle(&self, case: Case) -> Settled {
+    /// What a message says of itself. The number of the sender counts; what the transport knows it by only where there
+    /// is none.
+    fn keys(&self, incoming: &Incoming) -> Keys {
+        let mut keys = self
+            .channel
+            .keys
+            .of(self.format.as_ref(), &incoming.body, &incoming.headers);
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        keys
+    }
+
+    async fn inspect_and_settle(&self, mut case: Case) -> Settled {
+        if self.channel.split().is_some() && !case.is_part() {
+            // Of a whole nothing is believed but what its transport knows it by.
+            case.keys = Keys {
+                control_id: case.incoming.identity.clone(),
+                ..Keys::default()
+            };
+            return self.settle(case).await;
+        }
         match self.format.inspect(&case.incoming.body) {
-            Err(error) => self.keep(case, failure("source", &error)).await,
+            Err(error) => self.keep(case, Outcome::failed(failure("source", &error))).await,
             Ok(()) => self.settle(case).await,
         }
     }
@@ -251,29 +283,28 @@ impl Door {
         )
     }
 
-    /// What the message says of itself, and what the channel finds in it.
-    fn keys(&self, incoming: &Incoming) -> Keys {
-        let mut keys = self
-            .channel
-            .keys
-            .of(self.format.as_ref(), &incoming.body, &incoming.headers);
-        // The number of the sender counts; what the transport knows it by only where there is none.
-        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
-        keys
+    /// What a whole comes to: it waits to be taken apart, or fails as a whole.
+    async fn whole(&self, settings: &serde_json::Value, whole: &Incoming) -> Outcome {
+        match super::parts::aside(&self.formats, settings, &whole.body).await {
+            Ok(parts) if parts.is_empty() => Outcome::default(),
+            Ok(_) => Outcome {
+                deliveries: vec![NewDelivery {
+                    destination: PARTS.to_owned(),
+                    body: None,
+                    content_type: whole.content_type.clone(),
+                    queue_of: None,
+                }],
+                ..Outcome::default()
+            },
+            Err(error) => Outcome::failed(failure("step[0].split", &error)),
+        }
     }
 
-    /// Stores something that can't be processed, with the reason.
-    async fn keep(&self, case: Case, failure: Failure) -> Settled {
+    /// Stores what can't be read, with the reason.
+    async fn keep(&self, mut case: Case, outcome: Outcome) -> Settled {
         // No dedup: what can't be read has no key to be trusted.
-        let case = Case {
-            is_known_again: false,
-            ..case
-        };
-        let outcome = Outcome {
-            state: Some(MessageState::Failed),
-            failure: Some(failure.clone()),
-            ..Outcome::default()
-        };
+        case.is_known_again = false;
+        let ran = Ran::of(&outcome);
         match self.store.commit(self.unit(&case, outcome)).await {
             Ok(Committed::Over) => Settled::Over,
             Ok(
@@ -282,11 +313,11 @@ impl Door {
                 | Committed::Moved
                 | Committed::Conflict { .. },
             ) => {
-                self.count(MessageState::Failed);
+                self.ring(&ran, &case);
                 Settled::Stored {
                     id: case.id,
-                    state: MessageState::Failed,
-                    failure: Some(failure),
+                    state: ran.state,
+                    failure: ran.failure,
                     received_at: case.incoming.received_at,
                 }
             }
@@ -320,47 +351,61 @@ impl Door {
     }
 
     async fn commit(&self, case: Case) -> Result<Done, StoreError> {
-        let received_at = case.incoming.received_at;
-        let id = case.id;
+        let (committed, ran) = match self.channel.split().filter(|_| !case.is_part()) {
+            Some(settings) => {
+                let outcome = self.whole(settings, &case.incoming).await;
+                let ran = Ran::of(&outcome);
+                (self.store.commit(self.unit(&case, outcome)).await?, ran)
+            }
+            None => self.run_and_commit(&case).await?,
+        };
+        self.committed(case, committed, ran).await
+    }
+
+    /// Runs the steps until what they have read still is so when it is written.
+    async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
         let pipeline = Pipeline::new(
             self.channel.clone(),
             self.formats.clone(),
             self.world.clone(),
-            id,
+            case.id,
             &case.incoming,
             case.only.clone(),
         )
         .with_decisions(decisions(&case.resolutions));
         let mut runs = 0;
-        let (committed, ran) = loop {
+        loop {
             let outcome = {
                 let snapshot = self.store.snapshot()?;
                 pipeline
                     .finish(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
+            let outcome = match &outcome.applied {
+                Some(applied) if !applied.writes.is_empty() => {
+                    told(&self.listeners(), &self.channel, case, outcome)
+                }
+                Some(_) | None => outcome,
+            };
             let ran = Ran::of(&outcome);
-            let committed = self.store.commit(self.unit(&case, outcome)).await?;
+            let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
-                break (committed, ran);
+                return Ok((committed, ran));
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
             if RERUNS <= runs {
-                break self.commit_exclusively(pipeline, &case).await?;
+                return self.commit_exclusively(pipeline, case).await;
             }
-        };
+        }
+    }
+
+    /// What is told of a commit, and what follows it.
+    async fn committed(&self, case: Case, committed: Committed, ran: Ran) -> Result<Done, StoreError> {
+        let (id, received_at) = (case.id, case.incoming.received_at);
         match committed {
             Committed::Stored { .. } => {
-                for destination in &ran.destinations {
-                    if let Some(bell) = self.bells.get(destination) {
-                        match case.again {
-                            Some(_) => bell.ring_for_an_old_one(),
-                            None => bell.ring(),
-                        }
-                    }
-                }
-                self.count(ran.state);
+                self.ring(&ran, &case);
                 Ok(Done::Stored(Settled::Stored {
                     id,
                     state: ran.state,
@@ -410,9 +455,9 @@ impl Door {
     ) -> Result<(Committed, Ran), StoreError> {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
-        let (case, channel) = (case.clone(), self.channel.clone());
+        let (case, channel, listeners) = (case.clone(), self.channel.clone(), self.listeners());
         let work = Box::new(move |snapshot: &dyn Snapshot| {
-            let outcome = pipeline.finish(snapshot)?;
+            let outcome = told(&listeners, &channel, &case, pipeline.finish(snapshot)?);
             if let Ok(mut slot) = shared.lock() {
                 *slot = Ran::of(&outcome);
             }
@@ -428,6 +473,29 @@ impl Door {
 
     fn unit(&self, case: &Case, outcome: Outcome) -> Commit {
         unit(&self.channel, case, outcome)
+    }
+
+    fn listeners(&self) -> Listeners {
+        self.doors
+            .upgrade()
+            .map_or_else(|| Arc::new([]) as Listeners, |doors| doors.listeners())
+    }
+
+    /// Wakes whoever has something to do with what was stored, and counts it.
+    fn ring(&self, ran: &Ran, case: &Case) {
+        for (queue_of, destination) in &ran.queues {
+            if let Some(channel) = queue_of {
+                if let Some(doors) = self.doors.upgrade() {
+                    doors.ring(channel, destination);
+                }
+            } else if let Some(bell) = self.bells.get(destination) {
+                match case.again {
+                    Some(_) => bell.ring_for_an_old_one(),
+                    None => bell.ring(),
+                }
+            }
+        }
+        self.count(ran.state);
     }
 
     fn refused(&self, error: StoreError) -> Settled {
@@ -447,8 +515,8 @@ impl Door {
 struct Ran {
     state: MessageState,
     failure: Option<Failure>,
-    /// Whose workers are to be woken.
-    destinations: Vec<String>,
+    /// Whose workers are to be woken: channel, where it is another one, and name of the queue.
+    queues: Vec<(Option<String>, String)>,
 }
 
 impl Ran {
@@ -456,7 +524,11 @@ impl Ran {
         Ran {
             state: outcome.state(),
             failure: outcome.failure.clone(),
-            destinations: outcome.deliveries.iter().map(|d| d.destination.clone()).collect(),
+            queues: outcome
+                .deliveries
+                .iter()
+                .map(|delivery| (delivery.queue_of.clone(), delivery.destination.clone()))
+                .collect(),
         }
     }
 }
@@ -476,9 +548,30 @@ struct Case {
     resolutions: Vec<Resolution>,
 }
 
+impl Case {
+    fn is_part(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.by == By::Part)
+    }
+}
+
 enum Done {
     Stored(Settled),
     Repeat(Repeat),
+}
+
+/// An outcome with what is owed to those who listen to what it writes.
+fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outcome) -> Outcome {
+    if let Some(applied) = outcome
+        .applied
+        .as_ref()
+        .filter(|applied| !applied.writes.is_empty())
+    {
+        let trace = case.origin.as_ref().map_or(&[][..], |origin| &origin.trace);
+        outcome
+            .deliveries
+            .extend(events::owed(listeners, applied, &channel.id, trace));
+    }
+    outcome
 }
 
 fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
@@ -517,7 +610,7 @@ fn decisions(resolutions: &[Resolution]) -> Vec<Decision> {
         .collect()
 }
 
-fn failure(step: &str, error: &MapError) -> Failure {
+pub(super) fn failure(step: &str, error: &MapError) -> Failure {
     Failure {
         step: step.into(),
         reason: error.reason,

@@ -6,10 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 use super::door::Door;
+use super::events::{Listener, Listeners};
+use crate::channel::Channel;
 
 /// The doors by the ids of their channels.
 pub(super) struct Doors {
     open: RwLock<BTreeMap<String, Arc<Door>>>,
+    listeners: RwLock<Listeners>,
     changed: watch::Sender<()>,
 }
 
@@ -17,6 +20,7 @@ impl Doors {
     pub fn new() -> Self {
         Doors {
             open: RwLock::new(BTreeMap::new()),
+            listeners: RwLock::new(Arc::new([])),
             changed: watch::Sender::new(()),
         }
     }
@@ -39,6 +43,28 @@ impl Doors {
     pub fn remove(&self, channel: &str) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.remove(channel);
+    }
+
+    /// From now on these channels are told of changes of the clinic, also those that stand still: what they are told
+    /// waits for them.
+    pub fn listen<'a>(&self, channels: impl Iterator<Item = &'a Arc<Channel>>) {
+        let listeners = channels.filter_map(|channel| Listener::of(channel)).collect();
+        *self.listeners.write().unwrap_or_else(PoisonError::into_inner) = listeners;
+    }
+
+    /// The channels that listen to the clinic.
+    pub fn listeners(&self) -> Listeners {
+        self.listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Wakes whoever works off the queue of a channel.
+    pub fn ring(&self, channel: &str, queue: &str) {
+        if let Some(bell) = self.get(channel).as_ref().and_then(|door| door.bells.get(queue)) {
+            bell.ring();
+        }
     }
 
     /// Ends with each door that is opened from now on.

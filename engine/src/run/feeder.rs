@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clinic::exchange::{MapError, Reason};
+
 use super::World;
-use super::door::{Handed, Settled};
+use super::door::{Door, Handed, Settled};
 use super::doors::Doors;
 use super::link::HOPS;
 use super::worker::{Bell, LOOK, PAGE, STORE_PAUSE, duration_until};
 use crate::channel::OnError;
 use crate::connector::Stop;
 use crate::message::{By, DeliveryState, Incoming, Origin};
+use crate::split::Part;
 use crate::store::{Attempted, Lineage, MadeBy, Store, StoreError, Waiting};
 
 /// What works off one queue that leads to a channel.
@@ -22,6 +25,7 @@ pub(super) struct Feeder {
     pub queue: String,
     /// The channel that it feeds.
     pub target: String,
+    pub feeds: Feeds,
     pub on_error: OnError,
     pub doors: Arc<Doors>,
     pub store: Arc<dyn Store>,
@@ -30,10 +34,31 @@ pub(super) struct Feeder {
     pub stop: Stop,
 }
 
+/// What a queue holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feeds {
+    /// Messages of another channel.
+    Link,
+    /// Wholes of the channel itself, to be taken apart.
+    Parts,
+    /// Changes of the clinic.
+    Events,
+}
+
+impl Feeds {
+    fn by(self) -> By {
+        match self {
+            Feeds::Link => By::Link,
+            Feeds::Parts => By::Part,
+            Feeds::Events => By::Event,
+        }
+    }
+}
+
 /// What became of a delivery.
 enum Fed {
     Over,
-    /// A person has to act before it goes on.
+    /// It goes on later: a person has to act, or it was stopped in the middle.
     Held,
     /// The channel that it leads to does not run.
     NobodyThere,
@@ -51,7 +76,9 @@ impl Feeder {
                 done = 0;
             }
             if queue.is_empty() {
-                match self.store.waiting(&self.channel, &self.queue, done, PAGE).await {
+                // A whole may be large: one at a time.
+                let page = if self.feeds == Feeds::Parts { 1 } else { PAGE };
+                match self.store.waiting(&self.channel, &self.queue, done, page).await {
                     Ok(waiting) => queue = waiting.into(),
                     Err(error) => {
                         self.store_failed(&error).await;
@@ -110,42 +137,90 @@ impl Feeder {
             return Ok(Fed::NobodyThere);
         };
         let lineage = self.store.lineage(head.message).await?.unwrap_or_default();
-        let Lineage {
-            headers, mut trace, ..
-        } = lineage;
-        trace.push(lineage.channel);
+        let mut trace = lineage.trace.clone();
+        if self.feeds != Feeds::Parts {
+            trace.push(lineage.channel.clone());
+        }
         if HOPS <= trace.len() {
             return self.refuse(head, too_far(&trace)).await;
         }
-        let handed = Handed {
-            incoming: Incoming {
+        let pieces = match self.pieces(&door, head, &lineage).await {
+            Ok(pieces) => pieces,
+            // The store could not be read just now.
+            Err(error) if self.feeds == Feeds::Events && error.reason == Reason::Internal => {
+                return Err(StoreError::Unavailable(error.what));
+            }
+            Err(error) => return self.refuse(head, error.to_string()).await,
+        };
+        // After a crash it goes on where it stopped.
+        let made = self.store.made(head.id).await?;
+        let of = pieces.len() as u32;
+        for (number, incoming) in (1..=of).zip(pieces).skip(made as usize) {
+            let handed = Handed {
+                incoming,
+                origin: Origin {
+                    by: self.feeds.by(),
+                    message: head.message,
+                    delivery: head.id,
+                    number,
+                    of,
+                    trace: trace.clone(),
+                },
+                made_by: MadeBy {
+                    delivery: head.id,
+                    number,
+                    ends: (number == of).then(|| self.attempted(head, DeliveryState::Sent, "accepted", None)),
+                },
+                // What two channels lead here, or is sent again on purpose, is no repeat.
+                is_known_again: self.feeds == Feeds::Parts && !lineage.is_replay,
+            };
+            match door.take(handed).await {
+                Settled::Stored { .. } | Settled::Over => {}
+                Settled::Not(error) => return Err(error),
+            }
+            if number < of && self.stop.is_cancelled() {
+                // The next start goes on here.
+                return Ok(Fed::Held);
+            }
+        }
+        self.count("accepted");
+        Ok(Fed::Over)
+    }
+
+    /// What the target gets of a delivery, in its order.
+    async fn pieces(
+        &self,
+        door: &Door,
+        head: &Waiting,
+        lineage: &Lineage,
+    ) -> Result<Vec<Incoming>, MapError> {
+        let now = (self.world.now)();
+        match self.feeds {
+            Feeds::Link => Ok(vec![Incoming {
                 body: head.body.clone(),
                 content_type: head.content_type.clone(),
-                headers,
+                headers: lineage.headers.clone(),
+                received_at: now,
                 identity: None,
-                received_at: (self.world.now)(),
-            },
-            origin: Origin {
-                by: By::Link,
-                message: head.message,
-                delivery: head.id,
-                number: 1,
-                of: 1,
-                trace,
-            },
-            made_by: MadeBy {
-                delivery: head.id,
-                number: 1,
-                ends: Some(self.attempted(head, DeliveryState::Sent, "accepted", None)),
-            },
-            is_known_again: false,
-        };
-        match door.take(handed).await {
-            Settled::Stored { .. } | Settled::Over => {
-                self.count("accepted");
-                Ok(Fed::Over)
+            }]),
+            Feeds::Parts => {
+                let settings = door.channel.split().cloned().unwrap_or_default();
+                let parts = super::parts::aside(&door.formats, &settings, &head.body).await?;
+                let piece = |part: Part| {
+                    let mut headers = lineage.headers.clone();
+                    headers.push(("part".into(), part.place.to_string()));
+                    headers.extend(part.name.map(|name| ("part-name".to_owned(), name)));
+                    Incoming {
+                        body: part.body,
+                        content_type: door.format.content_type().to_owned(),
+                        headers,
+                        received_at: now,
+                        identity: None,
+                    }
+                };
+                Ok(parts.into_iter().map(piece).collect())
             }
-            Settled::Not(error) => Err(error),
+            Feeds::Events => super::events::messages(self.store.as_ref(), &head.body, &[], now),
         }
     }
 

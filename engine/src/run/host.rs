@@ -235,7 +235,29 @@ pub fn try_message(
     body: Bytes,
     snapshot: &dyn Snapshot,
 ) -> Result<(Outcome, Vec<Trace>), StoreError> {
-    Pipeline::show(
+    let (whole, body) = match channel.split() {
+        None => (None, body),
+        Some(settings) => match super::parts::of(formats, settings, &body) {
+            Ok(parts) => {
+                let said = Trace {
+                    step: "step[0].split".to_owned(),
+                    result: format!("{} parts; the first one goes on", parts.len()),
+                    before: None,
+                    shows: None,
+                };
+                match parts.into_iter().next() {
+                    Some(first) => (Some(said), first.body),
+                    None => return Ok((Outcome::default(), vec![said])),
+                }
+            }
+            Err(error) => {
+                let outcome = Outcome::failed(super::door::failure("step[0].split", &error));
+                let said = super::pipeline::trace_halt("step[0].split", &outcome);
+                return Ok((outcome, vec![said]));
+            }
+        },
+    };
+    let (outcome, traces) = Pipeline::show(
         channel,
         formats.clone(),
         world.clone(),
@@ -244,5 +266,6 @@ pub fn try_message(
         None,
         snapshot,
     )
-    .map_err(|error| StoreError::Unavailable(error.to_string()))
+    .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok((outcome, whole.into_iter().chain(traces).collect()))
 }

@@ -47,6 +47,11 @@ impl Connector for Link {
         }))
     }
 
+    /// What the other channel has stored is taken; nobody judges.
+    fn answers(&self) -> bool {
+        false
+    }
+
     fn check_source(&self, _: &Value) -> Vec<SettingsProblem> {
         vec![]
     }
@@ -74,7 +79,7 @@ impl Connector for Link {
 }
 
 /// A source inside Punte: what it brings comes through the door by itself.
-struct Inside;
+pub(super) struct Inside;
 
 #[async_trait]
 impl Source for Inside {

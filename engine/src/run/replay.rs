@@ -11,7 +11,7 @@ use super::halt::known_destination;
 use super::host::{Engine, EngineError};
 use super::pipeline::{Outcome, Pipeline, Trace};
 use crate::format::SetOp;
-use crate::message::{Incoming, MessageDetail, MessageState};
+use crate::message::{By, Incoming, MessageDetail, MessageState, Origin};
 use crate::store::StoreError;
 
 /// How a stored message is taken again.
@@ -54,7 +54,7 @@ impl Engine {
             received_at: (self.world.now)(),
             identity: None,
         };
-        match door.replay(id, incoming, again.only).await {
+        match door.replay(id, detail.row.origin, incoming, again.only).await {
             Settled::Stored { id, state, .. } => Ok((id, state)),
             Settled::Not(error) => Err(error.into()),
             Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
@@ -89,6 +89,13 @@ impl Engine {
                 detail.row.channel
             ))
         })?;
+        let is_part = |origin: &Origin| origin.by == By::Part;
+        let is_whole = door.channel.split().is_some() && !detail.row.origin.as_ref().is_some_and(is_part);
+        if again.only.is_some() && is_whole {
+            return Err(EngineError::Wrong(format!(
+                "message {id} is a whole, whose parts go to the destinations; take it again as it is, or one of its parts"
+            )));
+        }
         for name in again.only.iter().flatten() {
             known_destination(&door.channel, name)?;
         }

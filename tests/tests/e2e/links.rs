@@ -77,6 +77,70 @@ async fn killed_in_the_middle_each_message_is_once_in_the_linked_channel_and_in_
     Ok(())
 }
 
+fn batches(to: std::net::SocketAddr) -> String {
+    format!(
+        "id = \"batches\"\n[source]\nformat = \"hl7v2\"\nhttp = {{ listen = \"127.0.0.1:0\" }}\n[[step]]\nsplit = \"hl7v2\"\n[[destination]]\nname = \"shelf\"\nmllp = {{ connect = \"{to}\" }}\nretry = {{ first = \"50ms\", max = \"200ms\" }}\n"
+    )
+}
+
+/// A batch file of so many results; its trailer says how many.
+fn batch(count: usize, says: usize) -> String {
+    let results: String = (0..count)
+        .map(|n| scenes::result(&format!("B-{n}"), "P-1", &format!("O-{n}"), "1.0"))
+        .collect();
+    format!("FHS|^~\\&|LIS\rBHS|^~\\&|LIS\r{results}BTS|{says}\rFTS|1\r")
+}
+
+async fn post(to: std::net::SocketAddr, body: String) -> Result<u16> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let answer = client.post(format!("http://{to}/")).body(body).send().await?;
+    Ok(answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_killed_in_the_middle_goes_on_where_it_stopped() -> Result<()> {
+    let shelf = Sink::hl7().await?;
+    let home = Home::with(&[("batches", &batches(shelf.address))])?;
+    let mut punte = home.serve()?;
+    // One whose trailer says otherwise: nothing of it is done.
+    assert!(400 <= post(punte.listens("batches"), batch(3, 4)).await?);
+    let rows = punte.messages("&channel=batches").await?;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["state"], "failed");
+    let why = rows[0]["failure"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("4 messages declared, 3 found"), "{why}");
+
+    assert_eq!(post(punte.listens("batches"), batch(600, 600)).await?, 200);
+    let parts = async |punte: &Punte| -> Option<Vec<String>> {
+        let rows = punte.messages("&channel=batches").await.ok()?;
+        let parts = rows.iter().rev().filter(|row| row["origin"]["by"] == "part");
+        Some(
+            parts
+                .map(|row| row["control_id"].as_str().unwrap_or_default().to_owned())
+                .collect(),
+        )
+    };
+    for some in [20, 150, 400] {
+        eventually("some more parts are there", Duration::from_secs(60), async || {
+            (some <= parts(&punte).await?.len()).then_some(())
+        })
+        .await;
+        punte.kill();
+        punte = home.serve()?;
+    }
+    let all = eventually("all parts are there", Duration::from_secs(60), async || {
+        parts(&punte).await.filter(|parts| 600 <= parts.len())
+    })
+    .await;
+    let sent: Vec<String> = (0..600).map(|n| format!("B-{n}")).collect();
+    assert_eq!(all, sent, "each once, in order");
+    let rows = punte.messages("&channel=batches&state=routed").await?;
+    let id = rows[0]["id"].as_str().unwrap_or_default();
+    let shown = String::from_utf8(home.run(&["messages", "show", id])?.stdout)?;
+    assert!(shown.contains("part 600 of 600 of message"), "{shown}");
+    Ok(())
+}
+
 #[test]
 fn the_check_finds_links_that_lead_nowhere_and_circles() -> Result<()> {
     let link = |id: &str, to: &str| {

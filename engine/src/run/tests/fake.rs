@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use bytes::Bytes;
+use clinic::exchange::{Judgement, Keys, MapError, Place, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::connector::{
     Surroundings,
 };
 use crate::format::{Format, Replies, SetOp, Settings};
+use crate::split::{Part, Splitter};
 
 /// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it.
 pub(super) struct Text {
@@ -33,6 +35,9 @@ impl Format for Text {
 
     fn keys(&self, message: &[u8]) -> Keys {
         let text = String::from_utf8_lossy(message);
+        if text.starts_with('{') {
+            return Keys::default();
+        }
         Keys {
             control_id: text.split_once(':').map(|(id, _)| id.to_owned()),
             ..Keys::default()
@@ -46,12 +51,27 @@ impl Format for Text {
         Ok(())
     }
 
-    fn decode(&self, _: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
-        Err(MapError::new(Reason::UnsupportedType, None, "it says nothing"))
+    /// What begins with `{` is a change set.
+    fn decode(&self, message: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
+        serde_json::from_slice(message)
+            .map_err(|error| MapError::new(Reason::UnsupportedType, None, error.to_string()))
     }
 
-    fn encode(&self, _: &ChangeSet, _: &Applied, _: &Settings, _: &Stamp) -> Result<Vec<u8>, MapError> {
-        Err(MapError::new(Reason::UnsupportedType, None, "it is not written"))
+    /// The type of the message, and each aggregate that it speaks of: kind and first number.
+    fn encode(
+        &self,
+        changes: &ChangeSet,
+        applied: &Applied,
+        _: &Settings,
+        _: &Stamp,
+    ) -> Result<Vec<u8>, MapError> {
+        let mut text = changes.about.message_type.clone().unwrap_or_default();
+        for change in &changes.changes {
+            let known = &applied.known[&applied.ids[&change.key].1].aggregate;
+            let number = known.identifiers().first().map_or("-", |number| &number.value);
+            text.push_str(&format!(" {} {number}", known.kind().as_str()));
+        }
+        Ok(text.into_bytes())
     }
 
     fn replies(&self, _: &[u8], _: Verdict<'_>, _: &Stamp) -> Replies {
@@ -198,5 +218,36 @@ impl Destination for End {
 
     async fn probe(&self) -> Result<(), ConnectorError> {
         Ok(())
+    }
+}
+/// Lines; the last one is `=` and how many there are.
+pub(super) struct Counted;
+
+impl Splitter for Counted {
+    fn schema(&self) -> Value {
+        json!({ "enum": ["lines"] })
+    }
+
+    fn check(&self, _: &Value) -> Vec<SettingsProblem> {
+        vec![]
+    }
+
+    fn split(&self, _: &Value, whole: &Bytes) -> Result<Vec<Part>, MapError> {
+        let text = std::str::from_utf8(whole).unwrap();
+        let (lines, count) = text.rsplit_once('=').unwrap();
+        let parts: Vec<Part> = lines
+            .lines()
+            .enumerate()
+            .map(|(n, line)| Part {
+                place: Place(format!("line {}", n + 1)),
+                name: None,
+                body: whole.slice_ref(line.as_bytes()),
+            })
+            .collect();
+        if parts.len().to_string() != count {
+            let what = format!("the trailer says {count}, and there are {}", parts.len());
+            return Err(MapError::new(Reason::Sequence, Some("trailer"), what));
+        }
+        Ok(parts)
     }
 }

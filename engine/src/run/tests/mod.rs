@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod events;
 mod fake;
 mod links;
+mod parts;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use self::fake::{Ends, FakeEnd, Text};
+use self::fake::{Counted, Ends, FakeEnd, Text};
 use super::{Engine, Parts, World};
 use crate::channel::{Channel, Checked, check};
 use crate::connector::{Acknowledgement, Connectors};
@@ -92,6 +94,8 @@ fn formats() -> Formats {
     Formats::default()
         .with(Text { name: "text" })
         .with(Text { name: "anything" })
+        .with(Text { name: "clinic" })
+        .with_splitter(Counted)
 }
 
 impl Running {

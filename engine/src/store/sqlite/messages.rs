@@ -87,7 +87,7 @@ impl Plain {
         connection: &Connection,
     ) -> Result<(MessageRow, Head), StoreError> {
         let head = Head::open(&shared.sealer, self.id, &self.head)?;
-        let deliveries = deliveries(shared, names, connection, self.seq)?;
+        let deliveries = deliveries(shared, names, connection, self.seq, self.channel)?;
         let row = MessageRow {
             seq: self.seq,
             id: self.id,
@@ -158,6 +158,7 @@ fn deliveries(
     names: &Names,
     connection: &Connection,
     seq: i64,
+    channel: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     let found: Vec<(i64, i64, u8, Option<i64>)> = connection
         .prepare_cached(
@@ -177,7 +178,17 @@ fn deliveries(
             let last = last_attempt(shared, connection, id)?;
             Ok(DeliveryRow {
                 id,
-                destination: names.destination_name(destination),
+                destination: match names.channel_of(destination) {
+                    // What waits for a channel that listens: `orders-out@events`.
+                    Some(other) if other != channel => {
+                        format!(
+                            "{}{}",
+                            names.channel_name(other),
+                            names.destination_name(destination)
+                        )
+                    }
+                    Some(_) | None => names.destination_name(destination),
+                },
                 state: delivery_state(state)?,
                 attempts: last.as_ref().map_or(0, |(number, _)| *number),
                 due: due.map(time),
