@@ -43,6 +43,20 @@ pub struct Meta {
     pub source: Source,
 }
 
+impl Meta {
+    /// Of what is known by hearsay only: the first version, made now by nobody.
+    pub(crate) fn told(id: Uuid, now: Timestamp) -> Self {
+        Meta {
+            id,
+            site: None,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            source: Source::Actor { name: String::new() },
+        }
+    }
+}
+
 /// Declares an aggregate and its change. Fields are `Option<…>` or `Vec<…>`, so that each can be absent, clear or set.
 macro_rules! aggregate {
     ($(#[$meta:meta])* $name:ident, $change:ident { $($(#[$fmeta:meta])* $field:ident : $outer:ident<$ty:ty>),* $(,)? }) => {

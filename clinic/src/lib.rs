@@ -70,6 +70,7 @@ mod refs;
 pub mod scheduling;
 pub mod schema;
 pub mod search;
+pub mod told;
 pub mod value;
 
 pub use apply::{Applied, Record, apply};

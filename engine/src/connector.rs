@@ -248,9 +248,20 @@ pub trait Connector: Send + Sync {
 }
 
 /// The connectors that this program has.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Connectors {
     connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+}
+
+impl Default for Connectors {
+    /// The ends that lie inside Punte, which no protocol is needed for.
+    fn default() -> Self {
+        Connectors {
+            connectors: BTreeMap::new(),
+        }
+        .with(crate::run::Link)
+        .with(crate::run::Clinic)
+    }
 }
 
 impl Connectors {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use clinic::exchange::{Judgement, Keys, MapError, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 
+use crate::split::Splitter;
+
 /// Code tables by name: (system, code) → (system, code, display).
 pub type CodeTables = BTreeMap<String, Arc<CodeTable>>;
 
@@ -95,6 +97,7 @@ pub trait Format: Send + Sync {
 #[derive(Clone, Default)]
 pub struct Formats {
     formats: BTreeMap<&'static str, Arc<dyn Format>>,
+    splitter: Option<Arc<dyn Splitter>>,
 }
 
 impl Formats {
@@ -102,6 +105,17 @@ impl Formats {
     pub fn with(mut self, format: impl Format + 'static) -> Self {
         self.formats.insert(format.name(), Arc::new(format));
         self
+    }
+
+    /// Sets who takes files apart.
+    pub fn with_splitter(mut self, splitter: impl Splitter + 'static) -> Self {
+        self.splitter = Some(Arc::new(splitter));
+        self
+    }
+
+    /// Who takes files apart; none: this program can't.
+    pub fn splitter(&self) -> Option<&dyn Splitter> {
+        self.splitter.as_deref()
     }
 
     /// By its name.

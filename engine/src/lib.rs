@@ -8,4 +8,5 @@ pub mod connector;
 pub mod format;
 pub mod message;
 pub mod run;
+pub mod split;
 pub mod store;

@@ -139,6 +139,49 @@ pub struct Failure {
     pub why: String,
 }
 
+/// How a message was made inside Punte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A destination of another channel is a link to this one.
+    Link,
+    /// It is a part of a whole that came in.
+    Part,
+    /// A change of the clinic is told.
+    Event,
+    /// It is what a destination answered.
+    Response,
+}
+
+impl By {
+    /// Its name, as in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            By::Link => "link",
+            By::Part => "part",
+            By::Event => "event",
+            By::Response => "response",
+        }
+    }
+}
+
+/// What a message was made from, where it did not come from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// How it was made.
+    pub by: By,
+    /// The message that it was made from.
+    pub message: Uuid,
+    /// The delivery of that one which made it.
+    pub delivery: i64,
+    /// Which of the messages that this delivery makes; the first is 1.
+    pub number: u32,
+    /// How many it makes.
+    pub of: u32,
+    /// The channels that it has passed, the first one first, this one not among them.
+    pub trace: Vec<String>,
+}
+
 /// What a source hands in.
 #[derive(Clone)]
 pub struct Incoming {
@@ -174,6 +217,8 @@ pub struct NewMessage {
     pub failure: Option<Failure>,
     /// Who may be meant, where it is parked.
     pub candidates: Vec<Candidate>,
+    /// What it was made from, where it did not come from outside.
+    pub origin: Option<Origin>,
 }
 
 /// A message owed to one destination, as it is written.
@@ -185,6 +230,8 @@ pub struct NewDelivery {
     pub body: Option<Bytes>,
     /// MIME type.
     pub content_type: String,
+    /// The channel in whose queue it waits; none: that of the message. An event waits with the channel that listens.
+    pub queue_of: Option<String>,
 }
 
 /// A message as it is listed.
@@ -218,6 +265,8 @@ pub struct MessageRow {
     pub reused_control_id: bool,
     /// The message that it is a replay of.
     pub replay_of: Option<Uuid>,
+    /// What it was made from, where it did not come from outside.
+    pub origin: Option<Origin>,
     /// How far each of its deliveries is: destination and state.
     pub deliveries: Vec<DeliveryRow>,
 }
@@ -252,8 +301,21 @@ pub struct MessageDetail {
     pub headers: Vec<(String, String)>,
     /// Its deliveries with their bytes and tries.
     pub deliveries: Vec<DeliveryDetail>,
-    /// Which aggregates it wrote, in which version.
-    pub wrote: Vec<(clinic::Kind, Uuid, u64)>,
+    /// What it wrote to the clinic.
+    pub wrote: Vec<Wrote>,
+}
+
+/// One version of an aggregate that a message wrote, and its event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrote {
+    /// Which kind.
+    pub kind: clinic::Kind,
+    /// Which aggregate.
+    pub id: Uuid,
+    /// Which version of it.
+    pub version: u64,
+    /// What happened, `Order.placed`. A store of an earlier release did not keep it.
+    pub event: Option<String>,
 }
 
 /// Everything about one delivery.
@@ -267,6 +329,8 @@ pub struct DeliveryDetail {
     pub content_type: String,
     /// Each try.
     pub attempts: Vec<AttemptRow>,
+    /// The messages that it has made in channels, in their order: at most the first 100.
+    pub made: Vec<Uuid>,
 }
 
 /// One try of a delivery.

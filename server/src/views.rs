@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use clinic::ChangeSet;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
-use engine::message::{DeliveryState, MessageDetail, MessageRow, MessageState};
+use engine::message::{By, DeliveryState, MessageDetail, MessageRow, MessageState};
 use engine::store::{MessageFilter, Store};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -179,20 +179,16 @@ pub async fn message(
             value["attempt_list"] = attempts.into();
             value["content_type"] = delivery.content_type.clone().into();
             value["body"] = text(&delivery.body);
+            value["made"] = serde_json::to_value(&delivery.made).unwrap_or_default();
             value
         })
-        .collect();
-    let wrote: Vec<Value> = detail
-        .wrote
-        .iter()
-        .map(|(kind, id, version)| json!({ "kind": kind.as_str(), "id": id, "version": version }))
         .collect();
     let mut value = serde_json::to_value(&detail.row)?;
     value["content_type"] = detail.content_type.clone().into();
     value["headers"] = serde_json::to_value(&detail.headers)?;
     value["body"] = text(&detail.body);
     value["deliveries"] = deliveries.into();
-    value["wrote"] = wrote.into();
+    value["wrote"] = serde_json::to_value(&detail.wrote)?;
     value["changes"] = changes.unwrap_or(Value::Null);
     value["decode_error"] = decode_error.map_or(Value::Null, Value::from);
     Ok(Some(value))
@@ -227,9 +223,23 @@ pub async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Option<Uuid>> {
 
 /// What the message says, read again by its channel's decode step (after the steps before it).
 fn decode(channel: &Channel, formats: &Formats, detail: &MessageDetail) -> Option<Result<ChangeSet, String>> {
+    let is_part = detail
+        .row
+        .origin
+        .as_ref()
+        .is_some_and(|origin| origin.by == By::Part);
+    if channel.split().is_some() && !is_part {
+        // A whole; its parts say what they say.
+        return None;
+    }
     let (format, settings) = channel.steps.iter().find_map(|step| match step {
         Step::Decode { format, settings } => Some((format, settings)),
-        Step::Filter(_) | Step::Set(_) | Step::Apply { .. } | Step::Encode { .. } | Step::Lookup(_) => None,
+        Step::Filter(_)
+        | Step::Set(_)
+        | Step::Apply { .. }
+        | Step::Encode { .. }
+        | Step::Lookup(_)
+        | Step::Split { .. } => None,
     })?;
     let format = formats.get(format)?;
     Some(

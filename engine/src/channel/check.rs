@@ -54,7 +54,7 @@ pub fn check(
     tables: &dyn Fn(&FilePath) -> io::Result<String>,
 ) -> Checked {
     let mut checked = Checked::default();
-    let shape = match Shape::new(channel_schema(connectors)) {
+    let shape = match Shape::new(channel_schema(formats, connectors)) {
         Ok(shape) => shape,
         Err(what) => {
             let file = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
@@ -112,6 +112,34 @@ pub fn check(
     }
     check_together(&rooted, connectors, &mut checked);
     check_clashes(&rooted, connectors, &mut checked);
+    let (wrong_listeners, odd) = super::links::check_listeners(&rooted, &checked.channels);
+    for odd in odd {
+        if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| odd.file == **file) {
+            let (line, column) = line_and_column(text, odd.path.value_at(root));
+            checked.warnings.push(Problem {
+                file: (*file).clone(),
+                line,
+                column,
+                path: odd.path.to_string(),
+                what: odd.what,
+            });
+        }
+    }
+    let mut wrong = super::links::check(&rooted, &checked.channels);
+    wrong.extend(wrong_listeners);
+    for wrong in wrong {
+        if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| wrong.file == **file) {
+            let (line, column) = line_and_column(text, wrong.path.value_at(root));
+            checked.problems.push(Problem {
+                file: (*file).clone(),
+                line,
+                column,
+                path: wrong.path.to_string(),
+                what: wrong.what,
+            });
+            checked.channels.retain(|channel| channel.file != **file);
+        }
+    }
     let order = |problem: &Problem| {
         let idx = files.iter().position(|(file, _)| *file == problem.file);
         (idx.unwrap_or(files.len()), problem.line, problem.column)

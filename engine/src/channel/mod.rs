@@ -3,6 +3,7 @@
 mod check;
 mod condition;
 pub mod duration;
+mod links;
 mod problem;
 mod read;
 mod read_condition;
@@ -27,6 +28,7 @@ use crate::format::{CodeTables, SetOp, Settings};
 
 pub use check::{Checked, check, read_folder, read_table};
 pub use problem::Problem;
+pub(crate) use problem::nearest;
 pub use schema::channel_schema;
 
 /// A checked channel.
@@ -52,6 +54,21 @@ pub struct Channel {
     pub destinations: Vec<Destination>,
     /// Its code tables, read.
     pub tables: CodeTables,
+}
+
+impl Channel {
+    /// How what comes in is taken apart; none: it is one message.
+    pub fn split(&self) -> Option<&serde_json::Value> {
+        match self.steps.first()? {
+            Step::Split { settings } => Some(settings),
+            Step::Filter(_)
+            | Step::Decode { .. }
+            | Step::Set(_)
+            | Step::Apply { .. }
+            | Step::Encode { .. }
+            | Step::Lookup(_) => None,
+        }
+    }
 }
 
 /// One end of a channel: a connector, its settings, and the format of what passes.
@@ -103,6 +120,11 @@ pub enum Step {
     },
     /// Replaces a code by that of a table.
     Lookup(Lookup),
+    /// Takes what comes in apart into messages, which go through the steps after it.
+    Split {
+        /// How, in the words of [`crate::split::Splitter`].
+        settings: serde_json::Value,
+    },
 }
 
 impl Step {
@@ -115,6 +137,7 @@ impl Step {
             Step::Apply { .. } => "apply",
             Step::Encode { .. } => "encode",
             Step::Lookup(_) => "lookup",
+            Step::Split { .. } => "split",
         }
     }
 }

@@ -39,6 +39,7 @@ impl Reader<'_> {
         let value = node.get(verb)?;
         let at = path.key(verb);
         match *verb {
+            "split" => self.split(value, &at, path, in_channel),
             "filter" => {
                 if in_channel && flow.applied {
                     let what =
@@ -57,6 +58,28 @@ impl Reader<'_> {
             }
             _ => None,
         }
+    }
+
+    fn split(&mut self, value: &Node, at: &Path, path: &Path, in_channel: bool) -> Option<Step> {
+        let Some(splitter) = self.formats.splitter() else {
+            self.problem(at.clone(), "this program takes nothing apart".to_owned());
+            return None;
+        };
+        if !in_channel {
+            let what = "a whole is taken apart where it comes in; make it the first step of the channel";
+            self.problem(at.clone(), what.to_owned());
+        } else if *path != Path::default().key("step").index(0) {
+            let what = "stands first: the steps before it would see the whole, those after it see each part";
+            self.problem(at.clone(), what.to_owned());
+        }
+        if self.is_told(at) {
+            return None;
+        }
+        let settings = value.to_json();
+        for problem in splitter.check(&settings) {
+            self.problem(at.join(&problem.path), problem.what);
+        }
+        Some(Step::Split { settings })
     }
 
     fn decode(&mut self, node: &Node, value: &Node, at: &Path, path: &Path, flow: &mut Flow) -> Option<Step> {

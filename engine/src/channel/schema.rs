@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::connector::Connectors;
+use crate::format::Formats;
 
 /// How deep the definitions of a connector's schema are followed.
 const MAX_DEPTH: usize = 16;
@@ -24,10 +25,13 @@ const CHARSETS: [&str; 11] = [
 ];
 
 /// The verbs of steps, in the order in which they are told.
-pub(super) const VERBS: [&str; 6] = ["filter", "decode", "set", "lookup", "apply", "encode"];
+pub(super) const VERBS: [&str; 7] = ["split", "filter", "decode", "set", "lookup", "apply", "encode"];
 
 /// The JSON Schema of a channel file. Written to `schemas/channel.schema.json`; a test keeps both equal.
-pub fn channel_schema(connectors: &Connectors) -> Value {
+pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
+    let split = formats
+        .splitter()
+        .map_or(Value::Bool(true), |splitter| embedded(splitter.schema()));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "channel",
@@ -70,12 +74,12 @@ pub fn channel_schema(connectors: &Connectors) -> Value {
             "step": {
                 "description": "What happens to each message, in this order.",
                 "type": "array",
-                "items": step()
+                "items": step(&split)
             },
             "destination": {
                 "description": "Where messages go.",
                 "type": "array",
-                "items": destination(connectors)
+                "items": destination(connectors, &split)
             }
         }
     })
@@ -111,7 +115,7 @@ fn source(connectors: &Connectors) -> Value {
     })
 }
 
-fn destination(connectors: &Connectors) -> Value {
+fn destination(connectors: &Connectors, split: &Value) -> Value {
     let mut properties = Map::new();
     let own = json!({
         "name": {
@@ -122,7 +126,7 @@ fn destination(connectors: &Connectors) -> Value {
         "step": {
             "description": "What happens on the way there, in this order.",
             "type": "array",
-            "items": step()
+            "items": step(split)
         },
         "encode": {
             "description": "The format to write: the same as a last step that encodes.",
@@ -187,12 +191,13 @@ fn destination(connectors: &Connectors) -> Value {
     })
 }
 
-fn step() -> Value {
+fn step(split: &Value) -> Value {
     json!({
         "title": "step",
         "type": "object",
         "additionalProperties": false,
         "properties": {
+            "split": split,
             "filter": condition("Keeps the messages that match; the others end here as filtered."),
             "decode": {
                 "description": "The format to read: the message becomes a change set.",

@@ -1,7 +1,7 @@
 //! The door of one channel: what its source hands in is run, committed, and only then acknowledged.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,13 +11,16 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
+use super::doors::Doors;
+use super::events::{self, Listeners};
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
-use crate::message::{Failure, Incoming, MessageState, NewMessage};
-use crate::store::{Commit, Committed, MessageFilter, Repeat, Store, StoreError};
+use crate::message::{By, Failure, Incoming, MessageState, NewDelivery, NewMessage, Origin};
+use crate::split::PARTS;
+use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
@@ -33,6 +36,8 @@ pub(super) struct Door {
     pub world: World,
     /// Wakes the worker of each destination.
     pub bells: HashMap<String, Arc<Bell>>,
+    /// The doors of all channels, this one among them.
+    pub doors: Weak<Doors>,
 }
 
 /// What became of one message.
@@ -46,20 +51,25 @@ pub(super) enum Settled {
     },
     /// Not stored.
     Not(StoreError),
+    /// Not stored, since the delivery that was to make it is over.
+    Over,
+}
+
+/// What comes in from another channel.
+pub(super) struct Handed {
+    pub incoming: Incoming,
+    pub origin: Origin,
+    /// The delivery that makes it.
+    pub made_by: MadeBy,
+    /// What came before with the same control id and content is the same message.
+    pub is_known_again: bool,
 }
 
 #[async_trait]
 impl Accept for Door {
-    async fn accept(&self, mut incoming: Incoming) -> Acknowledgement {
-        // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
-        incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
-            .unwrap_or(incoming.received_at);
+    async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         let body = incoming.body.clone();
-        let refusal = self.format.inspect(&body).err();
-        let settled = match refusal {
-            Some(error) => self.keep(incoming, failure("source", &error)).await,
-            None => self.settle(incoming, None, None).await,
-        };
+        let settled = self.inspect_and_settle(self.case(incoming)).await;
         self.acknowledge(&body, settled)
     }
 
@@ -71,7 +81,7 @@ impl Accept for Door {
             place: None,
             why,
         };
-        let settled = self.keep(kept, failure).await;
+        let settled = self.keep(self.case(kept), Outcome::failed(failure)).await;
         self.acknowledge(&body, settled)
     }
 
@@ -90,8 +100,72 @@ impl Accept for Door {
 
 impl Door {
     /// Takes a stored message again, as new: to all destinations or some.
-    pub async fn replay(&self, of: Uuid, incoming: Incoming, only: Option<Vec<String>>) -> Settled {
-        self.settle(incoming, Some(of), only).await
+    pub async fn replay(
+        &self,
+        of: Uuid,
+        origin: Option<Origin>,
+        incoming: Incoming,
+        only: Option<Vec<String>>,
+    ) -> Settled {
+        let case = Case {
+            replay_of: Some(of),
+            only,
+            origin,
+            ..self.case(incoming)
+        };
+        self.inspect_and_settle(case).await
+    }
+
+    /// Takes what another channel hands in. Where it is stored, the delivery that made it has been written too.
+    pub async fn take(&self, handed: Handed) -> Settled {
+        let case = Case {
+            origin: Some(handed.origin),
+            made_by: Some(handed.made_by),
+            is_known_again: handed.is_known_again,
+            ..self.case(handed.incoming)
+        };
+        self.inspect_and_settle(case).await
+    }
+
+    /// A message from outside, as it is committed unless something else is said.
+    fn case(&self, mut incoming: Incoming) -> Case {
+        // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
+        incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
+            .unwrap_or(incoming.received_at);
+        Case {
+            id: (self.world.new_id)(),
+            again: None,
+            replay_of: None,
+            keys: self.keys(&incoming),
+            incoming,
+            only: None,
+            origin: None,
+            made_by: None,
+            is_known_again: true,
+        }
+    }
+
+    /// What a message says of itself. The number of the sender counts; what the transport knows it by only where there
+    /// is none.
+    fn keys(&self, incoming: &Incoming) -> Keys {
+        let mut keys = self.format.keys(&incoming.body);
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        keys
+    }
+
+    async fn inspect_and_settle(&self, mut case: Case) -> Settled {
+        if self.channel.split().is_some() && !case.is_part() {
+            // Of a whole nothing is believed but what its transport knows it by.
+            case.keys = Keys {
+                control_id: case.incoming.identity.clone(),
+                ..Keys::default()
+            };
+            return self.settle(case).await;
+        }
+        match self.format.inspect(&case.incoming.body) {
+            Err(error) => self.keep(case, Outcome::failed(failure("source", &error))).await,
+            Ok(()) => self.settle(case).await,
+        }
     }
 
     /// What the sender is told. The same message is told the same each time: the stamp is that of the first.
@@ -114,15 +188,8 @@ impl Door {
                 (id, received_at, Taken::Failed, Some(error))
             }
             Settled::Stored { id, received_at, .. } => (id, received_at, Taken::Stored, None),
-            Settled::Not(error) => {
-                let error = MapError::new(Reason::Internal, None, format!("{error}. Send it again later."));
-                (
-                    (self.world.new_id)(),
-                    (self.world.now)(),
-                    Taken::Unavailable,
-                    Some(error),
-                )
-            }
+            Settled::Over => self.unavailable("the delivery that makes it is over".into()),
+            Settled::Not(error) => self.unavailable(format!("{error}. Send it again later.")),
         };
         let verdict = error.as_ref().map_or(Verdict::Accepted, Verdict::Refused);
         let frames = self.format.replies(body, verdict, &Stamp { now: at, id }).frames;
@@ -133,33 +200,53 @@ impl Door {
         }
     }
 
-    /// Stores something that can't be processed, with the reason.
-    async fn keep(&self, incoming: Incoming, failure: Failure) -> Settled {
-        let id = (self.world.new_id)();
-        let received_at = incoming.received_at;
-        let outcome = Outcome {
-            state: Some(MessageState::Failed),
-            failure: Some(failure.clone()),
-            ..Outcome::default()
-        };
-        let keys = self.format.keys(&incoming.body);
-        let message = self.message(id, None, incoming, keys, &outcome);
+    /// What is told of a message that is not stored.
+    fn unavailable(&self, why: String) -> (Uuid, Timestamp, Taken, Option<MapError>) {
+        let error = MapError::new(Reason::Internal, None, why);
+        (
+            (self.world.new_id)(),
+            (self.world.now)(),
+            Taken::Unavailable,
+            Some(error),
+        )
+    }
+
+    /// What a whole comes to: it waits to be taken apart, or fails as a whole.
+    async fn whole(&self, settings: &serde_json::Value, whole: &Incoming) -> Outcome {
+        match super::parts::aside(&self.formats, settings, &whole.body).await {
+            Ok(parts) if parts.is_empty() => Outcome::default(),
+            Ok(_) => Outcome {
+                deliveries: vec![NewDelivery {
+                    destination: PARTS.to_owned(),
+                    body: None,
+                    content_type: whole.content_type.clone(),
+                    queue_of: None,
+                }],
+                ..Outcome::default()
+            },
+            Err(error) => Outcome::failed(failure("step[0].split", &error)),
+        }
+    }
+
+    /// Stores what can't be read, with the reason.
+    async fn keep(&self, mut case: Case, outcome: Outcome) -> Settled {
         // No dedup: what can't be read has no key to be trusted.
-        let commit = Commit {
-            message,
-            again: None,
-            applied: None,
-            deliveries: vec![],
-            dedup: None,
-        };
-        match self.store.commit(commit).await {
-            Ok(_) => {
-                self.count(MessageState::Failed);
+        case.is_known_again = false;
+        let ran = Ran::of(&outcome);
+        match self.store.commit(self.unit(&case, outcome)).await {
+            Ok(Committed::Over) => Settled::Over,
+            Ok(
+                Committed::Stored { .. }
+                | Committed::Repeat(_)
+                | Committed::Moved
+                | Committed::Conflict { .. },
+            ) => {
+                self.ring(&ran, &case);
                 Settled::Stored {
-                    id,
-                    state: MessageState::Failed,
-                    failure: Some(failure),
-                    received_at,
+                    id: case.id,
+                    state: ran.state,
+                    failure: ran.failure,
+                    received_at: case.incoming.received_at,
                 }
             }
             Err(error) => self.refused(error),
@@ -167,32 +254,14 @@ impl Door {
     }
 
     /// Runs the steps and commits, again where something has moved.
-    async fn settle(
-        &self,
-        incoming: Incoming,
-        replay_of: Option<Uuid>,
-        only: Option<Vec<String>>,
-    ) -> Settled {
-        let mut keys = self.format.keys(&incoming.body);
-        // The number of the sender counts; what the transport knows it by only where there is none.
-        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
-        let mut id = (self.world.new_id)();
-        let mut again = None;
+    async fn settle(&self, mut case: Case) -> Settled {
         // At most twice: once as new, and once more where it failed before.
         loop {
-            let case = Case {
-                id,
-                again,
-                replay_of,
-                incoming: incoming.clone(),
-                keys: keys.clone(),
-                only: only.clone(),
-            };
-            match self.commit(case).await {
+            match self.commit(case.clone()).await {
                 Ok(Done::Stored(settled)) => return settled,
-                Ok(Done::Repeat(repeat)) if repeat.state == MessageState::Failed && again.is_none() => {
-                    id = repeat.id;
-                    again = Some(repeat.seq);
+                Ok(Done::Repeat(repeat)) if repeat.state == MessageState::Failed && case.again.is_none() => {
+                    case.id = repeat.id;
+                    case.again = Some(repeat.seq);
                 }
                 Ok(Done::Repeat(repeat)) => {
                     metrics::counter!("punte_repeats_total", "channel" => self.channel.id.clone())
@@ -210,47 +279,61 @@ impl Door {
     }
 
     async fn commit(&self, case: Case) -> Result<Done, StoreError> {
-        let received_at = case.incoming.received_at;
-        let id = case.id;
+        let (committed, ran) = match self.channel.split().filter(|_| !case.is_part()) {
+            Some(settings) => {
+                let outcome = self.whole(settings, &case.incoming).await;
+                let ran = Ran::of(&outcome);
+                (self.store.commit(self.unit(&case, outcome)).await?, ran)
+            }
+            None => self.run_and_commit(&case).await?,
+        };
+        self.committed(case, committed, ran).await
+    }
+
+    /// Runs the steps until what they have read still is so when it is written.
+    async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
         let pipeline = Pipeline::new(
             self.channel.clone(),
             self.formats.clone(),
             self.world.clone(),
-            id,
+            case.id,
             case.incoming.body.clone(),
             case.incoming.content_type.clone(),
             case.only.clone(),
         );
         let mut runs = 0;
-        let (committed, ran) = loop {
+        loop {
             let outcome = {
                 let snapshot = self.store.snapshot()?;
                 pipeline
                     .finish(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
+            let outcome = match &outcome.applied {
+                Some(applied) if !applied.writes.is_empty() => {
+                    told(&self.listeners(), &self.channel, case, outcome)
+                }
+                Some(_) | None => outcome,
+            };
             let ran = Ran::of(&outcome);
-            let committed = self.store.commit(self.unit(&case, outcome)).await?;
+            let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
-                break (committed, ran);
+                return Ok((committed, ran));
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
             if RERUNS <= runs {
-                break self.commit_exclusively(pipeline, &case).await?;
+                return self.commit_exclusively(pipeline, case).await;
             }
-        };
+        }
+    }
+
+    /// What is told of a commit, and what follows it.
+    async fn committed(&self, case: Case, committed: Committed, ran: Ran) -> Result<Done, StoreError> {
+        let (id, received_at) = (case.id, case.incoming.received_at);
         match committed {
             Committed::Stored { .. } => {
-                for destination in &ran.destinations {
-                    if let Some(bell) = self.bells.get(destination) {
-                        match case.again {
-                            Some(_) => bell.ring_for_an_old_one(),
-                            None => bell.ring(),
-                        }
-                    }
-                }
-                self.count(ran.state);
+                self.ring(&ran, &case);
                 Ok(Done::Stored(Settled::Stored {
                     id,
                     state: ran.state,
@@ -273,6 +356,7 @@ impl Door {
                 };
                 match self.store.commit(self.unit(&case, outcome.clone())).await? {
                     Committed::Repeat(repeat) => Ok(Done::Repeat(repeat)),
+                    Committed::Over => Ok(Done::Stored(Settled::Over)),
                     Committed::Stored { .. } | Committed::Moved | Committed::Conflict { .. } => {
                         self.count(MessageState::Failed);
                         Ok(Done::Stored(Settled::Stored {
@@ -284,6 +368,7 @@ impl Door {
                     }
                 }
             }
+            Committed::Over => Ok(Done::Stored(Settled::Over)),
             Committed::Moved => Err(StoreError::Unavailable(
                 "what the message speaks of keeps changing".into(),
             )),
@@ -298,9 +383,9 @@ impl Door {
     ) -> Result<(Committed, Ran), StoreError> {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
-        let (case, channel) = (case.clone(), self.channel.clone());
+        let (case, channel, listeners) = (case.clone(), self.channel.clone(), self.listeners());
         let work = Box::new(move |snapshot: &dyn Snapshot| {
-            let outcome = pipeline.finish(snapshot)?;
+            let outcome = told(&listeners, &channel, &case, pipeline.finish(snapshot)?);
             if let Ok(mut slot) = shared.lock() {
                 *slot = Ran::of(&outcome);
             }
@@ -318,24 +403,27 @@ impl Door {
         unit(&self.channel, case, outcome)
     }
 
-    fn message(
-        &self,
-        id: Uuid,
-        replay_of: Option<Uuid>,
-        incoming: Incoming,
-        keys: Keys,
-        outcome: &Outcome,
-    ) -> NewMessage {
-        NewMessage {
-            id,
-            replay_of,
-            channel: self.channel.id.clone(),
-            incoming,
-            keys,
-            state: outcome.state(),
-            failure: outcome.failure.clone(),
-            candidates: outcome.candidates.clone(),
+    fn listeners(&self) -> Listeners {
+        self.doors
+            .upgrade()
+            .map_or_else(|| Arc::new([]) as Listeners, |doors| doors.listeners())
+    }
+
+    /// Wakes whoever has something to do with what was stored, and counts it.
+    fn ring(&self, ran: &Ran, case: &Case) {
+        for (queue_of, destination) in &ran.queues {
+            if let Some(channel) = queue_of {
+                if let Some(doors) = self.doors.upgrade() {
+                    doors.ring(channel, destination);
+                }
+            } else if let Some(bell) = self.bells.get(destination) {
+                match case.again {
+                    Some(_) => bell.ring_for_an_old_one(),
+                    None => bell.ring(),
+                }
+            }
         }
+        self.count(ran.state);
     }
 
     fn refused(&self, error: StoreError) -> Settled {
@@ -355,8 +443,8 @@ impl Door {
 struct Ran {
     state: MessageState,
     failure: Option<Failure>,
-    /// Whose workers are to be woken.
-    destinations: Vec<String>,
+    /// Whose workers are to be woken: channel, where it is another one, and name of the queue.
+    queues: Vec<(Option<String>, String)>,
 }
 
 impl Ran {
@@ -364,7 +452,11 @@ impl Ran {
         Ran {
             state: outcome.state(),
             failure: outcome.failure.clone(),
-            destinations: outcome.deliveries.iter().map(|d| d.destination.clone()).collect(),
+            queues: outcome
+                .deliveries
+                .iter()
+                .map(|delivery| (delivery.queue_of.clone(), delivery.destination.clone()))
+                .collect(),
         }
     }
 }
@@ -378,6 +470,15 @@ struct Case {
     incoming: Incoming,
     keys: Keys,
     only: Option<Vec<String>>,
+    origin: Option<Origin>,
+    made_by: Option<MadeBy>,
+    is_known_again: bool,
+}
+
+impl Case {
+    fn is_part(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.by == By::Part)
+    }
 }
 
 enum Done {
@@ -385,9 +486,29 @@ enum Done {
     Repeat(Repeat),
 }
 
+/// An outcome with what is owed to those who listen to what it writes.
+fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outcome) -> Outcome {
+    if let Some(applied) = outcome
+        .applied
+        .as_ref()
+        .filter(|applied| !applied.writes.is_empty())
+    {
+        let trace = case.origin.as_ref().map_or(&[][..], |origin| &origin.trace);
+        outcome
+            .deliveries
+            .extend(events::owed(listeners, applied, &channel.id, trace));
+    }
+    outcome
+}
+
 fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     let state = outcome.state();
-    let dedup = (case.replay_of.is_none() && case.keys.control_id.is_some()).then_some(channel.dedup);
+    let is_known_again = case.is_known_again && case.replay_of.is_none() && case.keys.control_id.is_some();
+    let mut made_by = case.made_by.clone();
+    if let Some(ends) = made_by.as_mut().and_then(|made_by| made_by.ends.as_mut()) {
+        ends.why = matches!(state, MessageState::Failed | MessageState::Parked)
+            .then(|| format!("the message in {} is {}", channel.id, state.as_str()));
+    }
     Commit {
         message: NewMessage {
             id: case.id,
@@ -398,15 +519,17 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
             state,
             failure: outcome.failure,
             candidates: outcome.candidates,
+            origin: case.origin.clone(),
         },
         again: case.again,
         applied: outcome.applied,
         deliveries: outcome.deliveries,
-        dedup,
+        dedup: is_known_again.then_some(channel.dedup),
+        made_by,
     }
 }
 
-fn failure(step: &str, error: &MapError) -> Failure {
+pub(super) fn failure(step: &str, error: &MapError) -> Failure {
     Failure {
         step: step.into(),
         reason: error.reason,

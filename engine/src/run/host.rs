@@ -11,12 +11,17 @@ use uuid::Uuid;
 
 use super::World;
 use super::door::{Door, Settled, incoming_again};
+use super::doors::Doors;
+use super::events::{CLINIC, EVENTS};
+use super::feeder::{Feeder, Feeds};
+use super::link::LINK;
 use super::pipeline::{Outcome, Pipeline, Trace};
 use super::worker::{Bell, Worker};
-use crate::channel::Channel;
+use crate::channel::{Channel, OnError};
 use crate::connector::{ConnectorError, Connectors, Stop, Surroundings};
 use crate::format::Formats;
-use crate::message::MessageState;
+use crate::message::{By, MessageState};
+use crate::split::PARTS;
 use crate::store::{Store, StoreError};
 
 /// What an engine is put together from.
@@ -75,7 +80,7 @@ pub struct ChannelRow {
 
 /// A running engine.
 pub struct Engine {
-    doors: BTreeMap<String, Arc<Door>>,
+    doors: Arc<Doors>,
     listens: BTreeMap<String, Option<SocketAddr>>,
     store: Arc<dyn Store>,
     formats: Formats,
@@ -89,9 +94,11 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Arc<Engine>, EngineError> {
         let stop = Stop::new();
         let mut tasks = JoinSet::new();
-        let (mut doors, mut listens) = (BTreeMap::new(), BTreeMap::new());
+        let doors = Arc::new(Doors::new());
+        let mut listens = BTreeMap::new();
         let mut sources = vec![];
         let mut workers = vec![];
+        let mut feeders = vec![];
         for channel in parts.channels {
             let channel = Arc::new(channel);
             let surroundings = Surroundings {
@@ -104,6 +111,23 @@ impl Engine {
                     end: format!("destination[{idx}].{}", settings.end.connector),
                     error,
                 };
+                let bell = Arc::new(Bell::default());
+                bells.insert(settings.name.clone(), bell.clone());
+                if settings.end.connector == LINK {
+                    feeders.push(Feeder {
+                        channel: channel.id.clone(),
+                        queue: settings.name.clone(),
+                        target: settings.end.settings.as_str().unwrap_or_default().to_owned(),
+                        feeds: Feeds::Link,
+                        on_error: settings.on_error,
+                        doors: doors.clone(),
+                        store: parts.store.clone(),
+                        world: parts.world.clone(),
+                        bell,
+                        stop: stop.child_token(),
+                    });
+                    continue;
+                }
                 let connector = connector(&parts.connectors, &settings.end.connector).map_err(open_error)?;
                 let destination = connector
                     .open_destination(&settings.end.settings, &surroundings)
@@ -113,14 +137,32 @@ impl Engine {
                     .formats
                     .get(&settings.end.format)
                     .ok_or_else(|| no_format(&settings.end.format))?;
-                let bell = Arc::new(Bell::default());
-                bells.insert(settings.name.clone(), bell.clone());
                 workers.push(Worker {
                     channel: channel.clone(),
                     settings: settings.clone(),
                     format,
                     destination,
                     answers: connector.answers(),
+                    store: parts.store.clone(),
+                    world: parts.world.clone(),
+                    bell,
+                    stop: stop.child_token(),
+                });
+            }
+            let own = [
+                (channel.split().is_some(), PARTS, Feeds::Parts),
+                (channel.source.connector == CLINIC, EVENTS, Feeds::Events),
+            ];
+            for (_, queue, feeds) in own.into_iter().filter(|(is_used, ..)| *is_used) {
+                let bell = Arc::new(Bell::default());
+                bells.insert(queue.to_owned(), bell.clone());
+                feeders.push(Feeder {
+                    channel: channel.id.clone(),
+                    queue: queue.to_owned(),
+                    target: channel.id.clone(),
+                    feeds,
+                    on_error: OnError::Hold,
+                    doors: doors.clone(),
                     store: parts.store.clone(),
                     world: parts.world.clone(),
                     bell,
@@ -147,13 +189,17 @@ impl Engine {
                 store: parts.store.clone(),
                 world: parts.world.clone(),
                 bells,
+                doors: Arc::downgrade(&doors),
             });
             listens.insert(channel.id.clone(), source.local_address());
-            doors.insert(channel.id.clone(), door.clone());
+            doors.put(door.clone());
             sources.push((channel, source, door));
         }
         for worker in workers {
             tasks.spawn(worker.run());
+        }
+        for feeder in feeders {
+            tasks.spawn(feeder.run());
         }
         for (channel, source, door) in sources {
             let stop = stop.child_token();
@@ -186,13 +232,17 @@ impl Engine {
     }
 
     /// The channel of that name.
-    pub fn channel(&self, id: &str) -> Option<&Arc<Channel>> {
-        self.doors.get(id).map(|door| &door.channel)
+    pub fn channel(&self, id: &str) -> Option<Arc<Channel>> {
+        self.doors.get(id).map(|door| door.channel.clone())
     }
 
     /// The names of all channels.
     pub fn channel_ids(&self) -> Vec<String> {
-        self.doors.keys().cloned().collect()
+        self.doors
+            .all()
+            .iter()
+            .map(|door| door.channel.id.clone())
+            .collect()
     }
 
     /// The address that a channel's source listens on.
@@ -206,7 +256,8 @@ impl Engine {
         let queues = self.store.queues().await?;
         Ok(self
             .doors
-            .values()
+            .all()
+            .iter()
             .map(|door| {
                 let channel = &door.channel;
                 let messages = counts
@@ -264,10 +315,18 @@ impl Engine {
                 )));
             }
         }
+        let origin = detail.row.origin;
+        let is_part = origin.as_ref().is_some_and(|origin| origin.by == By::Part);
+        if only.is_some() && door.channel.split().is_some() && !is_part {
+            return Err(EngineError::NotThere(format!(
+                "message {id} is a whole, whose parts go to the destinations; take it again as it is, or one of its parts"
+            )));
+        }
         let incoming = incoming_again(detail.body, detail.content_type, (self.world.now)());
-        match door.replay(id, incoming, only).await {
+        match door.replay(id, origin, incoming, only).await {
             Settled::Stored { id, state, .. } => Ok((id, state)),
             Settled::Not(error) => Err(error.into()),
+            Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
         }
     }
 
@@ -292,7 +351,28 @@ pub fn try_message(
     body: Bytes,
     snapshot: &dyn Snapshot,
 ) -> Result<(Outcome, Vec<Trace>), StoreError> {
-    Pipeline::show(
+    let (whole, body) = match channel.split() {
+        None => (None, body),
+        Some(settings) => match super::parts::of(formats, settings, &body) {
+            Ok(parts) => {
+                let said = Trace {
+                    step: "step[0].split".to_owned(),
+                    result: format!("{} parts; the first one goes on", parts.len()),
+                    shows: None,
+                };
+                match parts.into_iter().next() {
+                    Some(first) => (Some(said), first.body),
+                    None => return Ok((Outcome::default(), vec![said])),
+                }
+            }
+            Err(error) => {
+                let outcome = Outcome::failed(super::door::failure("step[0].split", &error));
+                let said = super::pipeline::trace_halt("step[0].split", &outcome);
+                return Ok((outcome, vec![said]));
+            }
+        },
+    };
+    let (outcome, traces) = Pipeline::show(
         channel,
         formats.clone(),
         world.clone(),
@@ -300,7 +380,8 @@ pub fn try_message(
         body,
         snapshot,
     )
-    .map_err(|error| StoreError::Unavailable(error.to_string()))
+    .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok((outcome, whole.into_iter().chain(traces).collect()))
 }
 
 fn connector(

@@ -2,12 +2,20 @@
 //!
 //! ```text
 //! source ─► door ─► pipeline (on a snapshot) ─► one commit ─► acknowledgement
-//!                                                  └─► worker per destination ─► send ─► judge ─► attempt
+//!                                                  ├─► worker per destination ─► send ─► judge ─► attempt
+//!                                                  └─► feeder per link ─► door of the other channel
 //! ```
 
 mod door;
+mod doors;
+mod events;
+mod feeder;
 mod host;
+mod link;
+mod parts;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;
@@ -15,7 +23,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
+pub use link::{HOPS, LINK, Link};
 pub use pipeline::{Outcome, Trace};
 
 /// Time and ids, passed in so that tests can choose them.

@@ -36,7 +36,7 @@ impl Outcome {
         self.state.unwrap_or(MessageState::Routed)
     }
 
-    fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: Failure) -> Self {
         Outcome {
             state: Some(MessageState::Failed),
             failure: Some(failure),
@@ -293,6 +293,7 @@ impl Pipeline {
             destination: destination.name.clone(),
             body: flow.own_body.then_some(flow.body),
             content_type: flow.content_type,
+            queue_of: None,
         }))
     }
 
@@ -307,6 +308,8 @@ impl Pipeline {
     fn step(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
         let fail = |error: MapError| Halt::Failed(failure(name, error));
         match step {
+            // What goes through the steps is a part already; the door has taken the whole apart.
+            Step::Split { .. } => {}
             Step::Filter(condition) => {
                 if !condition
                     .matches(flow.format.as_ref(), &flow.body)
@@ -346,7 +349,9 @@ impl Pipeline {
                 let applied = match (&flow.applied, &flow.imagined) {
                     (Some(applied), _) | (None, Some(applied)) => applied.clone(),
                     (None, None) => {
-                        let imagined = Arc::new(self.apply(name, &changes, &Nobody, OnUnmatched::Invent)?);
+                        // What the set finds by an id is there, as it says; an event of the clinic is such a set.
+                        let told = clinic::told::Told::by(&changes, (self.world.now)());
+                        let imagined = Arc::new(self.apply(name, &changes, &told, OnUnmatched::Invent)?);
                         flow.imagined = Some(imagined.clone());
                         imagined
                     }
@@ -460,7 +465,7 @@ fn said(step: &str, result: String) -> Trace {
     }
 }
 
-fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
+pub(super) fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
     let why = outcome.failure.as_ref().map_or(String::new(), |failure| {
         let place = failure
             .place
@@ -475,6 +480,7 @@ fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
 fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
     let (result, shows) = match step {
         Step::Filter(_) => ("kept".to_owned(), None),
+        Step::Split { .. } => ("this is the first part".to_owned(), None),
         Step::Decode { .. } => {
             let changes = flow.changes.as_deref();
             let said = changes.map_or(String::new(), |c| {

@@ -21,13 +21,13 @@ use crate::message::DeliveryState;
 use crate::store::{Attempted, Store, StoreError, Waiting};
 
 /// How many deliveries are read at once; the memory of a worker is bounded by it and by [`PAGE_BYTES`].
-const PAGE: u32 = 64;
+pub(super) const PAGE: u32 = 64;
 /// How many results may be on their way to the disk.
 const UNFLUSHED: usize = 256;
 /// How often a worker looks without having been woken.
-const LOOK: Duration = Duration::from_secs(30);
+pub(super) const LOOK: Duration = Duration::from_secs(30);
 /// The pause after the store could not be read or written.
-const STORE_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Wakes the worker of one destination.
 #[derive(Default)]
@@ -47,6 +47,16 @@ impl Bell {
     pub fn ring_for_an_old_one(&self) {
         self.from_the_start.store(true, Ordering::Release);
         self.notify.notify_one();
+    }
+
+    /// Ends when it has been rung since the last time.
+    pub async fn rung(&self) {
+        self.notify.notified().await;
+    }
+
+    /// True once after [`Bell::ring_for_an_old_one`].
+    pub fn starts_anew(&self) -> bool {
+        self.from_the_start.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -83,7 +93,7 @@ impl Worker {
             if self.stop.is_cancelled() {
                 break;
             }
-            if self.bell.from_the_start.swap(false, Ordering::AcqRel) {
+            if self.bell.starts_anew() {
                 // What is sent must be known to be sent before the queue is read from its start.
                 while flushing.next().await.is_some() {}
                 queue.clear();
@@ -105,16 +115,16 @@ impl Worker {
             }
             let Some(head) = queue.front() else {
                 if !flushing.is_empty() {
-                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.notify.notified() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { Some(()) = flushing.next() => {} () = self.bell.rung() => {} () = self.stop.cancelled() => {} }
                     continue;
                 }
-                tokio::select! { () = self.bell.notify.notified() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
+                tokio::select! { () = self.bell.rung() => {} () = tokio::time::sleep(LOOK) => {} () = self.stop.cancelled() => {} }
                 continue;
             };
             match self.turn(head) {
                 Turn::Wait(until) => {
                     let pause = until.map_or(LOOK, |at| duration_until((self.world.now)(), at).min(LOOK));
-                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.notify.notified() => {} () = self.stop.cancelled() => {} }
+                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.stop.cancelled() => {} }
                     // A person may have acted meanwhile.
                     queue.clear();
                 }
@@ -382,7 +392,7 @@ async fn stopped_for(stop: &Stop, grace: Duration) {
     tokio::time::sleep(grace).await;
 }
 
-fn duration_until(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn duration_until(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 

@@ -34,6 +34,20 @@ pub struct Commit {
     pub deliveries: Vec<NewDelivery>,
     /// How long the message is known again; none: it has no dedup key (a replay).
     pub dedup: Option<Duration>,
+    /// The delivery that makes this message; none: it came from outside.
+    pub made_by: Option<MadeBy>,
+}
+
+/// The delivery that makes a message. Both are one unit of work, so that inside Punte nothing is done twice: where the
+/// delivery is over already, or has made a message of this number, the answer is [`Committed::Over`].
+#[derive(Clone)]
+pub struct MadeBy {
+    /// Its number in the store.
+    pub delivery: i64,
+    /// Which of its messages this is; the first is 1.
+    pub number: u32,
+    /// What the delivery comes to with it; none: there are more to come.
+    pub ends: Option<Attempted>,
 }
 
 /// Makes a [`Commit`] out of what the clinic looks like now. Run again where something it read has moved.
@@ -56,6 +70,8 @@ pub enum Committed {
         /// What: "the practitioner … is booked from … to …", without names.
         what: String,
     },
+    /// The delivery that was to make it is over, or has made it. Nothing was written.
+    Over,
 }
 
 /// The first of several equal messages.
@@ -114,6 +130,19 @@ pub struct Waiting {
     pub body: Bytes,
     /// MIME type.
     pub content_type: String,
+}
+
+/// What a message hands on to those that are made from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// Through which channel it came.
+    pub channel: String,
+    /// What its transport said beside the bytes.
+    pub headers: Vec<(String, String)>,
+    /// The channels that it has passed before its own.
+    pub trace: Vec<String>,
+    /// It is taken again on purpose: what is made of it is no repeat.
+    pub is_replay: bool,
 }
 
 /// What a try of a delivery came to.
@@ -241,6 +270,10 @@ pub trait Store: Send + Sync {
     async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError>;
     /// Marks a delivery as `sending`; returns once that is on disk.
     async fn sending(&self, delivery: i64) -> Result<(), StoreError>;
+    /// How many messages a delivery has made so far.
+    async fn made(&self, delivery: i64) -> Result<u32, StoreError>;
+    /// What a message hands on to those that are made from it; none: there is no such message.
+    async fn lineage(&self, id: Uuid) -> Result<Option<Lineage>, StoreError>;
     /// What waits for a destination, after this number, in order.
     async fn waiting(
         &self,

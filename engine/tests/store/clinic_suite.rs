@@ -66,7 +66,14 @@ pub async fn each_kind_is_written_changed_and_read_with_its_history(store: Arc<d
             };
             assert_eq!(record.meta.source, source);
             let detail = store.message(message).await.unwrap().unwrap();
-            assert_eq!(detail.wrote, [(*kind, id, version)]);
+            let verb = if version == 1 { "created" } else { "updated" };
+            let wrote = engine::message::Wrote {
+                kind: *kind,
+                id,
+                version,
+                event: Some(format!("{}.{verb}", kind.as_str())),
+            };
+            assert_eq!(detail.wrote, [wrote]);
         }
         let other = if *kind == Kind::Patient {
             Kind::Order

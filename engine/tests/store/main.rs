@@ -61,6 +61,7 @@ suite!(
     message_suite::without_control_id_or_window_there_are_no_repeats,
     message_suite::the_window_of_repeats_ends,
     message_suite::order_is_that_of_the_inbox,
+    message_suite::a_delivery_makes_each_of_its_messages_once,
     message_suite::deliveries_go_through_their_states,
     message_suite::messages_are_found_by_their_keys,
     message_suite::queues_and_counts_add_up,

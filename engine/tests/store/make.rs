@@ -50,6 +50,7 @@ pub fn message(control_id: &str, body: impl Into<Bytes>) -> NewMessage {
         state: MessageState::Routed,
         failure: None,
         candidates: vec![],
+        origin: None,
     }
 }
 
@@ -69,6 +70,7 @@ pub fn commit(message: NewMessage) -> Commit {
         applied: None,
         deliveries: vec![],
         dedup: Some(WEEK),
+        made_by: None,
     }
 }
 
@@ -82,6 +84,7 @@ pub fn delivery(destination: &str, body: Option<&str>) -> NewDelivery {
             "application/hl7-v2"
         }
         .into(),
+        queue_of: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::message::{DeliveryState, MessageState};
-use engine::store::{ApiKey, Attempted, Committed, MessageFilter, Store, StoreError};
+use engine::message::{By, DeliveryState, MessageState, Origin};
+use engine::store::{ApiKey, Attempted, Committed, MadeBy, MessageFilter, Store, StoreError};
 use uuid::Uuid;
 
 use crate::make::{self, NOBODY, commit, delivery, failure, message, now, repeat, seq};
@@ -213,6 +213,90 @@ fn attempt(delivery: i64, number: u32, state: DeliveryState, verdict: &'static s
         reference: None,
         response: None,
     }
+}
+
+pub async fn a_delivery_makes_each_of_its_messages_once(store: Arc<dyn Store>) {
+    let whole = message("c1", "one\ntwo");
+    let mut work = commit(whole.clone());
+    work.deliveries = vec![delivery("parts", None), delivery("gone", None)];
+    seq(store.commit(work).await.unwrap());
+    let id = store.waiting("lab", "parts", 0, 10).await.unwrap()[0].id;
+    let part = |number: u32, ends: bool| {
+        let mut part = message(&format!("p{number}"), format!("part {number}"));
+        part.origin = Some(Origin {
+            by: By::Part,
+            message: whole.id,
+            delivery: id,
+            number,
+            of: 2,
+            trace: vec!["adt".into()],
+        });
+        let made_by = MadeBy {
+            delivery: id,
+            number,
+            ends: ends.then(|| attempt(id, 1, DeliveryState::Sent, "accepted")),
+        };
+        engine::store::Commit {
+            made_by: Some(made_by),
+            dedup: None,
+            ..commit(part)
+        }
+    };
+    assert_eq!(store.made(id).await.unwrap(), 0);
+    let first = part(1, false);
+    seq(store.commit(first.clone()).await.unwrap());
+    // Again, as after a crash of the one who asked: nothing is written.
+    for _ in 0..2 {
+        assert!(matches!(
+            store.commit(part(1, false)).await.unwrap(),
+            Committed::Over
+        ));
+    }
+    assert_eq!(store.made(id).await.unwrap(), 1);
+    assert_eq!(store.waiting("lab", "parts", 0, 10).await.unwrap().len(), 1);
+    // A repeat of the same content is told, and made all the same.
+    let mut repeat_of = part(2, true);
+    repeat_of.message.keys = whole.keys.clone();
+    repeat_of.message.incoming.body = whole.incoming.body.clone();
+    repeat_of.dedup = Some(make::WEEK);
+    assert_eq!(repeat(store.commit(repeat_of).await.unwrap()).id, whole.id);
+    assert!(store.waiting("lab", "parts", 0, 10).await.unwrap().is_empty());
+    assert!(matches!(
+        store.commit(part(2, true)).await.unwrap(),
+        Committed::Over
+    ));
+    assert!(matches!(
+        store.commit(part(3, false)).await.unwrap(),
+        Committed::Over
+    ));
+
+    let detail = store.message(whole.id).await.unwrap().unwrap();
+    assert_eq!(detail.deliveries[0].row.state, DeliveryState::Sent);
+    assert_eq!(detail.deliveries[0].made, [first.message.id, whole.id]);
+    assert!(detail.deliveries[1].made.is_empty());
+    let kept = store.message(first.message.id).await.unwrap().unwrap();
+    assert_eq!(kept.row.origin, first.message.origin);
+    let lineage = store.lineage(first.message.id).await.unwrap().unwrap();
+    assert_eq!(
+        (lineage.channel.as_str(), lineage.trace),
+        ("lab", vec!["adt".to_owned()])
+    );
+    assert_eq!(lineage.headers, first.message.incoming.headers);
+    assert!(!lineage.is_replay);
+    assert!(store.lineage(Uuid::now_v7()).await.unwrap().is_none());
+
+    // What a person has taken out makes nothing any more.
+    let gone = store.waiting("lab", "gone", 0, 10).await.unwrap()[0].id;
+    store
+        .attempted(attempt(gone, 1, DeliveryState::Cancelled, "refused"))
+        .await
+        .unwrap();
+    let mut late = part(1, true);
+    late.made_by = late.made_by.map(|made_by| MadeBy {
+        delivery: gone,
+        ..made_by
+    });
+    assert!(matches!(store.commit(late).await.unwrap(), Committed::Over));
 }
 
 pub async fn deliveries_go_through_their_states(store: Arc<dyn Store>) {
@@ -475,6 +559,7 @@ pub async fn a_big_body_comes_back(store: Arc<dyn Store>) {
             destination: "portal".into(),
             body: Some(other.clone().into()),
             content_type: "application/pdf".into(),
+            queue_of: None,
         },
     ];
     seq(store.commit(work).await.unwrap());

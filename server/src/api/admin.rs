@@ -102,7 +102,7 @@ async fn try_message(
     body: Bytes,
 ) -> Answer {
     require(&state, &headers, "admin").await?;
-    let channel = state.engine().channel(&id).cloned();
+    let channel = state.engine().channel(&id);
     let channel = channel.ok_or_else(|| Problem::not_found(format!("there is no channel {id:?}")))?;
     let snapshot = state.store().snapshot()?;
     Ok(Json(try_out::show(

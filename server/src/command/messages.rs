@@ -209,6 +209,27 @@ async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> an
     Ok(ExitCode::SUCCESS)
 }
 
+/// `link of 0197a3b2-…, passed adt → archive`.
+fn made_from(origin: &Value) -> String {
+    let part = match origin["of"].as_u64() {
+        Some(of) if 1 < of => format!(" {} of {of}", render::cell(origin, "number")),
+        _ => String::new(),
+    };
+    let trace: Vec<&str> = origin["trace"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let passed = if trace.is_empty() {
+        String::new()
+    } else {
+        format!(", passed {}", trace.join(" → "))
+    };
+    let (by, message) = (render::cell(origin, "by"), render::cell(origin, "message"));
+    format!("{by}{part} of message {message}{passed}")
+}
+
 /// A message in words.
 fn whole(value: &Value) -> String {
     let mut out = String::new();
@@ -226,6 +247,9 @@ fn whole(value: &Value) -> String {
     line("state", render::cell(value, "state"));
     line("why", render::failure(value));
     line("replay of", render::cell(value, "replay_of"));
+    if value["origin"].is_object() {
+        line("made from", made_from(&value["origin"]));
+    }
     if value["repeats"].as_u64().unwrap_or(0) != 0 {
         line(
             "repeats",
@@ -256,10 +280,13 @@ fn whole(value: &Value) -> String {
         line(
             "wrote",
             format!(
-                "{} {} version {}",
+                "{} {} version {}{}",
                 render::cell(wrote, "kind"),
                 render::cell(wrote, "id"),
-                render::cell(wrote, "version")
+                render::cell(wrote, "version"),
+                wrote["event"]
+                    .as_str()
+                    .map_or(String::new(), |event| format!(" ({event})"))
             ),
         );
     }
@@ -273,6 +300,9 @@ fn whole(value: &Value) -> String {
                 render::cell(delivery, "attempts")
             ),
         );
+        for made in delivery["made"].as_array().into_iter().flatten() {
+            line("", format!("  made {}", made.as_str().unwrap_or_default()));
+        }
         for attempt in delivery["attempt_list"].as_array().into_iter().flatten() {
             let why = attempt["why"]
                 .as_str()

@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod fhir;
 pub mod hl7v2;
+pub mod split;
 
 use engine::format::Formats;
 
@@ -12,6 +13,7 @@ pub fn all() -> Formats {
         .with(hl7v2::Hl7v2)
         .with(fhir::FhirR4)
         .with(bytes::Bytes)
+        .with_splitter(split::Split)
 }
 
 #[cfg(test)]
@@ -20,7 +22,7 @@ mod tests {
     #[test]
     fn schemas_are_as_generated() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/channel.schema.json");
-        let schema = engine::channel::channel_schema(&connectors::all());
+        let schema = engine::channel::channel_schema(&super::all(), &connectors::all());
         let text = format!("{schema:#}\n");
         if std::env::var_os("PUNTE_WRITE_SCHEMAS").is_some() {
             std::fs::write(path, &text).unwrap();

@@ -10,6 +10,7 @@ mod disk_full;
 mod fhir_api;
 mod files;
 mod house;
+mod links;
 mod python;
 mod samples;
 mod scenes;

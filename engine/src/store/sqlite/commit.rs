@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::clinic;
 use super::names::Names;
-use super::ready::{ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, RepeatKey, bucket, sent_of};
+use super::ready::{
+    ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket, sent_of,
+};
 use crate::message::{DeliveryState, MessageState};
 
 /// What the writer knows without asking the disk. Read anew whenever the store is opened.
@@ -106,6 +108,7 @@ pub(crate) enum Raw {
     Repeat(RawRepeat),
     Moved,
     Conflict(String),
+    Over,
 }
 
 /// The message that is there already; its head still sealed.
@@ -147,6 +150,11 @@ pub(crate) fn commit(
     batch: &mut Batch,
     ready: &Ready,
 ) -> rusqlite::Result<Raw> {
+    if let Some(made_by) = &ready.made_by
+        && !may_make(connection, made_by)?
+    {
+        return Ok(Raw::Over);
+    }
     let mut place = None;
     if let Some(seq) = ready.again
         && let Some(row) = raw_repeat(connection, seq)?
@@ -167,6 +175,12 @@ pub(crate) fn commit(
             connection
                 .prepare_cached("UPDATE message SET repeats = repeats + 1 WHERE seq = ?1")?
                 .execute([seq])?;
+            // What failed is run again by the caller, and made then.
+            if let Some(made_by) = &ready.made_by
+                && row.state != MessageState::Failed as u8
+            {
+                make(connection, batch, made_by, seq)?;
+            }
             return Ok(Raw::Repeat(row));
         }
         reused = was_reused(connection, memory, batch, key, ready.received_at)?;
@@ -200,7 +214,36 @@ pub(crate) fn commit(
         connection.execute_batch("RELEASE one")?;
     }
     write_message(connection, memory, batch, ready, seq, place.as_ref(), reused)?;
+    if let Some(made_by) = &ready.made_by {
+        make(connection, batch, made_by, seq)?;
+    }
     Ok(Raw::Stored(seq))
+}
+
+/// True where the delivery is there, is not over, and has not made this message yet.
+fn may_make(connection: &Connection, made_by: &ReadyMadeBy) -> rusqlite::Result<bool> {
+    let state: Option<u8> = connection
+        .prepare_cached("SELECT state FROM delivery WHERE id = ?1")?
+        .query_row([made_by.delivery], |row| row.get(0))
+        .optional()?;
+    let is_open = state
+        .and_then(DeliveryState::from_number)
+        .is_some_and(|state| !state.is_over());
+    Ok(is_open
+        && !connection
+            .prepare_cached("SELECT 1 FROM made WHERE delivery = ?1 AND number = ?2")?
+            .exists(params![made_by.delivery, made_by.number])?)
+}
+
+/// Writes down that the delivery has made the message at `seq`, and what it comes to with it.
+fn make(connection: &Connection, batch: &mut Batch, made_by: &ReadyMadeBy, seq: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO made (delivery, number, message) VALUES (?1, ?2, ?3)")?
+        .execute(params![made_by.delivery, made_by.number, seq])?;
+    if let Some(ends) = &made_by.ends {
+        attempted(connection, batch, ends)?;
+    }
+    Ok(())
 }
 
 fn write_message(
@@ -217,9 +260,18 @@ fn write_message(
     if let Some(row) = place {
         connection
             .prepare_cached(
-                "UPDATE message SET channel = ?2, state = ?3, length = ?4, wrote = ?5, head = ?6 WHERE seq = ?1",
+                "UPDATE message SET channel = ?2, state = ?3, length = ?4, wrote = ?5, head = ?6, verbs = ?7
+                 WHERE seq = ?1",
             )?
-            .execute(params![seq, channel, ready.state as u8, ready.length, ready.wrote, ready.head])?;
+            .execute(params![
+                seq,
+                channel,
+                ready.state as u8,
+                ready.length,
+                ready.wrote,
+                ready.head,
+                ready.verbs
+            ])?;
         connection
             .prepare_cached("UPDATE body SET body = ?2 WHERE seq = ?1")?
             .execute(params![seq, ready.body])?;
@@ -228,8 +280,8 @@ fn write_message(
     } else {
         connection
             .prepare_cached(
-                "INSERT INTO message (seq, id, channel, state, flags, repeats, received_at, length, digest, replay_of, wrote, head)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO message (seq, id, channel, state, flags, repeats, received_at, length, digest, replay_of, wrote, head, verbs)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 seq,
@@ -243,6 +295,7 @@ fn write_message(
                 ready.replay_of.as_ref().map(Uuid::as_bytes),
                 ready.wrote,
                 ready.head,
+                ready.verbs,
             ])?;
         connection
             .prepare_cached("INSERT INTO body (seq, body) VALUES (?1, ?2)")?
@@ -262,12 +315,21 @@ fn write_message(
     let mut insert = connection.prepare_cached(
         "INSERT INTO delivery (id, destination, state, due, body) VALUES (?1, ?2, 0, NULL, ?3)",
     )?;
-    for (n, (destination, body)) in ready.deliveries.iter().enumerate() {
-        let (destination, new) = memory
-            .names
-            .intern_destination(connection, channel, destination)?;
+    for (n, delivery) in ready.deliveries.iter().enumerate() {
+        let channel = match &delivery.queue_of {
+            None => channel,
+            Some(other) => {
+                let (channel, new) = memory.names.intern_channel(connection, other)?;
+                batch.new_names |= new;
+                channel
+            }
+        };
+        let (destination, new) =
+            memory
+                .names
+                .intern_destination(connection, channel, &delivery.destination)?;
         batch.new_names |= new;
-        insert.execute(params![seq * DELIVERIES + n as i64, destination, body])?;
+        insert.execute(params![seq * DELIVERIES + n as i64, destination, delivery.body])?;
         batch.count(Tally::Deliveries, destination, DeliveryState::Queued as u8, 1);
     }
     Ok(())
@@ -286,6 +348,7 @@ fn drop_deliveries(connection: &Connection, batch: &mut Batch, seq: i64) -> rusq
     }
     if any {
         connection.execute("DELETE FROM delivery WHERE id >= ?1 AND id < ?2", range)?;
+        connection.execute("DELETE FROM made WHERE delivery >= ?1 AND delivery < ?2", range)?;
         connection.execute(
             "DELETE FROM attempt WHERE id >= ?1 AND id < ?2",
             range.map(|id| id.saturating_mul(ATTEMPTS)),

@@ -18,10 +18,12 @@ use crate::message::{
     AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState,
 };
 use crate::store::seal::Column;
-use crate::store::{MessageFilter, QueueRow, StoreError, Waiting};
+use crate::store::{Lineage, MessageFilter, QueueRow, StoreError, Waiting};
 
 /// The most rows of one listing.
 const LIMIT: u32 = 10_000;
+/// The most messages that are shown of those that a delivery has made.
+const MADE: i64 = 100;
 
 fn unknown_state() -> StoreError {
     StoreError::Damaged("a state is not known to this version".into())
@@ -85,7 +87,7 @@ impl Plain {
         connection: &Connection,
     ) -> Result<(MessageRow, Head), StoreError> {
         let head = Head::open(&shared.sealer, self.id, &self.head)?;
-        let deliveries = deliveries(shared, names, connection, self.seq)?;
+        let deliveries = deliveries(shared, names, connection, self.seq, self.channel)?;
         let row = MessageRow {
             seq: self.seq,
             id: self.id,
@@ -101,6 +103,7 @@ impl Plain {
             repeats: self.repeats,
             reused_control_id: self.flags & 1 != 0,
             replay_of: self.replay_of,
+            origin: head.origin.clone(),
             deliveries,
         };
         Ok((row, head))
@@ -154,6 +157,7 @@ fn deliveries(
     names: &Names,
     connection: &Connection,
     seq: i64,
+    channel: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     let found: Vec<(i64, i64, u8, Option<i64>)> = connection
         .prepare_cached(
@@ -173,7 +177,17 @@ fn deliveries(
             let last = last_attempt(shared, connection, id)?;
             Ok(DeliveryRow {
                 id,
-                destination: names.destination_name(destination),
+                destination: match names.channel_of(destination) {
+                    // What waits for a channel that listens: `orders-out@events`.
+                    Some(other) if other != channel => {
+                        format!(
+                            "{}{}",
+                            names.channel_name(other),
+                            names.destination_name(destination)
+                        )
+                    }
+                    Some(_) | None => names.destination_name(destination),
+                },
                 state: delivery_state(state)?,
                 attempts: last.as_ref().map_or(0, |(number, _)| *number),
                 due: due.map(time),
@@ -335,7 +349,7 @@ pub(crate) fn detail(
     let found = connection
         .prepare_cached(
             "SELECT seq, id, channel, state, flags, repeats, received_at, length, replay_of, head, wrote,
-             (SELECT body FROM body WHERE body.seq = message.seq) FROM message WHERE id = ?1",
+             (SELECT body FROM body WHERE body.seq = message.seq), verbs FROM message WHERE id = ?1",
         )
         .and_then(|mut statement| {
             statement
@@ -344,12 +358,13 @@ pub(crate) fn detail(
                         Plain::new(row)?,
                         row.get::<_, Option<Vec<u8>>>(10)?,
                         row.get::<_, Option<Vec<u8>>>(11)?,
+                        row.get::<_, Option<String>>(12)?,
                     ))
                 })
                 .optional()
         })
         .map_err(sql_error)?;
-    let Some((plain, wrote, body)) = found else {
+    let Some((plain, wrote, body, verbs)) = found else {
         return Ok(None);
     };
     let (row, head) = plain.open(shared, &shared.names(), connection)?;
@@ -369,10 +384,13 @@ pub(crate) fn detail(
             body,
             content_type,
             attempts: attempts(shared, connection, delivery.id)?,
+            made: made(connection, delivery.id).map_err(sql_error)?,
         });
     }
     Ok(Some(MessageDetail {
-        wrote: wrote.as_deref().map(wrote_list).unwrap_or_default(),
+        wrote: wrote
+            .map(|wrote| wrote_list(&wrote, verbs.as_deref()))
+            .unwrap_or_default(),
         row,
         body,
         content_type: head.content_type,
@@ -436,6 +454,50 @@ fn attempts(shared: &Shared, connection: &Connection, delivery: i64) -> Result<V
             })
         })
         .collect()
+}
+
+/// The messages that a delivery has made: the first [`MADE`].
+fn made(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Uuid>> {
+    connection
+        .prepare_cached(
+            "SELECT m.id FROM made JOIN message m ON m.seq = made.message WHERE made.delivery = ?1
+             ORDER BY made.number LIMIT ?2",
+        )?
+        .query_map([delivery, MADE], |row| uuid_at(row, 0))?
+        .collect()
+}
+
+/// How many messages a delivery has made.
+pub(crate) fn count_made(connection: &Connection, delivery: i64) -> rusqlite::Result<u32> {
+    connection
+        .prepare_cached("SELECT coalesce(max(number), 0) FROM made WHERE delivery = ?1")?
+        .query_row([delivery], |row| row.get(0))
+}
+
+/// What a message hands on to those that are made from it.
+pub(crate) fn lineage(
+    shared: &Shared,
+    connection: &Connection,
+    id: Uuid,
+) -> Result<Option<Lineage>, StoreError> {
+    let found: Option<(i64, bool, Vec<u8>)> = connection
+        .prepare_cached("SELECT channel, replay_of IS NOT NULL, head FROM message WHERE id = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()
+        })
+        .map_err(sql_error)?;
+    let Some((channel, is_replay, head)) = found else {
+        return Ok(None);
+    };
+    let head = Head::open(&shared.sealer, id, &head)?;
+    Ok(Some(Lineage {
+        channel: shared.names().channel_name(channel),
+        headers: head.headers,
+        trace: head.origin.map(|origin| origin.trace).unwrap_or_default(),
+        is_replay,
+    }))
 }
 
 /// A row of what waits, still sealed.

@@ -38,8 +38,8 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    ApiKey, Attempted, ClinicQuery, Commit, Committed, MessageFilter, QueueRow, Repeat, Store, StoreError,
-    Waiting, Work,
+    ApiKey, Attempted, ClinicQuery, Commit, Committed, Lineage, MessageFilter, QueueRow, Repeat, Store,
+    StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -211,6 +211,7 @@ impl SqliteStore {
             Raw::Stored(seq) => Committed::Stored { seq },
             Raw::Moved => Committed::Moved,
             Raw::Conflict(what) => Committed::Conflict { what },
+            Raw::Over => Committed::Over,
             Raw::Repeat(RawRepeat {
                 seq,
                 id,
@@ -271,6 +272,16 @@ impl Store for SqliteStore {
 
     async fn sending(&self, delivery: i64) -> Result<(), StoreError> {
         no_delivery(self.ask(|reply| Job::Sending(delivery, reply)).await?)
+    }
+
+    async fn made(&self, delivery: i64) -> Result<u32, StoreError> {
+        self.read_with(move |_, connection| messages::count_made(connection, delivery).map_err(sql_error))
+            .await
+    }
+
+    async fn lineage(&self, id: Uuid) -> Result<Option<Lineage>, StoreError> {
+        self.read_with(move |shared, connection| messages::lineage(shared, connection, id))
+            .await
     }
 
     async fn waiting(

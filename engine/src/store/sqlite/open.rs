@@ -20,11 +20,18 @@ use crate::store::keys::{MasterKey, random_key};
 use crate::store::seal::Sealer;
 
 /// The migrations, in their order. Each is embedded; none is ever changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "store",
-    include_str!("../../../../schemas/sql/sqlite/0001_store.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "store",
+        include_str!("../../../../schemas/sql/sqlite/0001_store.sql"),
+    ),
+    (
+        2,
+        "made",
+        include_str!("../../../../schemas/sql/sqlite/0002_made.sql"),
+    ),
+];
 
 fn damaged(what: impl Into<String>) -> StoreError {
     StoreError::Damaged(what.into())

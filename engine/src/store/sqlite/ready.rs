@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::keys::{FindHash, FindQuery, find_query};
-use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage};
+use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Origin, Wrote};
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
 use crate::store::{Attempted, Commit, StoreError};
@@ -84,11 +84,27 @@ pub(crate) struct Ready {
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) wrote: Option<Vec<u8>>,
+    pub(crate) verbs: Option<String>,
     pub(crate) again: Option<i64>,
-    pub(crate) deliveries: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) deliveries: Vec<ReadyDelivery>,
     pub(crate) reads: Vec<(Uuid, u64)>,
     pub(crate) finds: Vec<(FindQuery, Vec<Uuid>)>,
     pub(crate) writes: Vec<ReadyWrite>,
+    pub(crate) made_by: Option<ReadyMadeBy>,
+}
+
+/// A delivery to be queued, its body sealed.
+pub(crate) struct ReadyDelivery {
+    pub(crate) queue_of: Option<String>,
+    pub(crate) destination: String,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// The delivery that makes a message, sealed.
+pub(crate) struct ReadyMadeBy {
+    pub(crate) delivery: i64,
+    pub(crate) number: u32,
+    pub(crate) ends: Option<ReadyAttempt>,
 }
 
 pub(crate) struct ReadyWrite {
@@ -136,6 +152,8 @@ struct HeadRef<'a> {
     f: &'a Option<Failure>,
     #[serde(skip_serializing_if = "slice_is_empty")]
     k: &'a [Candidate],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    o: &'a Option<Origin>,
 }
 
 fn slice_is_empty<T>(slice: &&[T]) -> bool {
@@ -159,6 +177,8 @@ pub(crate) struct Head {
     pub(crate) failure: Option<Failure>,
     #[serde(rename = "k", default)]
     pub(crate) candidates: Vec<Candidate>,
+    #[serde(rename = "o", default)]
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Head {
@@ -334,6 +354,7 @@ impl Ready {
             applied,
             deliveries,
             dedup,
+            made_by,
         } = commit;
         if deliveries.len() as i64 > DELIVERIES {
             return Err(StoreError::Unavailable(format!(
@@ -349,9 +370,25 @@ impl Ready {
             m: &message.keys.message_type,
             f: &message.failure,
             k: &message.candidates,
+            o: &message.origin,
         })?;
+        let made_by = made_by
+            .map(|made_by| {
+                let ends = made_by
+                    .ends
+                    .map(|ends| ReadyAttempt::new(sealer, ends))
+                    .transpose()?;
+                Ok::<_, StoreError>(ReadyMadeBy {
+                    delivery: made_by.delivery,
+                    number: made_by.number,
+                    ends,
+                })
+            })
+            .transpose()?;
         let applied = applied.unwrap_or_default();
         let wrote = (!applied.writes.is_empty()).then(|| wrote_bytes(&applied.writes));
+        let verbs: Vec<&str> = applied.writes.iter().map(|write| write.verb).collect();
+        let verbs = (!verbs.is_empty()).then(|| verbs.join(" "));
         let mut ready = Ready {
             id: message.id,
             replay_of: message.replay_of,
@@ -370,6 +407,7 @@ impl Ready {
                 Some(&message.incoming.body),
             )?,
             wrote,
+            verbs,
             again,
             deliveries: Vec::with_capacity(deliveries.len()),
             reads: applied
@@ -383,6 +421,7 @@ impl Ready {
                 .map(|(key, found)| (find_query(sealer, &key), found))
                 .collect(),
             writes: Vec::with_capacity(applied.writes.len()),
+            made_by,
             channel: message.channel,
         };
         for (n, delivery) in deliveries.into_iter().enumerate() {
@@ -390,6 +429,7 @@ impl Ready {
                 destination,
                 body,
                 content_type,
+                queue_of,
             } = delivery;
             let packed = if body.is_none() && content_type == message.incoming.content_type {
                 None
@@ -403,7 +443,11 @@ impl Ready {
                     body.as_deref(),
                 )?)
             };
-            ready.deliveries.push((destination, packed));
+            ready.deliveries.push(ReadyDelivery {
+                queue_of,
+                destination,
+                body: packed,
+            });
         }
         for write in applied.writes {
             ready.writes.push(super::clinic::ready_write(shared, write)?);
@@ -476,17 +520,24 @@ fn wrote_bytes(writes: &[Write]) -> Vec<u8> {
 }
 
 /// Which aggregates a message wrote, in which version.
-pub(crate) fn wrote_list(bytes: &[u8]) -> Vec<(clinic::Kind, Uuid, u64)> {
+pub(crate) fn wrote_list(bytes: &[u8], verbs: Option<&str>) -> Vec<Wrote> {
+    let mut verbs = verbs
+        .unwrap_or_default()
+        .split(' ')
+        .filter(|verb| !verb.is_empty());
     bytes
         .chunks_exact(WROTE)
         .filter_map(|entry| {
+            let verb = verbs.next();
             let (&kind, rest) = entry.split_first()?;
             let (id, version) = rest.split_first_chunk::<16>()?;
-            Some((
-                clinic::Kind::from_number(kind)?,
-                Uuid::from_bytes(*id),
-                u64::from_be_bytes(version.try_into().ok()?),
-            ))
+            let kind = clinic::Kind::from_number(kind)?;
+            Some(Wrote {
+                kind,
+                id: Uuid::from_bytes(*id),
+                version: u64::from_be_bytes(version.try_into().ok()?),
+                event: verb.map(|verb| format!("{}.{verb}", kind.as_str())),
+            })
         })
         .collect()
 }

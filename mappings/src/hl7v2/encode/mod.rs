@@ -13,7 +13,8 @@
 //! | merges | ADT^A40 |
 //! | else | ADT, with the trigger of the message that it came by where one patient's data fit it, else A08 |
 //!
-//! A change set that came by an order or schedule message stays one.
+//! A change set that came by an order or schedule message stays one. One that tells an event of the clinic
+//! (`Order.placed`) is written by what the event is about.
 //!
 //! Header: MSH-3 is `PUNTE`, MSH-4 the facility that the original was sent to. MSH-5 and -6 are the receiver that the
 //! original names, where that is not us: a hub passes on to whom the sender meant. A channel's `set` step puts its own
@@ -49,6 +50,8 @@ use super::charset::Charset;
 use super::decode::Profile;
 
 mod datatypes;
+#[cfg(test)]
+mod event_tests;
 mod medication;
 mod notes;
 mod observations;
@@ -150,8 +153,28 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
     if !has(Kind::Patient) {
         return Err(MapError::missing("PID-3", "a patient to write about"));
     }
-    let (event, structure) = adt_structure(kind, event);
+    let (event, structure) = match original.split_once('.') {
+        Some((of, verb)) => adt_structure("ADT", trigger_of(of, verb)),
+        None => adt_structure(kind, event),
+    };
     Ok(("ADT", event.to_owned(), structure))
+}
+
+/// The trigger that tells an event of the clinic; empty: that of any other change of a patient.
+fn trigger_of(kind: &str, verb: &str) -> &'static str {
+    match (kind, verb) {
+        ("Patient", "created") => "A28",
+        ("Encounter", "created" | "started") => "A01",
+        ("Encounter", "arrived" | "triaged") => "A04",
+        ("Encounter", "planned") => "A05",
+        ("Encounter", "transferred") => "A02",
+        ("Encounter", "finished") => "A03",
+        ("Encounter", "left") => "A21",
+        ("Encounter", "returned") => "A22",
+        ("Encounter", "cancelled" | "withdrawn") => "A11",
+        ("Encounter", "discharge-cancelled") => "A13",
+        _ => "",
+    }
 }
 
 /// Refuses a change set that speaks of what the message has no place for: nothing is dropped in silence.

@@ -107,13 +107,22 @@ impl<'a> World<'a> {
             .writes
             .iter()
             .filter(|write| write.record.meta.version == 1);
+        // An event tells of the first aggregate of its set.
+        let made = said.first().filter(|_| {
+            let about = changes.about.message_type.as_deref().unwrap_or_default();
+            about.ends_with(".placed") || about.ends_with(".created")
+        });
+        let new_by_event = made.map(|said| said.id);
         World {
             changes,
             applied,
             profile,
             said,
             places,
-            new: first_versions.map(|write| write.record.meta.id).collect(),
+            new: first_versions
+                .map(|write| write.record.meta.id)
+                .chain(new_by_event)
+                .collect(),
         }
     }
 

@@ -91,10 +91,12 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
             state: MessageState::Routed,
             failure: None,
             candidates: vec![],
+            origin: None,
         },
         again: None,
         applied: None,
         deliveries: vec![],
         dedup: Some(DEDUP),
+        made_by: None,
     }
 }

@@ -1,0 +1,253 @@
+//! A format whose messages are `id:words`, and ends that keep what they get.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clinic::exchange::{Judgement, Keys, MapError, Place, Reason, Response, Stamp, Verdict};
+use clinic::{Applied, ChangeSet};
+use serde_json::{Value, json};
+
+use crate::channel::OnUnsure;
+use crate::connector::{
+    Connector, ConnectorError, Destination, Intake, Mine, Outgoing, SendError, SettingsProblem, Source, Stop,
+    Surroundings,
+};
+use crate::format::{Format, Replies, SetOp, Settings};
+use crate::split::{Part, Splitter};
+
+/// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it.
+pub(super) struct Text {
+    pub name: &'static str,
+}
+
+impl Format for Text {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn content_type(&self) -> &'static str {
+        "text/plain"
+    }
+
+    fn keys(&self, message: &[u8]) -> Keys {
+        let text = String::from_utf8_lossy(message);
+        if text.starts_with('{') {
+            return Keys::default();
+        }
+        Keys {
+            control_id: text.split_once(':').map(|(id, _)| id.to_owned()),
+            ..Keys::default()
+        }
+    }
+
+    fn inspect(&self, message: &[u8]) -> Result<(), MapError> {
+        if self.name == "text" && message.starts_with(b"?") {
+            return Err(MapError::new(Reason::Sequence, Some("1"), "this is no message"));
+        }
+        Ok(())
+    }
+
+    /// What begins with `{` is a change set.
+    fn decode(&self, message: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
+        serde_json::from_slice(message)
+            .map_err(|error| MapError::new(Reason::UnsupportedType, None, error.to_string()))
+    }
+
+    /// The type of the message, and each aggregate that it speaks of: kind and first number.
+    fn encode(
+        &self,
+        changes: &ChangeSet,
+        applied: &Applied,
+        _: &Settings,
+        _: &Stamp,
+    ) -> Result<Vec<u8>, MapError> {
+        let mut text = changes.about.message_type.clone().unwrap_or_default();
+        for change in &changes.changes {
+            let known = &applied.known[&applied.ids[&change.key].1].aggregate;
+            let number = known.identifiers().first().map_or("-", |number| &number.value);
+            text.push_str(&format!(" {} {number}", known.kind().as_str()));
+        }
+        Ok(text.into_bytes())
+    }
+
+    fn replies(&self, _: &[u8], _: Verdict<'_>, _: &Stamp) -> Replies {
+        Replies::default()
+    }
+
+    fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+
+    fn judge(&self, _: &[u8], _: &Response) -> Judgement {
+        Judgement::Accepted
+    }
+
+    fn values(&self, message: &[u8], _: &str) -> Result<Vec<String>, MapError> {
+        Ok(vec![String::from_utf8_lossy(message).into_owned()])
+    }
+
+    fn check_path(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn set<'a>(&self, message: &'a [u8], _: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        Ok(Cow::Borrowed(message))
+    }
+}
+
+/// What is at the ends of channels, by their names.
+#[derive(Default)]
+pub(super) struct Ends {
+    intakes: Mutex<BTreeMap<String, Intake>>,
+    got: Mutex<BTreeMap<String, Vec<String>>>,
+}
+
+impl Ends {
+    /// The door of the channel with this source.
+    pub fn intake(&self, source: &str) -> Option<Intake> {
+        self.intakes.lock().unwrap().get(source).cloned()
+    }
+
+    /// What a destination got, in its order.
+    pub fn got(&self, destination: &str) -> Vec<String> {
+        self.got
+            .lock()
+            .unwrap()
+            .get(destination)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// `fake = { name = "…" }`.
+pub(super) struct FakeEnd {
+    pub ends: Arc<Ends>,
+}
+
+struct End {
+    name: String,
+    ends: Arc<Ends>,
+}
+
+#[async_trait]
+impl Connector for FakeEnd {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn format(&self) -> Option<&'static str> {
+        Some("text")
+    }
+
+    fn source_schema(&self) -> Option<Value> {
+        Some(json!({ "type": "object", "properties": { "name": { "type": "string" } } }))
+    }
+
+    fn destination_schema(&self) -> Option<Value> {
+        self.source_schema()
+    }
+
+    fn check_source(&self, _: &Value) -> Vec<SettingsProblem> {
+        vec![]
+    }
+
+    fn check_destination(&self, _: &Value) -> Vec<SettingsProblem> {
+        vec![]
+    }
+
+    async fn open_source(
+        &self,
+        settings: &Value,
+        _: &Surroundings,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        Ok(Box::new(self.end(settings)))
+    }
+
+    async fn open_destination(
+        &self,
+        settings: &Value,
+        _: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError> {
+        Ok(Arc::new(self.end(settings)))
+    }
+
+    fn on_unsure(&self) -> OnUnsure {
+        OnUnsure::Repeat
+    }
+}
+
+impl FakeEnd {
+    fn end(&self, settings: &Value) -> End {
+        End {
+            name: settings["name"].as_str().unwrap_or_default().to_owned(),
+            ends: self.ends.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for End {
+    fn local_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError> {
+        self.ends
+            .intakes
+            .lock()
+            .unwrap()
+            .insert(self.name.clone(), intake);
+        stop.cancelled().await;
+        self.ends.intakes.lock().unwrap().remove(&self.name);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Destination for End {
+    async fn send(&self, outgoing: &Outgoing, _: &Mine<'_>) -> Result<Response, SendError> {
+        let text = String::from_utf8_lossy(&outgoing.body).into_owned();
+        let mut got = self.ends.got.lock().unwrap();
+        got.entry(self.name.clone()).or_default().push(text);
+        Ok(Response::default())
+    }
+
+    async fn probe(&self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+}
+/// Lines; the last one is `=` and how many there are.
+pub(super) struct Counted;
+
+impl Splitter for Counted {
+    fn schema(&self) -> Value {
+        json!({ "enum": ["lines"] })
+    }
+
+    fn check(&self, _: &Value) -> Vec<SettingsProblem> {
+        vec![]
+    }
+
+    fn split(&self, _: &Value, whole: &Bytes) -> Result<Vec<Part>, MapError> {
+        let text = std::str::from_utf8(whole).unwrap();
+        let (lines, count) = text.rsplit_once('=').unwrap();
+        let parts: Vec<Part> = lines
+            .lines()
+            .enumerate()
+            .map(|(n, line)| Part {
+                place: Place(format!("line {}", n + 1)),
+                name: None,
+                body: whole.slice_ref(line.as_bytes()),
+            })
+            .collect();
+        if parts.len().to_string() != count {
+            let what = format!("the trailer says {count}, and there are {}", parts.len());
+            return Err(MapError::new(Reason::Sequence, Some("trailer"), what));
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,162 @@
+//! Events of the clinic, written as messages: what each sample wrote is told, and can be written.
+
+use clinic::aggregate::Source;
+use clinic::apply::{Context, Nobody, OnUnmatched};
+use clinic::exchange::{MapError, Stamp};
+use clinic::memory::MemoryClinic;
+use clinic::told::{Told, change_set};
+use clinic::{Applied, ChangeSet, Kind};
+use uuid::Uuid;
+
+use super::encode;
+use crate::hl7v2::decode::{Profile, decode};
+
+fn stamp() -> Stamp {
+    Stamp {
+        now: "2026-05-12T05:31:00Z".parse().unwrap(),
+        id: Uuid::from_u128(0x0190_1234_5678_7abc_8def_0123_4567_89ab),
+    }
+}
+
+fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: OnUnmatched) -> Applied {
+    let mut count = 0;
+    let context = Context {
+        source: Source::Actor {
+            name: "test".to_owned(),
+        },
+        now: stamp().now,
+        site: None,
+        on_unmatched,
+        new_id: &mut || {
+            count += 1;
+            Uuid::from_u128(count)
+        },
+    };
+    clinic::apply(set, clinic, context).unwrap()
+}
+
+/// The clinic after a sample, and what it wrote.
+fn after(sample: &[u8]) -> (MemoryClinic, Applied) {
+    let set = decode(sample, &Profile::default()).unwrap();
+    let applied = applied(&set, &Nobody, OnUnmatched::Create);
+    let mut clinic = MemoryClinic::new();
+    clinic.commit(&applied).unwrap();
+    (clinic, applied)
+}
+
+/// The message of an event.
+fn told(clinic: &MemoryClinic, event: &str, kind: Kind, id: Uuid) -> Result<String, MapError> {
+    let set = change_set(event, kind, id, clinic).unwrap().unwrap();
+    // As it is stored and read again.
+    let set: ChangeSet = serde_json::from_value(serde_json::to_value(&set).unwrap()).unwrap();
+    let imagined = applied(&set, &Told::by(&set, stamp().now), OnUnmatched::Invent);
+    assert!(
+        imagined.writes.is_empty(),
+        "{event}: what is told is what is there"
+    );
+    assert_eq!(imagined.ids["told"], (kind, id));
+    let message = encode(&set, &imagined, &Profile::default(), &stamp())?;
+    Ok(String::from_utf8(message).unwrap())
+}
+
+macro_rules! sample {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../../samples/hl7v2/", $name, ".hl7"))
+    };
+}
+
+/// The message of the first write of a kind.
+#[track_caller]
+fn first(sample: &[u8], kind: Kind) -> String {
+    let (clinic, applied) = after(sample);
+    let write = applied
+        .writes
+        .iter()
+        .find(|write| write.record.aggregate.kind() == kind)
+        .unwrap();
+    let event = format!("{}.{}", kind.as_str(), write.verb);
+    told(&clinic, &event, kind, write.record.meta.id).unwrap()
+}
+
+#[track_caller]
+fn is(message: &str, kind: &str, segments: &[&str]) {
+    let names: Vec<&str> = message
+        .split('\r')
+        .map(|line| line.get(..3).unwrap_or_default())
+        .collect();
+    assert_eq!(message.split('|').nth(8), Some(kind), "{message}");
+    for segment in segments {
+        assert!(names.contains(segment), "{segment} is not in {names:?}");
+    }
+}
+
+#[test]
+fn an_order_is_told_with_its_patient_and_visit() {
+    let message = first(sample!("oml-o21-rich"), Kind::Order);
+    is(&message, "OML^O21^OML_O21", &["PID", "PV1", "ORC", "OBR"]);
+    assert_eq!(
+        message.matches("\rORC|").count(),
+        1,
+        "one order, not those beside it: {message}"
+    );
+}
+
+#[test]
+fn each_event_has_its_message() {
+    is(
+        &first(sample!("adt-a28-person"), Kind::Patient),
+        "ADT^A28^ADT_A05",
+        &["PID"],
+    );
+    is(
+        &first(sample!("adt-a01-admit-rich"), Kind::Encounter),
+        "ADT^A01^ADT_A01",
+        &["PID", "PV1"],
+    );
+    is(
+        &first(sample!("siu-s12-rich"), Kind::Appointment),
+        "SIU^S12^SIU_S12",
+        &["SCH", "PID", "AIP"],
+    );
+    is(
+        &first(sample!("oru-r01-rich"), Kind::Result),
+        "ORU^R01^ORU_R01",
+        &["PID", "OBR", "OBX"],
+    );
+    let (clinic, applied) = after(sample!("adt-a08-update"));
+    let patient = applied
+        .writes
+        .iter()
+        .find(|write| write.record.aggregate.kind() == Kind::Patient)
+        .unwrap();
+    let message = told(&clinic, "Patient.updated", Kind::Patient, patient.record.meta.id).unwrap();
+    is(&message, "ADT^A08^ADT_A01", &["PID"]);
+}
+
+#[test]
+fn whatever_a_sample_writes_can_be_told() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/hl7v2");
+    let mut n_told = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let Ok(set) = decode(&std::fs::read(&path).unwrap(), &Profile::default()) else {
+            continue;
+        };
+        if !set.merges.is_empty() {
+            continue;
+        }
+        let applied = applied(&set, &Nobody, OnUnmatched::Invent);
+        let mut clinic = MemoryClinic::new();
+        clinic.commit(&applied).unwrap();
+        for write in &applied.writes {
+            let (kind, id) = (write.record.aggregate.kind(), write.record.meta.id);
+            let event = format!("{}.{}", kind.as_str(), write.verb);
+            let message = told(&clinic, &event, kind, id);
+            if matches!(kind, Kind::Patient | Kind::Encounter) {
+                assert!(message.is_ok(), "{}: {event}: {message:?}", path.display());
+            }
+            n_told += 1;
+        }
+    }
+    assert!(200 < n_told, "{n_told}");
+}
