@@ -102,9 +102,12 @@ pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::D
         .chain(&destination.steps)
         .filter_map(|step| match step {
             Step::Encode { format, .. } => Some(format.as_str()),
-            Step::Filter(_) | Step::Decode { .. } | Step::Set(_) | Step::Apply { .. } | Step::Lookup(_) => {
-                None
-            }
+            Step::Filter(_)
+            | Step::Decode { .. }
+            | Step::Set(_)
+            | Step::Apply { .. }
+            | Step::Lookup(_)
+            | Step::Split { .. } => None,
         })
         .next_back();
     encoded.unwrap_or(&destination.end.format)
