@@ -6,6 +6,8 @@
 //! - [`http`]: one message in each request, both ways.
 //! - [`timer`]: messages at set times.
 //!
+//! All of them speak TLS by one table: [`tls`].
+//!
 //! A source hands in what it reads through the engine's [`Intake`](engine::connector::Intake); what comes back *is* the
 //! acknowledgement. A destination sends one message and tells what is known of it afterwards: an answer, surely not
 //! received, refused, or unsure. The arm is chosen by what is known, never by what is likely.
@@ -20,6 +22,7 @@ pub mod mllp;
 pub mod secrets;
 mod sockets;
 pub mod timer;
+pub mod tls;
 mod values;
 mod watched;
 

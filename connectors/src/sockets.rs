@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::tls::Stream;
 use crate::values::Allowed;
 
 /// What is begun at a stop has this long to end; the rest of the second is for closing.
@@ -75,7 +76,7 @@ pub(crate) async fn connect(to: &str, within: Duration) -> Result<TcpStream, Str
 }
 
 /// Ends a connection so that what was written last arrives: closing with unread bytes would reset it.
-pub(crate) async fn close(mut stream: TcpStream, patience: Duration) {
+pub(crate) async fn close(mut stream: Stream, patience: Duration) {
     let drain = async {
         stream.shutdown().await?;
         let mut scrap = vec![0; 16 * 1024];

@@ -17,18 +17,37 @@ macro_rules! default_from {
 }
 pub(crate) use default_from;
 
-/// Reads a table as settings.
-pub(crate) fn read<T: DeserializeOwned>(settings: &Value) -> Result<T, Vec<SettingsProblem>> {
-    T::deserialize(settings).map_err(|error| {
+/// A table of a channel file: what is written, and what it means.
+pub(crate) trait Table: DeserializeOwned + schemars::JsonSchema {
+    /// The settings in their own types.
+    type Checked;
+    /// All problems, or what the table means.
+    fn check(&self) -> Result<Self::Checked, Vec<SettingsProblem>>;
+}
+
+/// Reads a table and says what it means, or all that is wrong with it.
+pub(crate) fn read<T: Table>(settings: &Value) -> Result<T::Checked, Vec<SettingsProblem>> {
+    let table = T::deserialize(settings).map_err(|error| {
         vec![SettingsProblem {
             path: String::new(),
             what: error.to_string(),
         }]
-    })
+    })?;
+    table.check()
+}
+
+/// What is wrong with a table.
+pub(crate) fn problems<T: Table>(settings: &Value) -> Vec<SettingsProblem> {
+    read::<T>(settings).err().unwrap_or_default()
+}
+
+/// What a table means, to open an end by.
+pub(crate) fn checked<T: Table>(settings: &Value) -> Result<T::Checked, ConnectorError> {
+    read::<T>(settings).map_err(as_error)
 }
 
 /// The problems as one error, for `open` (where `check` has passed there are none).
-pub(crate) fn as_error(problems: Vec<SettingsProblem>) -> ConnectorError {
+fn as_error(problems: Vec<SettingsProblem>) -> ConnectorError {
     let list: Vec<String> = problems
         .into_iter()
         .map(|problem| match problem.path.is_empty() {
@@ -40,7 +59,7 @@ pub(crate) fn as_error(problems: Vec<SettingsProblem>) -> ConnectorError {
 }
 
 /// A JSON Schema as a value.
-pub(crate) fn schema_of<T: schemars::JsonSchema>() -> Value {
+pub(crate) fn schema_of<T: Table>() -> Value {
     schemars::schema_for!(T).to_value()
 }
 

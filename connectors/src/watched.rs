@@ -6,12 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::tls::Stream;
 
 /// A stream whose writes fail once nothing of them was taken for too long.
 pub(crate) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     within: Duration,
     /// Runs while a write waits.
     waiting: Pin<Box<Sleep>>,
@@ -19,7 +20,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(stream: TcpStream, within: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, within: Duration) -> Self {
         Watched {
             stream,
             within,

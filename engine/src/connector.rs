@@ -173,6 +173,33 @@ pub struct SettingsProblem {
     pub what: String,
 }
 
+/// What a look at the world around a table has found: files that are named and not there, certificates that have expired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The end would not open, or nobody could use it.
+    pub problems: Vec<SettingsProblem>,
+    /// Odd, and may be meant.
+    pub warnings: Vec<SettingsProblem>,
+}
+
+impl Looked {
+    /// Something that is wrong.
+    pub fn problem(&mut self, path: &str, what: impl Into<String>) {
+        self.problems.push(SettingsProblem {
+            path: path.to_owned(),
+            what: what.into(),
+        });
+    }
+
+    /// Something that is odd.
+    pub fn warn(&mut self, path: &str, what: impl Into<String>) {
+        self.warnings.push(SettingsProblem {
+            path: path.to_owned(),
+            what: what.into(),
+        });
+    }
+}
+
 /// Where files named in a channel file are looked for, and where secrets come from.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -230,6 +257,16 @@ pub trait Connector: Send + Sync {
     /// no format has to judge.
     fn answers(&self) -> bool {
         true
+    }
+    /// What a look at the files around a source table that is right finds. Reads, opens nothing.
+    fn look_at_source(&self, settings: &serde_json::Value, surroundings: &Surroundings) -> Looked {
+        let _ = (settings, surroundings);
+        Looked::default()
+    }
+    /// What a look at the files around a destination table that is right finds. Reads, opens nothing.
+    fn look_at_destination(&self, settings: &serde_json::Value, surroundings: &Surroundings) -> Looked {
+        let _ = (settings, surroundings);
+        Looked::default()
     }
     /// Opens a source: binds its address.
     async fn open_source(

@@ -3,6 +3,7 @@
 //! Absent by design: any wire format (formats come as [`format::Format`]) and any protocol (ends come as
 //! [`connector::Source`] and [`connector::Destination`]). Only `server` joins them.
 
+pub mod actor;
 pub mod channel;
 pub mod connector;
 pub mod format;

@@ -1,10 +1,13 @@
 //! The folder that an engine lives in: `punte.toml`, `channels/`, `data/`; and the master key, which lies elsewhere.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use connectors::tls::{ListenerTls, OPEN, look_at_listener};
 use engine::channel::{self, Channel, Problem};
+use engine::connector::{Looked, SettingsProblem};
 use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
 use serde::{Deserialize, Serialize};
 
@@ -34,12 +37,15 @@ pub struct Settings {
 pub struct HttpSettings {
     /// Address and port.
     pub listen: String,
+    /// The certificate that is shown, and whose certificates callers must show; files are looked for from the home folder.
+    pub tls: Option<ListenerTls>,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
         HttpSettings {
             listen: "127.0.0.1:8480".into(),
+            tls: None,
         }
     }
 }
@@ -98,6 +104,36 @@ impl Home {
                 .map_or((1, 1), |span| line_and_column(&text, span.start));
             anyhow!("{}:{line}:{column} {}", path.display(), error.message())
         })
+    }
+
+    /// What is wrong with the certificates that `punte.toml` names, and what is odd about where it listens.
+    pub fn look_at_settings(&self) -> anyhow::Result<(Vec<Problem>, Vec<Problem>)> {
+        let http = self.settings()?.http;
+        let mut looked = match &http.tls {
+            Some(tls) => look_at_listener(tls, &self.folder, (crate::world::real().now)()),
+            None => Looked::default(),
+        };
+        let listen: Option<SocketAddr> = http.listen.parse().ok();
+        if http.tls.is_none() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            looked.warn("listen", OPEN);
+        }
+        let path = self.folder.join("punte.toml");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let placed = |found: Vec<SettingsProblem>| {
+            let place = |found: SettingsProblem| {
+                let at = span_of(&text, &format!("http.{}", found.path)).unwrap_or_default();
+                let (line, column) = line_and_column(&text, at);
+                Problem {
+                    file: path.clone(),
+                    line,
+                    column,
+                    path: format!("http.{}", found.path),
+                    what: found.what,
+                }
+            };
+            found.into_iter().map(place).collect()
+        };
+        Ok((placed(looked.problems), placed(looked.warnings)))
     }
 
     /// Reads and checks all channels: the channels, what is wrong, what is odd.
@@ -238,6 +274,23 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Where the value at a dotted path begins in a TOML text.
+fn span_of(text: &str, path: &str) -> Option<usize> {
+    use toml::de::{DeTable, DeValue};
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut at = None;
+    for key in path.split('.') {
+        let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+        at = Some(value.span().start);
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    at
 }
 
 /// Line and column, both from 1, of a place in a text.

@@ -5,6 +5,7 @@ mod command;
 mod demo;
 mod formats;
 mod home;
+mod journal;
 mod render;
 mod views;
 mod world;
@@ -59,6 +60,10 @@ enum Command {
     Channels(command::channels::Args),
     /// Add, list and remove the keys of the API
     Key(command::key::Args),
+    /// Say who read what of whom
+    Journal(command::journal::Args),
+    /// Check that the journal is as it was written
+    Verify(command::verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +90,8 @@ fn main() -> ExitCode {
             Command::Parked(args) => command::parked::run(&home, &args).await,
             Command::Channels(args) => command::channels::run(&home, &args).await,
             Command::Key(args) => command::key::run(&home, args).await,
+            Command::Journal(args) => command::journal::run(&home, args).await,
+            Command::Verify(args) => command::verify::run(&home, &args).await,
         }
     });
     // What still runs on the blocking pool (a read of standard input) must not keep the program.

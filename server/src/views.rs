@@ -91,7 +91,7 @@ impl ListWords {
 }
 
 /// `2026-05-05T08:00:00Z`, `2026-05-05` (in UTC), or how long ago: `15m`, `2h`, `7d`.
-fn moment(word: &str, now: Timestamp) -> Result<Timestamp, Wrong> {
+pub fn moment(word: &str, now: Timestamp) -> Result<Timestamp, Wrong> {
     let wrong = || {
         Wrong(format!(
             "{word:?} is no moment; write 2026-05-05, 2026-05-05T08:00:00Z, or how long ago: 15m, 2h, 7d"

@@ -150,7 +150,7 @@ impl Home {
             };
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                ["punte:", "http", "on", address] => http = Some(address.parse()?),
+                ["punte:", "http" | "https", "on", address] => http = Some(address.parse()?),
                 ["punte:", "channel", id, "listens", "on", address] => {
                     listens.insert((*id).to_owned(), address.parse()?);
                 }

@@ -129,6 +129,8 @@ fn with_python<'a>(
     needs: &Needs,
     command: &'a mut std::process::Command,
 ) -> Result<&'a mut std::process::Command> {
+    needs.program("openssl", &["version"])?;
+    needs.program("curl", &["--version"])?;
     Ok(command.env("PUNTE_TEST_PYTHON", needs.python()?))
 }
 

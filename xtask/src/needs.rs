@@ -41,6 +41,20 @@ impl Needs {
         Ok(program)
     }
 
+    /// A program of the system, in a package of the same name.
+    pub fn program(&self, name: &str, version: &[&str]) -> Result<()> {
+        if works(name, version) {
+            return Ok(());
+        }
+        if !self.install {
+            bail!(
+                "{name} is missing. Install it with:\n\n    apt-get install -y {name}\n\nor run this command with --install"
+            );
+        }
+        run(Command::new("apt-get").arg("update"))?;
+        run(Command::new("apt-get").args(["install", "-y", name]))
+    }
+
     /// A Python with the peers of the end-to-end tests: a virtual environment under the target folder.
     pub fn python(&self) -> Result<PathBuf> {
         let wanted = std::fs::read_to_string(root().join("tests/python/requirements.txt"))?;

@@ -26,17 +26,7 @@ impl FhirDestination {
         settings: settings::Destination,
         surroundings: &Surroundings,
     ) -> Result<Self, ConnectorError> {
-        let credentials = match &settings.auth {
-            Some(auth) => Some(auth.resolve(surroundings).await?),
-            None => None,
-        };
-        let caller = Caller::new(
-            settings.connect_timeout,
-            settings.reply_timeout,
-            settings.headers.clone(),
-            credentials,
-            settings.max_answer,
-        )?;
+        let caller = Caller::open(&settings.calling, surroundings).await?;
         Ok(FhirDestination { settings, caller })
     }
 
@@ -44,16 +34,22 @@ impl FhirDestination {
         self.settings.base.as_str().trim_end_matches('/')
     }
 
-    fn request(&self, verb: Verb, address: &str, outgoing: &Outgoing) -> RequestBuilder {
-        let request = self.caller.client.request(verb, address);
-        request
+    async fn request(
+        &self,
+        verb: Verb,
+        address: &str,
+        outgoing: &Outgoing,
+    ) -> Result<RequestBuilder, SendError> {
+        let request = self.caller.client().await?.request(verb, address);
+        Ok(request
             .header(ACCEPT, FHIR_JSON)
-            .header(X_REQUEST_ID, outgoing.delivery.to_string())
+            .header(X_REQUEST_ID, outgoing.delivery.to_string()))
     }
 
     async fn transaction(&self, outgoing: &Outgoing) -> Result<Response, SendError> {
         let request = self
             .request(Verb::POST, self.base(), outgoing)
+            .await?
             .header(CONTENT_TYPE, FHIR_JSON)
             .header(PREFER, "return=minimal")
             .body(outgoing.body.clone());
@@ -67,7 +63,7 @@ impl FhirDestination {
         while let Some(step) = plan.next().map_err(refused)? {
             let answer = self
                 .caller
-                .exchange(self.entry(&step, outgoing))
+                .exchange(self.entry(&step, outgoing).await?)
                 .await
                 .map_err(|error| at(&step, error))?;
             let status = answer
@@ -85,7 +81,7 @@ impl FhirDestination {
         Ok(answers.into_response(200))
     }
 
-    fn entry(&self, step: &Step, outgoing: &Outgoing) -> RequestBuilder {
+    async fn entry(&self, step: &Step, outgoing: &Outgoing) -> Result<RequestBuilder, SendError> {
         let verb = match step.method {
             Method::Put => Verb::PUT,
             Method::Post => Verb::POST,
@@ -93,21 +89,21 @@ impl FhirDestination {
         };
         // `|` between system and value: some servers refuse it bare.
         let address = format!("{}/{}", self.base(), step.url.replace('|', "%7C"));
-        let mut request = self.request(verb, &address, outgoing);
+        let mut request = self.request(verb, &address, outgoing).await?;
         if let Some(criteria) = &step.if_none_exist {
             request = request.header(IF_NONE_EXIST, criteria);
         }
         if let Some(version) = &step.if_match {
             request = request.header(IF_MATCH, version);
         }
-        match &step.resource {
+        Ok(match &step.resource {
             // The id has to come back, where it is not in Location (FHIR R4 §3.1.0.7: an update need not send one).
             Some(resource) => request
                 .header(CONTENT_TYPE, FHIR_JSON)
                 .header(PREFER, "return=representation")
                 .body(resource.clone()),
             None => request,
-        }
+        })
     }
 }
 
@@ -123,16 +119,12 @@ impl engine::connector::Destination for FhirDestination {
 
     /// Asks for the CapabilityStatement, as every FHIR server has one.
     async fn probe(&self) -> Result<(), ConnectorError> {
-        let request = self
-            .caller
-            .client
+        let unreachable = |error: SendError| ConnectorError::new(error.to_string());
+        let client = self.caller.client().await.map_err(unreachable)?;
+        let request = client
             .get(format!("{}/metadata", self.base()))
             .header(ACCEPT, FHIR_JSON);
-        let answer = self
-            .caller
-            .exchange(request)
-            .await
-            .map_err(|error| ConnectorError::new(error.to_string()))?;
+        let answer = self.caller.exchange(request).await.map_err(unreachable)?;
         match answer.response.status {
             Some(200..=299) => Ok(()),
             status => Err(ConnectorError::new(format!(

@@ -33,10 +33,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use engine::connector::{
+    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+};
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::tls::look_at_destination;
+use crate::values::{checked, problems, read, schema_of};
 use settings::DestinationSettings;
 
 /// FHIR R4 §2.6.0.
@@ -72,10 +75,14 @@ impl Connector for Fhir {
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .err()
-            .unwrap_or_default()
+        problems::<DestinationSettings>(settings)
+    }
+
+    fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<DestinationSettings>(settings) {
+            Ok(settings) => look_at_destination(settings.calling.tls(), surroundings),
+            Err(_) => Looked::default(),
+        }
     }
 
     async fn open_source(
@@ -91,9 +98,7 @@ impl Connector for Fhir {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        let settings = read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
+        let settings = checked::<DestinationSettings>(settings)?;
         Ok(Arc::new(
             destination::FhirDestination::open(settings, surroundings).await?,
         ))

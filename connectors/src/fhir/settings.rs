@@ -1,17 +1,17 @@
 //! What a channel file says about a FHIR destination.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use engine::connector::SettingsProblem;
 use reqwest::Url;
-use reqwest::header::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::http::settings::{headers, url};
+use crate::http::client::Calling;
+use crate::http::settings::{auth, headers, is_secure, url};
 use crate::secrets::Auth;
-use crate::values::{Problems, default_from};
+use crate::tls::SenderTls;
+use crate::values::{Problems, Table, default_from};
 
 /// `fhir = { … }` of a destination.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -24,6 +24,8 @@ pub struct DestinationSettings {
     pub shape: Shape,
     /// Who we are.
     pub auth: Option<Auth>,
+    /// How the server's certificate is checked, and which one we show. Unless said: by the operating system's roots.
+    pub tls: Option<SenderTls>,
     /// Headers that are sent with each request. Secrets belong into `auth`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -56,16 +58,8 @@ pub struct Destination {
     pub base: Url,
     /// How a Bundle is sent.
     pub shape: Shape,
-    /// Who we are.
-    pub auth: Option<Auth>,
-    /// Sent with each request.
-    pub headers: HeaderMap,
-    /// For connecting.
-    pub connect_timeout: Duration,
-    /// For one request.
-    pub reply_timeout: Duration,
-    /// Bytes.
-    pub max_answer: usize,
+    /// How the server is called.
+    pub(crate) calling: Calling,
 }
 
 default_from! {
@@ -74,9 +68,10 @@ default_from! {
     default_answer = "1 MB";
 }
 
-impl DestinationSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
+impl Table for DestinationSettings {
+    type Checked = Destination;
+
+    fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let base = url("base", self.base.trim_end_matches('/'), &mut problems);
         if base.query().is_some() {
@@ -85,17 +80,18 @@ impl DestinationSettings {
                 "a base address has no query; write it up to the part before the resource type",
             );
         }
-        if let Some(auth) = &self.auth {
-            auth.check("auth", &mut problems);
-        }
         let checked = Destination {
-            base,
             shape: self.shape,
-            auth: self.auth.clone(),
-            headers: headers("headers", &self.headers, &mut problems),
-            connect_timeout: problems.duration("connect_timeout", &self.connect_timeout),
-            reply_timeout: problems.duration("reply_timeout", &self.reply_timeout),
-            max_answer: problems.size("max_answer", &self.max_answer, 1024..=1 << 28),
+            calling: Calling {
+                is_secure: is_secure("tls", self.tls.as_ref(), &base, &mut problems),
+                headers: headers("headers", &self.headers, &mut problems),
+                auth: auth("auth", self.auth.as_ref(), &mut problems),
+                tls: self.tls.as_ref().and_then(SenderTls::table).unwrap_or_default(),
+                connect_timeout: problems.duration("connect_timeout", &self.connect_timeout),
+                reply_timeout: problems.duration("reply_timeout", &self.reply_timeout),
+                max_answer: problems.size("max_answer", &self.max_answer, 1024..=1 << 28),
+            },
+            base,
         };
         problems.into_result(checked)
     }

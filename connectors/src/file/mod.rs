@@ -76,7 +76,7 @@ use engine::connector::{
 };
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::values::{checked, problems, read, schema_of};
 use settings::{DestinationSettings, How, SourceSettings, normal};
 
 /// The connector `file`.
@@ -102,11 +102,11 @@ impl Connector for Files {
     }
 
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        source(settings).err().unwrap_or_default()
+        problems::<SourceSettings>(settings)
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        destination(settings).err().unwrap_or_default()
+        problems::<DestinationSettings>(settings)
     }
 
     fn warnings(&self, end: EndSettings<'_>) -> Vec<SettingsProblem> {
@@ -202,7 +202,7 @@ impl Connector for Files {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        let settings = source(settings).map_err(as_error)?;
+        let settings = checked::<SourceSettings>(settings)?;
         Ok(Box::new(source::FileSource::open(
             settings,
             &surroundings.folder,
@@ -214,7 +214,7 @@ impl Connector for Files {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        let settings = destination(settings).map_err(as_error)?;
+        let settings = checked::<DestinationSettings>(settings)?;
         Ok(Arc::new(destination::FileDestination::open(
             settings,
             &surroundings.folder,
@@ -228,11 +228,11 @@ impl Connector for Files {
 }
 
 fn source(settings: &Value) -> Result<settings::Source, Vec<SettingsProblem>> {
-    read::<SourceSettings>(settings).and_then(|settings| settings.check())
+    read::<SourceSettings>(settings)
 }
 
 fn destination(settings: &Value) -> Result<settings::Destination, Vec<SettingsProblem>> {
-    read::<DestinationSettings>(settings).and_then(|settings| settings.check())
+    read::<DestinationSettings>(settings)
 }
 
 /// The folder of an end, as far as its text tells: two spellings of one folder are one.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::name::Template;
 use super::pattern::Pattern;
-use crate::values::{Problems, default_from};
+use crate::values::{Problems, Table, default_from};
 
 /// `[source.file]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -186,9 +186,10 @@ fn default_after() -> After {
     })
 }
 
-impl SourceSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
+impl Table for SourceSettings {
+    type Checked = Source;
+
+    fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let folder = folder(&mut problems, "folder", &self.folder);
         let patterns = match &self.pattern {
@@ -246,9 +247,10 @@ impl SourceSettings {
     }
 }
 
-impl DestinationSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
+impl Table for DestinationSettings {
+    type Checked = Destination;
+
+    fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let name = match Template::parse(&self.name) {
             Ok(name) => name,

@@ -1,21 +1,56 @@
 //! One HTTP exchange with a far side, and what is known after it. Used by `http` and `fhir` destinations.
 
 use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clinic::exchange::Response;
-use engine::connector::{ConnectorError, SendError};
+use engine::connector::{ConnectorError, SendError, Surroundings};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode};
+use rustls::ClientConfig;
 
-use crate::secrets::Credentials;
+use crate::secrets::{Auth, Credentials};
+use crate::tls::{self, Secured, SenderTable};
+
+/// How a far side is called: what `http` and `fhir` destinations have in common.
+#[derive(Clone, Debug)]
+pub struct Calling {
+    /// By https.
+    pub(crate) is_secure: bool,
+    /// Sent with each request.
+    pub(crate) headers: HeaderMap,
+    /// Who we are.
+    pub(crate) auth: Option<Auth>,
+    /// How the far side's certificate is checked, and which one we show.
+    pub(crate) tls: SenderTable,
+    /// For connecting.
+    pub(crate) connect_timeout: Duration,
+    /// For sending and the answer.
+    pub(crate) reply_timeout: Duration,
+    /// Bytes.
+    pub(crate) max_answer: usize,
+}
+
+impl Calling {
+    /// How the connection is secured; none: it is not.
+    pub(crate) fn tls(&self) -> Option<&SenderTable> {
+        self.is_secure.then_some(&self.tls)
+    }
+}
 
 /// A client that sends to one place.
-#[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) client: Client,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) max_answer: usize,
+    calling: Calling,
+    credentials: Option<Credentials>,
+    secured: Option<Secured>,
+    current: Mutex<Current>,
+}
+
+/// The client of now, and the TLS settings that it was made with.
+struct Current {
+    client: Client,
+    config: Option<Arc<ClientConfig>>,
 }
 
 /// An answer, with what `fhir` needs beside it.
@@ -27,33 +62,50 @@ pub(crate) struct Answer {
 }
 
 impl Caller {
-    pub(crate) fn new(
-        connect_timeout: Duration,
-        reply_timeout: Duration,
-        headers: HeaderMap,
-        credentials: Option<Credentials>,
-        max_answer: usize,
-    ) -> Result<Self, ConnectorError> {
-        let client = Client::builder()
-            .connect_timeout(connect_timeout)
-            .timeout(reply_timeout)
-            .default_headers(headers)
-            // A message is for the address that the channel names, with its secret, and for no other.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_keepalive(Duration::from_secs(60))
-            // Many servers close after 5 s of silence; a request that meets the close would have no answer.
-            .pool_idle_timeout(Duration::from_secs(3))
-            .user_agent("punte")
-            .build()
-            .map_err(|error| {
-                ConnectorError::new(format!("The HTTP client can't be made: {}", chain(&error)))
-            })?;
+    /// Reads secrets and certificates. Does not connect yet.
+    pub(crate) async fn open(calling: &Calling, surroundings: &Surroundings) -> Result<Self, ConnectorError> {
+        let credentials = match &calling.auth {
+            Some(auth) => Some(auth.resolve(surroundings).await?),
+            None => None,
+        };
+        let secured = match calling.tls() {
+            Some(tls) => Some(Secured::open(tls, &surroundings.folder)?),
+            None => None,
+        };
+        let config = match &secured {
+            Some(secured) => Some(secured.config().await),
+            None => None,
+        };
+        let client = client(calling, config.as_deref()).map_err(ConnectorError::new)?;
         Ok(Caller {
-            client,
+            calling: calling.clone(),
             credentials,
-            max_answer,
+            secured,
+            current: Mutex::new(Current { client, config }),
         })
+    }
+
+    /// The client, made anew where certificates have changed: connections that were open stay with the old one.
+    pub(crate) async fn client(&self) -> Result<Client, SendError> {
+        let Some(secured) = &self.secured else {
+            return Ok(self.lock().client.clone());
+        };
+        let config = secured.config().await;
+        let mut current = self.lock();
+        if !current
+            .config
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &config))
+        {
+            current.client =
+                client(&self.calling, Some(&config)).map_err(|why| SendError::Retry { why, after: None })?;
+            current.config = Some(config);
+        }
+        Ok(current.client.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows who we are.
@@ -99,10 +151,13 @@ impl Caller {
             match answer.chunk().await {
                 Ok(None) => break,
                 Ok(Some(chunk)) => {
-                    let room = self.max_answer - body.len();
+                    let room = self.calling.max_answer - body.len();
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     if room < chunk.len() {
-                        tracing::debug!(limit = self.max_answer, "An answer over the limit was cut.");
+                        tracing::debug!(
+                            limit = self.calling.max_answer,
+                            "An answer over the limit was cut."
+                        );
                         is_cut = true;
                         break;
                     }
@@ -128,10 +183,36 @@ impl Caller {
     }
 }
 
+fn client(calling: &Calling, config: Option<&ClientConfig>) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .connect_timeout(calling.connect_timeout)
+        .timeout(calling.reply_timeout)
+        .default_headers(calling.headers.clone())
+        // A message is for the address that the channel names, with its secret, and for no other.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tcp_keepalive(Duration::from_secs(60))
+        // Many servers close after 5 s of silence; a request that meets the close would have no answer.
+        .pool_idle_timeout(Duration::from_secs(3))
+        .user_agent("punte");
+    if let Some(config) = config {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        builder = builder.tls_backend_preconfigured(config);
+    }
+    builder
+        .build()
+        .map_err(|error| format!("The HTTP client can't be made: {}.", chain(&error)))
+}
+
 /// What is known after a request that has no answer.
 fn failed(error: reqwest::Error) -> SendError {
     let why = |what: &str, error: &reqwest::Error| format!("{what}: {}.", chain(error));
     let error = error.without_url();
+    if let Some(why) = tls::refused_by_peer(&error) {
+        let why = format!("The message was not taken: {why}.");
+        return SendError::Retry { why, after: None };
+    }
     if error.is_connect() {
         return SendError::Retry {
             why: why("The far side can't be reached", &error),

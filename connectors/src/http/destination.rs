@@ -19,17 +19,7 @@ impl HttpDestination {
         settings: settings::Destination,
         surroundings: &Surroundings,
     ) -> Result<Self, ConnectorError> {
-        let credentials = match &settings.auth {
-            Some(auth) => Some(auth.resolve(surroundings).await?),
-            None => None,
-        };
-        let caller = Caller::new(
-            settings.connect_timeout,
-            settings.reply_timeout,
-            settings.headers.clone(),
-            credentials,
-            settings.max_answer,
-        )?;
+        let caller = Caller::open(&settings.calling, surroundings).await?;
         Ok(HttpDestination { settings, caller })
     }
 }
@@ -40,9 +30,10 @@ impl engine::connector::Destination for HttpDestination {
     async fn send(&self, outgoing: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
         let mut request = self
             .caller
-            .client
+            .client()
+            .await?
             .request(self.settings.method.clone(), self.settings.url.clone());
-        if !self.settings.headers.contains_key(CONTENT_TYPE) {
+        if !self.settings.calling.headers.contains_key(CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, &outgoing.content_type);
         }
         if let Some(name) = &self.settings.idempotency_header {
@@ -56,7 +47,7 @@ impl engine::connector::Destination for HttpDestination {
         let url = &self.settings.url;
         let port = url.port_or_known_default().unwrap_or(80);
         let host = url.host_str().unwrap_or_default();
-        crate::sockets::connect(&format!("{host}:{port}"), self.settings.connect_timeout)
+        crate::sockets::connect(&format!("{host}:{port}"), self.settings.calling.connect_timeout)
             .await
             .map(drop)
             .map_err(ConnectorError::new)

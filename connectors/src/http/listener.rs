@@ -6,16 +6,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use engine::connector::{ConnectorError, Stop};
+use engine::connector::{ConnectorError, Stop, Surroundings};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::request::{Route, serve};
+use super::request::{Caller, Route, serve};
 use crate::sockets::{self, Gate, STOPPED_AFTER};
+use crate::tls::{Acceptor, ListenerTls, Stream};
 use crate::values::Allowed;
 use crate::watched::Watched;
 
@@ -30,6 +31,7 @@ struct Listener {
     local: SocketAddr,
     max_connections: usize,
     timeout: Duration,
+    tls: Option<ListenerTls>,
     routes: Arc<Routes>,
     stop: Stop,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -51,7 +53,11 @@ pub(super) struct Membership {
 
 impl Listeners {
     /// Puts a route on the listener of its address, which is opened if there is none.
-    pub(super) fn join(&self, route: Arc<Route>) -> Result<Membership, ConnectorError> {
+    pub(super) fn join(
+        &self,
+        route: Arc<Route>,
+        surroundings: &Surroundings,
+    ) -> Result<Membership, ConnectorError> {
         let settings = route.settings();
         let address = settings.listen;
         let mut by_address = self.lock();
@@ -61,17 +67,18 @@ impl Listeners {
             Some(listener) => {
                 if listener.max_connections != settings.max_connections
                     || listener.timeout != settings.timeout
+                    || listener.tls != settings.tls
                 {
                     return Err(ConnectorError::new(format!(
-                        "Another channel listens on {address} with another `max_connections` or `timeout`. Channels that \
-                         share an address must agree on them."
+                        "Another channel listens on {address} with another `max_connections`, `timeout` or `tls`. \
+                         Channels that share an address must agree on them."
                     )));
                 }
                 listener.routes.add(route.clone())?;
                 listener
             }
             None => {
-                let listener = Arc::new(Listener::open(&route)?);
+                let listener = Arc::new(Listener::open(&route, surroundings)?);
                 if address.port() != 0 {
                     by_address.insert(address, listener.clone());
                 }
@@ -127,8 +134,9 @@ impl Drop for Membership {
 }
 
 impl Listener {
-    fn open(route: &Arc<Route>) -> Result<Self, ConnectorError> {
+    fn open(route: &Arc<Route>, surroundings: &Surroundings) -> Result<Self, ConnectorError> {
         let settings = route.settings();
+        let acceptor = Acceptor::open(settings.tls.as_ref(), &surroundings.folder, &["http/1.1"])?;
         let (socket, local) = sockets::listen(settings.listen)?;
         let routes = Arc::new(Routes::default());
         routes.add(route.clone())?;
@@ -137,6 +145,7 @@ impl Listener {
         let task = tokio::spawn(listen(
             socket,
             gate,
+            acceptor,
             settings.timeout,
             routes.clone(),
             stop.clone(),
@@ -145,6 +154,7 @@ impl Listener {
             local,
             max_connections: settings.max_connections,
             timeout: settings.timeout,
+            tls: settings.tls.clone(),
             routes,
             stop,
             task: Mutex::new(Some(task)),
@@ -183,7 +193,14 @@ impl Routes {
     }
 }
 
-async fn listen(socket: TcpListener, gate: Gate, within: Duration, routes: Arc<Routes>, stop: Stop) {
+async fn listen(
+    socket: TcpListener,
+    gate: Gate,
+    acceptor: Acceptor,
+    within: Duration,
+    routes: Arc<Routes>,
+    stop: Stop,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -193,9 +210,15 @@ async fn listen(socket: TcpListener, gate: Gate, within: Duration, routes: Arc<R
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let Some(place) = gate.enter(peer) else { continue };
-                    let connection = connection(stream, peer, within, routes.clone(), stop.clone());
+                    let (acceptor, routes, stop) = (acceptor.clone(), routes.clone(), stop.clone());
                     connections.spawn(async move {
-                        connection.await;
+                        let stream = tokio::select! {
+                            () = stop.cancelled() => None,
+                            stream = acceptor.accept(stream, peer) => stream,
+                        };
+                        if let Some(stream) = stream {
+                            connection(stream, peer, within, routes, stop).await;
+                        }
                         drop(place);
                     });
                 }
@@ -214,11 +237,14 @@ async fn listen(socket: TcpListener, gate: Gate, within: Duration, routes: Arc<R
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, within: Duration, routes: Arc<Routes>, stop: Stop) {
-    sockets::tune(&stream);
+async fn connection(stream: Stream, peer: SocketAddr, within: Duration, routes: Arc<Routes>, stop: Stop) {
+    let caller = Caller {
+        peer,
+        certificate: stream.peer_subject(),
+    };
     let service = service_fn(move |request| {
-        let routes = routes.clone();
-        async move { Ok::<_, Infallible>(serve(request, peer, &routes).await) }
+        let (routes, caller) = (routes.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(serve(request, caller, &routes).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

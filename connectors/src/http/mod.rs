@@ -30,7 +30,10 @@
 //! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. The number
 //! of the delivery travels as `Idempotency-Key`, the same at each try.
 //!
-//! Absent by design: proxies, redirects, compression. TLS for the source is to come.
+//! Both ends speak TLS ([`crate::tls`]): a source by its `tls` table, a destination by an address that begins with https.
+//! A message of a caller that has shown a certificate has the header `certificate`: whom it names.
+//!
+//! Absent by design: proxies, redirects, compression.
 
 pub(crate) mod client;
 mod destination;
@@ -43,10 +46,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use engine::connector::{
+    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+};
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::tls::{look_at_destination, look_at_source};
+use crate::values::{checked, problems, read, schema_of};
 use settings::{DestinationSettings, SourceSettings};
 
 /// The connector `http`, with the listeners that its channels share.
@@ -75,17 +81,25 @@ impl Connector for Http {
     }
 
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        read::<SourceSettings>(settings)
-            .and_then(|settings| settings.check())
-            .err()
-            .unwrap_or_default()
+        problems::<SourceSettings>(settings)
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .err()
-            .unwrap_or_default()
+        problems::<DestinationSettings>(settings)
+    }
+
+    fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<SourceSettings>(settings) {
+            Ok(settings) => look_at_source(settings.listen, settings.tls.as_ref(), surroundings),
+            Err(_) => Looked::default(),
+        }
+    }
+
+    fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<DestinationSettings>(settings) {
+            Ok(settings) => look_at_destination(settings.calling.tls(), surroundings),
+            Err(_) => Looked::default(),
+        }
     }
 
     async fn open_source(
@@ -93,9 +107,7 @@ impl Connector for Http {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        let settings = read::<SourceSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
+        let settings = checked::<SourceSettings>(settings)?;
         Ok(Box::new(
             source::HttpSource::open(settings, surroundings, &self.listeners).await?,
         ))
@@ -106,9 +118,7 @@ impl Connector for Http {
         settings: &Value,
         surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        let settings = read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
+        let settings = checked::<DestinationSettings>(settings)?;
         Ok(Arc::new(
             destination::HttpDestination::open(settings, surroundings).await?,
         ))

@@ -87,8 +87,16 @@ impl Route {
     }
 }
 
+/// Who calls.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// Whom the caller's certificate names.
+    pub(super) certificate: Option<String>,
+}
+
 /// Finds the channel and answers.
-pub(super) async fn serve(request: Request<Arriving>, peer: SocketAddr, routes: &Routes) -> Answer {
+pub(super) async fn serve(request: Request<Arriving>, caller: Caller, routes: &Routes) -> Answer {
     let of_path = routes.of_path(request.uri().path());
     if of_path.is_empty() {
         return problem(StatusCode::NOT_FOUND, "No channel answers this path.");
@@ -114,7 +122,7 @@ pub(super) async fn serve(request: Request<Arriving>, peer: SocketAddr, routes: 
     let span = route.span.clone();
     route
         .under_way
-        .track_future(route.answer(request, peer))
+        .track_future(route.answer(request, caller))
         .instrument(span)
         .await
 }
@@ -128,7 +136,8 @@ enum Broken {
 }
 
 impl Route {
-    async fn answer(&self, mut arriving: Request<Arriving>, peer: SocketAddr) -> Answer {
+    async fn answer(&self, mut arriving: Request<Arriving>, caller: Caller) -> Answer {
+        let peer = caller.peer;
         let headers = arriving.headers();
         if !self.settings.allow.lets_in(peer.ip()) {
             return problem(StatusCode::FORBIDDEN, "This address may not send here.");
@@ -156,7 +165,7 @@ impl Route {
         if headers.contains_key(EXPECT) && (self.settings.max_body as u64) < declared {
             return problem(StatusCode::PAYLOAD_TOO_LARGE, &self.too_long());
         }
-        let mut incoming = self.incoming(&arriving, peer);
+        let mut incoming = self.incoming(&arriving, caller);
         let (body, broken, _place) = self.body(arriving.body_mut()).await;
         incoming.received_at = jiff::Timestamp::now();
         incoming.body = body;
@@ -212,7 +221,7 @@ impl Route {
         }
     }
 
-    fn incoming(&self, request: &Request<Arriving>, peer: SocketAddr) -> Incoming {
+    fn incoming(&self, request: &Request<Arriving>, caller: Caller) -> Incoming {
         let text = |name: &str| {
             request
                 .headers()
@@ -221,10 +230,15 @@ impl Route {
                 .map(str::to_owned)
         };
         let mut headers = vec![
-            ("peer".to_owned(), peer.to_string()),
+            ("peer".to_owned(), caller.peer.to_string()),
             ("method".to_owned(), request.method().to_string()),
             ("path".to_owned(), request.uri().path().to_owned()),
         ];
+        headers.extend(
+            caller
+                .certificate
+                .map(|subject| ("certificate".to_owned(), subject)),
+        );
         if let Some(query) = request.uri().query() {
             headers.push(("query".to_owned(), query.to_owned()));
         }

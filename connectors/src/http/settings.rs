@@ -11,8 +11,10 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::client::Calling;
 use crate::secrets::{Auth, Bearer};
-use crate::values::{Allowed, Problems, default_from};
+use crate::tls::{ListenerTls, SenderTls};
+use crate::values::{Allowed, Problems, Table, default_from};
 
 /// `[source.http]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -36,10 +38,12 @@ pub struct SourceSettings {
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 65_536))]
     pub max_connections: usize,
+    /// TLS: the certificate that is shown, and whose certificates callers must show.
+    pub tls: Option<ListenerTls>,
     /// Who may call: addresses ("10.0.0.7") and networks ("10.0.0.0/24"). Empty: everybody who can reach the port.
     #[serde(default)]
     pub allow: Vec<String>,
-    /// The token that callers must show. Beyond loopback either this or `allow` is needed.
+    /// The token that callers must show. Beyond loopback this, `allow` or a `client_ca` is needed.
     pub auth: Option<Bearer>,
     /// Request headers that are kept with the message, beside those that are always kept. Secrets never are.
     #[serde(default)]
@@ -61,6 +65,8 @@ pub struct Source {
     pub timeout: Duration,
     /// At the same time.
     pub max_connections: usize,
+    /// How connections are secured.
+    pub tls: Option<ListenerTls>,
     /// Who may call.
     pub allow: Allowed,
     /// The token.
@@ -83,6 +89,8 @@ pub struct DestinationSettings {
     pub headers: BTreeMap<String, String>,
     /// Who we are.
     pub auth: Option<Auth>,
+    /// How the far side's certificate is checked, and which one we show. Unless said: by the operating system's roots.
+    pub tls: Option<SenderTls>,
     /// How long connecting may take: "10s".
     #[serde(default = "default_connect")]
     pub connect_timeout: String,
@@ -104,18 +112,10 @@ pub struct Destination {
     pub url: Url,
     /// How.
     pub method: Method,
-    /// Sent with each message.
-    pub headers: HeaderMap,
-    /// Who we are.
-    pub auth: Option<Auth>,
-    /// For connecting.
-    pub connect_timeout: Duration,
-    /// For all of it.
-    pub reply_timeout: Duration,
+    /// How the far side is called.
+    pub(crate) calling: Calling,
     /// Carries the number of the delivery.
     pub idempotency_header: Option<HeaderName>,
-    /// Bytes.
-    pub max_answer: usize,
 }
 
 default_from! {
@@ -145,9 +145,10 @@ const SECRET_HEADERS: [&str; 5] = [
     "x-api-key",
 ];
 
-impl SourceSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
+impl Table for SourceSettings {
+    type Checked = Source;
+
+    fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let checked = Source {
             listen: problems.address("listen", &self.listen),
@@ -156,6 +157,7 @@ impl SourceSettings {
             max_body: problems.size("max_body", &self.max_body, 64..=1 << 30),
             timeout: problems.duration("timeout", &self.timeout),
             max_connections: problems.count("max_connections", self.max_connections, 1..=65_536),
+            tls: self.tls.clone(),
             allow: problems.allowed("allow", &self.allow),
             auth: self.auth.clone(),
             keep_headers: self.kept(&mut problems),
@@ -177,7 +179,12 @@ impl SourceSettings {
         if let Some(auth) = &self.auth {
             auth.check("auth", &mut problems);
         }
-        if self.auth.is_none() && checked.allow.is_everybody() && !checked.listen.ip().is_loopback() {
+        if let Some(tls) = &self.tls {
+            tls.check("tls", &mut problems);
+        }
+        let knows_callers =
+            self.auth.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !knows_callers && checked.allow.is_everybody() && !checked.listen.ip().is_loopback() {
             problems.add(
                 "listen",
                 "everybody in the network could send here; write `auth` or `allow`, or listen on 127.0.0.1",
@@ -185,7 +192,9 @@ impl SourceSettings {
         }
         problems.into_result(checked)
     }
+}
 
+impl SourceSettings {
     fn methods(&self, problems: &mut Problems) -> Vec<Method> {
         if self.methods.is_empty() {
             problems.add("methods", "write at least one, such as [\"POST\"]");
@@ -212,9 +221,10 @@ impl SourceSettings {
     }
 }
 
-impl DestinationSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
+impl Table for DestinationSettings {
+    type Checked = Destination;
+
+    fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let method = method(&self.method, &["POST", "PUT", "PATCH"]).unwrap_or_else(|what| {
             problems.add("method", what);
@@ -226,18 +236,20 @@ impl DestinationSettings {
                 .map_err(|what| problems.add("idempotency_header", what))
                 .ok(),
         };
-        if let Some(auth) = &self.auth {
-            auth.check("auth", &mut problems);
-        }
+        let url = url("url", &self.url, &mut problems);
         let checked = Destination {
-            url: url("url", &self.url, &mut problems),
             method,
-            headers: headers("headers", &self.headers, &mut problems),
-            auth: self.auth.clone(),
-            connect_timeout: problems.duration("connect_timeout", &self.connect_timeout),
-            reply_timeout: problems.duration("reply_timeout", &self.reply_timeout),
+            calling: Calling {
+                is_secure: is_secure("tls", self.tls.as_ref(), &url, &mut problems),
+                headers: headers("headers", &self.headers, &mut problems),
+                auth: auth("auth", self.auth.as_ref(), &mut problems),
+                tls: self.tls.as_ref().and_then(SenderTls::table).unwrap_or_default(),
+                connect_timeout: problems.duration("connect_timeout", &self.connect_timeout),
+                reply_timeout: problems.duration("reply_timeout", &self.reply_timeout),
+                max_answer: problems.size("max_answer", &self.max_answer, 1..=1 << 28),
+            },
+            url,
             idempotency_header,
-            max_answer: problems.size("max_answer", &self.max_answer, 1..=1 << 28),
         };
         problems.into_result(checked)
     }
@@ -266,6 +278,33 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
         )),
         false => Ok(header),
     }
+}
+
+/// Who we are.
+pub(crate) fn auth(path: &str, auth: Option<&Auth>, problems: &mut Problems) -> Option<Auth> {
+    if let Some(auth) = auth {
+        auth.check(path, problems);
+    }
+    auth.cloned()
+}
+
+/// Whether an address is called by TLS, which the address itself says; `tls` must not contradict it.
+pub(crate) fn is_secure(path: &str, tls: Option<&SenderTls>, url: &Url, problems: &mut Problems) -> bool {
+    let is_secure = url.scheme() == "https";
+    if let Some(tls) = tls {
+        tls.check(path, problems);
+        match (is_secure, tls.table()) {
+            (false, Some(_)) => {
+                problems.add(path, "the address begins with http://; with TLS it is https://")
+            }
+            (true, None) => problems.add(
+                path,
+                "the address begins with https://, which is TLS; leave this out",
+            ),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+    is_secure
 }
 
 /// A table of headers.

@@ -29,7 +29,7 @@ impl HttpSource {
             None => None,
         };
         let route = Arc::new(Route::new(settings, token));
-        let membership = listeners.join(route.clone())?;
+        let membership = listeners.join(route.clone(), surroundings)?;
         Ok(HttpSource { membership, route })
     }
 }

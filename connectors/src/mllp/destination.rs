@@ -4,49 +4,67 @@
 //! thrown away, what comes for another is read past, and a connection on which an answer is still due is never used
 //! again.
 
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
 use clinic::exchange::Response;
-use engine::connector::{ConnectorError, Mine, Outgoing, SendError};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::framing::{Framer, Piece, forbidden, write_frame};
 use super::settings;
 use crate::sockets;
+use crate::tls::{Secured, Stream, refused_by_peer};
 
 /// A receiver, and the connection to it.
 pub(super) struct MllpDestination {
     settings: settings::Destination,
+    secured: Option<Secured>,
     /// Taken out while a message is under way, so that a send that is broken off takes its connection with it.
     connection: Mutex<Option<Connection>>,
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     framer: Framer,
 }
 
-/// How a write ended badly, and how much had left by then.
+/// How a write ended badly, how much was taken by then, and whether any of it left.
 struct WriteFailed {
     written: usize,
+    has_left: bool,
     why: String,
 }
 
 impl MllpDestination {
-    pub(super) fn new(settings: settings::Destination) -> Self {
-        MllpDestination {
+    pub(super) fn open(
+        settings: settings::Destination,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConnectorError> {
+        let secured = match &settings.tls {
+            Some(tls) => Some(Secured::open(tls, &surroundings.folder)?),
+            None => None,
+        };
+        Ok(MllpDestination {
             settings,
+            secured,
             connection: Mutex::new(None),
-        }
+        })
     }
 
     async fn connect(&self) -> Result<Connection, String> {
-        let stream = sockets::connect(&self.settings.connect, self.settings.connect_timeout).await?;
+        let (to, within) = (&self.settings.connect, self.settings.connect_timeout);
+        let stream = sockets::connect(to, within).await?;
+        let stream = match &self.secured {
+            Some(secured) => timeout(within, secured.connect(to, stream))
+                .await
+                .unwrap_or_else(|_| Err(format!("No secure connection to {to} within {within:?}.")))?,
+            None => Stream::plain(stream),
+        };
         Ok(Connection {
             stream,
             framer: Framer::new(self.settings.max_frame),
@@ -59,7 +77,7 @@ impl MllpDestination {
         if let Some(mut connection) = kept.and_then(Connection::still_alive) {
             match connection.write(frame, self.settings.reply_timeout).await {
                 Ok(()) => return Ok(connection),
-                Err(failed) if failed.written == 0 => {
+                Err(failed) if !failed.has_left => {
                     tracing::debug!(
                         why = failed.why,
                         "The kept connection was dead; connecting again."
@@ -106,7 +124,7 @@ impl engine::connector::Destination for MllpDestination {
         drop(frame);
         let deadline = Instant::now() + self.settings.reply_timeout;
         let answer = connection.answer(mine, deadline, &self.settings).await;
-        let body = answer.map_err(|why| SendError::Unsure { why })?;
+        let body = answer?;
         if self.settings.keep_open {
             *slot = Some(connection);
         } else {
@@ -145,11 +163,13 @@ impl Connection {
             if super::framing::KEPT < unread {
                 return None;
             }
-            match self.stream.try_read_buf(self.framer.room()) {
-                Ok(0) => return None,
-                Ok(read) => unread += read,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => return None,
+            // Asked once, without waiting for more.
+            let mut read = std::pin::pin!(self.stream.read_buf(self.framer.room()));
+            match read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(0)) => return None,
+                Poll::Ready(Ok(read)) => unread += read,
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return None,
             }
         }
         // Half an answer is the beginning of a frame that would end inside the next one.
@@ -165,29 +185,38 @@ impl Connection {
 
     async fn write(&mut self, frame: &[u8], within: Duration) -> Result<(), WriteFailed> {
         let deadline = Instant::now() + within;
+        let before = self.stream.sent();
         let mut written = 0;
-        while written < frame.len() {
-            let why = match timeout_at(deadline, write_some(&self.stream, &frame[written..])).await {
-                Ok(Ok(0)) => "the connection takes no more".to_owned(),
-                Ok(Ok(some)) => {
-                    written += some;
-                    continue;
+        let ended = timeout_at(deadline, async {
+            while written < frame.len() {
+                match self.stream.write(&frame[written..]).await? {
+                    0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                    some => written += some,
                 }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("it was not taken within {within:?}"),
-            };
-            return Err(WriteFailed { written, why });
-        }
-        Ok(())
+            }
+            self.stream.flush().await
+        })
+        .await;
+        let why = match ended {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it was not taken within {within:?}"),
+        };
+        Err(WriteFailed {
+            written,
+            has_left: before != self.stream.sent(),
+            why,
+        })
     }
 
-    /// The first answer that is this message's own, or why it is not known what became of the message.
+    /// The first answer that is this message's own, or what is known of the message without one.
     async fn answer(
         &mut self,
         mine: &Mine<'_>,
         deadline: Instant,
         settings: &settings::Destination,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, SendError> {
+        let unsure = |why: String| Err(SendError::Unsure { why });
         let mut others = 0_usize;
         let mut rubbish = 0_usize;
         loop {
@@ -198,14 +227,14 @@ impl Connection {
                         others += 1;
                         tracing::debug!(length = body.len(), "An answer to another message was read past.");
                         if settings.max_answers <= others {
-                            return Err(format!("{others} answers came, none of them to this message."));
+                            return unsure(format!("{others} answers came, none of them to this message."));
                         }
                     }
                     Piece::Damaged(damaged) => {
                         rubbish += damaged.length;
                         tracing::debug!(damage = ?damaged.damage, length = damaged.length, "Something that is no MLLP frame was read past.");
                         if super::framing::KEPT < rubbish || settings.max_frame < rubbish {
-                            return Err(format!(
+                            return unsure(format!(
                                 "{rubbish} bytes came back that are no answer in an MLLP frame."
                             ));
                         }
@@ -215,6 +244,10 @@ impl Connection {
             let ended = match timeout_at(deadline, self.stream.read_buf(self.framer.room())).await {
                 Ok(Ok(0)) => "The connection was closed before the answer came".to_owned(),
                 Ok(Ok(_)) => continue,
+                Ok(Err(error)) if let Some(why) = refused_by_peer(&error) => {
+                    let why = format!("The message was not taken: {why}.");
+                    return Err(SendError::Retry { why, after: None });
+                }
                 Ok(Err(error)) => format!("The connection broke before the answer came ({error})"),
                 Err(_) => format!("No answer within {:?}", settings.reply_timeout),
             };
@@ -229,31 +262,25 @@ impl Connection {
                     )
                 }
             };
-            return Err(format!("{ended}.{came}"));
-        }
-    }
-}
-
-async fn write_some(stream: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
-    loop {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            result => return result,
+            return unsure(format!("{ended}.{came}"));
         }
     }
 }
 
 impl WriteFailed {
-    /// With no byte taken it was surely not received. Otherwise we can't know what a receiver makes of a part.
+    /// With no byte gone it was surely not received. Otherwise we can't know what a receiver makes of a part.
     fn into_error(self, length: usize) -> SendError {
-        let WriteFailed { written, why } = self;
-        match written {
-            0 => SendError::Retry {
+        let WriteFailed {
+            written,
+            has_left,
+            why,
+        } = self;
+        match has_left {
+            false => SendError::Retry {
                 why: format!("The message could not be written: {why}."),
                 after: None,
             },
-            _ => SendError::Unsure {
+            true => SendError::Unsure {
                 why: format!("The connection failed after {written} of {length} bytes: {why}."),
             },
         }

@@ -36,7 +36,10 @@
 //! meet the next message. Not connected, or nothing written: *retry*. A part written, or all of it and no answer:
 //! *unsure*. Longer than `max_frame`, or with a byte that MLLP can't carry: *refused*.
 //!
-//! Absent by design: any knowledge of HL7. TLS is to come.
+//! Both ends speak TLS by their `tls` table ([`crate::tls`]). A message that came over a connection on which the sender
+//! has shown a certificate has the header `certificate`: whom it names.
+//!
+//! Absent by design: any knowledge of HL7.
 
 mod destination;
 pub mod framing;
@@ -47,10 +50,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use engine::connector::{
+    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+};
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::tls::{look_at_destination, look_at_source};
+use crate::values::{checked, problems, read, schema_of};
 use settings::{DestinationSettings, SourceSettings};
 
 /// What MLLP carries, as far as anybody ever saw.
@@ -79,39 +85,46 @@ impl Connector for Mllp {
     }
 
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        read::<SourceSettings>(settings)
-            .and_then(|settings| settings.check())
-            .err()
-            .unwrap_or_default()
+        problems::<SourceSettings>(settings)
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .err()
-            .unwrap_or_default()
+        problems::<DestinationSettings>(settings)
+    }
+
+    fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<SourceSettings>(settings) {
+            Ok(settings) => look_at_source(settings.listen, settings.tls.as_ref(), surroundings),
+            Err(_) => Looked::default(),
+        }
+    }
+
+    fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<DestinationSettings>(settings) {
+            Ok(settings) => look_at_destination(settings.tls.as_ref(), surroundings),
+            Err(_) => Looked::default(),
+        }
     }
 
     async fn open_source(
         &self,
         settings: &Value,
-        _surroundings: &Surroundings,
+        surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        let settings = read::<SourceSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
-        Ok(Box::new(source::MllpSource::open(settings)?))
+        let settings = checked::<SourceSettings>(settings)?;
+        Ok(Box::new(source::MllpSource::open(settings, surroundings)?))
     }
 
     async fn open_destination(
         &self,
         settings: &Value,
-        _surroundings: &Surroundings,
+        surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        let settings = read::<DestinationSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
-        Ok(Arc::new(destination::MllpDestination::new(settings)))
+        let settings = checked::<DestinationSettings>(settings)?;
+        Ok(Arc::new(destination::MllpDestination::open(
+            settings,
+            surroundings,
+        )?))
     }
 
     /// The receiver knows a repeat by its control id (MSH-10).

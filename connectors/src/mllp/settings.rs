@@ -7,7 +7,8 @@ use engine::connector::SettingsProblem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::values::{Allowed, Problems, default_from};
+use crate::tls::{ListenerTls, SenderTable, SenderTls};
+use crate::values::{Allowed, Problems, Table, default_from};
 
 /// `[source.mllp]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -28,6 +29,8 @@ pub struct SourceSettings {
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 65_536))]
     pub max_connections: usize,
+    /// TLS: the certificate that is shown, and whose certificates senders must show.
+    pub tls: Option<ListenerTls>,
     /// Who may connect: addresses ("10.0.0.7") and networks ("10.0.0.0/24"). Empty: everybody who can reach the port.
     #[serde(default)]
     pub allow: Vec<String>,
@@ -46,6 +49,8 @@ pub struct Source {
     pub frame_timeout: Duration,
     /// At the same time.
     pub max_connections: usize,
+    /// How connections are secured.
+    pub tls: Option<ListenerTls>,
     /// Who may connect.
     pub allow: Allowed,
 }
@@ -56,6 +61,8 @@ pub struct Source {
 pub struct DestinationSettings {
     /// The host and port to connect to: "10.0.0.7:2575".
     pub connect: String,
+    /// TLS: how the far side's certificate is checked, and which one we show. `true`: by the operating system's roots.
+    pub tls: Option<SenderTls>,
     /// How long connecting may take: "10s".
     #[serde(default = "default_connect")]
     pub connect_timeout: String,
@@ -79,6 +86,8 @@ pub struct DestinationSettings {
 pub struct Destination {
     /// Host and port.
     pub connect: String,
+    /// How the connection is secured.
+    pub tls: Option<SenderTable>,
     /// For connecting.
     pub connect_timeout: Duration,
     /// For the answer.
@@ -111,9 +120,10 @@ fn default_true() -> bool {
     true
 }
 
-impl SourceSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
+impl Table for SourceSettings {
+    type Checked = Source;
+
+    fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let checked = Source {
             listen: problems.address("listen", &self.listen),
@@ -121,24 +131,33 @@ impl SourceSettings {
             idle_timeout: problems.duration_or_never("idle_timeout", &self.idle_timeout),
             frame_timeout: problems.duration("frame_timeout", &self.frame_timeout),
             max_connections: problems.count("max_connections", self.max_connections, 1..=65_536),
+            tls: self.tls.clone(),
             allow: problems.allowed("allow", &self.allow),
         };
+        if let Some(tls) = &self.tls {
+            tls.check("tls", &mut problems);
+        }
         problems.into_result(checked)
     }
 }
 
-impl DestinationSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
+impl Table for DestinationSettings {
+    type Checked = Destination;
+
+    fn check(&self) -> Result<Destination, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let checked = Destination {
             connect: problems.host_and_port("connect", &self.connect),
+            tls: self.tls.as_ref().and_then(SenderTls::table),
             connect_timeout: problems.duration("connect_timeout", &self.connect_timeout),
             reply_timeout: problems.duration("reply_timeout", &self.reply_timeout),
             keep_open: self.keep_open,
             max_frame: problems.size("max_frame", &self.max_frame, 64..=1 << 30),
             max_answers: problems.count("max_answers", self.max_answers, 1..=100_000),
         };
+        if let Some(tls) = &self.tls {
+            tls.check("tls", &mut problems);
+        }
         problems.into_result(checked)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use engine::connector::{Acknowledgement, ConnectorError, Intake, Outcome, Stop};
+use engine::connector::{Acknowledgement, ConnectorError, Intake, Outcome, Stop, Surroundings};
 use engine::message::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,20 +18,27 @@ use tracing::Instrument;
 use super::framing::{Damage, Damaged, Framer, Piece, write_frame};
 use super::{CONTENT_TYPE, settings};
 use crate::sockets::{self, BIG, BIG_AT_ONCE, GRACE, Gate, STOPPED_AFTER};
+use crate::tls::{Acceptor, Stream};
 
 /// A listener that waits to be run.
 pub(super) struct MllpSource {
     settings: settings::Source,
     listener: TcpListener,
+    acceptor: Acceptor,
     local: SocketAddr,
 }
 
 impl MllpSource {
-    pub(super) fn open(settings: settings::Source) -> Result<Self, ConnectorError> {
+    pub(super) fn open(
+        settings: settings::Source,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConnectorError> {
+        let acceptor = Acceptor::open(settings.tls.as_ref(), &surroundings.folder, &[])?;
         let (listener, local) = sockets::listen(settings.listen)?;
         Ok(MllpSource {
             settings,
             listener,
+            acceptor,
             local,
         })
     }
@@ -55,20 +62,15 @@ impl engine::connector::Source for MllpSource {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let Some(place) = gate.enter(peer) else { continue };
-                        let mut conversation = Conversation {
+                        let of_all = OfAll {
                             settings: self.settings.clone(),
-                            framer: Framer::new(self.settings.max_frame),
-                            stream,
-                            peer,
+                            acceptor: self.acceptor.clone(),
                             intake: intake.clone(),
                             stop: stop.clone(),
                             big: big.clone(),
-                            big_place: None,
-                            said: false,
                         };
                         let task = async move {
-                            let patience = conversation.run().await;
-                            sockets::close(conversation.stream, patience).await;
+                            of_all.converse(stream, peer).await;
                             drop(place);
                         };
                         conversations.spawn(task.in_current_span());
@@ -94,15 +96,47 @@ impl engine::connector::Source for MllpSource {
     }
 }
 
-/// One connection.
-struct Conversation {
+/// What all connections of a source have in common.
+struct OfAll {
     settings: settings::Source,
-    framer: Framer,
-    stream: TcpStream,
-    peer: SocketAddr,
+    acceptor: Acceptor,
     intake: Intake,
     stop: Stop,
     big: Arc<Semaphore>,
+}
+
+impl OfAll {
+    /// One connection, from its handshake to its end.
+    async fn converse(self, stream: TcpStream, peer: SocketAddr) {
+        let stream = tokio::select! {
+            biased;
+            // Nothing has been said yet that could be lost.
+            () = self.stop.cancelled() => return,
+            stream = self.acceptor.accept(stream, peer) => stream,
+        };
+        let Some(stream) = stream else { return };
+        let mut conversation = Conversation {
+            framer: Framer::new(self.settings.max_frame),
+            certificate: stream.peer_subject(),
+            stream,
+            peer,
+            of_all: self,
+            big_place: None,
+            said: false,
+        };
+        let patience = conversation.run().await;
+        sockets::close(conversation.stream, patience).await;
+    }
+}
+
+/// One connection.
+struct Conversation {
+    of_all: OfAll,
+    framer: Framer,
+    stream: Stream,
+    peer: SocketAddr,
+    /// Whom the sender's certificate names.
+    certificate: Option<String>,
     /// A place among the big ones, while a long frame is under way.
     big_place: Option<OwnedSemaphorePermit>,
     /// That something was no frame has been said.
@@ -127,7 +161,6 @@ const PATIENCE_AT_STOP: Duration = Duration::from_millis(100);
 impl Conversation {
     /// Reads, hands in, answers, until the end. What comes back is the patience for closing.
     async fn run(&mut self) -> Duration {
-        sockets::tune(&self.stream);
         tracing::debug!(peer = %self.peer, "A sender connected.");
         loop {
             let go_on = match self.next().await {
@@ -140,7 +173,7 @@ impl Conversation {
                     false
                 }
             };
-            if self.stop.is_cancelled() {
+            if self.of_all.stop.is_cancelled() {
                 // What was in progress has its answer. What waits behind it is not begun: its sender sends it again.
                 return PATIENCE_AT_STOP;
             }
@@ -160,9 +193,9 @@ impl Conversation {
         }
         let mut between = self.framer.is_between();
         let within = if between {
-            self.settings.idle_timeout
+            self.of_all.settings.idle_timeout
         } else {
-            Some(self.settings.frame_timeout)
+            Some(self.of_all.settings.frame_timeout)
         };
         let mut deadline = within.map(|within| Instant::now() + within);
         let mut stopping = false;
@@ -176,7 +209,7 @@ impl Conversation {
             };
             tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !stopping => {
+                () = self.of_all.stop.cancelled(), if !stopping => {
                     if between {
                         return Err(End::Quiet);
                     }
@@ -184,7 +217,7 @@ impl Conversation {
                     let until = Instant::now() + GRACE;
                     deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
                 }
-                place = self.big.clone().acquire_owned(), if needs_place => self.big_place = place.ok(),
+                place = self.of_all.big.clone().acquire_owned(), if needs_place => self.big_place = place.ok(),
                 read = self.stream.read_buf(self.framer.room()), if !needs_place => {
                     match read {
                         Ok(0) => return Err(End::Closed),
@@ -200,7 +233,7 @@ impl Conversation {
                     // Line ends between frames begin nothing.
                     let was_between = std::mem::replace(&mut between, self.framer.is_between());
                     if was_between && !between {
-                        deadline = Some(Instant::now() + self.settings.frame_timeout);
+                        deadline = Some(Instant::now() + self.of_all.settings.frame_timeout);
                     }
                 }
                 () = overdue => {
@@ -219,7 +252,7 @@ impl Conversation {
         match piece {
             Piece::Frame(body) => {
                 let incoming = self.incoming(body);
-                let acknowledgement = self.intake.accept(incoming).await;
+                let acknowledgement = self.of_all.intake.accept(incoming).await;
                 self.answer(acknowledgement).await
             }
             Piece::Damaged(damaged) => self.take_damaged(damaged).await,
@@ -231,9 +264,9 @@ impl Conversation {
         if !std::mem::replace(&mut self.said, true) {
             tracing::warn!(peer = %self.peer, ?damage, length, "A sender sent something that is no MLLP frame; it is kept.");
         }
-        let why = damaged.why(self.settings.max_frame);
+        let why = damaged.why(self.of_all.settings.max_frame);
         let incoming = self.incoming(damaged.kept);
-        let acknowledgement = self.intake.reject(incoming, why).await;
+        let acknowledgement = self.of_all.intake.reject(incoming, why).await;
         match damage {
             // An answer could be taken for that of the frame which follows; mostly it is the same message once more.
             Damage::Unfinished | Damage::Between => true,
@@ -254,7 +287,7 @@ impl Conversation {
         for frame in &acknowledgement.frames {
             write_frame(frame, &mut out);
         }
-        match timeout(self.settings.frame_timeout, self.stream.write_all(&out)).await {
+        match timeout(self.of_all.settings.frame_timeout, write(&mut self.stream, &out)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %self.peer, %error, "The connection broke before the answer was written.");
@@ -268,12 +301,24 @@ impl Conversation {
     }
 
     fn incoming(&self, body: Bytes) -> Incoming {
+        let mut headers = vec![("peer".to_owned(), self.peer.to_string())];
+        headers.extend(
+            self.certificate
+                .clone()
+                .map(|subject| ("certificate".to_owned(), subject)),
+        );
         Incoming {
             body,
             content_type: CONTENT_TYPE.to_owned(),
-            headers: vec![("peer".to_owned(), self.peer.to_string())],
+            headers,
             received_at: jiff::Timestamp::now(),
             identity: None,
         }
     }
+}
+
+/// Writes all, and sees to it that it leaves.
+async fn write(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }

@@ -36,7 +36,7 @@ use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem,
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::values::{as_error, read, schema_of};
+use crate::values::{checked, problems, schema_of};
 use settings::TimerSettings;
 
 /// What time it is, and waiting for it.
@@ -102,8 +102,7 @@ impl Connector for Timers {
     }
 
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        let checked = read::<TimerSettings>(settings).and_then(|settings| settings.check());
-        checked.err().unwrap_or_default()
+        problems::<TimerSettings>(settings)
     }
 
     fn check_destination(&self, _settings: &Value) -> Vec<SettingsProblem> {
@@ -115,9 +114,7 @@ impl Connector for Timers {
         settings: &Value,
         _surroundings: &Surroundings,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        let settings = read::<TimerSettings>(settings)
-            .and_then(|settings| settings.check())
-            .map_err(as_error)?;
+        let settings = checked::<TimerSettings>(settings)?;
         Ok(Box::new(source::TimerSource {
             settings,
             clock: self.clock.clone(),

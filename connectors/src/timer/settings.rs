@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::cron::Cron;
-use crate::values::Problems;
+use crate::values::{Problems, Table};
 
 /// `[source.timer]`
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -64,9 +64,10 @@ fn default_zone() -> String {
     "Europe/Bucharest".to_owned()
 }
 
-impl TimerSettings {
-    /// All problems, or the settings in their own types.
-    pub fn check(&self) -> Result<Timer, Vec<SettingsProblem>> {
+impl Table for TimerSettings {
+    type Checked = Timer;
+
+    fn check(&self) -> Result<Timer, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
         let zone = match TimeZone::get(&self.zone) {
             Ok(zone) => zone,

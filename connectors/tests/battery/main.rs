@@ -10,7 +10,10 @@ mod http_destination;
 mod http_source;
 mod mllp_destination;
 mod mllp_source;
+#[path = "../../../tests/src/pki.rs"]
+mod pki;
 mod timer;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,12 +130,19 @@ impl Running {
 }
 
 pub async fn start(connectors: &Connectors, name: &str, settings: Value, engine: &Arc<Engine>) -> Running {
+    start_in(&Surroundings::default(), connectors, name, settings, engine).await
+}
+
+pub async fn start_in(
+    surroundings: &Surroundings,
+    connectors: &Connectors,
+    name: &str,
+    settings: Value,
+    engine: &Arc<Engine>,
+) -> Running {
     let connector = connectors.get(name).unwrap();
     assert_eq!(connector.check_source(&settings), []);
-    let source = connector
-        .open_source(&settings, &Surroundings::default())
-        .await
-        .unwrap();
+    let source = connector.open_source(&settings, surroundings).await.unwrap();
     let address = source.local_address().unwrap();
     let stop = Stop::new();
     let intake: Arc<dyn Accept> = engine.clone();
@@ -144,12 +154,17 @@ pub async fn start(connectors: &Connectors, name: &str, settings: Value, engine:
 }
 
 pub async fn destination(name: &str, settings: Value) -> Arc<dyn Destination> {
+    destination_in(&Surroundings::default(), name, settings).await
+}
+
+pub async fn destination_in(
+    surroundings: &Surroundings,
+    name: &str,
+    settings: Value,
+) -> Arc<dyn Destination> {
     let connector = connectors::all().get(name).unwrap();
     assert_eq!(connector.check_destination(&settings), []);
-    connector
-        .open_destination(&settings, &Surroundings::default())
-        .await
-        .unwrap()
+    connector.open_destination(&settings, surroundings).await.unwrap()
 }
 
 pub fn outgoing(body: impl Into<bytes::Bytes>) -> Outgoing {

@@ -12,7 +12,7 @@ use super::problem::not_known;
 use super::shape::{Finding, Shape};
 use super::tree::{Node, Path};
 use super::{Ack, Channel, Destination, End, OnError, OnUnsure, Retry, Step, duration, table};
-use crate::connector::{Connector, Connectors, EndSettings};
+use crate::connector::{Connector, Connectors, EndSettings, Surroundings};
 use crate::format::{CodeTable, CodeTables, Format, Formats, Settings};
 
 /// Reads a code table by its path.
@@ -237,6 +237,21 @@ impl Reader<'_> {
             };
             for odd in connector.warnings(end) {
                 self.warning(path.join(&odd.path), odd.what);
+            }
+            let surroundings = Surroundings {
+                folder: self.folder(),
+            };
+            let looked = if is_source {
+                connector.look_at_source(&settings, &surroundings)
+            } else {
+                connector.look_at_destination(&settings, &surroundings)
+            };
+            is_right = looked.problems.is_empty();
+            for problem in looked.problems {
+                self.problem(path.join(&problem.path), problem.what);
+            }
+            for warning in looked.warnings {
+                self.warning(path.join(&warning.path), warning.what);
             }
         }
         Some((connector, is_right.then_some(settings)))

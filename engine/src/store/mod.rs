@@ -1,6 +1,7 @@
 //! The durable store: one unit of work that it takes whole, and what can be read.
 
 mod blob;
+mod journal;
 pub mod keys;
 mod seal;
 pub mod sqlite;
@@ -14,6 +15,9 @@ use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::journal::{
+    Access, AccessFilter, AccessOutcome, AccessRow, JournalFault, JournalHead, JournalReport,
+};
 pub use self::keys::{KeyError, MasterKey};
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::message::{
@@ -253,6 +257,8 @@ pub struct ApiKey {
     pub scopes: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// From when on it is good for nothing; none: never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The store.
@@ -309,6 +315,16 @@ pub trait Store: Send + Sync {
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
     /// Takes a key away. False: there is none of that name.
     async fn remove_api_key(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Hands a read of patient data to the writer, before what was read is shown. Does not wait until it is on disk: it
+    /// rides on the next flush.
+    async fn accessed(&self, access: Access) -> Result<(), StoreError>;
+    /// The journal, newest first.
+    async fn journal(&self, filter: &AccessFilter) -> Result<Vec<AccessRow>, StoreError>;
+    /// Reads the whole journal and says what is wrong with it, also against a head from the log.
+    async fn verify_journal(&self, logged: Option<JournalHead>) -> Result<JournalReport, StoreError>;
+    /// How the journal ends, as far as it is on disk.
+    fn journal_head(&self) -> JournalHead;
 
     /// Flushes what is under way and closes.
     async fn close(&self) -> Result<(), StoreError>;

@@ -22,6 +22,8 @@ pub(crate) enum Column {
     AggregateData = 5,
     /// A chunk of a blob file, by the blob's name, the chunk's place and whether it is the last.
     BlobChunk = 6,
+    /// `journal.entry`, by the row's id.
+    JournalEntry = 40,
 }
 
 /// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.
@@ -48,6 +50,10 @@ pub(crate) enum Domain {
     Blob = 9,
     /// The secret of an API key.
     ApiKey = 10,
+    /// The key of the journal's chain.
+    JournalKey = 40,
+    /// Whom a row of the journal is about.
+    JournalPatient = 41,
 }
 
 enum Cipher {
@@ -61,6 +67,8 @@ enum Cipher {
 pub(crate) struct Sealer {
     cipher: Cipher,
     hash: hmac::Key,
+    /// Of the journal's chain, and of nothing else.
+    chain: hmac::Key,
 }
 
 const NONCE: usize = 12;
@@ -88,9 +96,12 @@ impl Sealer {
         };
         #[cfg(not(feature = "null-cipher"))]
         let cipher = Cipher::Aes(Box::new(aes(data_key)?));
+        let hash = hmac::Key::new(hmac::HMAC_SHA256, hash_key);
+        let chain = hashed(&hash, Domain::JournalKey as u8, &[]);
         Ok(Sealer {
             cipher,
-            hash: hmac::Key::new(hmac::HMAC_SHA256, hash_key),
+            hash,
+            chain: hmac::Key::new(hmac::HMAC_SHA256, &chain),
         })
     }
 
@@ -176,21 +187,30 @@ impl Sealer {
 
     /// A keyed hash. Each part goes in with its length, so that parts can't run into each other.
     pub(crate) fn hash(&self, domain: Domain, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.hash);
-        context.update(&[domain as u8]);
-        for part in parts {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.sign().as_ref());
-        hash
+        hashed(&self.hash, domain as u8, parts)
+    }
+
+    /// A link of the journal's chain, under a key that is used for nothing else.
+    pub(crate) fn link(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hashed(&self.chain, 0, parts)
     }
 
     /// The first 8 bytes of a keyed hash, as they stand in an index.
     pub(crate) fn hash8(&self, domain: Domain, parts: &[&[u8]]) -> i64 {
         first8(&self.hash(domain, parts))
     }
+}
+
+fn hashed(key: &hmac::Key, domain: u8, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(&[domain]);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.sign().as_ref());
+    hash
 }
 
 /// The first 8 bytes as a number.

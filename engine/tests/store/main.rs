@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
 mod clinic_suite;
+mod journal_suite;
 mod make;
 mod message_suite;
 mod sqlite;
@@ -68,6 +69,7 @@ suite!(
     message_suite::a_big_body_comes_back,
     message_suite::a_panic_in_exclusive_work_fails_it_alone,
     message_suite::keys_of_the_api_are_kept_hashed,
+    journal_suite::reads_are_found_by_whom_they_are_about,
     clinic_suite::each_kind_is_written_changed_and_read_with_its_history,
     clinic_suite::a_version_that_moved_takes_out_one_message,
     clinic_suite::a_finding_that_moved_takes_out_one_message,

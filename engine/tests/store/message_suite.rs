@@ -586,13 +586,14 @@ pub async fn keys_of_the_api_are_kept_hashed(store: Arc<dyn Store>) {
         name: "portal".into(),
         scopes: vec!["clinic:read".into(), "messages:read".into()],
         created_at: now(),
+        expires_at: Some(now()),
     };
     assert!(store.add_api_key(&key, "secret-1").await.unwrap());
     assert!(!store.add_api_key(&key, "secret-2").await.unwrap());
     let found = store.api_key("secret-1").await.unwrap().unwrap();
     assert_eq!(
-        (found.name, found.scopes, found.created_at),
-        ("portal".into(), key.scopes, key.created_at)
+        (found.name, found.scopes, found.created_at, found.expires_at),
+        ("portal".into(), key.scopes, key.created_at, key.expires_at)
     );
     assert!(store.api_key("secret-2").await.unwrap().is_none());
     assert_eq!(store.api_keys().await.unwrap().len(), 1);

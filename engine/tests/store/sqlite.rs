@@ -193,6 +193,7 @@ async fn no_file_shows_what_was_stored() {
         name: "portal".into(),
         scopes: vec![],
         created_at: crate::make::now(),
+        expires_at: None,
     };
     store.add_api_key(&key, "s3cr3t-key").await.unwrap();
     let look = || {

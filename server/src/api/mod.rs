@@ -2,7 +2,9 @@
 
 mod admin;
 pub mod auth;
+pub mod door;
 mod fhir;
+mod journal;
 pub mod metrics;
 mod problem;
 
@@ -28,6 +30,8 @@ struct Inner {
     local_key: String,
     metrics: metrics::Handle,
     zone: jiff::tz::TimeZone,
+    /// How links to this interface begin.
+    scheme: &'static str,
 }
 
 impl State {
@@ -38,6 +42,7 @@ impl State {
         local_key: String,
         metrics: metrics::Handle,
         zone: jiff::tz::TimeZone,
+        scheme: &'static str,
     ) -> Self {
         State {
             inner: Arc::new(Inner {
@@ -46,6 +51,7 @@ impl State {
                 local_key,
                 metrics,
                 zone,
+                scheme,
             }),
         }
     }
@@ -60,6 +66,11 @@ impl State {
         self.inner.store.as_ref()
     }
 
+    /// How links to this interface begin: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.inner.scheme
+    }
+
     /// The clinic's zone.
     pub fn zone(&self) -> &jiff::tz::TimeZone {
         &self.inner.zone
@@ -71,7 +82,7 @@ pub fn router(state: State) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics::show))
-        .nest("/admin", admin::routes())
+        .nest("/admin", admin::routes().merge(journal::routes()))
         .nest("/fhir", fhir::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())

@@ -14,13 +14,11 @@ pub struct Args {
 
 /// Checks all channel files; exit code 1 where there is a problem.
 pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
-    home.settings()?;
-    let engine::channel::Checked {
-        channels,
-        problems,
-        warnings,
-    } = home.check();
-    let channels = channels.len();
+    let (mut problems, mut warnings) = home.look_at_settings()?;
+    let checked = home.check();
+    problems.extend(checked.problems);
+    warnings.extend(checked.warnings);
+    let channels = checked.channels.len();
     if args.json {
         let list = |problems: &[engine::channel::Problem]| -> Vec<serde_json::Value> {
             problems

@@ -17,7 +17,15 @@ impl Client {
         let Some(running) = home.running() else {
             return Ok(None);
         };
+        let mut headers = reqwest::header::HeaderMap::new();
+        // Who sits at the command line, for the journal.
+        if let Some(user) = crate::journal::owner().actor.user
+            && let Ok(user) = user.parse()
+        {
+            headers.insert("x-user", user);
+        }
         let http = reqwest::Client::builder()
+            .default_headers(headers)
             .timeout(std::time::Duration::from_secs(30))
             .no_proxy()
             .build()?;

@@ -313,6 +313,7 @@ async fn demo_key(started: &Started) -> anyhow::Result<String> {
     let key = ApiKey {
         name: "demo".into(),
         scopes,
+        expires_at: None,
         created_at: (crate::world::real().now)(),
     };
     started.engine.store().add_api_key(&key, &secret).await?;

@@ -9,15 +9,13 @@ use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
 use super::print;
-use crate::api::auth::SCOPES;
+use crate::api::auth::Scope;
 use crate::home::Home;
 use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Scopes: messages:read (listings and bodies of messages), clinic:read (the FHIR API), admin (everything).\nExample: punte key add portal --scope clinic:read"
-)]
+#[command(after_help = "The scopes: punte key add --help\nExample: punte key add portal --scope clinic:read")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -31,7 +29,10 @@ enum Verb {
         name: String,
         /// What it may do (may be given several times)
         #[arg(long = "scope", required = true)]
-        scopes: Vec<String>,
+        scopes: Vec<Scope>,
+        /// For how long it is good: 90d, 12h (unless said: until it is removed)
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<String>,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -52,12 +53,33 @@ enum Verb {
 /// Adds, lists or removes.
 pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Add { name, scopes, json } => {
+        Verb::Add {
+            name,
+            scopes,
+            expires,
+            json,
+        } => {
             path_word(&name)?;
-            if let Some(unknown) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-                bail!("{unknown:?} is no scope; the scopes are {}", SCOPES.join(", "));
-            }
-            let secret = add(home, &name, scopes).await?;
+            let scopes = scopes
+                .into_iter()
+                .map(|scope| scope.as_str().to_owned())
+                .collect();
+            let now = (crate::world::real().now)();
+            let expires_at = match expires {
+                Some(word) => {
+                    let lasts = engine::channel::duration::parse(&word)
+                        .map_err(|what| anyhow!("--expires: {what}"))?;
+                    Some(now.checked_add(lasts)?)
+                }
+                None => None,
+            };
+            let key = ApiKey {
+                name: name.clone(),
+                scopes,
+                created_at: now,
+                expires_at,
+            };
+            let secret = add(home, &key).await?;
             if json {
                 print(&format!("{:#}\n", json!({ "name": name, "key": secret })));
             } else {
@@ -82,7 +104,7 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
             } else {
                 let rows: Vec<Vec<String>> =
                     value["keys"].as_array().into_iter().flatten().map(row).collect();
-                print(&render::table(&["NAME", "SCOPES", "MADE"], &rows));
+                print(&render::table(&["NAME", "SCOPES", "MADE", "EXPIRES"], &rows));
             }
         }
         Verb::Remove { name } => {
@@ -105,10 +127,10 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(home: &Home, name: &str, scopes: Vec<String>) -> anyhow::Result<String> {
+async fn add(home: &Home, key: &ApiKey) -> anyhow::Result<String> {
     if let Some(client) = Client::find(home).await? {
-        let body = json!({ "name": name, "scopes": scopes }).to_string().into_bytes();
-        let value = client.post("/admin/keys", body).await?;
+        let body = json!({ "name": key.name, "scopes": key.scopes, "expires_at": key.expires_at });
+        let value = client.post("/admin/keys", body.to_string().into_bytes()).await?;
         return value["key"]
             .as_str()
             .map(str::to_owned)
@@ -116,14 +138,10 @@ async fn add(home: &Home, name: &str, scopes: Vec<String>) -> anyhow::Result<Str
     }
     let store = home.open_store(true).await?;
     let secret = crate::api::auth::new_secret()?;
-    let key = ApiKey {
-        name: name.to_owned(),
-        scopes,
-        created_at: (crate::world::real().now)(),
-    };
-    let added = store.add_api_key(&key, &secret).await?;
+    let added = store.add_api_key(key, &secret).await?;
     store.close().await?;
     if !added {
+        let name = &key.name;
         bail!("there is a key {name:?} already; remove it first: punte key remove {name}");
     }
     Ok(secret)
@@ -140,5 +158,6 @@ fn row(key: &Value) -> Vec<String> {
         render::cell(key, "name"),
         scopes.join(" "),
         render::moment(key, "created_at"),
+        render::moment(key, "expires_at"),
     ]
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::client::{Client, path_word};
 use super::print;
 use crate::home::Home;
-use crate::{formats, render, views};
+use crate::{formats, journal, render, views};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -118,9 +118,11 @@ async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
         Some(client) => client.get("/admin/messages", &words).await?,
         None => {
             let store = home.open_store(false).await?;
-            let value = views::messages(store.as_ref(), &words, (crate::world::real().now)()).await?;
+            let listed = views::messages(store.as_ref(), &words, (crate::world::real().now)()).await?;
+            let value = listed.map_err(|wrong| anyhow!(wrong.0))?;
+            journal::note_listing(store.as_ref(), journal::owner(), "messages", &value, &words).await?;
             store.close().await?;
-            value.map_err(|wrong| anyhow!(wrong.0))?
+            value
         }
     };
     if args.json {
@@ -192,6 +194,8 @@ async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> an
             let channels = home.channels().map(|(channels, _)| channels).unwrap_or_default();
             let by_name = |name: &str| channels.iter().find(|c| c.id == name).cloned();
             let value = views::message(store.as_ref(), &by_name, &formats::all(), id).await?;
+            let seen = journal::message(store.as_ref(), &by_name, &formats::all(), id).await?;
+            journal::note(store.as_ref(), journal::owner(), "message", seen).await?;
             store.close().await?;
             value.ok_or_else(|| anyhow!("there is no message {id}"))?
         }

@@ -5,12 +5,14 @@ pub mod check;
 pub mod client;
 pub mod convert;
 pub mod demo;
+pub mod journal;
 pub mod key;
 pub mod messages;
 pub mod parked;
 pub mod send;
 pub mod serve;
 pub mod try_out;
+pub mod verify;
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::client::Client;
 use super::print;
 use crate::home::Home;
-use crate::{render, views};
+use crate::{journal, render, views};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -22,6 +22,8 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         None => {
             let store = home.open_store(false).await?;
             let value = views::parked(store.as_ref()).await?;
+            let words = views::ListWords::default();
+            journal::note_listing(store.as_ref(), journal::owner(), "parked", &value, &words).await?;
             store.close().await?;
             value
         }

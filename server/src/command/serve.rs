@@ -2,10 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use connectors::tls::Acceptor;
 use engine::run::{Engine, Parts};
+use engine::store::Store;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::door::Door;
 use crate::home::{Home, Running};
 use crate::{api, formats};
 
@@ -41,13 +47,15 @@ pub struct Started {
     pub http: std::net::SocketAddr,
     /// The local key.
     pub key: String,
-    server: tokio::task::JoinHandle<()>,
-    stop: tokio_util::sync::CancellationToken,
+    is_secure: bool,
+    servers: JoinSet<()>,
+    stop: CancellationToken,
 }
 
 impl Started {
     fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("punte: http on {}\n", self.http)];
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let mut lines = vec![format!("punte: {scheme} on {}\n", self.http)];
         for id in self.engine.channel_ids() {
             if let Some(address) = self.engine.listens(&id) {
                 lines.push(format!("punte: channel {id} listens on {address}\n"));
@@ -58,11 +66,14 @@ impl Started {
     }
 
     /// Stops everything and closes the store.
-    pub async fn stop(self, home: &Home) -> anyhow::Result<()> {
+    pub async fn stop(mut self, home: &Home) -> anyhow::Result<()> {
         home.remove_running();
         self.stop.cancel();
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), self.server).await;
+        let all_ended = async { while self.servers.join_next().await.is_some() {} };
+        // Who does not end now has had their time.
+        let _ = tokio::time::timeout(Duration::from_secs(2), all_ended).await;
         self.engine.stop().await?;
+        log_head(self.engine.store().as_ref());
         Ok(())
     }
 }
@@ -88,6 +99,12 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             home.channels_folder().display()
         );
     }
+    for warning in home.look_at_settings()?.1 {
+        tracing::warn!("{warning}");
+    }
+    let tls = settings.http.tls.as_ref();
+    let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
+        .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;
     let listen = http.unwrap_or(&settings.http.listen);
     let listener = tokio::net::TcpListener::bind(listen)
         .await
@@ -104,32 +121,69 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     };
     let engine = Engine::start(parts).await?;
     let key = api::auth::new_secret()?;
+    // The commands of this machine need no certificate: they have a door of their own, which nobody else reaches.
+    let local = match tls {
+        Some(_) => Some(tokio::net::TcpListener::bind("127.0.0.1:0").await?),
+        None => None,
+    };
+    let local_address = match &local {
+        Some(local) => local.local_addr()?,
+        None => address,
+    };
     home.write_running(&Running {
-        address: address.to_string(),
+        address: local_address.to_string(),
         key: key.clone(),
     })?;
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let zone = settings.zone.as_deref().unwrap_or("Europe/Bucharest");
     let zone =
         jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
-    let state = api::State::new(engine.clone(), store, key.clone(), metrics, zone);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let state = api::State::new(engine.clone(), store.clone(), key.clone(), metrics, zone, scheme);
     let router = api::router(state);
-    let until = stop.clone();
-    let server = tokio::spawn(async move {
-        let serve =
-            axum::serve(listener, router).with_graceful_shutdown(async move { until.cancelled().await });
-        if let Err(error) = serve.await {
-            tracing::error!(%error, "The HTTP interface ended.");
-        }
-    });
+    let mut servers = JoinSet::new();
+    servers.spawn(serve(Door::new(listener, acceptor), router.clone(), stop.clone()));
+    if let Some(local) = local {
+        let plain = Acceptor::open(None, home.folder(), &[]).map_err(|error| anyhow!(error.what))?;
+        servers.spawn(serve(Door::new(local, plain), router, stop.clone()));
+    }
+    servers.spawn(log_heads(store, stop.clone()));
     Ok(Started {
         engine,
         http: address,
         key,
-        server,
+        is_secure: settings.http.tls.is_some(),
+        servers,
         stop,
     })
 }
+
+/// Answers requests until the stop.
+async fn serve(door: Door, router: axum::Router, stop: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<api::auth::Peer>();
+    let serve = axum::serve(door, service).with_graceful_shutdown(async move { stop.cancelled().await });
+    if let Err(error) = serve.await {
+        tracing::error!(%error, "The HTTP interface ended.");
+    }
+}
+
+/// Every hour the log gets a line that proves later how far the journal was.
+async fn log_heads(store: Arc<dyn Store>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(HOUR) => log_head(store.as_ref()),
+        }
+    }
+}
+
+fn log_head(store: &dyn Store) {
+    let journal_head = store.journal_head();
+    tracing::info!(%journal_head, "So the journal ends; punte verify --journal-head checks it against this line.");
+}
+
+/// Between two such lines.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Logs to standard error, by PUNTE_LOG.
 pub fn log() {

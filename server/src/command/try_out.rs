@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::client::{Client, path_word};
 use super::{print, read_input};
 use crate::home::Home;
-use crate::{formats, render};
+use crate::{formats, journal, render};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -54,6 +54,7 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
                     let snapshot = store.snapshot()?;
                     show(Arc::new(channel), &formats::all(), body.into(), snapshot.as_ref())?
                 };
+                journal::note_try(store.as_ref(), journal::owner(), id, &value).await?;
                 store.close().await?;
                 value
             } else {

@@ -13,12 +13,13 @@ pub(crate) fn hash(sealer: &Sealer, secret: &str) -> [u8; 32] {
 
 pub(crate) fn add(connection: &Connection, key: &ApiKey, hash: &[u8; 32]) -> rusqlite::Result<bool> {
     let added = connection.execute(
-        "INSERT OR IGNORE INTO api_key (name, secret, scopes, created_at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR IGNORE INTO api_key (name, secret, scopes, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
             key.name,
             hash,
             key.scopes.join(" "),
-            key.created_at.as_microsecond()
+            key.created_at.as_microsecond(),
+            key.expires_at.map(|at| at.as_microsecond()),
         ],
     )?;
     Ok(added > 0)
@@ -34,19 +35,20 @@ fn key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         name: row.get(0)?,
         scopes: scopes.split_whitespace().map(str::to_owned).collect(),
         created_at: time(row.get(2)?),
+        expires_at: row.get::<_, Option<i64>>(3)?.map(time),
     })
 }
 
 pub(crate) fn by_secret(connection: &Connection, hash: &[u8; 32]) -> rusqlite::Result<Option<ApiKey>> {
     connection
-        .prepare_cached("SELECT name, scopes, created_at FROM api_key WHERE secret = ?1")?
+        .prepare_cached("SELECT name, scopes, created_at, expires_at FROM api_key WHERE secret = ?1")?
         .query_row([hash], key)
         .optional()
 }
 
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<ApiKey>> {
     connection
-        .prepare("SELECT name, scopes, created_at FROM api_key ORDER BY name")?
+        .prepare("SELECT name, scopes, created_at, expires_at FROM api_key ORDER BY name")?
         .query_map([], key)?
         .collect()
 }

@@ -6,17 +6,22 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::clinic;
+use super::journal;
 use super::names::Names;
 use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket, sent_of,
 };
 use crate::message::{DeliveryState, MessageState};
+use crate::store::JournalHead;
+use crate::store::seal::Sealer;
 
 /// What the writer knows without asking the disk. Read anew whenever the store is opened.
 pub(crate) struct Memory {
     pub(crate) next_seq: i64,
     pub(crate) next_aggregate: i64,
     pub(crate) names: Names,
+    /// Where the next row of the journal is hung on.
+    pub(crate) journal: JournalHead,
     /// Hashes of what was received and has a dedup key. Only a hit asks the disk.
     repeats: HashSet<i64>,
     /// The halves of those that do not know the content.
@@ -24,7 +29,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn load(connection: &Connection, sealer: &Sealer) -> rusqlite::Result<Self> {
         let next = |sql| {
             connection
                 .query_row(sql, [], |row| row.get::<_, i64>(0))
@@ -34,6 +39,7 @@ impl Memory {
             next_seq: next("SELECT coalesce(max(seq), 0) FROM message")?,
             next_aggregate: next("SELECT coalesce(max(nr), 0) FROM aggregate")?,
             names: Names::load(connection)?,
+            journal: journal::head(connection, sealer)?,
             repeats: HashSet::new(),
             sent: HashSet::new(),
         };

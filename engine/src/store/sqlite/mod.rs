@@ -6,6 +6,7 @@ pub mod bench;
 mod checkpoint;
 mod clinic;
 mod commit;
+mod journal;
 mod keys;
 mod messages;
 mod names;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use self::commit::{Raw, RawRepeat};
+use self::journal::ReadyAccess;
 use self::names::Names;
 use self::readers::Readers;
 use self::ready::{Head, INLINE, Ready, ReadyAttempt};
@@ -38,8 +40,8 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    ApiKey, Attempted, ClinicQuery, Commit, Committed, Lineage, MessageFilter, QueueRow, Repeat, Store,
-    StoreError, Waiting, Work,
+    Access, AccessFilter, AccessRow, ApiKey, Attempted, ClinicQuery, Commit, Committed, JournalHead,
+    JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     pub(crate) zone: TimeZone,
     names: RwLock<Arc<Names>>,
+    /// How the journal ends on disk.
+    head: Mutex<JournalHead>,
 }
 
 impl Shared {
@@ -82,6 +86,14 @@ impl Shared {
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .clone()
+    }
+
+    pub(crate) fn head(&self) -> JournalHead {
+        *self.head.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn publish_head(&self, head: JournalHead) {
+        *self.head.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = head;
     }
 
     pub(crate) fn publish_names(&self, names: &Names) {
@@ -228,6 +240,15 @@ impl SqliteStore {
         })
     }
 
+    /// Takes the rows of the journal up to this one (included) out, and leaves a beginning that only this program can
+    /// have made. False: there is no such row.
+    pub async fn prune_journal(&self, nr: u64) -> Result<bool, StoreError> {
+        let shared = self.shared.clone();
+        let nr = i64::try_from(nr).unwrap_or(i64::MAX);
+        self.small(move |connection| journal::prune(connection, &shared.sealer, nr))
+            .await
+    }
+
     /// Something small inside the writer's transaction.
     async fn small(
         &self,
@@ -368,6 +389,31 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn accessed(&self, access: Access) -> Result<(), StoreError> {
+        let ready = ReadyAccess::new(&self.shared.sealer, &access)?;
+        // As in `ask`, but nobody waits for an answer.
+        tokio::task::unconstrained(self.inbox.send(Job::Accessed(ready)))
+            .await
+            .map_err(|_| StoreError::Unavailable("it is closed".into()))
+    }
+
+    async fn journal(&self, filter: &AccessFilter) -> Result<Vec<AccessRow>, StoreError> {
+        let filter = filter.clone();
+        self.read_with(move |shared, connection| journal::list(shared, connection, &filter))
+            .await
+    }
+
+    async fn verify_journal(&self, logged: Option<JournalHead>) -> Result<JournalReport, StoreError> {
+        // What was handed in before is on disk then.
+        self.small(|_| Ok(true)).await?;
+        self.read_with(move |shared, connection| journal::verify(shared, connection, logged))
+            .await
+    }
+
+    fn journal_head(&self) -> JournalHead {
+        self.shared.head()
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         let closed = self.ask(Job::Close).await;
         let writer = self
@@ -459,6 +505,60 @@ mod tests {
         assert!(matches!(full, StoreError::Full), "{full}");
         put(&store, "d").await.unwrap();
         assert_eq!(names(&store).await, ["a", "c", "d"]);
+        store.close().await.unwrap();
+    }
+
+    fn access() -> Access {
+        Access {
+            at: Timestamp::UNIX_EPOCH,
+            actor: crate::actor::Actor::default(),
+            action: "read".to_owned(),
+            what: vec![],
+            patients: vec![],
+            identifiers: vec![],
+            outcome: crate::store::AccessOutcome::Shown,
+            words: None,
+            purpose: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_is_handed_over_without_waiting_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::generate().unwrap();
+        let store = SqliteStore::open(folder.path(), &master, SqliteOptions::default())
+            .await
+            .unwrap();
+        // The writer is busy all the while.
+        let hands_over = async {
+            for _ in 0..100 {
+                store.accessed(access()).await.unwrap();
+            }
+            store.journal_head().length
+        };
+        assert_eq!(batch(&store, hands_over).await, 0);
+        put(&store, "a").await.unwrap();
+        assert_eq!(store.journal_head().length, 100);
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_read_that_can_t_be_written_is_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::generate().unwrap();
+        let store = SqliteStore::open(folder.path(), &master, SqliteOptions::default())
+            .await
+            .unwrap();
+        for code in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR_FSYNC] {
+            let before = store.journal_head().length;
+            let both =
+                async { tokio::join!(store.accessed(access()), store.small(move |_| Err(failure(code)))) };
+            let (accessed, failed) = batch(&store, both).await;
+            assert!(accessed.is_ok() && failed.is_err());
+            assert_eq!(store.journal_head().length, before);
+            store.verify_journal(None).await.unwrap();
+            assert_eq!(store.journal_head().length, before + 1);
+        }
         store.close().await.unwrap();
     }
 

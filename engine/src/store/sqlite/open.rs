@@ -20,7 +20,7 @@ use crate::store::keys::{MasterKey, random_key};
 use crate::store::seal::Sealer;
 
 /// The migrations, in their order. Each is embedded; none is ever changed once released.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
         1,
         "store",
@@ -30,6 +30,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "made",
         include_str!("../../../../schemas/sql/sqlite/0002_made.sql"),
+    ),
+    (
+        4,
+        "journal",
+        include_str!("../../../../schemas/sql/sqlite/0004_journal.sql"),
     ),
 ];
 
@@ -72,6 +77,7 @@ pub(crate) async fn parts(
         readers: Readers::new(&path),
         zone: options.zone,
         names: RwLock::new(Arc::new(Names::default())),
+        head: Mutex::default(),
     });
     let open = Open::new(&shared, &path, cache_kib, options.max_pages).map_err(sql_error)?;
     Ok(Parts {
@@ -99,6 +105,7 @@ pub(crate) async fn open(
         cache_kib: parts.cache_kib,
         max_pages,
         inbox: jobs,
+        unwritten: vec![],
         lock: parts.lock,
     };
     let opened = parts.open;
@@ -154,11 +161,11 @@ async fn migrate(path: &Path) -> Result<(), StoreError> {
         .await
         .map_err(unavailable)?;
     let migrations = MIGRATIONS
-        .into_iter()
+        .iter()
         .map(|(version, name, sql)| {
             Migration::new(
-                version,
-                name.into(),
+                *version,
+                (*name).into(),
                 MigrationType::Simple,
                 sql.into_sql_str(),
                 false,

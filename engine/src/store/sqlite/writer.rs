@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::{Checkpointer, RESTART_BUSY, RESTART_IDLE};
 use super::commit::{self, Batch, Memory, Raw};
+use super::journal::ReadyAccess;
 use super::ready::{Ready, ReadyAttempt};
-use super::{Shared, clinic, sql_error};
+use super::{Shared, clinic, journal, sql_error};
 use crate::message::DeliveryState;
 use crate::store::{StoreError, Work};
 
@@ -24,6 +25,10 @@ use crate::store::{StoreError, Work};
 const BATCH: usize = 256;
 /// How long results of sends wait for a message to be flushed with.
 const COMPANY: Duration = Duration::from_millis(3);
+/// The same of reads.
+const COMPANY_OF_READS: Duration = Duration::from_millis(50);
+/// So many reads that could not be written are kept until they can.
+const UNWRITTEN: usize = 65_536;
 /// Units of work that may wait; whoever comes then waits to be let in.
 pub(crate) const INBOX: usize = 1024;
 /// Between two tries to open a store that failed.
@@ -39,6 +44,8 @@ pub(crate) enum Job {
     Attempted(ReadyAttempt, Reply<bool>),
     Sending(i64, Reply<bool>),
     Small(Small, Reply<bool>),
+    /// A read of patient data; whoever read has gone on.
+    Accessed(ReadyAccess),
     Close(Reply<bool>),
 }
 
@@ -69,6 +76,7 @@ impl Job {
                     Ok(Outcome::Raw(_)) => Ok(true),
                 });
             }
+            (Job::Accessed(_), _) => {}
         }
     }
 }
@@ -80,6 +88,8 @@ pub(crate) struct Writer {
     /// 0: no limit.
     pub(crate) max_pages: u32,
     pub(crate) inbox: mpsc::Receiver<Job>,
+    /// Reads that could not be written when they came: the disk was full, or the store failed.
+    pub(crate) unwritten: Vec<ReadyAccess>,
     /// Keeps every other process out; let go when the writer ends.
     pub(crate) lock: std::fs::File,
 }
@@ -105,8 +115,9 @@ impl Open {
             connection.pragma_update(None, "max_page_count", max_pages)?;
         }
         checkpoint_whole(&connection)?;
-        let memory = Memory::load(&connection)?;
+        let memory = Memory::load(&connection, &shared.sealer)?;
         shared.publish_names(&memory.names);
+        shared.publish_head(memory.journal);
         let checkpointer = Checkpointer::start(path)?;
         Ok(Open {
             connection,
@@ -223,11 +234,27 @@ impl Writer {
     }
 
     /// Results of sends are in no hurry: nobody's answer waits for them, and a flush for each would cost as much as one
-    /// for a message. They wait a moment for a message, and ride on its flush. Returns who asked to close meanwhile.
+    /// for a message. They wait a moment for a message, and ride on its flush; so do reads, for which nobody waits at
+    /// all. Returns who asked to close meanwhile.
     fn wait_for_company(&mut self, jobs: &mut Vec<Job>) -> Option<Reply<bool>> {
-        let until = Instant::now() + COMPANY;
-        while jobs.len() < BATCH && jobs.iter().all(|job| matches!(job, Job::Attempted(..))) {
-            if until <= Instant::now() {
+        let begun = Instant::now();
+        let (mut looked_at, mut patience) = (0, COMPANY_OF_READS);
+        while jobs.len() < BATCH {
+            for job in &jobs[looked_at..] {
+                match job {
+                    Job::Accessed(_) => {}
+                    Job::Attempted(..) => patience = COMPANY,
+                    Job::Commit(..)
+                    | Job::Exclusive(..)
+                    | Job::Sending(..)
+                    | Job::Small(..)
+                    | Job::Close(_) => {
+                        return None;
+                    }
+                }
+            }
+            looked_at = jobs.len();
+            if patience <= begun.elapsed() {
                 break;
             }
             match self.inbox.try_recv() {
@@ -243,7 +270,13 @@ impl Writer {
     fn end(mut self, store: Option<Open>, closing: Option<Reply<bool>>) {
         self.inbox.close();
         while let Ok(job) = self.inbox.try_recv() {
-            job.answer(Err(StoreError::Unavailable("it is closed".into())));
+            self.give_up(job, &StoreError::Unavailable("it is closed".into()));
+        }
+        if !self.unwritten.is_empty() {
+            tracing::error!(
+                reads = self.unwritten.len(),
+                "Reads of patient data are missing in the journal: they could not be written."
+            );
         }
         self.shared.readers.renew();
         let closed = match store {
@@ -284,7 +317,7 @@ impl Writer {
                 tracing::error!(%error, "The store failed and can't be opened again yet. Look at the disk.");
                 let refusal = sql_error(error);
                 for job in jobs.drain(..) {
-                    job.answer(Err(refusal.clone()));
+                    self.give_up(job, &refusal);
                 }
                 std::thread::sleep(PAUSE);
                 None
@@ -292,8 +325,24 @@ impl Writer {
         }
     }
 
+    /// Answers a job that can't be done. A read that can't be noted is kept: it has been shown already.
+    fn give_up(&mut self, job: Job, refusal: &StoreError) {
+        match job {
+            Job::Accessed(ready) if self.unwritten.len() < UNWRITTEN => self.unwritten.push(ready),
+            Job::Accessed(_) => {
+                tracing::error!(
+                    "A read of patient data is not noted in the journal: too many wait to be written."
+                );
+            }
+            job => job.answer(Err(refusal.clone())),
+        }
+    }
+
     /// Writes a batch and answers it. False: the handle is not to be used again.
-    fn write(&self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
+    fn write(&mut self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
+        // The oldest first.
+        let again: Vec<Job> = self.unwritten.drain(..).map(Job::Accessed).collect();
+        drop(jobs.splice(0..0, again));
         if jobs.is_empty() {
             return true;
         }
@@ -308,7 +357,7 @@ impl Writer {
         }
     }
 
-    fn refuse(&self, open: &mut Open, jobs: Vec<Job>, error: rusqlite::Error) -> bool {
+    fn refuse(&mut self, open: &mut Open, jobs: Vec<Job>, error: rusqlite::Error) -> bool {
         let kind = failure(&error);
         if kind == Failure::Statement && jobs.len() > 1 {
             // One of them is to blame: each alone, so that only that one is refused.
@@ -316,10 +365,15 @@ impl Writer {
             while let Some(job) = jobs.next() {
                 if !self.write(open, vec![job]) {
                     let refusal = StoreError::Unavailable("it failed and is being opened again".into());
-                    jobs.for_each(|job| job.answer(Err(refusal.clone())));
+                    jobs.for_each(|job| self.give_up(job, &refusal));
                     return false;
                 }
             }
+            return true;
+        }
+        if kind == Failure::Statement && matches!(jobs.as_slice(), [Job::Accessed(_)]) {
+            // Tried again it would be refused again.
+            tracing::error!(%error, "A read of patient data can't be noted in the journal. Run punte verify.");
             return true;
         }
         let sound = kind != Failure::Broken;
@@ -327,7 +381,7 @@ impl Writer {
             tracing::error!(%error, "The store could not write. It is opened again; nothing of this was acknowledged.");
         }
         let refusal = sql_error(error);
-        jobs.into_iter().for_each(|job| job.answer(Err(refusal.clone())));
+        jobs.into_iter().for_each(|job| self.give_up(job, &refusal));
         sound
     }
 
@@ -337,12 +391,13 @@ impl Writer {
             memory,
             checkpointer,
         } = open;
-        let (next_seq, next_aggregate) = (memory.next_seq, memory.next_aggregate);
+        let (next_seq, next_aggregate, journal) = (memory.next_seq, memory.next_aggregate, memory.journal);
         let mut batch = Batch::default();
         let written = self.perform(connection, memory, &mut batch, jobs);
         match written {
             Ok(outcomes) => {
                 memory.take(&batch);
+                self.shared.publish_head(memory.journal);
                 if batch.new_names {
                     self.shared.publish_names(&memory.names);
                 }
@@ -356,6 +411,7 @@ impl Writer {
                 }
                 memory.next_seq = next_seq;
                 memory.next_aggregate = next_aggregate;
+                memory.journal = journal;
                 if batch.new_names {
                     memory.names = (*self.shared.names()).clone();
                 }
@@ -386,6 +442,10 @@ impl Writer {
                     None,
                 )?),
                 Job::Small(work, _) => Outcome::Done(work(connection)?),
+                Job::Accessed(ready) => {
+                    journal::append(connection, &self.shared.sealer, &mut memory.journal, ready)?;
+                    Outcome::Done(true)
+                }
                 Job::Close(_) => Outcome::Done(true),
             });
         }

@@ -15,8 +15,9 @@ use mappings_fhir::json::Json;
 use mappings_fhir::server::{SearchType, capability_statement, operation_outcome};
 use uuid::Uuid;
 
-use super::auth::require;
+use super::auth::{Asker, Scope, Who};
 use super::{Problem, State};
+use crate::journal::{self, Seen};
 
 /// What can be read, and what it can be searched by; a type without parameters can only be read.
 const TYPES: &[SearchType] = &[
@@ -210,12 +211,12 @@ fn fhir(status: StatusCode, json: &Json) -> Response {
 }
 
 /// Where the interface is, as the asker sees it.
-fn base(headers: &HeaderMap) -> String {
+fn base(state: &State, headers: &HeaderMap) -> String {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or("localhost");
-    format!("http://{host}/fhir")
+    format!("{}://{host}/fhir", state.scheme())
 }
 
 /// Says no to an answer that could not be JSON.
@@ -255,10 +256,14 @@ fn acceptable(headers: &HeaderMap, query: Option<&str>) -> Result<(), Failure> {
     ))
 }
 
-async fn metadata(headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+async fn metadata(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
     let date = (crate::world::real().now)().strftime("%Y-%m-%d").to_string();
-    let statement = capability_statement(&base(&headers), env!("CARGO_PKG_VERSION"), &date, TYPES);
+    let statement = capability_statement(&base(&state, &headers), env!("CARGO_PKG_VERSION"), &date, TYPES);
     Ok(fhir(StatusCode::OK, &statement))
 }
 
@@ -282,37 +287,54 @@ fn known(fhir_type: &str) -> Result<&'static [clinic::Kind], Failure> {
 
 async fn read(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path((fhir_type, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
-    require(&state, &headers, "clinic:read").await?;
+    let asker = who.may(Scope::ClinicRead)?;
     let not_there = || Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such resource");
     let id: Uuid = id.parse().map_err(|_| not_there())?;
+    let mut found = None;
     for kind in known(&fhir_type)? {
-        if let Some(record) = state.store().read(*kind, id).await? {
-            return Ok(one(&record));
-        }
+        found = found.or(state.store().read(*kind, id).await?);
     }
-    Err(not_there())
+    note_one(&state, asker, &fhir_type, id, found.as_ref()).await?;
+    found.map(|record| one(&record)).ok_or_else(not_there)
 }
 
 async fn read_version(
     Extract(state): Extract<State>,
-    headers: HeaderMap,
+    who: Who,
     Path((fhir_type, id, version)): Path<(String, String, String)>,
 ) -> Result<Response, Failure> {
-    require(&state, &headers, "clinic:read").await?;
+    let asker = who.may(Scope::ClinicRead)?;
     let not_there = || Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such version");
     let id: Uuid = id.parse().map_err(|_| not_there())?;
     let version: u64 = version.parse().map_err(|_| not_there())?;
+    let mut found = None;
     for kind in known(&fhir_type)? {
-        if let Some(record) = state.store().read_version(*kind, id, version).await? {
-            return Ok(one(&record));
-        }
+        found = found.or(state.store().read_version(*kind, id, version).await?);
     }
-    Err(not_there())
+    note_one(&state, asker, &fhir_type, id, found.as_ref()).await?;
+    found.map(|record| one(&record)).ok_or_else(not_there)
+}
+
+/// Notes that one resource was read, or that it was asked for and is not there.
+async fn note_one(
+    state: &State,
+    asker: Asker,
+    fhir_type: &str,
+    id: Uuid,
+    found: Option<&clinic::Record>,
+) -> Result<(), Failure> {
+    let mut seen = Seen::default();
+    match found {
+        Some(record) => seen.record(record),
+        None => seen.what.push(format!("{fhir_type}/{id}")),
+    }
+    Ok(journal::note(state.store(), asker, "read", seen).await?)
 }
 
 fn one(record: &clinic::Record) -> Response {
@@ -333,18 +355,27 @@ fn one(record: &clinic::Record) -> Response {
 
 async fn search_type(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path(fhir_type): Path<String>,
     OriginalUri(_): OriginalUri,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
-    run_search(&state, &headers, &fhir_type, query.as_deref().unwrap_or_default()).await
+    run_search(
+        &state,
+        who,
+        &headers,
+        &fhir_type,
+        query.as_deref().unwrap_or_default(),
+    )
+    .await
 }
 
 /// `POST Type/_search`: the words come in the body.
 async fn search_by_post(
     Extract(state): Extract<State>,
+    who: Who,
     headers: HeaderMap,
     Path(fhir_type): Path<String>,
     RawQuery(query): RawQuery,
@@ -354,16 +385,24 @@ async fn search_by_post(
     let words = [query.unwrap_or_default(), body]
         .into_iter()
         .filter(|part| !part.is_empty());
-    run_search(&state, &headers, &fhir_type, &words.collect::<Vec<_>>().join("&")).await
+    run_search(
+        &state,
+        who,
+        &headers,
+        &fhir_type,
+        &words.collect::<Vec<_>>().join("&"),
+    )
+    .await
 }
 
 async fn run_search(
     state: &State,
+    who: Who,
     headers: &HeaderMap,
     fhir_type: &str,
     query: &str,
 ) -> Result<Response, Failure> {
-    require(state, headers, "clinic:read").await?;
+    let asker = who.may(Scope::ClinicRead)?;
     let kinds = known(fhir_type)?;
     let Some(parameters) = parameters(fhir_type) else {
         let what = "this type can be read by its id and not searched; GET /fhir/metadata lists what can be";
@@ -374,6 +413,8 @@ async fn run_search(
         .and_then(|prefer| prefer.to_str().ok())
         .is_some_and(|prefer| prefer.replace(' ', "").contains("handling=strict"));
     let question = query::Question::read(fhir_type, kinds, parameters, query, state.zone(), strict)?;
-    let bundle = search::run(state, &question, &base(headers)).await?;
+    let (bundle, mut seen) = search::run(state, &question, &base(state, headers)).await?;
+    seen.words = Some(format!("{fhir_type}?{query}"));
+    journal::note(state.store(), asker, "search", seen).await?;
     Ok(fhir(StatusCode::OK, &bundle))
 }

@@ -10,14 +10,21 @@ use uuid::Uuid;
 
 use super::query::{Condition, Question, encoded, place_text};
 use super::{Failure, State};
+use crate::journal::Seen;
 
 /// The most rows that one page opens: a search that finds little among many goes on at the next link.
 const MAX_OPENED: usize = 5_000;
 
-/// One page.
-pub async fn run(state: &State, question: &Question, base: &str) -> Result<Json, Failure> {
+/// One page, and what is seen in it.
+pub async fn run(state: &State, question: &Question, base: &str) -> Result<(Json, Seen), Failure> {
+    let mut seen = Seen::default();
+    for condition in &question.conditions {
+        if let Condition::Patients(ids) = condition {
+            seen.patients.extend(ids);
+        }
+    }
     let Some(mut query) = narrowed(state, question).await? else {
-        return Ok(page(question, base, vec![], None));
+        return Ok((page(question, base, vec![], None), seen));
     };
     let wanted = question.count as usize;
     let (mut found, mut opened) = (vec![], 0);
@@ -43,6 +50,7 @@ pub async fn run(state: &State, question: &Question, base: &str) -> Result<Json,
                 break;
             }
             query.after = Some(place);
+            seen.record(&record);
             found.push(Found {
                 resource: mappings_fhir::resource(&record),
                 mode: "match",
@@ -58,7 +66,7 @@ pub async fn run(state: &State, question: &Question, base: &str) -> Result<Json,
     }
     // `_count=0` asks only whether there is something; there is nowhere to go on to.
     let next = next.filter(|_| 0 < wanted);
-    Ok(page(question, base, found, next))
+    Ok((page(question, base, found, next), seen))
 }
 
 fn page(question: &Question, base: &str, found: Vec<Found>, next: Option<(Timestamp, Uuid)>) -> Json {
