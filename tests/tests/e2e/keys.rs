@@ -52,7 +52,7 @@ async fn each_door_opens_for_its_scope_and_for_no_other() -> Result<()> {
     let nobody = uuid_like(patient);
     let keys: BTreeMap<&str, String> = SCOPES
         .iter()
-        .map(|scope| Ok((*scope, key(&home, &scope.replace(':', "-"), &[scope])?)))
+        .map(|scope| Ok((*scope, key(&home, &scope.replace(':', "-"), &[*scope])?)))
         .collect::<Result<_>>()?;
     let id = punte.messages("").await?[0]["id"].clone();
     let id = id.as_str().context("no id")?;
