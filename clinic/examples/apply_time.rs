@@ -26,10 +26,12 @@ fn main() {
             let context = Context {
                 source: Source::Actor {
                     name: "example".to_owned(),
+                    message: None,
                 },
                 now: jiff::Timestamp::UNIX_EPOCH,
                 site: None,
                 on_unmatched: OnUnmatched::Create,
+                overwrite: false,
                 new_id: &mut || {
                     ids += 1;
                     Uuid::from_u128(ids)
