@@ -60,7 +60,11 @@ impl Meta {
             version: 1,
             created_at: now,
             updated_at: now,
-            source: Source::Actor { name: String::new() },
+            source: Source::Actor {
+                name: String::new(),
+                message: None,
+            },
+            held: Held::default(),
         }
     }
 }

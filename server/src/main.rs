@@ -3,6 +3,7 @@
 mod api;
 mod command;
 mod demo;
+mod door;
 mod formats;
 mod home;
 mod render;

@@ -14,6 +14,7 @@ pub mod size;
 mod steps;
 pub mod table;
 mod tree;
+pub mod write_door;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,8 @@ pub struct Channel {
     pub file: PathBuf,
     /// Where its messages come from.
     pub source: End,
+    /// True: questions that come by it are answered from the clinic.
+    pub questions: bool,
     /// What its sender is told, and when.
     pub ack: Ack,
     /// How long a repeat is known again.
@@ -110,6 +113,8 @@ pub enum Step {
     Apply {
         /// What to do with a patient who is not found.
         on_unmatched: OnUnmatched,
+        /// Whether it writes over what a person wrote.
+        overwrite: bool,
     },
     /// Writes the clinic's side of it in a format.
     Encode {

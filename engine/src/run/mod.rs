@@ -6,6 +6,7 @@
 //!                                                  └─► feeder per link ─► door of the other channel
 //! ```
 
+mod ask;
 mod door;
 mod doors;
 mod events;

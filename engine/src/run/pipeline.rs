@@ -1,5 +1,6 @@
 //! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use clinic::{Applied, ChangeSet};
 use super::World;
 use crate::channel::{Channel, Step};
 use crate::format::{Format, Formats};
-use crate::message::{Failure, MessageState, NewDelivery};
+use crate::message::{Failure, MessageState, NewDelivery, Notes};
 use uuid::Uuid;
 
 /// What a message came to, before it is committed.
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Who may be meant.
     pub candidates: Vec<Candidate>,
+    /// What is told beside that.
+    pub notes: Notes,
 }
 
 impl Outcome {
@@ -107,9 +110,16 @@ pub struct Pipeline {
     start: Result<Flow, Outcome>,
     prepared: usize,
     only: Option<Vec<String>>,
+    /// Who writes, where that is not the channel itself.
+    actor: Option<String>,
 }
 
 impl Pipeline {
+    /// Writes in the name of somebody.
+    pub fn by(self, actor: Option<String>) -> Self {
+        Pipeline { actor, ..self }
+    }
+
     /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay).
     pub fn new(
         channel: Arc<Channel>,
@@ -128,6 +138,7 @@ impl Pipeline {
             message,
             prepared: 0,
             only,
+            actor: None,
         };
         pipeline.prepare(body, content_type, &mut None);
         pipeline
@@ -197,6 +208,7 @@ impl Pipeline {
             message,
             prepared: 0,
             only: None,
+            actor: None,
         };
         pipeline.prepare(body, String::new(), &mut shown);
         let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
@@ -239,10 +251,15 @@ impl Pipeline {
                 }
             }
         }
+        let applied = flow
+            .applied
+            .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone()));
         Ok(Outcome {
-            applied: flow
-                .applied
-                .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone())),
+            notes: applied
+                .as_ref()
+                .map(|applied| self.notes(applied))
+                .unwrap_or_default(),
+            applied,
             deliveries,
             ..Outcome::default()
         })
@@ -340,9 +357,13 @@ impl Pipeline {
                     flow.own_body = true;
                 }
             }
-            Step::Apply { on_unmatched } => {
+            Step::Apply {
+                on_unmatched,
+                overwrite,
+            } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("apply")))?;
-                flow.applied = Some(Arc::new(self.apply(name, &changes, snapshot, *on_unmatched)?));
+                let applied = self.apply(name, &changes, snapshot, *on_unmatched, *overwrite)?;
+                flow.applied = Some(Arc::new(applied));
             }
             Step::Encode { format, settings } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("encode")))?;
@@ -351,7 +372,8 @@ impl Pipeline {
                     (None, None) => {
                         // What the set finds by an id is there, as it says; an event of the clinic is such a set.
                         let told = clinic::told::Told::by(&changes, (self.world.now)());
-                        let imagined = Arc::new(self.apply(name, &changes, &told, OnUnmatched::Invent)?);
+                        let imagined =
+                            Arc::new(self.apply(name, &changes, &told, OnUnmatched::Invent, false)?);
                         flow.imagined = Some(imagined.clone());
                         imagined
                     }
@@ -373,22 +395,42 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What is told of an apply beside what it writes.
+    fn notes(&self, applied: &Applied) -> Notes {
+        Notes {
+            kept: applied.kept.clone(),
+            left_out: applied.left_out.clone(),
+            ids: match self.actor {
+                Some(_) => applied.ids.clone(),
+                None => BTreeMap::new(),
+            },
+        }
+    }
+
     fn apply(
         &self,
         name: &str,
         changes: &ChangeSet,
         snapshot: &dyn Snapshot,
         on_unmatched: OnUnmatched,
+        overwrite: bool,
     ) -> Result<Applied, Halt> {
         let new_id = self.world.new_id.clone();
         let context = Context {
-            source: Source::Message {
-                channel: self.channel.id.clone(),
-                message: self.message,
+            source: match &self.actor {
+                Some(name) => Source::Actor {
+                    name: name.clone(),
+                    message: Some(self.message),
+                },
+                None => Source::Message {
+                    channel: self.channel.id.clone(),
+                    message: self.message,
+                },
             },
             now: (self.world.now)(),
             site: self.channel.site.clone(),
             on_unmatched,
+            overwrite,
             new_id: &mut || new_id(),
         };
         clinic::apply(changes, snapshot, context).map_err(|error| match error {
@@ -499,7 +541,8 @@ fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
         ),
         Step::Apply { .. } => {
             let writes = flow.applied.as_ref().map_or(&[][..], |a| &a.writes);
-            let list: Vec<String> = writes
+            let kept = flow.applied.as_ref().map_or(&[][..], |a| &a.kept);
+            let mut list: Vec<String> = writes
                 .iter()
                 .map(|w| {
                     let kind = w.record.aggregate.kind().as_str();
@@ -509,10 +552,18 @@ fn trace(name: &str, step: &Step, flow: &Flow) -> Trace {
                     )
                 })
                 .collect();
-            (
-                format!("would write {} aggregates", list.len()),
-                Some(list.join("\n")),
-            )
+            let result = match kept.len() {
+                0 => format!("would write {} aggregates", list.len()),
+                n => format!("would write {} aggregates, {n} values not taken", list.len()),
+            };
+            list.extend(kept.iter().map(|kept| {
+                let (kind, id) = (kept.kind.as_str(), kept.id);
+                format!(
+                    "{kind} {id} {}: not taken, {} wrote what stands there",
+                    kept.field, kept.by
+                )
+            }));
+            (result, Some(list.join("\n")))
         }
         Step::Encode { format, .. } => (
             format!("{format}, {} bytes", flow.body.len()),

@@ -51,6 +51,7 @@ pub fn message(control_id: &str, body: impl Into<Bytes>) -> NewMessage {
         failure: None,
         candidates: vec![],
         origin: None,
+        notes: Default::default(),
     }
 }
 
@@ -124,6 +125,7 @@ pub fn record(kind: Kind, message: Uuid) -> Record {
                 channel: "lab".into(),
                 message,
             },
+            held: clinic::held::Held::default(),
         },
         aggregate: Aggregate::new(kind),
     }

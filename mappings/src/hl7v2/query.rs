@@ -307,11 +307,13 @@ mod tests {
     /// The numbers of other authorities are nobody's business.
     #[test]
     fn only_the_numbers_that_are_asked_for_are_told() {
-        let mut patient = Patient::default();
-        patient.identifiers = vec![
-            Identifier::new(Some("NORD"), "7"),
-            Identifier::new(Some("SUD"), "8"),
-        ];
+        let patient = Patient {
+            identifiers: vec![
+                Identifier::new(Some("NORD"), "7"),
+                Identifier::new(Some("SUD"), "8"),
+            ],
+            ..Patient::default()
+        };
         let meta = clinic::aggregate::Meta {
             id: uuid::Uuid::from_u128(1),
             site: None,

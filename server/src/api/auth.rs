@@ -6,7 +6,7 @@ use engine::store::ApiKey;
 use super::{Problem, State};
 
 /// The scopes that a key can have. `admin` contains the others.
-pub const SCOPES: &[&str] = &["messages:read", "clinic:read", "admin"];
+pub const SCOPES: &[&str] = &["messages:read", "clinic:read", "clinic:write", "admin"];
 
 /// A fresh secret: 32 random bytes, in hex, with a prefix by which leaked ones are found.
 pub fn new_secret() -> anyhow::Result<String> {

@@ -1,7 +1,9 @@
 //! The HTTP interface: health, metrics, admin, FHIR.
 
 mod admin;
+mod alternatives;
 pub mod auth;
+mod changes;
 mod fhir;
 pub mod metrics;
 mod problem;
@@ -15,6 +17,8 @@ use engine::store::Store;
 
 pub use problem::Problem;
 
+use crate::door::Doorway;
+
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
@@ -24,6 +28,8 @@ pub struct State {
 struct Inner {
     engine: Arc<Engine>,
     store: Arc<dyn Store>,
+    /// Where change sets are handed in.
+    doorway: Doorway,
     /// The key of the owner of the folder, good for everything.
     local_key: String,
     metrics: metrics::Handle,
@@ -35,6 +41,7 @@ impl State {
     pub fn new(
         engine: Arc<Engine>,
         store: Arc<dyn Store>,
+        doorway: Doorway,
         local_key: String,
         metrics: metrics::Handle,
         zone: jiff::tz::TimeZone,
@@ -43,6 +50,7 @@ impl State {
             inner: Arc::new(Inner {
                 engine,
                 store,
+                doorway,
                 local_key,
                 metrics,
                 zone,
@@ -60,6 +68,11 @@ impl State {
         self.inner.store.as_ref()
     }
 
+    /// Where change sets are handed in.
+    pub fn doorway(&self) -> &Doorway {
+        &self.inner.doorway
+    }
+
     /// The clinic's zone.
     pub fn zone(&self) -> &jiff::tz::TimeZone {
         &self.inner.zone
@@ -72,6 +85,7 @@ pub fn router(state: State) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics::show))
         .nest("/admin", admin::routes())
+        .nest("/clinic", changes::routes())
         .nest("/fhir", fhir::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())

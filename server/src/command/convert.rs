@@ -154,6 +154,7 @@ fn one(message: &[u8], to: &str, settings: &Settings) -> Result<Converted, MapEr
         now,
         site: None,
         on_unmatched: OnUnmatched::Invent,
+        overwrite: false,
         new_id: &mut Uuid::now_v7,
     };
     let applied = clinic::apply(&changes, &Nobody, context).map_err(|error| match error {

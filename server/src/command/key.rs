@@ -16,7 +16,7 @@ use crate::render;
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Scopes: messages:read (listings and bodies of messages), clinic:read (the FHIR API), admin (everything).\nExample: punte key add portal --scope clinic:read"
+    after_help = "Scopes: messages:read (listings and bodies of messages), clinic:read (the FHIR API), clinic:write (the write door), admin (everything).\nExample: punte key add portal --scope clinic:read"
 )]
 pub struct Args {
     #[command(subcommand)]

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use engine::channel::write_door::WRITE_DOOR;
 use engine::run::{Engine, Parts};
 
+use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
 use crate::{api, formats};
 
@@ -82,7 +84,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    if channels.is_empty() {
+    if channels.iter().all(|channel| channel.id == WRITE_DOOR) {
         bail!(
             "there is no channel in {}; see the guide for the five lines that make one",
             home.channels_folder().display()
@@ -95,10 +97,11 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let address = listener.local_addr()?;
     let store = home.open_store(true).await?;
     let metrics = api::metrics::install();
+    let doorway = Doorway::default();
     let parts = Parts {
         channels,
         formats: formats::all(),
-        connectors: connectors::all(),
+        connectors: connectors::all().with(WriteDoor::new(doorway.clone())),
         store: store.clone(),
         world: crate::world::real(),
     };
@@ -112,7 +115,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let zone = settings.zone.as_deref().unwrap_or("Europe/Bucharest");
     let zone =
         jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
-    let state = api::State::new(engine.clone(), store, key.clone(), metrics, zone);
+    let state = api::State::new(engine.clone(), store, doorway, key.clone(), metrics, zone);
     let router = api::router(state);
     let until = stop.clone();
     let server = tokio::spawn(async move {

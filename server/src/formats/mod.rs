@@ -1,6 +1,7 @@
 //! The formats of this program, as the engine sees them. One visible list.
 
 pub mod bytes;
+pub mod clinic;
 pub mod fhir;
 pub mod hl7v2;
 pub mod split;
@@ -12,6 +13,7 @@ pub fn all() -> Formats {
     Formats::default()
         .with(hl7v2::Hl7v2)
         .with(fhir::FhirR4)
+        .with(clinic::Clinic)
         .with(bytes::Bytes)
         .with_splitter(split::Split)
 }

@@ -1,5 +1,6 @@
 //! End-to-end tests over the built program. `cargo xtask test` builds it first and brings the peers.
 
+mod ask;
 mod bad_input;
 mod blanks;
 mod cli;
@@ -15,3 +16,4 @@ mod python;
 mod samples;
 mod scenes;
 mod timers;
+mod write_door;

@@ -395,6 +395,7 @@ pub(crate) fn detail(
         body,
         content_type: head.content_type,
         headers: head.headers,
+        notes: head.notes,
         deliveries,
     }))
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::keys::{FindHash, FindQuery, find_query};
-use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Origin, Wrote};
+use crate::message::{DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Notes, Origin, Wrote};
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
 use crate::store::{Attempted, Commit, StoreError};
@@ -154,6 +154,12 @@ struct HeadRef<'a> {
     k: &'a [Candidate],
     #[serde(skip_serializing_if = "Option::is_none")]
     o: &'a Option<Origin>,
+    #[serde(skip_serializing_if = "notes_are_empty")]
+    n: &'a Notes,
+}
+
+fn notes_are_empty(notes: &&Notes) -> bool {
+    notes.is_empty()
 }
 
 fn slice_is_empty<T>(slice: &&[T]) -> bool {
@@ -179,6 +185,8 @@ pub(crate) struct Head {
     pub(crate) candidates: Vec<Candidate>,
     #[serde(rename = "o", default)]
     pub(crate) origin: Option<Origin>,
+    #[serde(rename = "n", default)]
+    pub(crate) notes: Notes,
 }
 
 impl Head {
@@ -371,6 +379,7 @@ impl Ready {
             f: &message.failure,
             k: &message.candidates,
             o: &message.origin,
+            n: &message.notes,
         })?;
         let made_by = made_by
             .map(|made_by| {

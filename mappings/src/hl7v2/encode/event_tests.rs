@@ -23,6 +23,7 @@ fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: 
     let context = Context {
         source: Source::Actor {
             name: "test".to_owned(),
+            message: None,
         },
         now: stamp().now,
         site: None,

@@ -92,6 +92,7 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
             failure: None,
             candidates: vec![],
             origin: None,
+            notes: Default::default(),
         },
         again: None,
         applied: None,
