@@ -63,7 +63,7 @@ async fn a_lis_looks_patients_up() -> Result<()> {
     assert_eq!(told(0), (&json!("AA"), &json!("OK"), &json!([tiru])));
     assert_eq!(told(1), (&json!("AA"), &json!("OK"), &json!([tiru])));
     assert_eq!(told(2), (&json!("AA"), &json!("NF"), &json!([])));
-    assert_eq!(told(3), (&json!("AA"), &json!("OK"), &json!([tirea, tiru])));
+    assert_eq!(told(3), (&json!("AA"), &json!("OK"), &json!([tiru, tirea])));
     assert_eq!(told(4), (&json!("AA"), &json!("NF"), &json!([])));
     assert_eq!(
         answers[5]["hits"],
