@@ -28,6 +28,7 @@ fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: 
         now: stamp().now,
         site: None,
         on_unmatched,
+        overwrite: false,
         new_id: &mut || {
             count += 1;
             Uuid::from_u128(count)
