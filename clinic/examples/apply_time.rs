@@ -26,11 +26,13 @@ fn main() {
             let context = Context {
                 source: Source::Actor {
                     name: "example".to_owned(),
+                    message: None,
                 },
                 now: jiff::Timestamp::UNIX_EPOCH,
                 site: None,
                 on_unmatched: OnUnmatched::Create,
                 decisions: &[],
+                overwrite: false,
                 new_id: &mut || {
                     ids += 1;
                     Uuid::from_u128(ids)

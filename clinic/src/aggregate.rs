@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::held::Held;
+
 /// Who or what made a version of an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +22,9 @@ pub enum Source {
     Actor {
         /// Which.
         name: String,
+        /// The message by which it came (the write door), where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<Uuid>,
     },
 }
 
@@ -41,6 +46,9 @@ pub struct Meta {
     pub updated_at: Timestamp,
     /// Who made this version.
     pub source: Source,
+    /// Which of its values a person wrote.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    pub held: Held,
 }
 
 impl Meta {
@@ -52,7 +60,11 @@ impl Meta {
             version: 1,
             created_at: now,
             updated_at: now,
-            source: Source::Actor { name: String::new() },
+            source: Source::Actor {
+                name: String::new(),
+                message: None,
+            },
+            held: Held::default(),
         }
     }
 }
@@ -90,12 +102,42 @@ macro_rules! aggregate {
                 changed
             }
 
+            /// Leaves out what gives way to what a person wrote; the names of the fields of which something is left out.
+            pub(crate) fn yield_to(&mut self, aggregate: &$name, held: &$crate::held::Held) -> Vec<&'static str> {
+                use $crate::held::Holdable;
+                let mut kept = vec![];
+                if let Some(left) = aggregate.identifiers.yielding(&self.identifiers, held.of("identifiers")) {
+                    self.identifiers = left;
+                    kept.push("identifiers");
+                }
+                $(
+                    let field = stringify!($field);
+                    let groups = held.of(field).unless_it_moves(field, &aggregate.$field);
+                    if let Some(left) = aggregate.$field.yielding(&self.$field, groups) {
+                        self.$field = left;
+                        kept.push(field);
+                    }
+                )*
+                kept
+            }
+
             /// The names of the fields that something is said about.
             pub fn fields(&self) -> Vec<&'static str> {
                 let mut fields = vec![];
                 if !self.identifiers.is_absent() { fields.push("identifiers"); }
                 $(if !$crate::aggregate::Silent::silent(&self.$field) { fields.push(stringify!($field)); })*
                 fields
+            }
+        }
+
+        impl $name {
+            /// The fields in which the two differ, and the groups of their lists.
+            pub(crate) fn differing(&self, other: &Self) -> Vec<(&'static str, Vec<String>)> {
+                use $crate::held::Holdable;
+                let mut out = vec![("identifiers", self.identifiers.differing(&other.identifiers))];
+                $(out.push((stringify!($field), self.$field.differing(&other.$field)));)*
+                out.retain(|(_, groups)| !groups.is_empty());
+                out
             }
         }
 

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::aggregate::{Meta, Source};
 use crate::change_set::ChangeSet;
 use crate::exchange::{MapError, Reason};
+use crate::held::{Kept, Writer};
 use crate::kinds::{Aggregate, Kind};
 
 /// One version of one aggregate.
@@ -125,6 +126,8 @@ pub struct Context<'a> {
     pub on_unmatched: OnUnmatched,
     /// What a person decided, where this was parked before.
     pub decisions: &'a [Decision],
+    /// True: a message writes over what a person wrote (see [`crate::held`]).
+    pub overwrite: bool,
     /// Makes a fresh UUIDv7.
     pub new_id: &'a mut dyn FnMut() -> Uuid,
 }
@@ -145,6 +148,8 @@ pub struct Applied {
     /// The keys of the change set that nothing came of: changes that were left out because nothing was found, and
     /// references to keys that are not in the set. What referred to them was left out too.
     pub left_out: Vec<String>,
+    /// What the change set says otherwise than a person who wrote it, and what therefore was not taken.
+    pub kept: Vec<Kept>,
 }
 
 /// One aggregate to be written.
@@ -227,7 +232,13 @@ pub fn apply(
         return Err(MapError::new(Reason::DataType, None, what).into());
     }
     let mut work = resolve::resolve(changes, snapshot, &mut context)?;
-    settle::settle(&mut work)?;
-    merges::merge(&mut work)?;
+    let writer = match &context.source {
+        Source::Actor { name, .. } => Writer::Actor(name),
+        Source::Message { .. } => Writer::Feed {
+            overwrite: context.overwrite,
+        },
+    };
+    settle::settle(&mut work, writer)?;
+    merges::merge(&mut work, writer)?;
     settle::finish(work, &context)
 }

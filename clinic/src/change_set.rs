@@ -177,6 +177,9 @@ pub struct Find {
     /// allergy of that patient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub natural: Option<Natural>,
+    /// The version that the sender has seen (0: none): where the newest is another one, the whole set is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// What to do where none is found.
     pub missing: Missing,
     /// True: it may be another patient's so far, and becomes that of the patient whom the change names. Without it such

@@ -75,6 +75,8 @@ pub enum Reason {
     UnknownKey,
     /// 205: it would make a second of something that there can be only one of.
     Duplicate,
+    /// 205 too: what it would change is not what its sender has seen: somebody else has changed it since.
+    Conflict,
     /// 206: what it would change is held by somebody else just now. May be sent again.
     Locked,
     /// 207: we could not do it just now. May be sent again.
@@ -94,7 +96,7 @@ impl Reason {
             Reason::UnsupportedProcessingId => 202,
             Reason::UnsupportedVersion => 203,
             Reason::UnknownKey => 204,
-            Reason::Duplicate => 205,
+            Reason::Duplicate | Reason::Conflict => 205,
             Reason::Locked => 206,
             Reason::Internal => 207,
         }

@@ -48,6 +48,10 @@ macro_rules! kinds {
             pub fn identifiers_mut(&mut self) -> &mut Vec<Identifier> { match self { $(Aggregate::$name(a) => &mut a.identifiers),* } }
             /// Its fields as JSON, without the kind.
             pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> { match self { $(Aggregate::$name(a) => serde_json::to_vec(a)),* } }
+            /// The fields in which two of one kind differ, and the groups of their lists.
+            pub(crate) fn differing(&self, other: &Self) -> Vec<(&'static str, Vec<String>)> {
+                match (self, other) { $((Aggregate::$name(a), Aggregate::$name(b)) => a.differing(b),)* _ => vec![] }
+            }
             /// Reads what [`Aggregate::to_json`] wrote.
             pub fn from_json(kind: Kind, json: &[u8]) -> Result<Self, serde_json::Error> {
                 Ok(match kind { $(Kind::$name => Aggregate::$name(serde_json::from_slice(json)?)),* })
@@ -82,6 +86,28 @@ macro_rules! kinds {
                     return say.completed(visit).apply_to(visit);
                 }
                 match (self, aggregate) { $((Body::$name(b), Aggregate::$name(a)) => b.apply_to(a),)* _ => false }
+            }
+        }
+
+        impl Body {
+            /// As [`Body::apply_to`], without what gives way to what a person wrote: the fields of which something was
+            /// not taken.
+            pub(crate) fn apply_yielding(&self, aggregate: &mut Aggregate, held: &crate::held::Held) -> Vec<&'static str> {
+                if let (Body::Encounter(say), Aggregate::Encounter(visit)) = (self, &mut *aggregate) {
+                    let mut say = say.completed(visit).into_owned();
+                    let kept = say.yield_to(visit, held);
+                    say.apply_to(visit);
+                    return kept;
+                }
+                match (self, aggregate) {
+                    $((Body::$name(b), Aggregate::$name(a)) => {
+                        let mut say = (**b).clone();
+                        let kept = say.yield_to(a, held);
+                        say.apply_to(a);
+                        kept
+                    })*
+                    _ => vec![],
+                }
             }
         }
 

@@ -14,6 +14,9 @@
 //! | who is meant, merges, bookings, events | [`apply`], [`keys`], [`events`] |
 //! | what a store keeps for searches | [`search`] |
 //! | between formats and the engine | [`exchange`] |
+//! | questions for patients | [`ask`] |
+//! | what a person wrote stays | [`held`] |
+//! | the change set as JSON | [`json`] |
 //!
 //! ```
 //! use clinic::aggregate::Source;
@@ -39,11 +42,12 @@
 //!     &set,
 //!     &clinic,
 //!     Context {
-//!         source: Source::Actor { name: "reception".to_owned() },
+//!         source: Source::Actor { name: "reception".to_owned(), message: None },
 //!         now: jiff::Timestamp::UNIX_EPOCH,
 //!         site: None,
 //!         on_unmatched: OnUnmatched::Create,
 //!         decisions: &[],
+//!         overwrite: false,
 //!         new_id: &mut || uuid::Uuid::from_u128(1),
 //!     },
 //! )?;
@@ -54,12 +58,15 @@
 
 pub mod aggregate;
 pub mod apply;
+pub mod ask;
 pub mod change_set;
 pub mod cnp;
 pub mod diagnostics;
 pub mod events;
 pub mod exchange;
+pub mod held;
 mod items;
+pub mod json;
 pub mod keys;
 mod kinds;
 pub mod memory;

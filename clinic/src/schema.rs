@@ -34,13 +34,31 @@ fn aggregates() -> Value {
     )
 }
 
-fn change_set() -> Value {
+pub(crate) fn change_set() -> Value {
     let root = SchemaSettings::draft2020_12()
         .into_generator()
         .into_root_schema_for::<ChangeSet>();
     let about = "What a message says about the clinic. An absent key says nothing, null clears, a value sets; a list \
                  is replaced by [...] and merged by {\"merge\": [...]}.";
-    titled(root.to_value(), "A change set", about)
+    closed(titled(root.to_value(), "A change set", about))
+}
+
+/// What is sent to us may hold nothing that we would drop: [`crate::json`] refuses it, and the schema says so.
+fn closed(schema: Value) -> Value {
+    match schema {
+        Value::Object(map) => {
+            let mut map: Map<String, Value> =
+                map.into_iter().map(|(key, value)| (key, closed(value))).collect();
+            if map.get("type") == Some(&json!("object"))
+                && map.get("properties").is_some_and(Value::is_object)
+            {
+                map.insert("additionalProperties".to_owned(), false.into());
+            }
+            Value::Object(map)
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(closed).collect()),
+        plain => plain,
+    }
 }
 
 fn titled(mut schema: Value, title: &str, about: &str) -> Value {

@@ -65,6 +65,11 @@ pub enum Outcome {
 pub trait Accept: Send + Sync {
     /// Stores a message and says what its sender is told. What comes back *is* the acknowledgement.
     async fn accept(&self, incoming: Incoming) -> Acknowledgement;
+    /// Answers a question now, from the clinic as it stands, and records it; it is not queued and no step runs on it.
+    /// What may be either is handed to [`Accept::accept`], which knows a question by its format.
+    async fn ask(&self, question: Incoming) -> Acknowledgement {
+        self.accept(question).await
+    }
     /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
     /// `kept` is at most the first 256 KB of it.
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use clinic::ask::PatientQuestion;
 use clinic::exchange::{Judgement, Keys, MapError, Response, Stamp, Verdict};
-use clinic::{Applied, ChangeSet};
+use clinic::{Applied, ChangeSet, Record};
 
 use crate::split::Splitter;
 
@@ -144,6 +145,25 @@ pub trait Format: Send + Sync {
     ) -> Result<Vec<u8>, MapError>;
     /// What its sender is told.
     fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies;
+    /// Which patients a message asks for, for formats that can be asked; none: it is no question. An error says why it
+    /// can't be answered.
+    fn question(&self, _message: &[u8]) -> Option<Result<PatientQuestion, MapError>> {
+        None
+    }
+    /// The answer to a question: those who were found, or why there is none.
+    fn answer(
+        &self,
+        _question: &[u8],
+        _found: Result<&[Record], &MapError>,
+        _settings: &Settings,
+        _stamp: &Stamp,
+    ) -> Vec<u8> {
+        vec![]
+    }
+    /// True where its messages can be questions.
+    fn can_be_asked(&self) -> bool {
+        false
+    }
     /// Whether `candidate` answers `sent`.
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;
     /// What an answer means.

@@ -1,8 +1,11 @@
 //! Messages, deliveries and their states.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use clinic::apply::{Candidate, Decision};
 use clinic::exchange::{Keys, Place, Reason};
+use clinic::held::Kept;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -227,6 +230,36 @@ pub struct Incoming {
     pub identity: Option<String>,
 }
 
+impl Incoming {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// What is told of a message beside its state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notes {
+    /// What it says otherwise than a person who wrote it, and what therefore was not taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// The keys of its change set that nothing came of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// Which aggregate each key of its change set turned out to be; of those that came by the write door.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: BTreeMap<String, (clinic::Kind, Uuid)>,
+}
+
+impl Notes {
+    /// True where there is nothing to be told.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.left_out.is_empty() && self.ids.is_empty()
+    }
+}
+
 /// A message as it is written.
 #[derive(Clone)]
 pub struct NewMessage {
@@ -250,6 +283,8 @@ pub struct NewMessage {
     pub origin: Option<Origin>,
     /// What persons decided about it.
     pub resolutions: Vec<Resolution>,
+    /// What is told of it beside that.
+    pub notes: Notes,
 }
 
 /// A message owed to one destination, as it is written.
@@ -334,6 +369,8 @@ pub struct MessageDetail {
     pub headers: Vec<(String, String)>,
     /// Its deliveries with their bytes and tries.
     pub deliveries: Vec<DeliveryDetail>,
+    /// What is told of it beside its state.
+    pub notes: Notes,
     /// What it wrote to the clinic.
     pub wrote: Vec<Wrote>,
 }

@@ -147,11 +147,13 @@ impl Home {
         }
     }
 
-    /// The channels if nothing is wrong with any; the warnings come with them.
+    /// The channels if nothing is wrong with any, the write door among them; the warnings come with them.
     pub fn channels(&self) -> Result<(Vec<Channel>, Vec<Problem>), Vec<Problem>> {
         let checked = self.check();
         let warnings = checked.warnings.clone();
-        Ok((checked.into_result()?, warnings))
+        let mut channels = checked.into_result()?;
+        channels.push(channel::write_door::channel());
+        Ok((channels, warnings))
     }
 
     /// The master key: read, or made where there is none yet (`make`).

@@ -4,6 +4,7 @@ mod api;
 mod codes;
 mod command;
 mod demo;
+mod door;
 mod formats;
 mod golden;
 mod home;

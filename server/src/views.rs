@@ -190,6 +190,7 @@ pub async fn message(
     value["body"] = text(&detail.body);
     value["deliveries"] = deliveries.into();
     value["wrote"] = serde_json::to_value(&detail.wrote)?;
+    value["notes"] = serde_json::to_value(&detail.notes)?;
     value["changes"] = changes.unwrap_or(Value::Null);
     value["decode_error"] = decode_error.map_or(Value::Null, Value::from);
     Ok(Some(value))

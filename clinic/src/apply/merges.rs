@@ -14,16 +14,20 @@ use super::resolve::{Target, Work};
 use super::{ApplyError, Candidate};
 use crate::change_set::Merge;
 use crate::events;
+use crate::held::{Kept, Writer};
 use crate::keys::same_series;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::people::{LinkKind, Patient, PatientLink};
 use crate::value::{Identifier, IdentifierUse, NameUse, PersonName, Ref};
 
+/// Under this word it is held that a person parted two records: a feed does not join them again.
+const MERGE: &str = "merge";
+
 /// How many merges are followed from one record to the next.
 const MAX_CHAIN: usize = 16;
 
 /// Does or undoes the merges of the set, in their order.
-pub(super) fn merge(work: &mut Work<'_>) -> Result<(), ApplyError> {
+pub(super) fn merge(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), ApplyError> {
     let set = work.set;
     for merge in &set.merges {
         let side = |key: &str| work.keys.get(key).copied();
@@ -35,9 +39,9 @@ pub(super) fn merge(work: &mut Work<'_>) -> Result<(), ApplyError> {
             continue;
         };
         if merge.undo {
-            undo(work, survivor, old)?;
+            undo(work, survivor, old, writer)?;
         } else {
-            join(work, merge, survivor, old, old_idx)?;
+            join(work, merge, survivor, old, old_idx, writer)?;
         }
     }
     Ok(())
@@ -49,6 +53,7 @@ fn join(
     survivor: usize,
     old: usize,
     old_idx: usize,
+    writer: Writer<'_>,
 ) -> Result<(), ApplyError> {
     let survivor = last_of_chain(work, survivor)?;
     let old = last_of_chain(work, old)?;
@@ -68,6 +73,21 @@ fn join(
         return Ok(());
     }
     let (survivor_id, old_id) = (work.touched[survivor].id, work.touched[old].id);
+    let parted = survivor_id.to_string();
+    let held = &mut work.touched[old].held;
+    match writer {
+        Writer::Feed { overwrite: false } if held.has(MERGE, &parted) => {
+            let by = held.who(MERGE).unwrap_or_default().to_owned();
+            work.kept.push(Kept {
+                kind: Kind::Patient,
+                id: old_id,
+                field: MERGE.to_owned(),
+                by,
+            });
+            return Ok(());
+        }
+        Writer::Feed { .. } | Writer::Actor(_) => held.release(MERGE, &parted),
+    }
     if work.by_link.contains_key(&old_idx) || work.targets[old_idx] != Target::Is(old) {
         let candidate = |id: Uuid, why: &str| Candidate {
             kind: Kind::Patient,
@@ -105,7 +125,7 @@ fn join(
     Ok(())
 }
 
-fn undo(work: &mut Work<'_>, survivor: usize, old: usize) -> Result<(), ApplyError> {
+fn undo(work: &mut Work<'_>, survivor: usize, old: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
     let (survivor_id, old_id) = (work.touched[survivor].id, work.touched[old].id);
     let Some(patient) = patient_mut(work, old) else {
         return Ok(());
@@ -122,6 +142,9 @@ fn undo(work: &mut Work<'_>, survivor: usize, old: usize) -> Result<(), ApplyErr
     {
         let link = patient.links.remove(link_idx);
         patient.active = link.was_active;
+    }
+    if let Writer::Actor(name) = writer {
+        work.touched[old].held.hold(MERGE, &survivor_id.to_string(), name);
     }
     work.touched[old].verb = Some(events::RESTORED);
     work.touched[survivor].verb = Some(events::UNMERGED);

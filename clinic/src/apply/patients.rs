@@ -9,6 +9,7 @@ use super::{ApplyError, Context};
 use crate::change_set::Missing;
 use crate::cnp::is_national;
 use crate::exchange::{MapError, Reason};
+use crate::held::Held;
 use crate::kinds::{Aggregate, Kind};
 use crate::value::{Identifier, IdentifierUse};
 
@@ -221,6 +222,7 @@ impl Work<'_> {
                             changes: vec![],
                             natural_keys: vec![],
                             verb: None,
+                            held: Held::default(),
                         })
                     } else {
                         self.mute[old] = true;

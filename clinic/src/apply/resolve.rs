@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::{ApplyError, Choice, Context, FindKey, OnUnmatched, Record, Snapshot};
 use crate::change_set::{Change, ChangeSet, Missing};
 use crate::exchange::{MapError, Reason};
+use crate::held::{Held, Kept};
 use crate::keys::{Care, care};
 use crate::kinds::{Aggregate, Kind};
 use crate::value::Ref;
@@ -31,6 +32,8 @@ pub(super) struct Touched {
     pub(super) natural_keys: Vec<FindKey>,
     /// A verb that says more than the states do.
     pub(super) verb: Option<&'static str>,
+    /// Which of its values a person wrote.
+    pub(super) held: Held,
 }
 
 /// What is known of a change while the others are still being found.
@@ -62,6 +65,8 @@ pub(super) struct Work<'a> {
     /// For the old record of a merge: the record through which the survivor was found.
     pub(super) by_link: HashMap<usize, Uuid>,
     pub(super) left_out: Vec<String>,
+    /// What gave way to what a person wrote.
+    pub(super) kept: Vec<Kept>,
     pub(super) parts: HashMap<usize, Part>,
     /// What is found by the words of this set alone.
     pub(super) pending: HashMap<FindKey, Vec<usize>>,
@@ -84,6 +89,7 @@ pub(super) fn resolve<'a>(
         mute: vec![false; count],
         by_link: HashMap::new(),
         left_out: vec![],
+        kept: vec![],
         parts: HashMap::new(),
         pending: HashMap::with_capacity(count),
     };
@@ -106,6 +112,7 @@ pub(super) fn resolve<'a>(
     for idx in 0..count {
         work.resolve_with_dependencies(idx, context)?;
     }
+    work.check_versions()?;
     for touched in &mut work.touched {
         touched.changes.sort_unstable();
     }
@@ -121,6 +128,29 @@ pub(super) fn resolve<'a>(
 }
 
 impl<'a> Work<'a> {
+    /// Who says which version they have seen is refused where it is not the newest any more.
+    fn check_versions(&self) -> Result<(), ApplyError> {
+        for (idx, change) in self.set.changes.iter().enumerate() {
+            let Some(seen) = change.find.version else { continue };
+            let newest = match self.targets[idx] {
+                Target::Is(place) => self.touched[place].before.as_ref().map_or(0, |r| r.meta.version),
+                Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => 0,
+            };
+            if newest != seen {
+                let kind = change.kind().as_str();
+                let what = match newest {
+                    0 => format!("There is no {kind} yet, and version {seen} was expected."),
+                    _ => format!(
+                        "The {kind} is at version {newest}, and version {seen} was expected. Read it again."
+                    ),
+                };
+                let place = format!("changes[{idx}].find.version");
+                return Err(MapError::new(Reason::Conflict, Some(&place), what).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Depth first, without recursion: a set may chain its changes as long as it likes.
     fn resolve_with_dependencies(&mut self, idx: usize, context: &mut Context<'_>) -> Result<(), ApplyError> {
         let mut stack = vec![idx];
@@ -266,6 +296,9 @@ impl<'a> Work<'a> {
         Ok(self.push(Touched {
             kind,
             id,
+            held: before
+                .as_ref()
+                .map_or_else(Held::default, |record| record.meta.held.clone()),
             before,
             after,
             changes: vec![],
@@ -326,6 +359,7 @@ impl<'a> Work<'a> {
             changes: vec![],
             natural_keys: natural.into_iter().collect(),
             verb: None,
+            held: Held::default(),
         })))
     }
 

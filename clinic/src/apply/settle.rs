@@ -12,6 +12,7 @@ use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
 use crate::events;
+use crate::held::{Kept, Writer};
 use crate::keys::{identifier_keys, same_series};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Field, Items};
@@ -19,7 +20,7 @@ use crate::refs::Refs;
 use crate::value::{Identifier, IdentifierUse, Ref};
 
 /// Takes what every change says into its aggregate: of a new one first what is said of new ones only.
-pub(super) fn settle(work: &mut Work<'_>) -> Result<(), ApplyError> {
+pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), ApplyError> {
     check_ids(work)?;
     let mut dangling: Vec<String> = vec![];
     for place in 0..work.touched.len() {
@@ -38,9 +39,26 @@ pub(super) fn settle(work: &mut Work<'_>) -> Result<(), ApplyError> {
             }
             said.clone().for_each(|change| name_new(change, &mut after));
         }
+        let held = &work.touched[place].held;
+        let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
+        let mut kept: Vec<Kept> = vec![];
         for change in said {
-            settled(&change.say, work, &mut dangling).apply_to(&mut after);
+            let body = settled(&change.say, work, &mut dangling);
+            if !yields {
+                body.apply_to(&mut after);
+                continue;
+            }
+            for field in body.apply_yielding(&mut after, held) {
+                kept.push(Kept {
+                    kind,
+                    id: work.touched[place].id,
+                    field: field.to_owned(),
+                    by: held.who(field).unwrap_or_default().to_owned(),
+                });
+            }
         }
+        work.kept.extend(kept);
+        note_who(&mut work.touched[place], &after, writer);
         keep_old_numbers(&mut after);
         work.touched[place].after = after;
         work.touched[place].changes = changes;
@@ -51,6 +69,20 @@ pub(super) fn settle(work: &mut Work<'_>) -> Result<(), ApplyError> {
         }
     }
     Ok(())
+}
+
+/// Who wrote what differs now.
+fn note_who(touched: &mut Touched, after: &Aggregate, writer: Writer<'_>) {
+    let nothing_held = touched.held.is_empty();
+    match writer {
+        Writer::Feed { .. } if nothing_held => return,
+        Writer::Feed { .. } | Writer::Actor(_) => {}
+    }
+    let changed = match &touched.before {
+        Some(before) => before.aggregate.differing(after),
+        None => Aggregate::new(touched.kind).differing(after),
+    };
+    touched.held.note(changed, writer);
 }
 
 /// A number that came by a merge stays an old one, also where a late message uses it as if it were not.
@@ -165,6 +197,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
     }
     know(&mut work, neighbours, &mut applied.known)?;
     applied.left_out = std::mem::take(&mut work.left_out);
+    applied.kept = std::mem::take(&mut work.kept);
     applied.finds = work.reader.finds();
     applied.reads = work.reader.reads;
     Ok(applied)
@@ -222,6 +255,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
         after,
         natural_keys,
         verb,
+        held,
         ..
     } = touched;
     let keys;
@@ -236,6 +270,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
                 version: record.meta.version + 1,
                 updated_at: context.now,
                 source: context.source.clone(),
+                held,
                 ..record.meta
             }
         }
@@ -249,6 +284,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
                 created_at: context.now,
                 updated_at: context.now,
                 source: context.source.clone(),
+                held,
             }
         }
     };

@@ -96,6 +96,57 @@ fn words() -> impl Strategy<Value = ChangeSet> {
         })
 }
 
+/// JSON out of the words of change sets.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::{Map, Value};
+    let word = || {
+        prop::sample::select(vec![
+            "about",
+            "changes",
+            "merges",
+            "key",
+            "say",
+            "find",
+            "Patient",
+            "Appointment",
+            "names",
+            "family",
+            "merge",
+            "birth_date",
+            "local",
+            "id",
+            "patient",
+            "status",
+            "booked",
+            "a",
+            "1980",
+            "identifiers",
+            "value",
+            "undo",
+        ])
+    };
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word().prop_map(Value::from),
+    ];
+    let tree = leaf.prop_recursive(6, 60, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((word(), inner), 0..4).prop_map(|entries| {
+                let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value));
+                Value::Object(entries.collect::<Map<String, Value>>())
+            }),
+        ]
+    });
+    // Half of them are nearly right, so that something is looked at.
+    let change = (word(), tree.clone())
+        .prop_map(|(field, value)| serde_json::json!({ "changes": [{ "key": "a", "say": { "Patient": { field: value } } }] }));
+    prop_oneof![tree, change]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -166,9 +217,31 @@ proptest! {
         prop_assert_eq!(decimal.as_str(), text.as_str());
     }
 
+    /// Any JSON is a change set or is not, with a place for each thing that is wrong, and one that is read is written
+    /// as it was.
+    #[test]
+    fn any_json_is_read_or_refused(value in any_json()) {
+        let bytes = serde_json::to_vec(&value).expect("JSON");
+        let _ = clinic::json::keys(&bytes);
+        match clinic::json::read(&bytes) {
+            Ok(set) => {
+                let written = clinic::json::write(&set).expect("JSON");
+                prop_assert!(clinic::json::read(&written) == Ok(set));
+            }
+            Err(wrongs) => {
+                prop_assert!(!wrongs.is_empty());
+                for wrong in wrongs {
+                    prop_assert!(wrong.pointer.is_empty() || wrong.pointer.starts_with('/'));
+                }
+            }
+        }
+    }
+
     /// No text makes the readers panic.
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC*") {
+        let _ = clinic::json::read(text.as_bytes());
+        let _ = clinic::json::keys(text.as_bytes());
         let _ = text.parse::<Decimal>();
         let _ = text.parse::<clinic::value::When>();
         let _ = text.parse::<clinic::cnp::Cnp>();

@@ -1,7 +1,9 @@
 //! The clinic as others use it: change sets are applied to a clinic in memory, and looked at.
 
 mod changes;
+mod held;
 mod laws;
+mod made;
 mod merges;
 mod patients;
 mod people;

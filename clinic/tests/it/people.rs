@@ -20,6 +20,10 @@ pub struct Play {
     pub clinic: MemoryClinic,
     pub on_unmatched: OnUnmatched,
     pub decisions: Vec<Decision>,
+    /// The channel writes over what a person wrote.
+    pub overwrite: bool,
+    /// Who writes by the write door; none: a channel.
+    pub actor: Option<&'static str>,
     minutes: i64,
     ids: u128,
 }
@@ -34,14 +38,21 @@ impl Play {
         self.minutes += 1;
         let ids = &mut self.ids;
         let context = Context {
-            source: Source::Message {
-                channel: "test".to_owned(),
-                message: Uuid::from_u128(u128::MAX - u128::from(self.minutes.unsigned_abs())),
+            source: match self.actor {
+                Some(name) => Source::Actor {
+                    name: name.to_owned(),
+                    message: None,
+                },
+                None => Source::Message {
+                    channel: "test".to_owned(),
+                    message: Uuid::from_u128(u128::MAX - u128::from(self.minutes.unsigned_abs())),
+                },
             },
             now: Timestamp::from_second(1_770_000_000 + self.minutes * 60).expect("in range"),
             site: Some("north".to_owned()),
             on_unmatched: self.on_unmatched,
             decisions: &self.decisions,
+            overwrite: self.overwrite,
             new_id: &mut || {
                 *ids += 1;
                 Uuid::from_u128(*ids)

@@ -263,6 +263,10 @@ fn check_together(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, 
             checked.channels.retain(|channel| channel.file != **file);
         };
         if let Some(id) = root.get("id").and_then(Node::text) {
+            if id == super::write_door::WRITE_DOOR {
+                let what = "is the channel of what comes by POST /clinic/changes; choose another name";
+                tell(Path::default().key("id"), what.to_owned());
+            }
             match ids.get(id) {
                 Some(first) => tell(
                     Path::default().key("id"),

@@ -18,6 +18,7 @@ mod steps;
 pub mod table;
 mod tree;
 mod uses;
+pub mod write_door;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ pub struct Channel {
     pub source: End,
     /// By which paths its messages are known again and found, beside what their format says of itself.
     pub keys: KeyPaths,
+    /// True: questions that come by it are answered from the clinic.
+    pub questions: bool,
     /// What its sender is told, and when.
     pub ack: Ack,
     /// How long a repeat is known again.
@@ -125,6 +128,8 @@ pub enum Step {
     Apply {
         /// What to do with a patient who is not found.
         on_unmatched: OnUnmatched,
+        /// Whether it writes over what a person wrote.
+        overwrite: bool,
     },
     /// Writes the clinic's side of it in a format.
     Encode {

@@ -114,7 +114,8 @@ impl Reader<'_> {
             }
             destinations.extend(self.destination(node, &path, flow.clone()));
         }
-        if nodes.is_empty() && !flow.applied && self.findings.is_empty() {
+        let questions = self.questions(root, source_format.as_deref());
+        if nodes.is_empty() && !flow.applied && !questions && self.findings.is_empty() {
             self.warning(
                 top.clone(),
                 "the messages are stored and go nowhere: there is no destination and no apply".to_owned(),
@@ -138,6 +139,7 @@ impl Reader<'_> {
                 format_settings: source_settings,
             },
             keys,
+            questions,
             ack,
             dedup: dedup.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
             site,
@@ -224,6 +226,21 @@ impl Reader<'_> {
             .iter()
             .filter_map(|(name, table)| Some((name.clone(), table.clone()?)))
             .collect()
+    }
+
+    /// Whether questions are answered; the format of what comes in has to know one.
+    fn questions(&mut self, root: &Node, format: Option<&dyn Format>) -> bool {
+        let is_said = root
+            .get("source")
+            .is_some_and(|source| source.get("questions").is_some());
+        if is_said
+            && let Some(format) = format
+            && !format.can_be_asked()
+        {
+            let what = format!("{} has no questions; leave it out", format.name());
+            self.problem(Path::default().key("source").key("questions"), what);
+        }
+        is_said
     }
 
     /// The format of what comes in: that of the decode, else the key, else what the connector brings.

@@ -198,7 +198,14 @@ impl Reader<'_> {
             Some("park") => OnUnmatched::Park,
             Some(_) | None => OnUnmatched::Create,
         };
-        Some(Step::Apply { on_unmatched })
+        let overwrite = matches!(
+            value.get("overwrite").map(|node| &node.value),
+            Some(Value::Bool(true))
+        );
+        Some(Step::Apply {
+            on_unmatched,
+            overwrite,
+        })
     }
 
     /// An `encode`, as a step or as a key of a destination.

@@ -155,6 +155,13 @@ fn source(connectors: &Connectors) -> Value {
             }
         }),
     );
+    properties.insert(
+        "questions".to_owned(),
+        json!({
+            "description": "Who answers the questions that come by it (HL7 QBP^Q22): the clinic, from what it knows. Without it they are messages like the others.",
+            "enum": ["clinic"]
+        }),
+    );
     let mut names = Vec::new();
     for connector in connectors.all() {
         if let Some(schema) = connector.source_schema() {
@@ -347,7 +354,7 @@ fn step(split: &Value) -> Value {
                 }
             },
             "apply": {
-                "description": "true or { on_unmatched = \"park\" }",
+                "description": "true or { on_unmatched = \"park\", overwrite = true }",
                 "anyOf": [
                     { "const": true },
                     {
@@ -358,6 +365,11 @@ fn step(split: &Value) -> Value {
                                 "description": "What to do with a patient who is not found: a new one, or a person decides.",
                                 "enum": ["create", "park"],
                                 "default": "create"
+                            },
+                            "overwrite": {
+                                "description": "True: what a message says takes the place of what a person wrote. Else the person's value stays, and what was not taken is told with the message.",
+                                "type": "boolean",
+                                "default": false
                             }
                         }
                     }

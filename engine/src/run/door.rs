@@ -15,6 +15,7 @@ use super::events::{self, Listeners};
 use super::pipeline::{Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
+use crate::channel::write_door::IDEMPOTENCY_KEY;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Format, Formats};
 use crate::message::{
@@ -72,11 +73,21 @@ pub(super) struct Handed {
 impl Accept for Door {
     async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         let body = incoming.body.clone();
+        let is_question = |question: &[u8]| {
+            self.format.inspect(question).is_ok() && self.format.question(question).is_some()
+        };
+        if self.channel.questions && is_question(&body) {
+            return self.ask(incoming).await;
+        }
         let settled = self.inspect_and_settle(self.case(incoming)).await;
         match self.answered_by_destination(&body, &settled).await {
             Some(answer) => answer,
             None => self.acknowledge(&body, settled),
         }
+    }
+
+    async fn ask(&self, question: Incoming) -> Acknowledgement {
+        super::ask::answer(self, question).await
     }
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
@@ -160,17 +171,6 @@ impl Door {
         }
     }
 
-    /// What a message says of itself. The number of the sender counts; what the transport knows it by only where there
-    /// is none.
-    fn keys(&self, incoming: &Incoming) -> Keys {
-        let mut keys = self
-            .channel
-            .keys
-            .of(self.format.as_ref(), &incoming.body, &incoming.headers);
-        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
-        keys
-    }
-
     async fn inspect_and_settle(&self, mut case: Case) -> Settled {
         if self.channel.split().is_some() && !case.is_part() {
             // Of a whole nothing is believed but what its transport knows it by.
@@ -228,6 +228,27 @@ impl Door {
             Done::Stored(Settled::Not(error)) => Err(error),
             Done::Stored(Settled::Over) | Done::Repeat(_) => Ok(None),
         }
+    }
+
+    /// What a message says of itself, and what the channel finds in it. The number of the sender counts; what the transport
+    /// knows it by only where there is none. At the write door its sender is the actor, and the number that the request
+    /// says comes before that of the body.
+    fn keys(&self, incoming: &Incoming) -> Keys {
+        let mut keys = self
+            .channel
+            .keys
+            .of(self.format.as_ref(), &incoming.body, &incoming.headers);
+        keys.control_id = keys.control_id.or_else(|| incoming.identity.clone());
+        if let Some(actor) = self.channel.actor(incoming) {
+            keys.sender = Some(match &keys.sender {
+                Some(sender) => format!("{actor}|{sender}"),
+                None => actor.to_owned(),
+            });
+            if let Some(key) = incoming.header(IDEMPOTENCY_KEY) {
+                keys.control_id = Some(key.to_owned());
+            }
+        }
+        keys
     }
 
     /// What the sender is told. The same message is told the same each time: the stamp is that of the first.
@@ -372,7 +393,8 @@ impl Door {
             &case.incoming,
             case.only.clone(),
         )
-        .with_decisions(decisions(&case.resolutions));
+        .with_decisions(decisions(&case.resolutions))
+        .by(self.channel.actor(&case.incoming).map(str::to_owned));
         let mut runs = 0;
         loop {
             let outcome = {
@@ -504,7 +526,7 @@ impl Door {
         Settled::Not(error)
     }
 
-    fn count(&self, state: MessageState) {
+    pub(super) fn count(&self, state: MessageState) {
         metrics::counter!("punte_messages_total", "channel" => self.channel.id.clone(), "outcome" => state.as_str())
             .increment(1);
     }
@@ -594,6 +616,7 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
             candidates: outcome.candidates,
             origin: case.origin.clone(),
             resolutions: case.resolutions.clone(),
+            notes: outcome.notes,
         },
         again: case.again,
         applied: outcome.applied,

@@ -7,6 +7,7 @@
 //! ```
 
 mod arrange;
+mod ask;
 mod delivered;
 mod door;
 mod doors;

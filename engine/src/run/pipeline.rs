@@ -1,6 +1,7 @@
 //! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use clinic::{Applied, ChangeSet};
 use super::World;
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
-use crate::message::{Failure, Incoming, MessageState, NewDelivery};
+use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
 use uuid::Uuid;
 
 /// What a message came to, before it is committed.
@@ -29,6 +30,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Who may be meant.
     pub candidates: Vec<Candidate>,
+    /// What is told beside that.
+    pub notes: Notes,
 }
 
 impl Outcome {
@@ -114,9 +117,16 @@ pub struct Pipeline {
     /// What the transport said beside the message.
     headers: Vec<(String, String)>,
     decisions: Vec<Decision>,
+    /// Who writes, where that is not the channel itself.
+    actor: Option<String>,
 }
 
 impl Pipeline {
+    /// Writes in the name of somebody.
+    pub fn by(self, actor: Option<String>) -> Self {
+        Pipeline { actor, ..self }
+    }
+
     /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay).
     pub fn new(
         channel: Arc<Channel>,
@@ -136,6 +146,7 @@ impl Pipeline {
             only,
             headers: incoming.headers.clone(),
             decisions: vec![],
+            actor: None,
         };
         pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         pipeline
@@ -216,6 +227,7 @@ impl Pipeline {
             only,
             headers: vec![],
             decisions: vec![],
+            actor: None,
         };
         pipeline.prepare(body, String::new(), &mut shown);
         let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
@@ -259,10 +271,15 @@ impl Pipeline {
                 }
             }
         }
+        let applied = flow
+            .applied
+            .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone()));
         Ok(Outcome {
-            applied: flow
-                .applied
-                .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone())),
+            notes: applied
+                .as_ref()
+                .map(|applied| self.notes(applied))
+                .unwrap_or_default(),
+            applied,
             deliveries,
             ..Outcome::default()
         })
@@ -362,9 +379,13 @@ impl Pipeline {
                     flow.own_body = true;
                 }
             }
-            Step::Apply { on_unmatched } => {
+            Step::Apply {
+                on_unmatched,
+                overwrite,
+            } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("apply")))?;
-                flow.applied = Some(Arc::new(self.apply(name, &changes, snapshot, *on_unmatched)?));
+                let applied = self.apply(name, &changes, snapshot, *on_unmatched, *overwrite)?;
+                flow.applied = Some(Arc::new(applied));
             }
             Step::Encode { format, settings } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("encode")))?;
@@ -373,7 +394,8 @@ impl Pipeline {
                     (None, None) => {
                         // What the set finds by an id is there, as it says; an event of the clinic is such a set.
                         let told = clinic::told::Told::by(&changes, (self.world.now)());
-                        let imagined = Arc::new(self.apply(name, &changes, &told, OnUnmatched::Invent)?);
+                        let imagined =
+                            Arc::new(self.apply(name, &changes, &told, OnUnmatched::Invent, false)?);
                         flow.imagined = Some(imagined.clone());
                         imagined
                     }
@@ -395,23 +417,43 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What is told of an apply beside what it writes.
+    fn notes(&self, applied: &Applied) -> Notes {
+        Notes {
+            kept: applied.kept.clone(),
+            left_out: applied.left_out.clone(),
+            ids: match self.actor {
+                Some(_) => applied.ids.clone(),
+                None => BTreeMap::new(),
+            },
+        }
+    }
+
     fn apply(
         &self,
         name: &str,
         changes: &ChangeSet,
         snapshot: &dyn Snapshot,
         on_unmatched: OnUnmatched,
+        overwrite: bool,
     ) -> Result<Applied, Halt> {
         let new_id = self.world.new_id.clone();
         let context = Context {
-            source: Source::Message {
-                channel: self.channel.id.clone(),
-                message: self.message,
+            source: match &self.actor {
+                Some(name) => Source::Actor {
+                    name: name.clone(),
+                    message: Some(self.message),
+                },
+                None => Source::Message {
+                    channel: self.channel.id.clone(),
+                    message: self.message,
+                },
             },
             now: (self.world.now)(),
             site: self.channel.site.clone(),
             on_unmatched,
             decisions: &self.decisions,
+            overwrite,
             new_id: &mut || new_id(),
         };
         clinic::apply(changes, snapshot, context).map_err(|error| match error {
@@ -549,7 +591,8 @@ fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
         ),
         Step::Apply { .. } => {
             let writes = flow.applied.as_ref().map_or(&[][..], |a| &a.writes);
-            let list: Vec<String> = writes
+            let kept = flow.applied.as_ref().map_or(&[][..], |a| &a.kept);
+            let mut list: Vec<String> = writes
                 .iter()
                 .map(|w| {
                     let kind = w.record.aggregate.kind().as_str();
@@ -559,10 +602,18 @@ fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
                     )
                 })
                 .collect();
-            (
-                format!("would write {} aggregates", list.len()),
-                Some(list.join("\n")),
-            )
+            let result = match kept.len() {
+                0 => format!("would write {} aggregates", list.len()),
+                n => format!("would write {} aggregates, {n} values not taken", list.len()),
+            };
+            list.extend(kept.iter().map(|kept| {
+                let (kind, id) = (kept.kind.as_str(), kept.id);
+                format!(
+                    "{kind} {id} {}: not taken, {} wrote what stands there",
+                    kept.field, kept.by
+                )
+            }));
+            (result, Some(list.join("\n")))
         }
         Step::Encode { format, .. } => (
             format!("{format}, {} bytes", flow.body.len()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use clinic::apply::{Snapshot, SnapshotError};
+use clinic::apply::{Booking, Snapshot, SnapshotError};
 use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -250,6 +250,15 @@ pub struct ClinicQuery {
     pub limit: u32,
 }
 
+/// Time that an appointment takes of somebody or something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// Which appointment.
+    pub appointment: Uuid,
+    /// Whose time, and when.
+    pub booking: Booking,
+}
+
 /// A key of the API, as it is stored.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ApiKey {
@@ -308,6 +317,15 @@ pub trait Store: Send + Sync {
     async fn read_version(&self, kind: Kind, id: Uuid, version: u64) -> Result<Option<Record>, StoreError>;
     /// All versions of an aggregate, newest first.
     async fn history(&self, kind: Kind, id: Uuid) -> Result<Vec<Record>, StoreError>;
+
+    /// Whose time is taken when: of these, everything that is not over at the first moment and has begun before the
+    /// second, by its beginning; at most 10,000.
+    async fn bookings(
+        &self,
+        resources: &[Uuid],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Booked>, StoreError>;
 
     /// Adds a key of the API; `secret` is stored as a keyed hash. False: there is one of that name.
     async fn add_api_key(&self, key: &ApiKey, secret: &str) -> Result<bool, StoreError>;

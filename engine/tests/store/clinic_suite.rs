@@ -196,6 +196,32 @@ pub async fn nobody_is_booked_twice(store: Arc<dyn Store>) {
     seq(store.commit(applying("c6", vec![cancelled])).await.unwrap());
     let (early, _) = appointment("c7", (8, 50), (9, 20));
     seq(store.commit(early).await.unwrap());
+    // What is taken can be asked for: what touches the span, and nobody else's.
+    let span = booking(doctor, (9, 20), (10, 0));
+    let taken = store
+        .bookings(&[doctor, Uuid::now_v7()], span.start, span.end)
+        .await
+        .unwrap();
+    let taken: Vec<Booking> = taken.into_iter().map(|booked| booked.booking).collect();
+    assert_eq!(
+        taken,
+        [
+            booking(doctor, (9, 20), (9, 30)),
+            booking(doctor, (9, 30), (10, 0))
+        ]
+    );
+}
+
+pub async fn what_a_person_wrote_is_known_again(store: Arc<dyn Store>) {
+    let mut record = record(Kind::Patient, Uuid::now_v7());
+    record.meta.held = serde_json::from_str(r#"{"birth_date":{"":"reception"}}"#).unwrap();
+    seq(store
+        .commit(applying("c1", vec![write(record.clone())]))
+        .await
+        .unwrap());
+    let read = store.read(Kind::Patient, record.meta.id).await.unwrap().unwrap();
+    assert_eq!(read.meta.held, record.meta.held);
+    assert_eq!(read.meta.held.who("birth_date"), Some("reception"));
 }
 
 pub async fn overbooked_time_may_overlap(store: Arc<dyn Store>) {

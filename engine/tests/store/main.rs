@@ -55,6 +55,7 @@ macro_rules! suite {
 }
 
 suite!(
+    clinic_suite::what_a_person_wrote_is_known_again,
     message_suite::what_is_stored_is_read_back,
     message_suite::equal_messages_at_once_are_stored_once,
     message_suite::a_reused_control_id_is_a_new_message_with_a_warning,

@@ -52,6 +52,7 @@ pub fn message(control_id: &str, body: impl Into<Bytes>) -> NewMessage {
         candidates: vec![],
         origin: None,
         resolutions: vec![],
+        notes: Default::default(),
     }
 }
 
@@ -125,6 +126,7 @@ pub fn record(kind: Kind, message: Uuid) -> Record {
                 channel: "lab".into(),
                 message,
             },
+            held: clinic::held::Held::default(),
         },
         aggregate: Aggregate::new(kind),
     }

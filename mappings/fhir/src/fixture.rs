@@ -28,6 +28,7 @@ pub(crate) fn record_of(aggregate: Aggregate) -> Record {
                 channel: "reception".to_owned(),
                 message: Uuid::from_u64_pair(0x0190_0000_0000_7000, 0x8000_0000_0000_ffff),
             },
+            held: clinic::held::Held::default(),
         },
         aggregate,
     }

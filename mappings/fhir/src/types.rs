@@ -685,7 +685,7 @@ pub(crate) fn annotations(list: &[Annotation], ctx: &Context<'_>) -> Vec<Json> {
 pub(crate) fn meta(of: &clinic::aggregate::Meta, security: &[Coding]) -> Object {
     let source = match &of.source {
         clinic::aggregate::Source::Message { message, .. } => format!("urn:punte:message:{message}"),
-        clinic::aggregate::Source::Actor { name } => format!("urn:punte:actor:{}", percent_encoded(name)),
+        clinic::aggregate::Source::Actor { name, .. } => format!("urn:punte:actor:{}", percent_encoded(name)),
     };
     Object::new()
         .put("versionId", of.version.to_string())

@@ -22,6 +22,7 @@ pub mod normalise;
 #[cfg(test)]
 mod oracle;
 pub mod path;
+pub mod query;
 pub mod set;
 pub mod views;
 

@@ -43,11 +43,12 @@ fn applied(changes: &ChangeSet) -> Applied {
         Uuid::from_u128(next)
     };
     let context = Context {
-        source: Source::Actor { name: "test".into() },
+        source: Source::Actor { name: "test".into(), message: None },
         now: jiff::Timestamp::UNIX_EPOCH,
         site: None,
         on_unmatched: OnUnmatched::Invent,
         decisions: &[],
+        overwrite: false,
         new_id: &mut new_id,
     };
     clinic::apply(changes, &Nobody, context).expect("applied")

@@ -226,7 +226,7 @@ async fn key_of(state: &State, headers: &HeaderMap) -> Result<ApiKey, Problem> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, secret)| secret.trim())
         .ok_or_else(|| denied("a key is needed: Authorization: Bearer … (punte key add NAME --scope …)"))?;
-    if constant_time_equal(secret.as_bytes(), state.inner.local_key.as_bytes()) {
+    if constant_time_equal(secret.as_bytes(), state.inner.serving.local_key.as_bytes()) {
         return Ok(ApiKey {
             name: "local".into(),
             scopes: vec![Scope::Admin.as_str().into()],

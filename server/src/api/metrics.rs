@@ -40,6 +40,6 @@ pub async fn show(Extract(state): Extract<State>) -> Result<String, Problem> {
         metrics::gauge!("punte_stored_messages", "channel" => channel, "outcome" => message_state.as_str())
             .set(count as f64);
     }
-    state.inner.metrics.run_upkeep();
-    Ok(state.inner.metrics.render())
+    state.inner.serving.metrics.run_upkeep();
+    Ok(state.inner.serving.metrics.render())
 }

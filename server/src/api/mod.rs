@@ -1,7 +1,9 @@
 //! The HTTP interface: health, metrics, admin, FHIR.
 
 mod admin;
+mod alternatives;
 pub mod auth;
+mod changes;
 pub mod door;
 mod fhir;
 mod journal;
@@ -17,6 +19,7 @@ use engine::store::Store;
 
 pub use problem::Problem;
 
+use crate::door::Doorway;
 use crate::home::Home;
 
 /// What the handlers work with.
@@ -28,35 +31,34 @@ pub struct State {
 struct Inner {
     engine: Arc<Engine>,
     store: Arc<dyn Store>,
+    /// Where change sets are handed in.
+    doorway: Doorway,
+    serving: Serving,
+}
+
+/// What the interface itself needs beside the engine.
+pub struct Serving {
     /// The key of the owner of the folder, good for everything.
-    local_key: String,
-    metrics: metrics::Handle,
-    zone: jiff::tz::TimeZone,
-    /// How links to this interface begin.
-    scheme: &'static str,
-    home: Home,
+    pub local_key: String,
+    /// The numbers for Prometheus.
+    pub metrics: metrics::Handle,
+    /// The clinic's zone.
+    pub zone: jiff::tz::TimeZone,
+    /// How links to this interface begin: `http` or `https`.
+    pub scheme: &'static str,
+    /// The folder that the engine lives in.
+    pub home: Home,
 }
 
 impl State {
     /// Puts it together.
-    pub fn new(
-        engine: Arc<Engine>,
-        store: Arc<dyn Store>,
-        local_key: String,
-        metrics: metrics::Handle,
-        zone: jiff::tz::TimeZone,
-        scheme: &'static str,
-        home: Home,
-    ) -> Self {
+    pub fn new(engine: Arc<Engine>, store: Arc<dyn Store>, doorway: Doorway, serving: Serving) -> Self {
         State {
             inner: Arc::new(Inner {
                 engine,
                 store,
-                local_key,
-                metrics,
-                zone,
-                scheme,
-                home,
+                doorway,
+                serving,
             }),
         }
     }
@@ -73,17 +75,22 @@ impl State {
 
     /// How links to this interface begin: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        self.inner.scheme
+        self.inner.serving.scheme
+    }
+
+    /// Where change sets are handed in.
+    pub fn doorway(&self) -> &Doorway {
+        &self.inner.doorway
     }
 
     /// The folder that the engine lives in.
     pub fn home(&self) -> &Home {
-        &self.inner.home
+        &self.inner.serving.home
     }
 
     /// The clinic's zone.
     pub fn zone(&self) -> &jiff::tz::TimeZone {
-        &self.inner.zone
+        &self.inner.serving.zone
     }
 }
 
@@ -93,6 +100,7 @@ pub fn router(state: State) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics::show))
         .nest("/admin", admin::routes().merge(journal::routes()))
+        .nest("/clinic", changes::routes())
         .nest("/fhir", fhir::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())

@@ -274,6 +274,7 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
         site: None,
         on_unmatched: OnUnmatched::Invent,
         decisions: &[],
+        overwrite: false,
         new_id: &mut Uuid::now_v7,
     };
     let applied = clinic::apply(&changes, &Nobody, context).map_err(|error| match error {

@@ -324,6 +324,21 @@ fn whole(value: &Value) -> String {
             ),
         );
     }
+    for kept in value["notes"]["kept"].as_array().into_iter().flatten() {
+        line(
+            "not taken",
+            format!(
+                "{} {} {}: {} wrote what stands there",
+                render::cell(kept, "kind"),
+                render::cell(kept, "id"),
+                render::cell(kept, "field"),
+                render::cell(kept, "by")
+            ),
+        );
+    }
+    for key in value["notes"]["left_out"].as_array().into_iter().flatten() {
+        line("left out", key.as_str().unwrap_or_default().to_owned());
+    }
     for delivery in value["deliveries"].as_array().into_iter().flatten() {
         line(
             "delivery",

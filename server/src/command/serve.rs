@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use connectors::tls::Acceptor;
+use engine::channel::write_door::WRITE_DOOR;
 use engine::run::{Engine, Parts};
 use engine::store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::door::Door;
+use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
 use crate::{api, formats};
 
@@ -93,7 +95,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    if channels.is_empty() {
+    if channels.iter().all(|channel| channel.id == WRITE_DOOR) {
         bail!(
             "there is no channel in {}; see the guide for the five lines that make one",
             home.channels_folder().display()
@@ -112,10 +114,11 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let address = listener.local_addr()?;
     let store = home.open_store(true).await?;
     let metrics = api::metrics::install();
+    let doorway = Doorway::default();
     let parts = Parts {
         channels,
         formats: formats::all(),
-        connectors: connectors::all(),
+        connectors: connectors::all().with(WriteDoor::new(doorway.clone())),
         store: store.clone(),
         world: crate::world::real(),
     };
@@ -142,11 +145,14 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let state = api::State::new(
         engine.clone(),
         store.clone(),
-        key.clone(),
-        metrics,
-        zone,
-        scheme,
-        home.clone(),
+        doorway,
+        api::Serving {
+            local_key: key.clone(),
+            metrics,
+            zone,
+            scheme,
+            home: home.clone(),
+        },
     );
     let router = api::router(state);
     let mut servers = JoinSet::new();

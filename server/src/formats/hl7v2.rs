@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
+use clinic::ask::PatientQuestion;
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::value::Coding;
-use clinic::{Applied, ChangeSet};
+use clinic::{Applied, ChangeSet, Record};
 use engine::format::{Format, Replies, SetOp, Settings};
 use mappings::hl7v2::decode::Profile;
 use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
@@ -56,6 +57,24 @@ impl Format for Hl7v2 {
         Replies {
             frames: replies.accept.into_iter().chain(replies.application).collect(),
         }
+    }
+
+    fn question(&self, message: &[u8]) -> Option<Result<PatientQuestion, MapError>> {
+        hl7v2::query::question(message)
+    }
+
+    fn answer(
+        &self,
+        question: &[u8],
+        found: Result<&[Record], &MapError>,
+        settings: &Settings,
+        stamp: &Stamp,
+    ) -> Vec<u8> {
+        hl7v2::query::answer(question, found, &profile(settings), stamp)
+    }
+
+    fn can_be_asked(&self) -> bool {
+        true
     }
 
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {

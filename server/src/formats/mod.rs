@@ -1,6 +1,7 @@
 //! The formats of this program, as the engine sees them. One visible list.
 
 pub mod bytes;
+pub mod clinic;
 pub mod document;
 pub mod fhir;
 pub mod hl7v2;
@@ -16,6 +17,7 @@ pub fn all() -> Formats {
         .with(document::Document::json())
         .with(document::Document::xml())
         .with(document::Document::csv())
+        .with(clinic::Clinic)
         .with(bytes::Bytes)
         .with_splitter(split::Split)
 }

@@ -1,6 +1,7 @@
 //! End-to-end tests over the built program. `cargo xtask test` builds it first and brings the peers.
 
 mod again;
+mod ask;
 mod bad_input;
 mod blanks;
 mod cli;
@@ -24,3 +25,4 @@ mod samples;
 mod scenes;
 mod timers;
 mod tls;
+mod write_door;

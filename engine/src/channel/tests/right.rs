@@ -87,7 +87,8 @@ fn every_key_is_read() {
     assert!(matches!(
         channel.steps[4],
         Step::Apply {
-            on_unmatched: OnUnmatched::Park
+            on_unmatched: OnUnmatched::Park,
+            overwrite: true
         }
     ));
 
@@ -134,7 +135,8 @@ fn apply_may_be_true_and_a_channel_needs_no_destination() {
     assert!(matches!(
         channel.steps[1],
         Step::Apply {
-            on_unmatched: OnUnmatched::Create
+            on_unmatched: OnUnmatched::Create,
+            overwrite: false
         }
     ));
     assert!(channel.destinations.is_empty());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::clinic::aggregate::Source;
 use ::clinic::apply::{Booking, FindKey, Snapshot, SnapshotError, Write};
+use ::clinic::held::Held;
 use ::clinic::{Aggregate, Kind, Record, search};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
@@ -18,8 +19,8 @@ use super::keys::{
 use super::readers::Reader;
 use super::ready::{Ready, ReadyWrite};
 use super::{Shared, sql_error};
-use crate::store::StoreError;
 use crate::store::seal::Column;
+use crate::store::{Booked, StoreError};
 
 /// What every aggregate carries beside its plain columns, sealed with it.
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ struct MetaRef<'a> {
     s: &'a Source,
     #[serde(skip_serializing_if = "Option::is_none")]
     l: Option<&'a str>,
+    #[serde(skip_serializing_if = "Held::is_empty")]
+    h: &'a Held,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +41,9 @@ struct MetaOwned {
     s: Source,
     #[serde(default)]
     l: Option<String>,
+    /// Absent in what was written before there was such a thing: all came by messages.
+    #[serde(default)]
+    h: Held,
 }
 
 /// What a version is sealed with: version and kind.
@@ -57,6 +63,7 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
         u: &meta.updated_at,
         s: &meta.source,
         l: meta.site.as_deref(),
+        h: &meta.held,
     })
     .map_err(wrong)?;
     let body = aggregate.to_json().map_err(wrong)?;
@@ -117,6 +124,7 @@ pub(crate) fn open_record(
             created_at: head.c,
             updated_at: head.u,
             source: head.s,
+            held: head.h,
         },
         aggregate: Aggregate::from_json(kind, body).map_err(|_| wrong())?,
     })
@@ -249,6 +257,38 @@ fn matching(found: &[(i64, Uuid)], check: Option<i64>) -> Vec<Uuid> {
         .collect();
     ids.dedup();
     ids
+}
+
+/// Whose time is taken when, by its beginning.
+pub(crate) fn bookings(
+    connection: &Connection,
+    resources: &[Uuid],
+    from: Timestamp,
+    to: Timestamp,
+) -> rusqlite::Result<Vec<Booked>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT a.id, b.start_at, b.end_at, b.overbooked FROM booking b JOIN aggregate a ON a.nr = b.aggregate
+         WHERE b.resource = ?1 AND b.end_at > ?2 AND b.start_at < ?3 LIMIT 10000",
+    )?;
+    let mut all = vec![];
+    for resource in resources {
+        let bounds = params![resource.as_bytes(), from.as_microsecond(), to.as_microsecond()];
+        let mut rows = statement.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            all.push(Booked {
+                appointment: uuid_at(row, 0)?,
+                booking: Booking {
+                    resource: *resource,
+                    start: super::time(row.get(1)?),
+                    end: super::time(row.get(2)?),
+                    overbooked: row.get(3)?,
+                },
+            });
+        }
+    }
+    all.sort_by_key(|booked| (booked.booking.start, booked.booking.end, booked.appointment));
+    all.truncate(10_000);
+    Ok(all)
 }
 
 /// The clinic as any connection sees it.

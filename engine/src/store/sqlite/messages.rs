@@ -396,6 +396,7 @@ pub(crate) fn detail(
         body,
         content_type: head.content_type,
         headers: head.headers,
+        notes: head.notes,
         deliveries,
     }))
 }

@@ -42,8 +42,8 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, ApiKey, Attempted, ClinicQuery, Commit, Committed, Halt, JournalHead,
-    JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting, Work,
+    Access, AccessFilter, AccessRow, ApiKey, Attempted, Booked, ClinicQuery, Commit, Committed, Halt,
+    JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -366,6 +366,19 @@ impl Store for SqliteStore {
     async fn history(&self, kind: Kind, id: Uuid) -> Result<Vec<Record>, StoreError> {
         self.read_with(move |shared, connection| clinic::history(shared, connection, kind, id))
             .await
+    }
+
+    async fn bookings(
+        &self,
+        resources: &[Uuid],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Booked>, StoreError> {
+        let resources = resources.to_vec();
+        self.read_with(move |_, connection| {
+            clinic::bookings(connection, &resources, from, to).map_err(sql_error)
+        })
+        .await
     }
 
     async fn add_api_key(&self, key: &ApiKey, secret: &str) -> Result<bool, StoreError> {

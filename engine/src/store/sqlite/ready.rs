@@ -16,7 +16,7 @@ use super::Shared;
 use super::cache::Cache;
 use super::keys::{FindHash, FindQuery, find_query};
 use crate::message::{
-    DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Origin, Resolution, Wrote,
+    DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Notes, Origin, Resolution, Wrote,
 };
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
@@ -162,6 +162,12 @@ struct HeadRef<'a> {
     o: &'a Option<Origin>,
     #[serde(skip_serializing_if = "slice_is_empty")]
     d: &'a [Resolution],
+    #[serde(skip_serializing_if = "notes_are_empty")]
+    n: &'a Notes,
+}
+
+fn notes_are_empty(notes: &&Notes) -> bool {
+    notes.is_empty()
 }
 
 fn slice_is_empty<T>(slice: &&[T]) -> bool {
@@ -189,6 +195,8 @@ pub(crate) struct Head {
     pub(crate) origin: Option<Origin>,
     #[serde(rename = "d", default)]
     pub(crate) resolutions: Vec<Resolution>,
+    #[serde(rename = "n", default)]
+    pub(crate) notes: Notes,
 }
 
 impl Head {
@@ -390,6 +398,7 @@ impl Ready {
             k: &message.candidates,
             o: &message.origin,
             d: &message.resolutions,
+            n: &message.notes,
         })?;
         let made_by = made_by
             .map(|made_by| {

@@ -108,11 +108,13 @@ pub fn day(names: &[&str]) -> clinic::memory::MemoryClinic {
         let context = clinic::apply::Context {
             source: clinic::aggregate::Source::Actor {
                 name: (*name).to_owned(),
+                message: None,
             },
             now: jiff::Timestamp::UNIX_EPOCH,
             site: None,
             on_unmatched: clinic::apply::OnUnmatched::Create,
             decisions: &[],
+            overwrite: false,
             new_id: &mut new_id,
         };
         let applied = clinic::apply(&set, &clinic, context).expect("a set that is taken");

@@ -178,11 +178,13 @@ impl Played {
         let context = clinic::apply::Context {
             source: clinic::aggregate::Source::Actor {
                 name: "test".to_owned(),
+                message: None,
             },
             now: "2026-09-14T06:15:30Z".parse().unwrap(),
             site: None,
             on_unmatched: clinic::apply::OnUnmatched::Create,
             decisions: &[],
+            overwrite: false,
             new_id: &mut || {
                 *ids += 1;
                 uuid::Uuid::from_u128(*ids)

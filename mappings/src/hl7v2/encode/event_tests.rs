@@ -23,11 +23,13 @@ fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: 
     let context = Context {
         source: Source::Actor {
             name: "test".to_owned(),
+            message: None,
         },
         now: stamp().now,
         site: None,
         on_unmatched,
         decisions: &[],
+        overwrite: false,
         new_id: &mut || {
             count += 1;
             Uuid::from_u128(count)

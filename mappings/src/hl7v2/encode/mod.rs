@@ -49,6 +49,7 @@ use self::world::{Said, World};
 use super::charset::Charset;
 use super::decode::Profile;
 
+mod answer;
 mod datatypes;
 #[cfg(test)]
 mod event_tests;
@@ -67,6 +68,8 @@ mod timing;
 mod visit;
 mod wire;
 mod world;
+
+pub(super) use self::answer::{Answer, answer_segments};
 
 /// The program, as it calls itself in MSH-3.
 const APPLICATION: &str = "PUNTE";

@@ -40,11 +40,13 @@ fn apply_to(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot) -> Option<App
     let context = Context {
         source: Source::Actor {
             name: "test".to_owned(),
+            message: None,
         },
         now: stamp().now,
         site: None,
         on_unmatched: OnUnmatched::Create,
         decisions: &[],
+        overwrite: false,
         new_id: &mut || {
             count += 1;
             Uuid::from_u128(count)
@@ -247,11 +249,13 @@ fn apply_numbered(set: &ChangeSet, clinic: &MemoryClinic) -> Option<Applied> {
     let context = Context {
         source: Source::Actor {
             name: "test".to_owned(),
+            message: None,
         },
         now: stamp().now,
         site: None,
         on_unmatched: OnUnmatched::Create,
         decisions: &[],
+        overwrite: false,
         new_id: &mut || Uuid::from_u128(NEXT.fetch_add(1, Ordering::Relaxed).into()),
     };
     clinic::apply(set, clinic, context).ok()

@@ -93,6 +93,7 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
             candidates: vec![],
             origin: None,
             resolutions: vec![],
+            notes: Default::default(),
         },
         again: None,
         applied: None,

@@ -1,0 +1,62 @@
+//! The channel that no file describes: change sets that come by the clinic API, in the name of an actor.
+//!
+//! It is a channel like the others, so that what comes by it has its message, its trace, its answer to a repeat, and is
+//! stored in one transaction with what it does. Who writes stands in a header that only the API sets.
+
+use std::time::Duration;
+
+use clinic::apply::OnUnmatched;
+
+use super::{Ack, Channel, End, KeyPaths, Step};
+use crate::format::Settings;
+use crate::message::Incoming;
+
+/// Its name; no channel file may have it.
+pub const WRITE_DOOR: &str = "write-door";
+/// The connector through which it comes: the server's own.
+pub const CONNECTOR: &str = "api";
+/// The header that says who writes.
+pub const ACTOR: &str = "key";
+/// The header with the sender's number of the request.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The channel.
+pub fn channel() -> Channel {
+    let settings = Settings::default();
+    Channel {
+        id: WRITE_DOOR.to_owned(),
+        description: "Change sets that come by POST /clinic/changes".to_owned(),
+        file: Default::default(),
+        source: End {
+            connector: CONNECTOR.to_owned(),
+            settings: serde_json::Value::Object(Default::default()),
+            format: "clinic".to_owned(),
+            format_settings: settings.clone(),
+        },
+        keys: KeyPaths::default(),
+        questions: false,
+        ack: Ack::Stored,
+        dedup: Duration::from_secs(7 * 24 * 3600),
+        site: None,
+        steps: vec![
+            Step::Decode {
+                format: "clinic".to_owned(),
+                settings,
+            },
+            Step::Apply {
+                on_unmatched: OnUnmatched::Create,
+                overwrite: false,
+            },
+        ],
+        destinations: vec![],
+        tables: Default::default(),
+    }
+}
+
+impl Channel {
+    /// In whose name a message of this channel is written, where it is not the channel's own. A header of that name is
+    /// only believed at the write door: elsewhere anybody could send one.
+    pub(crate) fn actor<'m>(&self, incoming: &'m Incoming) -> Option<&'m str> {
+        (self.id == WRITE_DOOR).then(|| incoming.header(ACTOR)).flatten()
+    }
+}

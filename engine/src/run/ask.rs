@@ -1,0 +1,138 @@
+//! Questions that come in: answered now from the clinic as it stands, recorded, never queued.
+
+use std::time::Duration;
+
+use clinic::ask::PatientQuestion;
+use clinic::exchange::{MapError, Reason, Stamp};
+use clinic::{Aggregate, Kind, Record};
+
+use super::door::Door;
+use crate::connector::{Acknowledgement, Outcome};
+use crate::message::{Failure, Incoming, MessageState, NewMessage, Notes};
+use crate::store::{ClinicQuery, Commit, StoreError};
+
+/// How long a search may take.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How many rows are opened for one question: one that fits more people is to be narrowed.
+const OPENED: u32 = 1_000;
+
+/// Answers a question, and writes down that it was asked. Without the record there is no answer: who was told of whom
+/// can be looked up for every answer that left.
+pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
+    let body = incoming.body.clone();
+    let found = match door.format.question(&body) {
+        Some(Ok(question)) => find(door, &question).await,
+        Some(Err(error)) => Err(error),
+        None => Err(MapError::new(Reason::UnsupportedType, None, "is no question")),
+    };
+    let id = (door.world.new_id)();
+    let now = (door.world.now)();
+    let recorded = record(door, id, incoming, found.as_ref().err()).await;
+    let found = match (&found, recorded) {
+        (Ok(found), Ok(())) => Ok(found.as_slice()),
+        (Err(error), Ok(())) => Err(error.clone()),
+        (_, Err(error)) => Err(unavailable(&error)),
+    };
+    let outcome = match &found {
+        Ok(_) => Outcome::Stored,
+        Err(error) if error.reason == Reason::Internal => Outcome::Unavailable,
+        Err(_) => Outcome::Failed,
+    };
+    let settings = &door.channel.source.format_settings;
+    let stamp = Stamp { now, id };
+    let frame = door
+        .format
+        .answer(&body, found.as_ref().map(|found| *found), settings, &stamp);
+    Acknowledgement {
+        frames: vec![frame],
+        outcome,
+        message: (outcome != Outcome::Unavailable).then_some(id),
+        state: match outcome {
+            Outcome::Stored => Some(MessageState::Answered),
+            Outcome::Failed => Some(MessageState::Failed),
+            Outcome::Unavailable => None,
+        },
+        place: found
+            .as_ref()
+            .err()
+            .and_then(|error| error.place.as_ref())
+            .map(ToString::to_string),
+        note: found.err().map(|error| error.to_string()),
+    }
+}
+
+/// Who is asked for, the newest changes last.
+async fn find(door: &Door, question: &PatientQuestion) -> Result<Vec<Record>, MapError> {
+    let query = ClinicQuery {
+        kinds: vec![Kind::Patient],
+        keys: question.keys().into_iter().map(|key| vec![key]).collect(),
+        limit: OPENED,
+        ..ClinicQuery::default()
+    };
+    let rows = match tokio::time::timeout(WITHIN, door.store.search(&query)).await {
+        Ok(rows) => rows.map_err(|error| unavailable(&error))?,
+        Err(_) => {
+            let what = format!(
+                "the search took longer than {} s. Ask again later.",
+                WITHIN.as_secs()
+            );
+            return Err(MapError::new(Reason::Internal, None, what));
+        }
+    };
+    if rows.len() == OPENED as usize {
+        let what = "Too many people may be meant. Ask by more: a number, the birth date, a longer name.";
+        return Err(MapError::new(Reason::DataType, None, what));
+    }
+    let is_asked = |record: &Record| match &record.aggregate {
+        Aggregate::Patient(patient) => question.matches(patient),
+        _ => false,
+    };
+    Ok(rows.into_iter().filter(is_asked).collect())
+}
+
+async fn record(
+    door: &Door,
+    id: uuid::Uuid,
+    incoming: Incoming,
+    error: Option<&MapError>,
+) -> Result<(), StoreError> {
+    let state = match error {
+        None => MessageState::Answered,
+        Some(_) => MessageState::Failed,
+    };
+    let keys = door.format.keys(&incoming.body);
+    let message = NewMessage {
+        id,
+        replay_of: None,
+        channel: door.channel.id.clone(),
+        incoming,
+        keys,
+        state,
+        failure: error.map(|error| Failure {
+            step: "source.questions".into(),
+            reason: error.reason,
+            place: error.place.clone(),
+            why: error.what.clone(),
+        }),
+        candidates: vec![],
+        origin: None,
+        resolutions: vec![],
+        notes: Notes::default(),
+    };
+    // The same question again is answered again: it changes nothing, and the clinic may have changed.
+    let commit = Commit {
+        message,
+        again: None,
+        applied: None,
+        deliveries: vec![],
+        dedup: None,
+        made_by: None,
+    };
+    door.store.commit(commit).await?;
+    door.count(state);
+    Ok(())
+}
+
+fn unavailable(error: &StoreError) -> MapError {
+    MapError::new(Reason::Internal, None, format!("{error}. Ask again later."))
+}
