@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod delivery;
 mod disk_full;
+mod events;
 mod fhir_api;
 mod files;
 mod house;
