@@ -7,6 +7,7 @@ mod door;
 mod formats;
 mod home;
 mod render;
+mod scripting;
 mod views;
 mod world;
 
@@ -60,10 +61,16 @@ enum Command {
     Channels(command::channels::Args),
     /// Add, list and remove the keys of the API
     Key(command::key::Args),
+    /// Run the scripts of channels for the engine that starts it
+    #[command(hide = true, name = scripting::WORKER)]
+    ScriptWorker,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::ScriptWorker) {
+        return scripting::work();
+    }
     // One provider of cryptography for everything; a second one would make "the default" ambiguous.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
             Command::Parked(args) => command::parked::run(&home, &args).await,
             Command::Channels(args) => command::channels::run(&home, &args).await,
             Command::Key(args) => command::key::run(&home, args).await,
+            Command::ScriptWorker => Ok(scripting::work()),
         }
     });
     // What still runs on the blocking pool (a read of standard input) must not keep the program.

@@ -240,6 +240,7 @@ fn decode(channel: &Channel, formats: &Formats, detail: &MessageDetail) -> Optio
         | Step::Apply { .. }
         | Step::Encode { .. }
         | Step::Lookup(_)
+        | Step::Script(_)
         | Step::Split { .. } => None,
     })?;
     let format = formats.get(format)?;

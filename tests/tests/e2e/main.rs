@@ -16,5 +16,6 @@ mod links;
 mod python;
 mod samples;
 mod scenes;
+mod scripts;
 mod timers;
 mod write_door;
