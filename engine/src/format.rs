@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clinic::ask::PatientQuestion;
-use clinic::exchange::{Judgement, Keys, MapError, Response, Stamp, Verdict};
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet, Record};
 
 use crate::split::Splitter;
@@ -175,10 +175,26 @@ pub trait Format: Send + Sync {
     fn check_path(&self, path: &str) -> Result<(), String>;
     /// Changes values at paths, everything else byte for byte as it came.
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError>;
+    /// The whole message as a tree of plain values, for scripts; the shape is the format's own.
+    fn tree(&self, _message: &[u8]) -> Result<serde_json::Value, MapError> {
+        Err(no_tree(self.name()))
+    }
+    /// The message written from such a tree; what is the same in both stays byte for byte as it came.
+    fn with_tree(&self, _message: &[u8], _tree: &serde_json::Value) -> Result<Vec<u8>, MapError> {
+        Err(no_tree(self.name()))
+    }
     /// One long message or file taken apart into messages. (start, end) of each, in bytes.
     fn split(&self, input: &[u8]) -> Vec<(usize, usize)> {
         vec![(0, input.len())]
     }
+}
+
+fn no_tree(format: &str) -> MapError {
+    MapError::new(
+        Reason::UnsupportedType,
+        None,
+        format!("a message of {format} is no tree"),
+    )
 }
 
 /// The formats that this program speaks.

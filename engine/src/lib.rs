@@ -9,5 +9,6 @@ pub mod connector;
 pub mod format;
 pub mod message;
 pub mod run;
+pub mod script;
 pub mod split;
 pub mod store;

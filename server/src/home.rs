@@ -139,7 +139,13 @@ impl Home {
     /// Reads and checks all channels: the channels, what is wrong, what is odd.
     pub fn check(&self) -> channel::Checked {
         match channel::read_folder(&self.channels_folder()) {
-            Ok(files) => channel::check(&files, &formats::all(), &connectors::all(), &channel::read_table),
+            Ok(files) => channel::check(
+                &files,
+                &formats::all(),
+                &connectors::all(),
+                &channel::read_table,
+                crate::scripting::host(),
+            ),
             Err(problems) => channel::Checked {
                 problems,
                 ..Default::default()

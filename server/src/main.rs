@@ -11,6 +11,7 @@ mod home;
 mod journal;
 mod render;
 mod rerun;
+mod scripting;
 mod views;
 mod whereabouts;
 mod world;
@@ -77,10 +78,16 @@ enum Command {
     Journal(command::journal::Args),
     /// Check that the journal is as it was written
     Verify(command::verify::Args),
+    /// Run the scripts of channels for the engine that starts it
+    #[command(hide = true, name = scripting::WORKER)]
+    ScriptWorker,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::ScriptWorker) {
+        return scripting::work();
+    }
     // One provider of cryptography for everything; a second one would make "the default" ambiguous.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -109,6 +116,7 @@ fn main() -> ExitCode {
             Command::Key(args) => command::key::run(&home, args).await,
             Command::Journal(args) => command::journal::run(&home, args).await,
             Command::Verify(args) => command::verify::run(&home, &args).await,
+            Command::ScriptWorker => Ok(scripting::work()),
         }
     });
     // What still runs on the blocking pool (a read of standard input) must not keep the program.

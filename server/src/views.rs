@@ -267,6 +267,7 @@ pub fn decode(
         | Step::Apply { .. }
         | Step::Encode { .. }
         | Step::Lookup(_)
+        | Step::Script(_)
         | Step::Split { .. } => None,
     })?;
     let format = formats.get(format)?;

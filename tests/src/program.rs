@@ -198,6 +198,11 @@ impl Punte {
             .unwrap_or_else(|| panic!("the channel {channel} does not listen"))
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Status and JSON of an address of its HTTP interface, asked with the local key.
     pub async fn get(&self, path: &str) -> Result<(u16, Value)> {
         let answer = self

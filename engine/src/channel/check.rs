@@ -14,6 +14,7 @@ use super::tree::{Node, Path, parse};
 use super::{Channel, End};
 use crate::connector::{Connectors, EndSettings};
 use crate::format::Formats;
+use crate::script::Scripts;
 
 /// The largest channel file, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
@@ -48,13 +49,15 @@ impl Checked {
 
 /// Checks channel files: all problems of all files, in the order of the files and of the places in them.
 ///
-/// `files` are paths and texts; `tables` reads a code table by its path (that of the channel file's folder with the
-/// name in the file). Pure but for `tables`, and for warnings about variables and files of secrets that are missing.
+/// `files` are paths and texts; `tables` reads a code table or a script by its path (that of the channel file's folder
+/// with the name in the file); `scripts` checks the scripts. Pure but for these, and for
+/// warnings about variables and files of secrets that are missing.
 pub fn check(
     files: &[(PathBuf, String)],
     formats: &Formats,
     connectors: &Connectors,
     tables: &dyn Fn(&FilePath) -> io::Result<String>,
+    scripts: &dyn Scripts,
 ) -> Checked {
     let mut checked = Checked::default();
     let shape = match Shape::new(channel_schema(formats, connectors)) {
@@ -87,6 +90,7 @@ pub fn check(
                     formats,
                     connectors,
                     tables,
+                    scripts,
                     &told_tables,
                     &mut checked,
                 );
@@ -164,6 +168,7 @@ fn check_file(
     formats: &Formats,
     connectors: &Connectors,
     tables: Tables<'_>,
+    scripts: &dyn Scripts,
     told_tables: &RefCell<Vec<Problem>>,
     checked: &mut Checked,
 ) {
@@ -172,6 +177,7 @@ fn check_file(
         formats,
         connectors,
         tables,
+        scripts,
         file,
         findings: &findings,
         problems: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use super::problem::nearest;
 use super::tree::{Node, Path};
+use super::write_door::WRITE_DOOR;
 use super::{Channel, Step};
 use crate::run::{CLINIC, LINK};
 
@@ -123,10 +124,12 @@ pub(super) fn check_listeners<'a>(
     channels: &[Channel],
 ) -> (Vec<Wrong<'a>>, Vec<Wrong<'a>>) {
     let (mut wrongs, mut odd) = (vec![], vec![]);
-    let ids: Vec<&str> = files
+    let mut ids: Vec<&str> = files
         .iter()
         .filter_map(|(_, _, root)| root.get("id")?.text())
         .collect();
+    // The door of the API is in no file.
+    ids.push(WRITE_DOOR);
     for (file, _, root) in files {
         let Some(settings) = root.get("source").and_then(|source| source.get(CLINIC)) else {
             continue;

@@ -24,12 +24,14 @@ pub mod write_door;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clinic::apply::OnUnmatched;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{CodeTables, SetOp, Settings};
+use crate::script::Script;
 
 pub use check::{Checked, check, read_folder, read_table};
 pub use heading::{heading, is_heading};
@@ -77,7 +79,8 @@ impl Channel {
             | Step::Set(_)
             | Step::Apply { .. }
             | Step::Encode { .. }
-            | Step::Lookup(_) => None,
+            | Step::Lookup(_)
+            | Step::Script(_) => None,
         }
     }
 }
@@ -145,6 +148,32 @@ pub enum Step {
         /// How, in the words of [`crate::split::Splitter`].
         settings: serde_json::Value,
     },
+    /// Runs a script on the message.
+    Script(Arc<dyn Script>),
+}
+
+impl Channel {
+    /// Whether a script may run before the first `apply`.
+    pub(crate) fn has_early_scripts(&self) -> bool {
+        let early = self
+            .steps
+            .iter()
+            .take_while(|step| !matches!(step, Step::Apply { .. }));
+        has_script(early)
+    }
+
+    /// Whether a script may run after the first `apply`, or on the way to a destination.
+    pub(crate) fn has_late_scripts(&self) -> bool {
+        let late = self
+            .steps
+            .iter()
+            .skip_while(|step| !matches!(step, Step::Apply { .. }));
+        has_script(late) || self.destinations.iter().any(|d| has_script(d.steps.iter()))
+    }
+}
+
+fn has_script<'a>(mut steps: impl Iterator<Item = &'a Step>) -> bool {
+    steps.any(|step| matches!(step, Step::Script(_)))
 }
 
 impl Step {
@@ -158,6 +187,7 @@ impl Step {
             Step::Encode { .. } => "encode",
             Step::Lookup(_) => "lookup",
             Step::Split { .. } => "split",
+            Step::Script(_) => "script",
         }
     }
 }

@@ -14,6 +14,7 @@ use super::tree::{Node, Path, Value};
 use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
+use crate::script::Scripts;
 
 /// Reads a code table by its path.
 pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
@@ -32,6 +33,7 @@ pub(super) struct Reader<'a> {
     pub(super) formats: &'a Formats,
     pub(super) connectors: &'a Connectors,
     pub(super) tables: Tables<'a>,
+    pub(super) scripts: &'a dyn Scripts,
     pub(super) file: &'a FilePath,
     /// What the schema found: nothing is told a second time below its paths.
     pub(super) findings: &'a [Finding],
@@ -644,7 +646,7 @@ impl Reader<'_> {
         }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.file.parent().map(FilePath::to_owned).unwrap_or_default()
     }
 

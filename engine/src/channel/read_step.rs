@@ -1,6 +1,7 @@
 //! The steps of a channel or a destination, and what each needs to stand before it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clinic::apply::OnUnmatched;
 
@@ -10,17 +11,27 @@ use super::read::{Flow, Reader};
 use super::schema::VERBS;
 use super::table::TableProblem;
 use super::tree::{Node, Path, Value};
-use super::{Lookup, LookupMissing, Step, steps};
-use crate::format::{Format, Mapping, SetOp, Settings};
+use super::{Lookup, LookupMissing, Step, duration, size, steps};
+use crate::format::{CodeTables, Format, Mapping, SetOp, Settings};
+use crate::script::{self, Wanted};
 
 /// The options of a step and the verbs that take them.
-const OPTIONS: [(&str, &str); 5] = [
+const OPTIONS: [(&str, &str); 8] = [
     ("mapping", "decode"),
     ("codes", "decode"),
     ("charset", "decode"),
     ("snapshot", "decode"),
     ("as", "encode"),
+    ("timeout", "script"),
+    ("memory", "script"),
+    ("tables", "script"),
 ];
+
+/// The limits of what a script may be given.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(60);
+const LEAST_MEMORY: u64 = 4 << 20;
+const MOST_MEMORY: u64 = 512 << 20;
 
 impl Reader<'_> {
     /// One step. `in_channel`: not one of a destination.
@@ -57,6 +68,7 @@ impl Reader<'_> {
             "decode" => self.decode(node, value, &at, path, flow),
             "set" => self.set(value, &at, flow),
             "lookup" => self.lookup(value, &at, flow),
+            "script" => self.script(node, value, &at, path, flow),
             "apply" => self.apply(value, &at, flow, in_channel),
             "encode" => {
                 let shape = node.get("as").and_then(Node::text).map(str::to_owned);
@@ -309,6 +321,69 @@ impl Reader<'_> {
             from,
             missing,
         }))
+    }
+
+    fn script(&mut self, node: &Node, value: &Node, at: &Path, path: &Path, flow: &mut Flow) -> Option<Step> {
+        let timeout = match node.get("timeout").and_then(Node::text).map(duration::parse) {
+            Some(Ok(timeout)) if SHORTEST <= timeout && timeout <= LONGEST => timeout,
+            Some(Ok(_)) => {
+                let what = "a script has from \"10ms\" to \"1m\" for a message".to_owned();
+                self.problem(path.key("timeout"), what);
+                script::TIMEOUT
+            }
+            Some(Err(what)) => {
+                self.problem(path.key("timeout"), what);
+                script::TIMEOUT
+            }
+            None => script::TIMEOUT,
+        };
+        let memory = match node.get("memory").and_then(Node::text).map(size::parse) {
+            Some(Ok(memory)) if (LEAST_MEMORY..=MOST_MEMORY).contains(&memory) => memory,
+            Some(Ok(_)) => {
+                let what = "a script has from \"4 MB\" to \"512 MB\"".to_owned();
+                self.problem(path.key("memory"), what);
+                script::MEMORY
+            }
+            Some(Err(what)) => {
+                self.problem(path.key("memory"), what);
+                script::MEMORY
+            }
+            None => script::MEMORY,
+        };
+        let mut tables = CodeTables::new();
+        let items = node.get("tables").map(Node::items).unwrap_or_default();
+        for (idx, item) in items.iter().enumerate() {
+            if let Some(name) = item.text()
+                && let Some(table) = self.table(name, &path.key("tables").index(idx))
+            {
+                tables.insert(name.to_owned(), table);
+            }
+        }
+        flow.unused_set = Some(at.clone());
+        let wanted = Wanted {
+            folder: &self.folder(),
+            file: value.text()?,
+            tables: &tables,
+            timeout,
+            memory,
+        };
+        match self.scripts.check(&wanted, self.tables) {
+            Ok(script) => Some(Step::Script(script)),
+            Err(problems) => {
+                for problem in problems {
+                    match problem.place {
+                        None => self.problem(at.clone(), problem.what),
+                        Some((file, line, column)) => self.table_problems.push(TableProblem {
+                            file,
+                            line,
+                            column,
+                            what: problem.what,
+                        }),
+                    }
+                }
+                None
+            }
+        }
     }
 
     /// A lookup knows a code without its system, so that the table must have one meaning for each.

@@ -25,7 +25,9 @@ const CHARSETS: [&str; 11] = [
 ];
 
 /// The verbs of steps, in the order in which they are told.
-pub(super) const VERBS: [&str; 7] = ["split", "filter", "decode", "set", "lookup", "apply", "encode"];
+pub(super) const VERBS: [&str; 8] = [
+    "split", "filter", "decode", "set", "lookup", "script", "apply", "encode",
+];
 
 /// The JSON Schema of a channel file. Written to `schemas/channel.schema.json`; a test keeps both equal.
 pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
@@ -352,6 +354,26 @@ fn step(split: &Value) -> Value {
                         ]
                     }
                 }
+            },
+            "script": {
+                "description": "A JavaScript file beside the channel or in a folder under it: its default function gets each message.",
+                "type": "string"
+            },
+            "timeout": {
+                "description": "With script: how long it may take with one message, as a duration.",
+                "type": "string",
+                "default": "1s"
+            },
+            "memory": {
+                "description": "With script: how much memory it may take.",
+                "type": "string",
+                "default": "64 MB"
+            },
+            "tables": {
+                "description": "With script: the code tables that it may look into, CSV files beside the channel.",
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 1
             },
             "apply": {
                 "description": "true or { on_unmatched = \"park\", overwrite = true }",

@@ -204,7 +204,7 @@ impl Shape {
         let known = property_names(schema);
         let title = schema.get("title").and_then(Json::as_str).unwrap_or_default();
         match (title, key) {
-            ("step", "script" | "ask") | ("destination", "response") => {
+            ("step", "ask") | ("destination", "response") => {
                 return format!("\"{key}\" is not there yet in this version");
             }
             ("channel", "format") => {

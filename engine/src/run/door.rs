@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::World;
 use super::doors::Doors;
 use super::events::{self, Listeners};
-use super::pipeline::{Outcome, Pipeline};
+use super::pipeline::{Applying, Outcome, Pipeline};
 use super::worker::Bell;
 use crate::channel::Channel;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
@@ -30,6 +30,9 @@ const RERUNS: u32 = 5;
 /// How many messages are looked through at once for the newest number, and how often.
 const NEWEST_PAGE: u32 = 20;
 const NEWEST_PAGES: u32 = 50;
+
+/// How often a message is run again where scripts follow the `apply`, before its sender is told to send it later.
+const RERUNS_WITH_SCRIPTS: u32 = 50;
 
 /// The door of one channel.
 pub(super) struct Door {
@@ -385,24 +388,16 @@ impl Door {
 
     /// Runs the steps until what they have read still is so when it is written.
     async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
-        let pipeline = Pipeline::new(
-            self.channel.clone(),
-            self.formats.clone(),
-            self.world.clone(),
-            case.id,
-            &case.incoming,
-            case.only.clone(),
-        )
-        .with_decisions(decisions(&case.resolutions))
-        .by(self.channel.actor(&case.incoming).map(str::to_owned));
+        let pipeline = self.prepare(case).await?;
         let mut runs = 0;
         loop {
-            let outcome = {
+            let applying = {
                 let snapshot = self.store.snapshot()?;
                 pipeline
-                    .finish(snapshot.as_ref())
+                    .apply_on(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
+            let outcome = self.complete(&pipeline, applying).await?;
             let outcome = match &outcome.applied {
                 Some(applied) if !applied.writes.is_empty() => {
                     told(&self.listeners(), &self.channel, case, outcome)
@@ -416,7 +411,12 @@ impl Door {
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
-            if RERUNS <= runs {
+            if self.channel.has_late_scripts() {
+                // The writer waits for no script.
+                if RERUNS_WITH_SCRIPTS <= runs {
+                    return Ok((committed, ran));
+                }
+            } else if RERUNS <= runs {
                 return self.commit_exclusively(pipeline, case).await;
             }
         }
@@ -469,10 +469,38 @@ impl Door {
         }
     }
 
+    /// Runs the steps before the `apply`. Scripts block, so that they have a thread where that harms nobody; a channel
+    /// without them pays nothing.
+    async fn prepare(&self, case: &Case) -> Result<Arc<Pipeline>, StoreError> {
+        let (channel, formats, world) = (self.channel.clone(), self.formats.clone(), self.world.clone());
+        let (id, only, incoming) = (case.id, case.only.clone(), case.incoming.clone());
+        let decisions = decisions(&case.resolutions);
+        let actor = self.channel.actor(&case.incoming).map(str::to_owned);
+        let prepare = move || {
+            let pipeline = Pipeline::new(channel, formats, world, id, &incoming, only);
+            Arc::new(pipeline.with_decisions(decisions).by(actor))
+        };
+        if self.channel.has_early_scripts() {
+            blocking(prepare).await
+        } else {
+            Ok(prepare())
+        }
+    }
+
+    /// Runs the steps after the `apply`.
+    async fn complete(&self, pipeline: &Arc<Pipeline>, applying: Applying) -> Result<Outcome, StoreError> {
+        if self.channel.has_late_scripts() {
+            let pipeline = pipeline.clone();
+            blocking(move || pipeline.complete(applying)).await
+        } else {
+            Ok(pipeline.complete(applying))
+        }
+    }
+
     /// The writer runs the steps itself, so that nothing can move meanwhile.
     async fn commit_exclusively(
         &self,
-        pipeline: Pipeline,
+        pipeline: Arc<Pipeline>,
         case: &Case,
     ) -> Result<(Committed, Ran), StoreError> {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
@@ -594,6 +622,12 @@ fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outc
             .extend(events::owed(listeners, applied, &channel.id, trace));
     }
     outcome
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {

@@ -1,9 +1,10 @@
-//! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot.
+//! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot, which
+//! only `apply` does. It is given back before the steps after it, so that none is held while a script runs.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use clinic::aggregate::Source;
@@ -15,6 +16,7 @@ use super::World;
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
+use crate::script::{Call, Returned, Said, Script};
 use uuid::Uuid;
 
 /// What a message came to, before it is committed.
@@ -91,6 +93,8 @@ struct Flow {
     applied: Option<Arc<Applied>>,
     /// What `encode` sees where nothing was applied: the change set on an empty clinic.
     imagined: Option<Arc<Applied>>,
+    /// What the last script wrote to its console.
+    console: Vec<String>,
 }
 
 /// Where the steps end before the last one.
@@ -119,6 +123,22 @@ pub struct Pipeline {
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
+    /// What the scripts made of what they were given, by their step: a re-run asks again only where that has changed.
+    ran: Mutex<HashMap<String, Ran>>,
+}
+
+/// One run of a script.
+struct Ran {
+    body: Bytes,
+    changes: Option<Arc<ChangeSet>>,
+    returned: Returned,
+}
+
+/// How far a message is once what it says is applied.
+pub struct Applying {
+    flow: Result<Flow, Outcome>,
+    /// The step to go on with.
+    next: usize,
 }
 
 impl Pipeline {
@@ -147,6 +167,7 @@ impl Pipeline {
             headers: incoming.headers.clone(),
             decisions: vec![],
             actor: None,
+            ran: Mutex::default(),
         };
         pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         pipeline
@@ -175,6 +196,7 @@ impl Pipeline {
             changes: None,
             applied: None,
             imagined: None,
+            console: vec![],
         };
         let steps = self
             .channel
@@ -203,7 +225,17 @@ impl Pipeline {
 
     /// Runs the rest on a snapshot. Can be called again.
     pub fn finish(&self, snapshot: &dyn Snapshot) -> Result<Outcome, SnapshotError> {
-        self.finish_showing(snapshot, &mut None)
+        Ok(self.complete(self.apply_on(snapshot)?))
+    }
+
+    /// The `apply`, where there is one: all that needs a snapshot. Can be called again.
+    pub fn apply_on(&self, snapshot: &dyn Snapshot) -> Result<Applying, SnapshotError> {
+        self.apply_showing(snapshot, &mut None)
+    }
+
+    /// What follows the `apply`, and the deliveries.
+    pub fn complete(&self, applying: Applying) -> Outcome {
+        self.complete_showing(applying, &mut None)
     }
 
     /// Runs everything and shows each step; for `punte try`.
@@ -228,27 +260,54 @@ impl Pipeline {
             headers: vec![],
             decisions: vec![],
             actor: None,
+            ran: Mutex::default(),
         };
         pipeline.prepare(body, String::new(), &mut shown);
-        let outcome = pipeline.finish_showing(snapshot, &mut shown)?;
+        let applying = pipeline.apply_showing(snapshot, &mut shown)?;
+        let outcome = pipeline.complete_showing(applying, &mut shown);
         Ok((outcome, shown.unwrap_or_default()))
     }
 
-    fn finish_showing(&self, snapshot: &dyn Snapshot, shown: Shown<'_>) -> Result<Outcome, SnapshotError> {
+    fn apply_showing(&self, snapshot: &dyn Snapshot, shown: Shown<'_>) -> Result<Applying, SnapshotError> {
+        let mut next = self.prepared;
         let mut flow = match &self.start {
             Ok(flow) => flow.clone(),
-            Err(outcome) => return Ok(outcome.clone()),
+            Err(outcome) => {
+                let flow = Err(outcome.clone());
+                return Ok(Applying { flow, next });
+            }
         };
-        for (idx, step) in self.channel.steps.iter().enumerate().skip(self.prepared) {
+        if let Some(step @ Step::Apply { .. }) = self.channel.steps.get(next) {
+            let name = format!("step[{next}].{}", step.verb());
+            let before = flow.body.clone();
+            if let Err(halt) = self.guarded(&name, &mut flow, step, snapshot) {
+                let outcome = halted(halt)?;
+                show(shown, || trace_halt(&name, &outcome));
+                let flow = Err(outcome);
+                return Ok(Applying { flow, next });
+            }
+            show(shown, || trace(&name, step, &before, &flow));
+            next += 1;
+        }
+        Ok(Applying { flow: Ok(flow), next })
+    }
+
+    fn complete_showing(&self, applying: Applying, shown: Shown<'_>) -> Outcome {
+        let mut flow = match applying.flow {
+            Ok(flow) => flow,
+            Err(outcome) => return outcome,
+        };
+        let ended = |name: &str, halt: Halt, shown: Shown<'_>| {
+            let outcome = halted(halt).unwrap_or_else(|error| Outcome::failed(internal(name, &error.0)));
+            show(shown, || trace_halt(name, &outcome));
+            outcome
+        };
+        for (idx, step) in self.channel.steps.iter().enumerate().skip(applying.next) {
             let name = format!("step[{idx}].{}", step.verb());
             let before = flow.body.clone();
-            match self.guarded(&name, &mut flow, step, snapshot) {
+            match self.guarded(&name, &mut flow, step, &Nobody) {
                 Ok(()) => show(shown, || trace(&name, step, &before, &flow)),
-                Err(halt) => {
-                    let outcome = halted(halt)?;
-                    show(shown, || trace_halt(&name, &outcome));
-                    return Ok(outcome);
-                }
+                Err(halt) => return ended(&name, halt, shown),
             }
         }
         let mut deliveries = vec![];
@@ -261,20 +320,16 @@ impl Pipeline {
                 continue;
             }
             let name = format!("destination[{idx}]");
-            match self.deliver(&name, destination, flow.clone(), snapshot, shown) {
+            match self.deliver(&name, destination, flow.clone(), shown) {
                 Ok(Some(delivery)) => deliveries.push(delivery),
                 Ok(None) => {}
-                Err(halt) => {
-                    let outcome = halted(halt)?;
-                    show(shown, || trace_halt(&name, &outcome));
-                    return Ok(outcome);
-                }
+                Err(halt) => return ended(&name, halt, shown),
             }
         }
         let applied = flow
             .applied
             .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone()));
-        Ok(Outcome {
+        Outcome {
             notes: applied
                 .as_ref()
                 .map(|applied| self.notes(applied))
@@ -282,7 +337,7 @@ impl Pipeline {
             applied,
             deliveries,
             ..Outcome::default()
-        })
+        }
     }
 
     /// What one destination gets; none: its `when` or a filter of its own says no.
@@ -291,7 +346,6 @@ impl Pipeline {
         name: &str,
         destination: &crate::channel::Destination,
         mut flow: Flow,
-        snapshot: &dyn Snapshot,
         shown: Shown<'_>,
     ) -> Result<Option<NewDelivery>, Halt> {
         if let Some(when) = &destination.when {
@@ -311,7 +365,8 @@ impl Pipeline {
         for (idx, step) in destination.steps.iter().enumerate() {
             let step_name = format!("{name}.step[{idx}].{}", step.verb());
             let before = flow.body.clone();
-            match self.guarded(&step_name, &mut flow, step, snapshot) {
+            // Nobody: a destination never applies.
+            match self.guarded(&step_name, &mut flow, step, &Nobody) {
                 Ok(()) => show(shown, || trace(&step_name, step, &before, &flow)),
                 Err(Halt::Filtered) => {
                     show(shown, || {
@@ -379,6 +434,7 @@ impl Pipeline {
                     flow.own_body = true;
                 }
             }
+            Step::Script(script) => self.script(name, flow, script.as_ref())?,
             Step::Apply {
                 on_unmatched,
                 overwrite,
@@ -427,6 +483,60 @@ impl Pipeline {
                 None => BTreeMap::new(),
             },
         }
+    }
+
+    fn script(&self, name: &str, flow: &mut Flow, script: &dyn Script) -> Result<(), Halt> {
+        let returned = match self.ran_already(name, flow) {
+            Some(returned) => returned,
+            None => {
+                let call = Call {
+                    channel: &self.channel.id,
+                    message: self.message,
+                    format: flow.format.name(),
+                    body: &flow.body,
+                    changes: flow.changes.as_deref(),
+                    may_change: flow.applied.is_none(),
+                };
+                let returned = script
+                    .run(&call)
+                    .map_err(|error| Halt::Failed(failure(name, error)))?;
+                let ran = Ran {
+                    body: flow.body.clone(),
+                    changes: flow.changes.clone(),
+                    returned: returned.clone(),
+                };
+                self.ran
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .insert(name.to_owned(), ran);
+                returned
+            }
+        };
+        if !returned.console.is_empty() {
+            // What it wrote may hold anything of a patient: `punte try` shows it, a log never.
+            tracing::debug!(channel = %self.channel.id, message = %self.message, step = name, lines = returned.console.len(), "The script wrote to its console.");
+        }
+        flow.console = returned.console;
+        if let Some(changes) = returned.changes {
+            flow.changes = Some(Arc::new(changes));
+            flow.imagined = None;
+        }
+        match returned.said {
+            Said::Kept => {}
+            Said::Body(body) => {
+                flow.body = body;
+                flow.own_body = true;
+            }
+            Said::Filtered => return Err(Halt::Filtered),
+        }
+        Ok(())
+    }
+
+    fn ran_already(&self, name: &str, flow: &Flow) -> Option<Returned> {
+        let ran = self.ran.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let ran = ran.get(name)?;
+        let is_same = ran.body == flow.body && ran.changes == flow.changes;
+        is_same.then(|| ran.returned.clone())
     }
 
     fn apply(
@@ -589,6 +699,14 @@ fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
             .to_owned(),
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
+        Step::Script(script) => {
+            let mut result = script.file().to_owned();
+            for line in &flow.console {
+                result.push_str("\n   console: ");
+                result.push_str(line);
+            }
+            (result, Some(String::from_utf8_lossy(&flow.body).into_owned()))
+        }
         Step::Apply { .. } => {
             let writes = flow.applied.as_ref().map_or(&[][..], |a| &a.writes);
             let kept = flow.applied.as_ref().map_or(&[][..], |a| &a.kept);

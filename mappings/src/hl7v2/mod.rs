@@ -24,6 +24,7 @@ mod oracle;
 pub mod path;
 pub mod query;
 pub mod set;
+pub mod tree;
 pub mod views;
 
 pub use ack::{Replies, replies};

@@ -69,9 +69,9 @@ pub fn set(bytes: &[u8], changes: &[Change], reading: &Reading) -> Result<Vec<u8
 }
 
 /// The bytes of a message while they are changed.
-struct Wire {
-    bytes: Vec<u8>,
-    dialect: Dialect,
+pub(super) struct Wire {
+    pub(super) bytes: Vec<u8>,
+    pub(super) dialect: Dialect,
     /// Where delimiters can't be looked for in the bytes themselves, these are UTF-8 for the time being.
     whole: Option<Charset>,
 }
@@ -101,7 +101,7 @@ fn encode(charset: Charset, text: &str, path: &Path) -> Result<Vec<u8>, MapError
 }
 
 impl Wire {
-    fn open(bytes: &[u8], reading: &Reading) -> Result<Wire, MapError> {
+    pub(super) fn open(bytes: &[u8], reading: &Reading) -> Result<Wire, MapError> {
         let message = Message::read_with(bytes, reading)?;
         let dialect = super::Tree::dialect(&message);
         if is_byte_wise(dialect.charset) {
@@ -126,7 +126,7 @@ impl Wire {
         })
     }
 
-    fn close(self) -> Result<Vec<u8>, MapError> {
+    pub(super) fn close(self) -> Result<Vec<u8>, MapError> {
         let Some(charset) = self.whole else {
             return Ok(self.bytes);
         };
@@ -143,15 +143,18 @@ impl Wire {
     }
 
     fn coded(&self, written: &str, path: &Path) -> Result<Vec<u8>, MapError> {
-        encode(
-            if self.whole.is_some() {
-                Charset::Utf8
-            } else {
-                self.dialect.charset
-            },
-            written,
-            path,
-        )
+        self.coded_at(written, &path.to_string())
+    }
+
+    /// A text in the charset in which the bytes are just now.
+    pub(super) fn coded_at(&self, written: &str, place: &str) -> Result<Vec<u8>, MapError> {
+        let charset = match self.whole {
+            Some(_) => Charset::Utf8,
+            None => self.dialect.charset,
+        };
+        charset
+            .encode(written)
+            .map_err(|error| MapError::new(Reason::DataType, Some(place), error.to_string()))
     }
 
     fn apply(&mut self, change: &Change, reading: &Reading) -> Result<(), MapError> {

@@ -43,7 +43,10 @@ fn applied(changes: &ChangeSet) -> Applied {
         Uuid::from_u128(next)
     };
     let context = Context {
-        source: Source::Actor { name: "test".into(), message: None },
+        source: Source::Actor {
+            name: "test".into(),
+            message: None,
+        },
         now: jiff::Timestamp::UNIX_EPOCH,
         site: None,
         on_unmatched: OnUnmatched::Invent,

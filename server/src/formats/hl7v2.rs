@@ -114,6 +114,14 @@ impl Format for Hl7v2 {
         Ok(Cow::Owned(hl7v2::set(message, &changes, &Reading::default())?))
     }
 
+    fn tree(&self, message: &[u8]) -> Result<serde_json::Value, MapError> {
+        hl7v2::tree::tree(message)
+    }
+
+    fn with_tree(&self, message: &[u8], tree: &serde_json::Value) -> Result<Vec<u8>, MapError> {
+        hl7v2::tree::with_tree(message, tree)
+    }
+
     fn split(&self, input: &[u8]) -> Vec<(usize, usize)> {
         let Ok(file) = hl7v2::batch::take_apart(input, &Default::default()) else {
             return vec![(0, input.len())];

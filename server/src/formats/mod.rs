@@ -50,6 +50,7 @@ mod tests {
             &super::all(),
             &connectors::all(),
             &engine::channel::read_table,
+            &AnyScript,
         );
         let (cases, wrong) = crate::golden::find(folder, &checked.channels, None);
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -73,6 +74,41 @@ mod tests {
         }
     }
 
+    /// Takes any script: a test is not the program that workers are made of. The end-to-end tests check the scripts.
+    struct AnyScript;
+
+    impl engine::script::Scripts for AnyScript {
+        fn check(
+            &self,
+            _: &engine::script::Wanted<'_>,
+            _: &dyn Fn(&std::path::Path) -> std::io::Result<String>,
+        ) -> Result<std::sync::Arc<dyn engine::script::Script>, Vec<engine::script::ScriptProblem>> {
+            Ok(std::sync::Arc::new(AnyScript))
+        }
+    }
+
+    impl std::fmt::Debug for AnyScript {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("any script")
+        }
+    }
+
+    impl engine::script::Script for AnyScript {
+        fn file(&self) -> &str {
+            "any.js"
+        }
+        fn run(
+            &self,
+            _: &engine::script::Call<'_>,
+        ) -> Result<engine::script::Returned, clinic::exchange::MapError> {
+            Ok(engine::script::Returned {
+                said: engine::script::Said::Kept,
+                changes: None,
+                console: vec![],
+            })
+        }
+    }
+
     /// The channels that ship are right.
     #[test]
     fn shipped_channels_are_right() {
@@ -84,6 +120,7 @@ mod tests {
             &super::all(),
             &connectors::all(),
             &engine::channel::read_table,
+            &AnyScript,
         );
         assert!(checked.problems.is_empty(), "{:#?}", checked.problems);
     }

@@ -107,7 +107,8 @@ pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::D
             | Step::Set(_)
             | Step::Apply { .. }
             | Step::Lookup(_)
-            | Step::Split { .. } => None,
+            | Step::Split { .. }
+            | Step::Script(_) => None,
         })
         .next_back();
     encoded.unwrap_or(&destination.end.format)

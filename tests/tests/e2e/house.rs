@@ -17,11 +17,15 @@ const EDGES: &[(&str, &str)] = &[
     ("connectors", "engine"),
     // The words of an answer (clinic::exchange), nothing of the clinic itself.
     ("connectors", "clinic"),
+    ("scripts", "engine"),
+    // The words of a failure, and the change set that a script may change.
+    ("scripts", "clinic"),
     ("punte", "clinic"),
     ("punte", "engine"),
     ("punte", "mappings"),
     ("punte", "mappings-fhir"),
     ("punte", "connectors"),
+    ("punte", "scripts"),
     // The benchmark's bare loop writes the rows of the store itself.
     ("e2e", "engine"),
     ("e2e", "clinic"),

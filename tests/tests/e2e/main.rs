@@ -23,6 +23,7 @@ mod operate;
 mod python;
 mod samples;
 mod scenes;
+mod scripts;
 mod timers;
 mod tls;
 mod write_door;

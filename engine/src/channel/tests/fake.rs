@@ -1,6 +1,8 @@
 //! A format whose messages are lines `PATH=value`, and connectors that only have settings.
 
 use std::borrow::Cow;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +15,7 @@ use crate::connector::{
     Connector, ConnectorError, Connectors, Destination, SettingsProblem, Source, Surroundings,
 };
 use crate::format::{Format, Formats, Replies, SetOp, Settings};
+use crate::script::{Call, Returned, Said, Script, ScriptProblem, Scripts, Wanted};
 
 pub(super) struct Lines {
     pub(super) name: &'static str,
@@ -109,6 +112,44 @@ impl Format for Lines {
             }
         }
         Ok(Cow::Owned(out.into_bytes()))
+    }
+}
+
+/// Scripts that are right where they are named so.
+#[derive(Debug)]
+pub(super) struct Named;
+
+impl Scripts for Named {
+    fn check(
+        &self,
+        wanted: &Wanted<'_>,
+        _: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Arc<dyn Script>, Vec<ScriptProblem>> {
+        match wanted.file {
+            "right.js" => Ok(Arc::new(Named)),
+            "syntax.js" => Err(vec![ScriptProblem {
+                place: Some((wanted.folder.join("lib/other.js"), 3, 7)),
+                what: "SyntaxError: no such thing".to_owned(),
+            }]),
+            _ => Err(vec![ScriptProblem {
+                place: None,
+                what: format!("there is no file {}", wanted.folder.join(wanted.file).display()),
+            }]),
+        }
+    }
+}
+
+impl Script for Named {
+    fn file(&self) -> &str {
+        "right.js"
+    }
+
+    fn run(&self, _: &Call<'_>) -> Result<Returned, MapError> {
+        Ok(Returned {
+            said: Said::Kept,
+            changes: None,
+            console: vec![],
+        })
     }
 }
 

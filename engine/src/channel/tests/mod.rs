@@ -29,7 +29,13 @@ fn checked(files: &[(&str, &str)]) -> Checked {
         .iter()
         .map(|(file, text)| (PathBuf::from(file), (*text).to_owned()))
         .collect();
-    check(&files, &fake::formats(), &fake::connectors(), &table_text)
+    check(
+        &files,
+        &fake::formats(),
+        &fake::connectors(),
+        &table_text,
+        &fake::Named,
+    )
 }
 
 /// Cases of `wrong.txt`: `=== title`, one or several files (the first is `channels/x.toml`; `--- channels/y.toml`

@@ -58,7 +58,7 @@ fn every_key_is_read() {
     assert!(channel.tables.contains_key("lis-codes.csv"));
 
     let verbs: Vec<&str> = channel.steps.iter().map(Step::verb).collect();
-    assert_eq!(verbs, ["filter", "set", "lookup", "decode", "apply"]);
+    assert_eq!(verbs, ["filter", "set", "lookup", "script", "decode", "apply"]);
     let Step::Filter(condition) = &channel.steps[0] else {
         panic!("a filter")
     };
@@ -84,8 +84,13 @@ fn every_key_is_read() {
     };
     assert_eq!((lookup.from.as_str(), lookup.to.as_str()), ("OBR-4.1", "OBR-4.4"));
     assert_eq!(lookup.missing, LookupMissing::Default("UNK".to_owned()));
+    let Step::Script(script) = &channel.steps[3] else {
+        panic!("a script")
+    };
+    assert_eq!(script.file(), "right.js");
+    assert!(channel.has_early_scripts() && !channel.has_late_scripts());
     assert!(matches!(
-        channel.steps[4],
+        channel.steps[5],
         Step::Apply {
             on_unmatched: OnUnmatched::Park,
             overwrite: true

@@ -123,7 +123,7 @@ fn the_check_knows_the_events_and_the_partners() {
         ]
     );
     assert_eq!(
-        told("on = [\"Order.placed\"], not_from = [\"lab-results\"]"),
+        told("on = [\"Order.placed\"], not_from = [\"lab-results\", \"write-door\"]"),
         Vec::<String>::new()
     );
 }

@@ -21,6 +21,7 @@ use crate::channel::{Channel, Checked, check};
 use crate::connector::{Acknowledgement, Connectors};
 use crate::format::Formats;
 use crate::message::{Incoming, MessageDetail, MessageRow};
+use crate::script::NoScripts;
 use crate::store::{MasterKey, MessageFilter, SqliteOptions, SqliteStore};
 
 /// A store that outlives engines, and what is at the ends of their channels.
@@ -51,9 +52,8 @@ impl Place {
             .enumerate()
             .map(|(n, text)| (PathBuf::from(format!("channels/{n}.toml")), (*text).to_owned()))
             .collect();
-        check(&files, &formats(), &self.connectors(), &|_| {
-            Err(std::io::ErrorKind::NotFound.into())
-        })
+        let nothing = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        check(&files, &formats(), &self.connectors(), &nothing, &NoScripts)
     }
 
     /// The channels of these files, which must be right.

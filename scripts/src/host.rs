@@ -1,0 +1,269 @@
+//! The side of the engine: scripts are read and checked, and run by the pool.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clinic::exchange::{MapError, Reason};
+use engine::script::{Call, Returned, Said, Script, ScriptProblem, Scripts, Wanted};
+
+use crate::modules::{place_of, resolve};
+use crate::pool::{Pool, PoolError, Program};
+use crate::wire::{Answer, Ask, Became, Unit};
+
+/// The most modules of one script.
+const MAX_MODULES: usize = 100;
+
+/// The largest module, in bytes.
+const MAX_MODULE: usize = 1 << 20;
+
+/// How long a check may take, each time.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// The scripts of a program: one for all its channels.
+pub struct Host {
+    pool: Arc<Pool>,
+    /// The number of the next script. A script that is checked anew is another.
+    next: AtomicU64,
+}
+
+impl Host {
+    /// With workers that are started so. None is started before the first script.
+    pub fn new(program: Program) -> Self {
+        Host {
+            pool: Arc::new(Pool::new(program)),
+            next: AtomicU64::new(1),
+        }
+    }
+}
+
+/// A script that has been checked.
+struct Prepared {
+    number: u64,
+    unit: Arc<Unit>,
+    timeout: Duration,
+    /// Whether it speaks of the change set: written and read for no script that does not.
+    wants_changes: bool,
+    pool: Arc<Pool>,
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "script {}", self.unit.entry)
+    }
+}
+
+impl Scripts for Host {
+    fn check(
+        &self,
+        wanted: &Wanted<'_>,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Result<Arc<dyn Script>, Vec<ScriptProblem>> {
+        let of_channel = |what: String| vec![ScriptProblem { place: None, what }];
+        // The way that a module would ask for it has the same rules.
+        let specifier = format!("./{}", wanted.file);
+        let entry = match resolve("", &specifier) {
+            Ok(entry) if !wanted.file.starts_with('/') => entry,
+            Ok(_) | Err(_) => {
+                let what = "a script lies beside the channel file or in a folder under it";
+                return Err(of_channel(what.to_owned()));
+            }
+        };
+        if !entry.ends_with(".js") && !entry.ends_with(".mjs") {
+            return Err(of_channel(format!(
+                "{:?} is no JavaScript file by its name; it ends in .js",
+                wanted.file
+            )));
+        }
+        let text = source(wanted.folder, &entry, read).map_err(of_channel)?;
+        let mut unit = Unit {
+            modules: BTreeMap::from([(entry.clone(), text)]),
+            entry,
+            tables: tables(wanted),
+            memory: wanted.memory,
+        };
+        while let Some((by, specifier, path)) = self.missing(wanted, &unit)? {
+            let found = path.and_then(|path| match source(wanted.folder, &path, read) {
+                Ok(_) if MAX_MODULES <= unit.modules.len() => {
+                    Err(format!("one module too many; {MAX_MODULES} are the most"))
+                }
+                found => found.map(|source| (path, source)),
+            });
+            match found {
+                Ok((path, source)) => unit.modules.insert(path, source),
+                Err(what) => {
+                    let importer = unit.modules.get(&by).map_or("", String::as_str);
+                    let (line, column) = place_of(importer, &specifier);
+                    return Err(vec![ScriptProblem {
+                        place: Some((wanted.folder.join(&by), line, column)),
+                        what,
+                    }]);
+                }
+            };
+        }
+        Ok(Arc::new(Prepared {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            wants_changes: unit.modules.values().any(|source| source.contains("changes")),
+            unit: Arc::new(unit),
+            timeout: wanted.timeout,
+            pool: self.pool.clone(),
+        }))
+    }
+}
+
+/// A module that is asked for: by whom, how, and its path or why there can be none.
+type Missing = (String, String, Result<String, String>);
+
+impl Host {
+    /// The next module that a script needs; none: it is whole and right.
+    fn missing(&self, wanted: &Wanted<'_>, unit: &Unit) -> Result<Option<Missing>, Vec<ScriptProblem>> {
+        let problem = |place: Option<(&str, usize, usize)>, what: String| {
+            let (module, line, column) = place.unwrap_or((unit.entry.as_str(), 1, 1));
+            vec![ScriptProblem {
+                place: Some((wanted.folder.join(module), line, column)),
+                what,
+            }]
+        };
+        let ask = Ask::Check {
+            unit: unit.clone(),
+            limit: milliseconds(CHECK),
+        };
+        match self.pool.ask("check", None, &ask, &[], CHECK) {
+            Ok((Answer::Right, _)) => Ok(None),
+            Ok((Answer::Missing { by, specifier, path }, _)) => Ok(Some((by, specifier, path))),
+            Ok((Answer::Wrong { fault }, _)) => {
+                let at = fault.at.as_ref();
+                let at = at.map(|(module, line, column)| (module.as_str(), *line, *column));
+                Err(problem(at, fault.what))
+            }
+            Ok((Answer::Ready | Answer::Ran { .. } | Answer::Failed { .. }, _)) => Err(problem(
+                None,
+                "its worker process answers something else".to_owned(),
+            )),
+            Err(PoolError::Late) => Err(problem(
+                None,
+                "what stands outside its functions takes too long; put it into the function that is exported"
+                    .to_owned(),
+            )),
+            Err(error) => Err(problem(None, error.to_string())),
+        }
+    }
+}
+
+impl Script for Prepared {
+    fn file(&self) -> &str {
+        &self.unit.entry
+    }
+
+    fn run(&self, call: &Call<'_>) -> Result<Returned, MapError> {
+        let changes = match call.changes.filter(|_| self.wants_changes) {
+            Some(changes) => Some(
+                serde_json::to_string(changes)
+                    .map_err(|_| self.error(Reason::Internal, "the change set can't be shown to it"))?,
+            ),
+            None => None,
+        };
+        let ask = Ask::Run {
+            script: self.number,
+            limit: milliseconds(self.timeout),
+            channel: call.channel.to_owned(),
+            message: call.message,
+            format: call.format.to_owned(),
+            changes,
+            may_change: call.may_change,
+        };
+        let kept = Some((self.number, &self.unit));
+        let answer = self.pool.ask(call.channel, kept, &ask, call.body, self.timeout);
+        match answer {
+            Ok((
+                Answer::Ran {
+                    body: became,
+                    changes,
+                    console,
+                },
+                body,
+            )) => {
+                let changes = match changes.map(|json| serde_json::from_str(&json)).transpose() {
+                    Ok(changes) => changes,
+                    Err(_) => return Err(self.error(Reason::Internal, "its change set can't be read")),
+                };
+                let said = match became {
+                    Became::Kept => Said::Kept,
+                    Became::Changed => Said::Body(body.into()),
+                    Became::Filtered => Said::Filtered,
+                };
+                Ok(Returned {
+                    said,
+                    changes,
+                    console,
+                })
+            }
+            Ok((Answer::Failed { fault, error }, _)) => {
+                let (reason, place) =
+                    error.map_or((Reason::Internal, None), |error| (error.reason, error.place));
+                let what = match &fault.at {
+                    Some((module, line, column)) => format!("{module}:{line}:{column} {}", fault.what),
+                    None => format!("{} {}", self.unit.entry, fault.what),
+                };
+                Err(MapError { reason, place, what })
+            }
+            Ok((Answer::Ready | Answer::Right | Answer::Missing { .. } | Answer::Wrong { .. }, _)) => {
+                Err(self.error(Reason::Internal, "its worker process answers something else"))
+            }
+            Err(error @ PoolError::Late) => {
+                let limit = engine::channel::duration::show(self.timeout);
+                Err(self.error(Reason::Internal, &format!("{error}, {limit}; it was stopped")))
+            }
+            Err(error) => Err(self.error(Reason::Internal, &error.to_string())),
+        }
+    }
+}
+
+impl Prepared {
+    fn error(&self, reason: Reason, what: &str) -> MapError {
+        MapError::new(reason, None, format!("{} {what}", self.unit.entry))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn tables(wanted: &Wanted<'_>) -> BTreeMap<String, Vec<[String; 5]>> {
+    let rows = |table: &engine::format::CodeTable| {
+        let rows = table.rows.iter();
+        rows.map(|((system, code), (to_system, to_code, display))| {
+            [system, code, to_system, to_code, display].map(String::clone)
+        })
+        .collect()
+    };
+    let tables = wanted.tables.iter();
+    tables.map(|(name, table)| (name.clone(), rows(table))).collect()
+}
+
+/// The text of a module. Its path stays in the folder by its words; here a link that leads out of it is refused too.
+fn source(folder: &Path, path: &str, read: &dyn Fn(&Path) -> io::Result<String>) -> Result<String, String> {
+    let file = folder.join(path);
+    if let (Ok(real), Ok(folder)) = (file.canonicalize(), folder.canonicalize())
+        && !real.starts_with(&folder)
+    {
+        return Err(format!("{} leads out of the channels' folder", file.display()));
+    }
+    match read(&file) {
+        Ok(text) if MAX_MODULE < text.len() => {
+            let most = engine::channel::size::show(MAX_MODULE as u64);
+            Err(format!(
+                "{} is larger than {most}, the most for a script",
+                file.display()
+            ))
+        }
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("there is no file {}", file.display()))
+        }
+        Err(error) => Err(format!("{} can't be read: {error}", file.display())),
+    }
+}

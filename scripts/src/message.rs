@@ -1,0 +1,335 @@
+//! What a script can do to its message: the Rust side of `prelude.js`. All of it goes through the format.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use clinic::ChangeSet;
+use clinic::exchange::{MapError, Reason};
+use engine::format::{Format, SetOp};
+use rquickjs::{Array, Ctx, Function, IntoJs, Object, TypedArray, Value};
+use uuid::Uuid;
+
+use crate::wire::{MAX_BODY, Unit};
+
+/// The most lines that a script's console keeps, and the most bytes.
+const CONSOLE_LINES: usize = 200;
+const CONSOLE_BYTES: usize = 64 << 10;
+
+/// A table: what (system, code) becomes.
+pub type Table = HashMap<(String, String), [String; 3]>;
+
+/// A script and its tables, ready to be looked into.
+pub struct Ready {
+    /// The script.
+    pub unit: Arc<Unit>,
+    /// Its tables.
+    pub tables: HashMap<String, Table>,
+}
+
+impl Ready {
+    /// Of a script as it came.
+    pub fn new(unit: Arc<Unit>) -> Self {
+        let tables = unit
+            .tables
+            .iter()
+            .map(|(name, rows)| {
+                let rows = rows.iter().map(|[system, code, to_system, to_code, display]| {
+                    let to = [to_system.clone(), to_code.clone(), display.clone()];
+                    ((system.clone(), code.clone()), to)
+                });
+                (name.clone(), rows.collect())
+            })
+            .collect();
+        Ready { unit, tables }
+    }
+}
+
+/// The message that a runtime is at.
+pub struct Current {
+    pub script: Rc<Ready>,
+    pub channel: String,
+    pub message: Uuid,
+    pub format: Arc<dyn Format>,
+    pub body: Vec<u8>,
+    pub is_changed: bool,
+    pub changes: Option<String>,
+    pub may_change: bool,
+    pub new_changes: Option<String>,
+}
+
+/// What the functions of the prelude share. None: no message is there yet, as when a script is checked.
+#[derive(Default)]
+pub struct Shared {
+    pub current: RefCell<Option<Current>>,
+    pub console: RefCell<Vec<String>>,
+    console_bytes: Cell<usize>,
+}
+
+type Host = Rc<Shared>;
+type Js<'js> = rquickjs::Result<Value<'js>>;
+
+fn internal(what: &str) -> MapError {
+    MapError::new(Reason::Internal, None, what)
+}
+
+fn no_message() -> MapError {
+    internal("there is no message yet; read it inside the function that the script exports")
+}
+
+/// What the prelude makes an error of, so that the error knows the line of the script.
+fn fault<'js>(ctx: &Ctx<'js>, error: &MapError) -> Js<'js> {
+    let object = Object::new(ctx.clone())?;
+    object.set("fault", error.what.as_str())?;
+    object.set("place", error.place.as_ref().map(|place| place.0.as_str()))?;
+    let reason = serde_json::to_value(error.reason).unwrap_or_default();
+    object.set("reason", reason.as_str())?;
+    Ok(object.into_value())
+}
+
+fn answered<'js, T: IntoJs<'js>>(ctx: &Ctx<'js>, result: Result<T, MapError>) -> Js<'js> {
+    match result {
+        Ok(value) => value.into_js(ctx),
+        Err(error) => fault(ctx, &error),
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, work: impl FnOnce(&mut Current) -> Result<T, MapError>) -> Result<T, MapError> {
+        let mut current = self.current.try_borrow_mut().map_err(|_| no_message())?;
+        work(current.as_mut().ok_or_else(no_message)?)
+    }
+
+    fn set_body(&self, body: Vec<u8>) -> Result<(), MapError> {
+        self.with(|current| {
+            if MAX_BODY < body.len() {
+                return Err(internal("the message grows too long"));
+            }
+            current.is_changed |= current.body != body;
+            current.body = body;
+            Ok(())
+        })
+    }
+
+    fn set(&self, path: String, what: &str, value: String) -> Result<(), MapError> {
+        self.with(|current| {
+            let op = match what {
+                "assign" => SetOp::Assign(value),
+                "clear" => SetOp::Clear,
+                "copy" => SetOp::Copy(value),
+                _ => SetOp::Remove,
+            };
+            current
+                .format
+                .check_path(&path)
+                .map_err(|what| MapError::new(Reason::DataType, None, what))?;
+            let ops = [(path, op)];
+            if let Cow::Owned(body) = current.format.set(&current.body, &ops)? {
+                if MAX_BODY < body.len() {
+                    return Err(internal("the message grows too long"));
+                }
+                current.is_changed |= current.body != body;
+                current.body = body;
+            }
+            Ok(())
+        })
+    }
+
+    fn text(&self) -> Result<String, MapError> {
+        self.with(|current| match std::str::from_utf8(&current.body) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(MapError::new(
+                Reason::DataType,
+                None,
+                "the body is no UTF-8; read it by paths, or as bytes",
+            )),
+        })
+    }
+
+    fn lookup(&self, table: &str, system: String, code: String) -> Result<Option<Vec<String>>, MapError> {
+        self.with(|current| {
+            let Some(rows) = current.script.tables.get(table) else {
+                let known: Vec<&str> = current.script.tables.keys().map(String::as_str).collect();
+                return Err(internal(&format!(
+                    "there is no table {table:?} for this script (there are: {}); name it in the step: tables = [\"{table}\"]",
+                    known.join(", ")
+                )));
+            };
+            let mut key = (system, code);
+            let found = rows.get(&key).or_else(|| {
+                key.0 = String::new();
+                rows.get(&key)
+            });
+            Ok(found.map(|to| to.to_vec()))
+        })
+    }
+
+    fn set_changes(&self, json: String) -> Result<(), MapError> {
+        self.with(|current| {
+            if current.changes.is_none() {
+                return Err(internal(
+                    "there is no change set here; put a decode before the script",
+                ));
+            }
+            if !current.may_change {
+                return Err(internal(
+                    "the change set is written to the clinic already; change it before the apply",
+                ));
+            }
+            if let Err(error) = serde_json::from_str::<ChangeSet>(&json) {
+                return Err(MapError::new(
+                    Reason::DataType,
+                    None,
+                    format!(
+                        "context.changes is no change set any more: {}",
+                        without_values(&error)
+                    ),
+                ));
+            }
+            current.new_changes = Some(json);
+            Ok(())
+        })
+    }
+
+    fn log(&self, line: &str) {
+        let mut console = self.console.borrow_mut();
+        let bytes = self.console_bytes.get() + line.len();
+        if console.len() < CONSOLE_LINES && bytes <= CONSOLE_BYTES {
+            console.push(line.to_owned());
+            self.console_bytes.set(bytes);
+        } else if console.last().is_some_and(|last| last != "…") {
+            console.push("…".to_owned());
+        }
+    }
+}
+
+/// Names of keys tell what is wrong; a value may tell of a patient.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let is_of_keys = [
+        "unknown field",
+        "missing field",
+        "unknown variant",
+        "duplicate field",
+    ]
+    .iter()
+    .any(|start| text.starts_with(start));
+    if is_of_keys {
+        text.split(" at line ").next().unwrap_or_default().to_owned()
+    } else {
+        "a value is not of its type (schemas/change-set.schema.json)".to_owned()
+    }
+}
+
+/// The functions that the prelude is given.
+pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    macro_rules! function {
+        ($name:literal, |$host:ident, $ctx:ident $(, $argument:ident: $type:ty)*| $body:expr) => {{
+            let $host = shared.clone();
+            let function = Function::new(ctx.clone(), move |$ctx: Ctx<'js> $(, $argument: $type)*| -> Js<'js> { $body })?;
+            object.set($name, function)?;
+        }};
+    }
+    function!("format", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(current.format.name()))
+    ));
+    function!("channel", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(current.channel.clone()))
+    ));
+    function!("message", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(current.message.to_string()))
+    ));
+    function!("now", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(milliseconds(current.message)))
+    ));
+    function!("seed", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(current.message.as_u128() as i32))
+    ));
+    function!("values", |host, ctx, path: String| {
+        let values = host.with(|current| current.format.values(&current.body, &path));
+        match values {
+            Ok(values) => {
+                let array = Array::new(ctx.clone())?;
+                for (idx, value) in values.into_iter().enumerate() {
+                    array.set(idx, value)?;
+                }
+                Ok(array.into_value())
+            }
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    function!("set", |host, ctx, path: String, what: String, value: String| {
+        answered(&ctx, host.set(path, &what, value))
+    });
+    function!("text", |host, ctx| answered(&ctx, host.text()));
+    function!("setText", |host, ctx, text: String| answered(
+        &ctx,
+        host.set_body(text.into_bytes())
+    ));
+    function!("bytes", |host, ctx| {
+        match host.with(|current| Ok(current.body.clone())) {
+            Ok(body) => Ok(TypedArray::<u8>::new(ctx, body)?.into_value()),
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    // Bytes come as a text of letters below 256: reading a buffer of the runtime in place would need unsafe code.
+    function!("setBytes", |host, ctx, bytes: String| {
+        let bytes = bytes
+            .chars()
+            .map(|letter| (u32::from(letter) & 0xFF) as u8)
+            .collect();
+        answered(&ctx, host.set_body(bytes))
+    });
+    function!("tree", |host, ctx| {
+        let tree = host.with(|current| current.format.tree(&current.body));
+        answered(&ctx, tree.map(|tree| tree.to_string()))
+    });
+    function!("setTree", |host, ctx, json: String| {
+        let body = host.with(|current| {
+            let tree = serde_json::from_str(&json).map_err(|_| internal("the tree is no JSON"))?;
+            current.format.with_tree(&current.body, &tree)
+        });
+        answered(&ctx, body.and_then(|body| host.set_body(body)))
+    });
+    function!("lookup", |host,
+                         ctx,
+                         table: String,
+                         system: String,
+                         code: String| {
+        match host.lookup(&table, system, code) {
+            Ok(Some(found)) => found.into_js(&ctx),
+            Ok(None) => Ok(Value::new_null(ctx)),
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    function!("changes", |host, ctx| {
+        match host.with(|current| Ok(current.changes.clone())) {
+            Ok(Some(json)) => json.into_js(&ctx),
+            Ok(None) => Ok(Value::new_undefined(ctx)),
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    function!("setChanges", |host, ctx, json: String| answered(
+        &ctx,
+        host.set_changes(json)
+    ));
+    function!("log", |host, ctx, line: String| {
+        host.log(&line);
+        Ok(Value::new_undefined(ctx))
+    });
+    Ok(object)
+}
+
+/// The time in a UUIDv7.
+fn milliseconds(id: Uuid) -> f64 {
+    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |stamp| stamp.to_unix());
+    (seconds * 1000 + u64::from(nanos / 1_000_000)) as f64
+}

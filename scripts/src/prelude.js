@@ -1,0 +1,376 @@
+// What every script finds: the message, its context, a console; a clock that stands still and chance that can be
+// repeated. Run once in each fresh runtime, before anything of a channel. `host` is the Rust side.
+(host) => {
+  "use strict";
+
+  const { parse, stringify } = JSON;
+  const { isArray } = Array;
+
+  /** An error that knows its place in the message. */
+  class Failure extends Error {
+    constructor(what, place, reason) {
+      super(what);
+      this.name = "Failure";
+      if (place !== undefined && place !== null) this.place = String(place);
+      if (reason) this.reason = reason;
+    }
+  }
+
+  const sure = (answer) => {
+    if (answer !== null && typeof answer === "object" && answer.fault !== undefined) {
+      throw new Failure(answer.fault, answer.place, answer.reason);
+    }
+    return answer;
+  };
+
+  const path = (at) => {
+    if (typeof at !== "string") throw new TypeError(`a path is a text, as in "PID-3.1", and not ${kind(at)}`);
+    return at;
+  };
+
+  const text = (value) => {
+    switch (typeof value) {
+      case "string":
+        return value;
+      case "number":
+      case "bigint":
+      case "boolean":
+        return String(value);
+      default:
+        throw new TypeError(`a value is a text or a number, and not ${kind(value)}; see clear and remove`);
+    }
+  };
+
+  const kind = (value) => {
+    if (value === null) return "null";
+    if (isArray(value)) return "a list";
+    const type = typeof value;
+    return type === "undefined" ? type : `${type === "object" ? "an" : "a"} ${type}`;
+  };
+
+  const frozen = (value) => {
+    if (value !== null && typeof value === "object" && !Object.isFrozen(value)) {
+      Object.freeze(value);
+      for (const key of Object.keys(value)) frozen(value[key]);
+    }
+    return value;
+  };
+
+  // A body as plain values. It is written back once they are no longer what was read.
+  let shown = null;
+
+  const show = (name, read, write) => {
+    if (shown === null || shown.name !== name) {
+      flush();
+      const value = read();
+      shown = { name, value, before: stringify(value), write };
+    }
+    return shown.value;
+  };
+
+  const flush = () => {
+    if (shown === null) return;
+    const now = stringify(shown.value);
+    if (now === shown.before) return;
+    if (now === undefined) throw new TypeError(`the ${shown.name} of the message is ${kind(shown.value)} now`);
+    shown.write(now);
+    shown.before = now;
+  };
+
+  // Another way of writing makes what was shown stale. Frozen, it says so instead of losing what is written to it.
+  const stale = () => {
+    flush();
+    if (shown !== null) frozen(shown.value);
+    shown = null;
+  };
+
+  const replace = (name, value, write) => {
+    const now = stringify(value);
+    if (now === undefined) throw new TypeError(`the ${name} of a message can't be ${kind(value)}`);
+    if (shown !== null && shown.value !== value) frozen(shown.value);
+    shown = null;
+    write(now);
+  };
+
+  const setJson = (now) => sure(host.setText(now));
+  const setTree = (now) => sure(host.setTree(now));
+  const setLatin = (bytes) => {
+    let out = "";
+    for (let at = 0; at < bytes.length; at += 8192) {
+      out += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192));
+    }
+    return sure(host.setBytes(out));
+  };
+
+  class Message {
+    /** The name of its format: "hl7v2", "json" … */
+    get format() {
+      return host.format();
+    }
+
+    /** The text at a path, the first where there are several; "" where there is none. */
+    get(at) {
+      const all = this.all(at);
+      return all.length === 0 ? "" : all[0];
+    }
+
+    /** The texts at a path. */
+    all(at) {
+      path(at);
+      flush();
+      return sure(host.values(at));
+    }
+
+    /** Whether a text stands there that is not empty. */
+    has(at) {
+      return this.all(at).some((value) => value !== "");
+    }
+
+    /** Writes a text there; everything else stays as it came. */
+    set(at, value) {
+      stale();
+      sure(host.set(path(at), "assign", text(value)));
+      return this;
+    }
+
+    /** Tells the receiver to empty it. */
+    clear(at) {
+      stale();
+      sure(host.set(path(at), "clear", ""));
+      return this;
+    }
+
+    /** Writes there what stands at another path. */
+    copy(to, from) {
+      stale();
+      sure(host.set(path(to), "copy", path(from)));
+      return this;
+    }
+
+    /** Takes it out. */
+    remove(at) {
+      stale();
+      sure(host.set(path(at), "remove", ""));
+      return this;
+    }
+
+    /** The segments of a name (HL7), to be gone through. */
+    segments(name) {
+      const count = this.all(name).length;
+      return Array.from({ length: count }, (_, idx) => new Segment(this, name, idx + 1));
+    }
+
+    /** The whole body as text. */
+    get text() {
+      flush();
+      return sure(host.text());
+    }
+
+    set text(value) {
+      if (typeof value !== "string") throw new TypeError(`the text of a message can't be ${kind(value)}`);
+      stale();
+      sure(host.setText(value));
+    }
+
+    /** The whole body as bytes. */
+    get bytes() {
+      flush();
+      return host.bytes();
+    }
+
+    set bytes(value) {
+      if (!(value instanceof Uint8Array)) throw new TypeError(`the bytes of a message can't be ${kind(value)}`);
+      stale();
+      setLatin(value);
+    }
+
+    /** The body as plain values. What is changed in them is changed in the message. */
+    get json() {
+      return show("json", () => parse(sure(host.text())), setJson);
+    }
+
+    set json(value) {
+      replace("json", value, setJson);
+    }
+
+    /** The body as a tree of its format. What is changed in it is changed in the message. */
+    get tree() {
+      return show("tree", () => parse(sure(host.tree())), setTree);
+    }
+
+    set tree(value) {
+      replace("tree", value, setTree);
+    }
+  }
+
+  class Segment {
+    #message;
+    constructor(message, name, number) {
+      this.#message = message;
+      this.name = name;
+      this.number = number;
+      Object.freeze(this);
+    }
+
+    /** Its path: "OBX[2]". */
+    get path() {
+      return `${this.name}[${this.number}]`;
+    }
+
+    #at(field) {
+      return `${this.path}-${field}`;
+    }
+
+    /** The text of a field: get(5), get("3.1"), get("3[2].1"). */
+    get(field) {
+      return this.#message.get(this.#at(field));
+    }
+
+    /** The texts of a field, one for each repetition. */
+    all(field) {
+      return this.#message.all(this.#at(field));
+    }
+
+    /** Whether a text stands there that is not empty. */
+    has(field) {
+      return this.#message.has(this.#at(field));
+    }
+
+    /** Writes a text there. */
+    set(field, value) {
+      this.#message.set(this.#at(field), value);
+      return this;
+    }
+
+    /** Tells the receiver to empty it. */
+    clear(field) {
+      this.#message.clear(this.#at(field));
+      return this;
+    }
+
+    /** Takes a field out, or without one the whole segment: those after it are counted anew. */
+    remove(field) {
+      this.#message.remove(field === undefined ? this.path : this.#at(field));
+      return this;
+    }
+  }
+
+  // The change set, read when it is asked for.
+  let changes = null;
+
+  const context = {
+    get channel() {
+      return host.channel();
+    },
+    get message() {
+      return host.message();
+    },
+    get received() {
+      return new Date(host.now());
+    },
+    get changes() {
+      if (changes === null) {
+        const json = host.changes();
+        if (json === undefined) return undefined;
+        const value = parse(json);
+        changes = { value, before: stringify(value) };
+      }
+      return changes.value;
+    },
+    set changes(value) {
+      changes = { value, before: "" };
+    },
+    /** What a code becomes by a table: { system, code, display }, or undefined. */
+    lookup(table, system, code) {
+      if (arguments.length === 2) [system, code] = ["", system];
+      const found = sure(host.lookup(text(table), text(system), text(code)));
+      if (found === null) return undefined;
+      return { system: found[0], code: found[1], display: found[2] };
+    },
+    /** Ends the message as failed. */
+    fail(what, place) {
+      throw new Failure(text(what), place);
+    },
+  };
+  Object.freeze(context);
+
+  const shownValue = (value) => {
+    if (typeof value === "string") return value;
+    if (value instanceof Error) return `${value.name}: ${value.message}`;
+    if (value !== null && typeof value === "object") {
+      try {
+        return stringify(value) ?? String(value);
+      } catch {
+        return String(value);
+      }
+    }
+    return String(value);
+  };
+  const log = (...values) => host.log(values.map(shownValue).join(" "));
+  globalThis.console = Object.freeze({ log, debug: log, info: log, warn: log, error: log });
+
+  // A message that is run again gives the same: its own time and its own chance.
+  const RealDate = Date;
+  const now = () => host.now();
+  function MessageDate(...parts) {
+    if (new.target === undefined) return new RealDate(now()).toString();
+    return Reflect.construct(RealDate, parts.length === 0 ? [now()] : parts, new.target);
+  }
+  MessageDate.prototype = RealDate.prototype;
+  RealDate.prototype.constructor = MessageDate;
+  MessageDate.now = now;
+  MessageDate.parse = RealDate.parse;
+  MessageDate.UTC = RealDate.UTC;
+  Object.defineProperty(MessageDate, "name", { value: "Date" });
+  Object.defineProperty(MessageDate, "length", { value: 7 });
+  globalThis.Date = MessageDate;
+  let chance = null;
+  Math.random = () => {
+    if (chance === null) chance = host.seed();
+    chance = (chance + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(chance ^ (chance >>> 15), 1 | chance);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  delete globalThis.performance;
+
+  const message = new Message();
+  Object.freeze(message);
+  globalThis.Failure = Failure;
+
+  const isPlain = (value) => {
+    if (value === null || typeof value !== "object") return false;
+    const proto = Object.getPrototypeOf(value);
+    return proto === Object.prototype || proto === null;
+  };
+
+  return {
+    /** Calls the script's function. */
+    call(script) {
+      return script(message, context);
+    },
+
+    /** Makes of what it returned what the host has to know; false: the message ends here. */
+    finish(returned) {
+      if (changes !== null) {
+        const after = stringify(changes.value);
+        if (after !== changes.before) sure(host.setChanges(after === undefined ? "null" : after));
+      }
+      if (returned === false) return false;
+      if (returned === undefined || returned === true || returned === message) {
+        flush();
+      } else if (typeof returned === "string") {
+        message.text = returned;
+      } else if (returned instanceof Uint8Array) {
+        message.bytes = returned;
+      } else if (isPlain(returned) && host.format() === "json") {
+        message.json = returned;
+      } else {
+        throw new Failure(
+          `the script returned ${kind(returned)}; it returns nothing (the message as it is now), a new body as text or bytes, or false (the message ends here)`,
+        );
+      }
+      return true;
+    },
+  };
+};

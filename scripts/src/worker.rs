@@ -1,0 +1,199 @@
+//! The worker: reads what it is asked, answers, and ends when nobody asks any more.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use engine::format::Formats;
+use uuid::Uuid;
+
+use crate::machine::{Failed, Machine, Unfit};
+use crate::message::{Current, Ready};
+use crate::unix;
+use crate::wire::{self, Answer, Ask, Became, Fault};
+
+/// The stack of the thread that runs scripts: theirs, and what formats and the runtime need beside it.
+const STACK: usize = 16 << 20;
+
+/// The life of a worker, between standard input and standard output. Called before there is any other thread.
+///
+/// The reading thread sees that the engine is gone also while a script is deep in a native call: then the whole
+/// process ends, so that none is left behind.
+pub fn work(formats: Formats) -> io::Result<()> {
+    unix::confine();
+    let (asks, asked) = sync_channel(1);
+    std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || Worker::new(formats, asked).run())?;
+    let mut input = io::stdin().lock();
+    loop {
+        match wire::read(&mut input) {
+            Ok(Some(ask)) => {
+                if asks.send(ask).is_err() {
+                    break;
+                }
+            }
+            Ok(None) | Err(_) => break,
+        }
+    }
+    std::process::exit(0)
+}
+
+struct Worker {
+    formats: Formats,
+    asked: Receiver<(Ask, Vec<u8>)>,
+    scripts: HashMap<u64, Rc<Ready>>,
+    /// Made while nobody waits for it.
+    spare: Option<Machine>,
+}
+
+impl Worker {
+    fn new(formats: Formats, asked: Receiver<(Ask, Vec<u8>)>) -> Self {
+        Worker {
+            formats,
+            asked,
+            scripts: HashMap::new(),
+            spare: None,
+        }
+    }
+
+    fn run(mut self) {
+        let mut output = io::stdout().lock();
+        self.spare = Machine::new().ok();
+        if wire::write(&mut output, &Answer::Ready, &[]).is_err() {
+            return;
+        }
+        while let Ok((ask, body)) = self.asked.recv() {
+            if let Err(error) = self.answer(ask, body, &mut output) {
+                // An answer that can't be written because it is too long is one too.
+                let fault = Fault {
+                    at: None,
+                    what: format!("what it returned can't be taken: {error}"),
+                };
+                let failed = Answer::Failed { fault, error: None };
+                if wire::write(&mut output, &failed, &[]).is_err() {
+                    break;
+                }
+            }
+            self.spare = Machine::new().ok();
+        }
+        std::process::exit(0)
+    }
+
+    fn answer(&mut self, ask: Ask, body: Vec<u8>, output: &mut impl Write) -> io::Result<()> {
+        match ask {
+            Ask::Keep { script, unit } => {
+                self.scripts.insert(script, Rc::new(Ready::new(Arc::new(unit))));
+                Ok(())
+            }
+            Ask::Check { unit, limit } => {
+                let answer = match self.machine() {
+                    Err(failed) => Answer::Wrong { fault: failed.fault },
+                    Ok(machine) => match machine.check(unit, until(limit)) {
+                        Ok(()) => Answer::Right,
+                        Err(Unfit::Wrong(fault)) => Answer::Wrong { fault },
+                        Err(Unfit::Missing((by, specifier, path))) => Answer::Missing { by, specifier, path },
+                    },
+                };
+                wire::write(output, &answer, &[])
+            }
+            Ask::Run {
+                script,
+                limit,
+                channel,
+                message,
+                format,
+                changes,
+                may_change,
+            } => {
+                let run = Run {
+                    script,
+                    channel,
+                    message,
+                    format,
+                    changes,
+                    may_change,
+                };
+                match self.run_one(run, body, until(limit)) {
+                    Ok((answer, body)) => wire::write(output, &answer, &body),
+                    Err(Failed { fault, error }) => {
+                        wire::write(output, &Answer::Failed { fault, error }, &[])
+                    }
+                }
+            }
+        }
+    }
+
+    fn machine(&mut self) -> Result<Machine, Failed> {
+        let spare = self.spare.take().map_or_else(Machine::new, Ok);
+        spare.map_err(|error| failed(format!("a runtime could not be made: {error}")))
+    }
+
+    fn run_one(&mut self, run: Run, body: Vec<u8>, until: Instant) -> Result<(Answer, Vec<u8>), Failed> {
+        let script = self.scripts.get(&run.script).cloned();
+        let script = script.ok_or_else(|| failed("the worker does not know the script".to_owned()))?;
+        let format = self.formats.get(&run.format);
+        let format = format.ok_or_else(|| failed(format!("there is no format {:?}", run.format)))?;
+        let current = Current {
+            script,
+            channel: run.channel,
+            message: run.message,
+            format: format.clone(),
+            body,
+            is_changed: false,
+            changes: run.changes,
+            may_change: run.may_change,
+            new_changes: None,
+        };
+        let done = self.machine()?.run(current, until)?;
+        let current = done.current;
+        let became = match (done.kept, current.is_changed) {
+            (false, _) => Became::Filtered,
+            (true, false) => Became::Kept,
+            (true, true) => Became::Changed,
+        };
+        let body = match became {
+            Became::Changed => current.body,
+            Became::Kept | Became::Filtered => vec![],
+        };
+        if became == Became::Changed {
+            format.inspect(&body).map_err(|error| Failed {
+                fault: Fault {
+                    at: None,
+                    what: format!("what it made is no {}: {}", format.name(), error.what),
+                },
+                error: Some(error),
+            })?;
+        }
+        let answer = Answer::Ran {
+            body: became,
+            changes: current.new_changes,
+            console: done.console,
+        };
+        Ok((answer, body))
+    }
+}
+
+struct Run {
+    script: u64,
+    channel: String,
+    message: Uuid,
+    format: String,
+    changes: Option<String>,
+    may_change: bool,
+}
+
+fn failed(what: String) -> Failed {
+    Failed {
+        fault: Fault { at: None, what },
+        error: None,
+    }
+}
+
+/// A little before the engine loses its patience, so that the place where the script was can be told.
+fn until(limit: u64) -> Instant {
+    Instant::now() + Duration::from_millis(limit - limit / 10)
+}
