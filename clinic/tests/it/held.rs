@@ -46,7 +46,8 @@ fn what_a_person_wrote_stays_in_every_field_of_every_aggregate() {
         for field in maker.fields(*kind) {
             let [mine, theirs] = [0, 1].map(|n| maker.value(*kind, &field, n));
             // A state that moves on has a law of its own, and numbers too.
-            if mine == theirs || field == "status" || field == "identifiers" {
+            // (What is said of a record that a link has replaced goes to the other one.)
+            if mine == theirs || field == "status" || field == "identifiers" || field == "links" {
                 continue;
             }
             count += 1;
