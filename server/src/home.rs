@@ -157,9 +157,7 @@ impl Home {
     pub fn channels(&self) -> Result<(Vec<Channel>, Vec<Problem>), Vec<Problem>> {
         let checked = self.check();
         let warnings = checked.warnings.clone();
-        let mut channels = checked.into_result()?;
-        channels.push(channel::write_door::channel());
-        Ok((channels, warnings))
+        Ok((with_write_door(checked.into_result()?), warnings))
     }
 
     /// The master key: read, or made where there is none yet (`make`).
@@ -307,4 +305,9 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(1, |l| l.chars().count() + 1);
     (line, column)
+}
+/// The channels that run: those of the files, and the door by which changes come over HTTP.
+pub fn with_write_door(mut channels: Vec<Channel>) -> Vec<Channel> {
+    channels.push(channel::write_door::channel());
+    channels
 }

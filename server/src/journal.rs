@@ -229,8 +229,9 @@ pub async fn list(
     let mut seen = Seen::default();
     let mut about = vec![];
     if let Some(patient) = &words.patient {
-        let chart = chart(store, patient).await?;
+        let (chart, numbers) = chart(store, patient).await?;
         about.push(patient.clone());
+        about.extend(numbers);
         about.extend(chart.iter().map(Uuid::to_string));
         seen.patients.extend(chart);
         seen.identifiers.push(patient.clone());
@@ -251,8 +252,9 @@ pub async fn list(
     Ok(Ok((json!({ "journal": rows, "next": next }), seen)))
 }
 
-/// All ids under which a patient is kept: found by id or by identifier (`value`, or `system|value`).
-async fn chart(store: &dyn Store, patient: &str) -> Result<Vec<Uuid>, StoreError> {
+/// All ids under which a patient is kept, and the numbers that the patient has: what was read may have been asked for by
+/// any of them. Found by id or by identifier (`value`, or `system|value`).
+async fn chart(store: &dyn Store, patient: &str) -> Result<(Vec<Uuid>, Vec<String>), StoreError> {
     let mut to_ask = match patient.parse::<Uuid>() {
         Ok(id) => vec![id],
         Err(_) => {
@@ -270,7 +272,7 @@ async fn chart(store: &dyn Store, patient: &str) -> Result<Vec<Uuid>, StoreError
             found.into_iter().map(|record| record.meta.id).collect()
         }
     };
-    let mut all = vec![];
+    let (mut all, mut numbers) = (vec![], vec![]);
     while let Some(id) = to_ask.pop() {
         if all.contains(&id) || 100 < all.len() {
             continue;
@@ -280,9 +282,11 @@ async fn chart(store: &dyn Store, patient: &str) -> Result<Vec<Uuid>, StoreError
             && let Aggregate::Patient(patient) = &record.aggregate
         {
             to_ask.extend(patient_ids(id, patient));
+            numbers.extend(patient.identifiers.iter().map(|number| number.value.clone()));
         }
     }
-    Ok(all)
+    numbers.truncate(100);
+    Ok((all, numbers))
 }
 
 /// Whether the journal is as it was written, also against a head from the log.

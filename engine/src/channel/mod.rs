@@ -162,6 +162,11 @@ impl Channel {
         has_script(early)
     }
 
+    /// Whether any step is a script.
+    pub fn has_scripts(&self) -> bool {
+        self.has_early_scripts() || self.has_late_scripts()
+    }
+
     /// Whether a script may run after the first `apply`, or on the way to a destination.
     pub(crate) fn has_late_scripts(&self) -> bool {
         let late = self

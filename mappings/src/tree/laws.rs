@@ -76,7 +76,7 @@ fn xml_document() -> impl Strategy<Value = String> {
                 .collect::<String>()
         })
     })
-    .prop_map(|inside| format!("<?xml version='1.0'?>\n<root xmlns:x=\"u\">{inside}<!-- end --></root>\n"))
+    .prop_map(|inside| format!("<?xml version='1.0'?>\n<whole xmlns:x=\"u\">{inside}<!-- end --></whole>\n"))
 }
 
 fn csv_document() -> impl Strategy<Value = String> {
@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn what_is_set_in_xml_is_found(document in xml_document(), name in "[a-d]", text in text()) {
         let xml = &FORMATS[1];
-        for path in [format!("/root/{name}/@id"), format!("/root/{name}/@new"), format!("/root/{name}"), "/root/new/a/@b".to_owned()] {
+        for path in [format!("/whole/{name}/@id"), format!("/whole/{name}/@new"), format!("/whole/{name}"), "/whole/new/a/@b".to_owned()] {
             if let Ok(after) = (xml.set)(document.as_bytes(), &[(path.clone(), Change::Assign(text.clone()))], &Reading::default()) {
                 let found = xml.values(&after, &path);
                 prop_assert!(!found.is_empty() && found.iter().all(|value| *value == text), "{path} {found:?}");

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::auth::{self, Scope, Who};
 use super::{Problem, State};
 use crate::command::try_out;
+use crate::home::with_write_door;
 use crate::whereabouts::Asked;
 use crate::{journal, views};
 
@@ -338,7 +339,7 @@ async fn reload(Extract(state): Extract<State>, who: Who) -> Answer {
                 "there is no channel file any more; all goes on as it was. To end everything, stop the program",
             ));
         }
-        Ok(channels) => channels,
+        Ok(channels) => with_write_door(channels),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             return Ok(Json(json!({ "problems": problems, "warnings": warnings })));

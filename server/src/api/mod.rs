@@ -13,6 +13,8 @@ mod problem;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use axum::routing::get;
 use engine::run::Engine;
 use engine::store::Store;
@@ -103,9 +105,19 @@ pub fn router(state: State) -> Router {
         .nest("/clinic", changes::routes())
         .nest("/fhir", fhir::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .layer(axum::middleware::map_request(with_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
         .with_state(state)
+}
+
+/// HTTP/2 says the host in `:authority` and not in a header (RFC 9113 §8.3.1): links are made of it all the same.
+async fn with_host(mut request: Request) -> Request {
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    if let Some(host) = authority.and_then(|host| HeaderValue::from_str(host).ok()) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    request
 }
 
 /// Whether the store answers.

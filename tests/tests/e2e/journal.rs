@@ -79,7 +79,7 @@ async fn every_read_of_a_patient_is_found_by_the_patient() -> Result<()> {
     assert_eq!(rows(&read)[2]["outcome"], "nothing");
     // The same by id; and that the journal was read is in the journal.
     let read = home.json(&["journal", "--patient", &id, "--json"])?;
-    assert_eq!(rows(&read).len(), 7);
+    assert_eq!(rows(&read).len(), 7, "{read:#}");
     assert_eq!(rows(&read)[0]["action"], "journal");
     let table = home.run(&["journal", "--patient", "P-1"])?;
     let table = String::from_utf8_lossy(&table.stdout).into_owned();

@@ -284,7 +284,7 @@ async fn a_reload_swaps_starts_and_ends_channels_and_an_open_connection_goes_on(
         .flatten()
         .filter_map(|c| c["id"].as_str())
         .collect();
-    assert_eq!(ids, ["adt", "new"]);
+    assert_eq!(ids, ["adt", "new", "write-door"]);
 
     // Two channels change places.
     home.channel("adt", &router(&two, "B", "100ms", &ris, &lis))?;

@@ -589,12 +589,15 @@ fn shipped_channels_are_right() -> Result<()> {
     let home = Home::with(&[])?;
     let from = crate::python::root().join("channels");
     copy(&from, &home.path().join("channels"))?;
-    let output = home.run(&["check"])?;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    for command in ["check", "test"] {
+        let output = home.run(&[command])?;
+        assert!(
+            output.status.success(),
+            "{command}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     Ok(())
 }
 
