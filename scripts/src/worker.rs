@@ -29,14 +29,9 @@ pub fn work(formats: Formats) -> io::Result<()> {
         .stack_size(STACK)
         .spawn(move || Worker::new(formats, asked).run())?;
     let mut input = io::stdin().lock();
-    loop {
-        match wire::read(&mut input) {
-            Ok(Some(ask)) => {
-                if asks.send(ask).is_err() {
-                    break;
-                }
-            }
-            Ok(None) | Err(_) => break,
+    while let Ok(Some(ask)) = wire::read(&mut input) {
+        if asks.send(ask).is_err() {
+            break;
         }
     }
     std::process::exit(0)

@@ -44,6 +44,10 @@ struct Cli {
     command: Command,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, made from the command line"
+)]
 #[derive(Subcommand)]
 enum Command {
     /// Run the channels until stopped

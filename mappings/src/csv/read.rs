@@ -166,7 +166,7 @@ impl Reader<'_> {
             let delimiter = self.delimiter;
             let length = self
                 .rest()
-                .find(|letter| letter == delimiter || matches!(letter, '\n' | '\r'))
+                .find([delimiter, '\n', '\r'])
                 .unwrap_or(self.rest().len());
             self.at += length;
             let text = self.text[start..self.at].to_owned();

@@ -6,11 +6,14 @@ use proptest::prelude::*;
 use super::{Change, Document, Path, Reading};
 use crate::{csv, json, xml};
 
+/// Writes these changes into a document.
+type Set = fn(&[u8], &[(String, Change)], &Reading) -> Result<Vec<u8>, MapError>;
+
 /// A format by its functions.
 struct Format {
     read: for<'a> fn(&'a [u8], &Reading) -> Result<Document<'a>, MapError>,
     path: fn(&str) -> Result<Path, String>,
-    set: fn(&[u8], &[(String, Change)], &Reading) -> Result<Vec<u8>, MapError>,
+    set: Set,
 }
 
 const FORMATS: [Format; 3] = [

@@ -101,6 +101,10 @@ struct List {
     json: bool,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, made from the command line"
+)]
 #[derive(Subcommand)]
 enum Verb {
     /// Show one message: what it said, what became of it, each delivery and each try
