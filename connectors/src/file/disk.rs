@@ -31,6 +31,20 @@ pub(super) fn is_same(open: &File, path: &Path) -> io::Result<bool> {
     Ok(is_plain(&there) && open.len() == there.len() && open.modified()? == there.modified()?)
 }
 
+/// Whether two names are those of one file.
+#[cfg(unix)]
+pub(super) fn is_one_file(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (one, other) = (std::fs::symlink_metadata(one)?, std::fs::symlink_metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+/// Can't be told here: they count as two.
+#[cfg(not(unix))]
+pub(super) fn is_one_file(_one: &Path, _other: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// A file: no folder, no link, no pipe.
 pub(super) fn is_plain(metadata: &Metadata) -> bool {
     metadata.file_type().is_file()
