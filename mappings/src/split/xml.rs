@@ -189,7 +189,9 @@ fn namespaces(tag: &BytesStart<'_>) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for attribute in tag.attributes().with_checks(false).flatten() {
         let name = attribute.key.into_inner();
-        if name == "xmlns" || name.starts_with("xmlns:") {
+        // What is no name (XML 1.0 §2.3) can't stand before a colon either: nothing in a part needs it.
+        let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+        if name == "xmlns" || name.strip_prefix("xmlns:").is_some_and(is_name) {
             found.push((name.to_owned(), attribute.value.into_owned()));
         }
     }
