@@ -244,13 +244,21 @@ pub trait Connector: Send + Sync {
     /// The format that its messages have unless the channel says otherwise; none: the channel must say.
     fn format(&self) -> Option<&'static str>;
     /// JSON Schema of its source table; none: it is no source.
-    fn source_schema(&self) -> Option<serde_json::Value>;
+    fn source_schema(&self) -> Option<serde_json::Value> {
+        None
+    }
     /// JSON Schema of its destination table; none: it is no destination.
-    fn destination_schema(&self) -> Option<serde_json::Value>;
+    fn destination_schema(&self) -> Option<serde_json::Value> {
+        None
+    }
     /// What is wrong with a source table beyond its schema.
-    fn check_source(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
+    fn check_source(&self, _settings: &serde_json::Value) -> Vec<SettingsProblem> {
+        Vec::new()
+    }
     /// What is wrong with a destination table beyond its schema.
-    fn check_destination(&self, settings: &serde_json::Value) -> Vec<SettingsProblem>;
+    fn check_destination(&self, _settings: &serde_json::Value) -> Vec<SettingsProblem> {
+        Vec::new()
+    }
     /// Why two ends can't both work as they are set (two sources that read the same files). It is told at `this`, as a
     /// sentence whose subject is the file of the other: "reads these files already".
     fn clash(&self, _this: EndSettings<'_>, _other: EndSettings<'_>) -> Option<SettingsProblem> {
@@ -266,13 +274,11 @@ pub trait Connector: Send + Sync {
         true
     }
     /// What a look at the files around a source table that is right finds. Reads, opens nothing.
-    fn look_at_source(&self, settings: &serde_json::Value, surroundings: &Surroundings) -> Looked {
-        let _ = (settings, surroundings);
+    fn look_at_source(&self, _settings: &serde_json::Value, _surroundings: &Surroundings) -> Looked {
         Looked::default()
     }
     /// What a look at the files around a destination table that is right finds. Reads, opens nothing.
-    fn look_at_destination(&self, settings: &serde_json::Value, surroundings: &Surroundings) -> Looked {
-        let _ = (settings, surroundings);
+    fn look_at_destination(&self, _settings: &serde_json::Value, _surroundings: &Surroundings) -> Looked {
         Looked::default()
     }
     /// Opens a source: binds its address.
@@ -284,9 +290,11 @@ pub trait Connector: Send + Sync {
     /// Opens a destination. Does not connect yet.
     async fn open_destination(
         &self,
-        settings: &serde_json::Value,
-        surroundings: &Surroundings,
-    ) -> Result<Arc<dyn Destination>, ConnectorError>;
+        _settings: &serde_json::Value,
+        _surroundings: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError> {
+        Err(ConnectorError::new(format!("{} is no destination", self.name())))
+    }
     /// What to do with an unsure delivery unless the channel says otherwise.
     fn on_unsure(&self) -> crate::channel::OnUnsure;
 }

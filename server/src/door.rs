@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::channel::{OnUnsure, write_door};
-use engine::connector::{
-    Connector, ConnectorError, Destination, Intake, SettingsProblem, Source, Stop, Surroundings,
-};
+use engine::connector::{Connector, ConnectorError, Intake, Source, Stop, Surroundings};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -58,30 +56,10 @@ impl Connector for WriteDoor {
     fn format(&self) -> Option<&'static str> {
         Some("clinic")
     }
-    /// None: no channel file can name it.
-    fn source_schema(&self) -> Option<Value> {
-        None
-    }
-    fn destination_schema(&self) -> Option<Value> {
-        None
-    }
-    fn check_source(&self, _: &Value) -> Vec<SettingsProblem> {
-        vec![]
-    }
-    fn check_destination(&self, _: &Value) -> Vec<SettingsProblem> {
-        vec![]
-    }
     async fn open_source(&self, _: &Value, _: &Surroundings) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(Open {
             doorway: self.doorway.clone(),
         }))
-    }
-    async fn open_destination(
-        &self,
-        _: &Value,
-        _: &Surroundings,
-    ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        Err(ConnectorError::new("nothing can be sent by the write door"))
     }
     fn on_unsure(&self) -> OnUnsure {
         OnUnsure::Hold

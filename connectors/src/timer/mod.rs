@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use engine::connector::{Connector, ConnectorError, SettingsProblem, Source, Surroundings};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -97,16 +97,8 @@ impl Connector for Timers {
         Some(schema_of::<TimerSettings>())
     }
 
-    fn destination_schema(&self) -> Option<Value> {
-        None
-    }
-
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
         problems::<TimerSettings>(settings)
-    }
-
-    fn check_destination(&self, _settings: &Value) -> Vec<SettingsProblem> {
-        Vec::new()
     }
 
     async fn open_source(
@@ -119,14 +111,6 @@ impl Connector for Timers {
             settings,
             clock: self.clock.clone(),
         }))
-    }
-
-    async fn open_destination(
-        &self,
-        _settings: &Value,
-        _surroundings: &Surroundings,
-    ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        Err(ConnectorError::new("A timer is no destination."))
     }
 
     fn on_unsure(&self) -> OnUnsure {

@@ -215,11 +215,7 @@ impl Door {
             ..self.case(incoming)
         };
         if is_ignored {
-            let outcome = Outcome {
-                state: Some(MessageState::Filtered),
-                ..Outcome::default()
-            };
-            return match self.store.commit(self.unit(&case, outcome)).await? {
+            return match self.store.commit(self.unit(&case, Outcome::filtered())).await? {
                 Committed::Stored { .. } => Ok(Some((MessageState::Filtered, None))),
                 Committed::Repeat(_) | Committed::Moved | Committed::Over | Committed::Conflict { .. } => {
                     Ok(None)
@@ -398,12 +394,7 @@ impl Door {
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
             let outcome = self.complete(&pipeline, applying).await?;
-            let outcome = match &outcome.applied {
-                Some(applied) if !applied.writes.is_empty() => {
-                    told(&self.listeners(), &self.channel, case, outcome)
-                }
-                Some(_) | None => outcome,
-            };
+            let outcome = told(&self.listeners(), &self.channel, case, outcome);
             let ran = Ran::of(&outcome);
             let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
@@ -443,11 +434,7 @@ impl Door {
                     place: None,
                     why: what,
                 };
-                let outcome = Outcome {
-                    state: Some(MessageState::Failed),
-                    failure: Some(failure),
-                    ..Outcome::default()
-                };
+                let outcome = Outcome::failed(failure);
                 match self.store.commit(self.unit(&case, outcome.clone())).await? {
                     Committed::Repeat(repeat) => Ok(Done::Repeat(repeat)),
                     Committed::Over => Ok(Done::Stored(Settled::Over)),

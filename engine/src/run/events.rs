@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::link::Inside;
 use crate::channel::{Channel, OnUnsure, nearest};
-use crate::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use crate::connector::{Connector, ConnectorError, SettingsProblem, Source, Surroundings};
 use crate::message::{Incoming, NewDelivery};
 use crate::store::Store;
 
@@ -118,7 +118,6 @@ pub(super) fn owed(
 pub(super) fn messages(
     store: &dyn Store,
     body: &[u8],
-    headers: &[(String, String)],
     now: jiff::Timestamp,
 ) -> Result<Vec<Incoming>, MapError> {
     let internal = |what: String| MapError::new(Reason::Internal, None, what);
@@ -134,15 +133,14 @@ pub(super) fn messages(
                 MapError::new(Reason::UnknownKey, None, what)
             })?;
         let body = serde_json::to_vec(&set).map_err(|error| internal(error.to_string()))?;
-        let mut headers = headers.to_vec();
-        headers.extend([
+        let headers = vec![
             ("event".to_owned(), event.event),
             (
                 "aggregate".to_owned(),
                 format!("{}/{}", event.kind.as_str(), event.id),
             ),
             ("version".to_owned(), event.version.to_string()),
-        ]);
+        ];
         messages.push(Incoming {
             body: Bytes::from(body),
             content_type: "application/json".to_owned(),
@@ -189,10 +187,6 @@ impl Connector for Clinic {
         }))
     }
 
-    fn destination_schema(&self) -> Option<Value> {
-        None
-    }
-
     fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
         let known = clinic::events::events();
         let on = settings["on"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -225,22 +219,8 @@ impl Connector for Clinic {
         wrong.collect()
     }
 
-    fn check_destination(&self, _: &Value) -> Vec<SettingsProblem> {
-        vec![]
-    }
-
     async fn open_source(&self, _: &Value, _: &Surroundings) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(Inside))
-    }
-
-    async fn open_destination(
-        &self,
-        _: &Value,
-        _: &Surroundings,
-    ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        Err(ConnectorError::new(
-            "the clinic is no destination; write it by an `apply`",
-        ))
     }
 
     fn on_unsure(&self) -> OnUnsure {

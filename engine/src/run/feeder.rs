@@ -220,7 +220,7 @@ impl Feeder {
                 };
                 Ok(parts.into_iter().map(piece).collect())
             }
-            Feeds::Events => super::events::messages(self.store.as_ref(), &head.body, &[], now),
+            Feeds::Events => super::events::messages(self.store.as_ref(), &head.body, now),
         }
     }
 

@@ -3,13 +3,11 @@
 //! It has no protocol: the [feeder](super::feeder) of such a destination writes the other channel's message and the end
 //! of the delivery in one unit of work. This is only what channel files say of it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::channel::OnUnsure;
-use crate::connector::{Connector, ConnectorError, Destination, SettingsProblem, Source, Surroundings};
+use crate::connector::{Connector, ConnectorError, Source, Surroundings};
 
 /// Its name in channel files.
 pub const LINK: &str = "channel";
@@ -52,25 +50,8 @@ impl Connector for Link {
         false
     }
 
-    fn check_source(&self, _: &Value) -> Vec<SettingsProblem> {
-        vec![]
-    }
-
-    fn check_destination(&self, _: &Value) -> Vec<SettingsProblem> {
-        // Whether the other channel is there only all files together show.
-        vec![]
-    }
-
     async fn open_source(&self, _: &Value, _: &Surroundings) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(Inside))
-    }
-
-    async fn open_destination(
-        &self,
-        _: &Value,
-        _: &Surroundings,
-    ) -> Result<Arc<dyn Destination>, ConnectorError> {
-        Err(ConnectorError::new("a link is fed by the engine, not opened"))
     }
 
     fn on_unsure(&self) -> OnUnsure {

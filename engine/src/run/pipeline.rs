@@ -50,7 +50,7 @@ impl Outcome {
         }
     }
 
-    fn filtered() -> Self {
+    pub(super) fn filtered() -> Self {
         Outcome {
             state: Some(MessageState::Filtered),
             ..Outcome::default()
