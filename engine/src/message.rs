@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use clinic::apply::{Candidate, Decision};
-use clinic::exchange::{Keys, Place, Reason};
+use clinic::exchange::{Keys, MapError, Place, Reason};
 use clinic::held::Kept;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,27 @@ pub struct Failure {
     pub place: Option<Place>,
     /// What is wrong and what to do.
     pub why: String,
+}
+
+impl Failure {
+    /// That a step could not do its work.
+    pub fn of(step: &str, error: MapError) -> Self {
+        Failure {
+            step: step.to_owned(),
+            reason: error.reason,
+            place: error.place,
+            why: error.what,
+        }
+    }
+
+    /// What the sender is told.
+    pub fn into_error(self) -> MapError {
+        MapError {
+            reason: self.reason,
+            place: self.place,
+            what: self.why,
+        }
+    }
 }
 
 /// How a message was made inside Punte.

@@ -8,6 +8,7 @@ use clinic::{Aggregate, Kind, Record};
 use engine::actor::Actor;
 use engine::channel::Channel;
 use engine::format::Formats;
+use engine::message::{MessageDetail, Wrote};
 use engine::store::{Access, AccessFilter, AccessOutcome, ClinicQuery, JournalHead, Store, StoreError};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -85,23 +86,38 @@ pub async fn note(store: &dyn Store, asker: Asker, action: &str, seen: Seen) -> 
     store.accessed(access).await
 }
 
-/// Whom a message is about: by what it wrote, and by the identifiers in it. Empty where there is no such message.
+/// A message by its id or a piece of it, and what is noted of its being read. None: there is no such message.
 pub async fn message(
     store: &dyn Store,
     channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
     formats: &Formats,
     id: &str,
-) -> anyhow::Result<Seen> {
-    let mut seen = Seen::default();
+) -> anyhow::Result<(Seen, Option<MessageDetail>)> {
     let Some(id) = views::find(store, id).await? else {
-        return Ok(seen);
+        return Ok((Seen::default(), None));
     };
-    seen.what.push(format!("message/{id}"));
-    let Some(detail) = store.message(id).await? else {
+    let detail = store.message(id).await?;
+    let seen = of_message(store, channels, formats, id, detail.as_ref()).await?;
+    Ok((seen, detail))
+}
+
+/// Whom a message is about: by what it wrote, and by the identifiers in it. `detail`: what is stored under that id.
+async fn of_message(
+    store: &dyn Store,
+    channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
+    formats: &Formats,
+    id: Uuid,
+    detail: Option<&MessageDetail>,
+) -> Result<Seen, StoreError> {
+    let mut seen = Seen {
+        what: vec![format!("message/{id}")],
+        ..Seen::default()
+    };
+    let Some(detail) = detail else {
         return Ok(seen);
     };
     seen.is_shown = true;
-    for engine::message::Wrote {
+    for Wrote {
         kind, id, version, ..
     } in &detail.wrote
     {
@@ -125,10 +141,11 @@ pub async fn messages(
     channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
     formats: &Formats,
     ids: &[Uuid],
-) -> anyhow::Result<Seen> {
+) -> Result<Seen, StoreError> {
     let mut all = Seen::default();
     for id in ids {
-        let seen = message(store, channels, formats, &id.to_string()).await?;
+        let detail = store.message(*id).await?;
+        let seen = of_message(store, channels, formats, *id, detail.as_ref()).await?;
         all.what.extend(seen.what);
         all.patients.extend(seen.patients);
         all.identifiers.extend(seen.identifiers);

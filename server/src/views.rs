@@ -140,24 +140,16 @@ pub async fn parked(store: &dyn Store) -> anyhow::Result<Value> {
     Ok(json!({ "parked": rows }))
 }
 
-/// One message whole. None: there is no such message.
-pub async fn message(
-    store: &dyn Store,
+/// One message whole.
+pub fn message(
     channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
     formats: &Formats,
-    id: &str,
-) -> anyhow::Result<Option<Value>> {
-    let id = find(store, id).await?;
-    let Some(detail) = (match id {
-        Some(id) => store.message(id).await?,
-        None => None,
-    }) else {
-        return Ok(None);
-    };
+    detail: &MessageDetail,
+) -> anyhow::Result<Value> {
     let channel = channels(&detail.row.channel);
     let decoded = channel
         .as_ref()
-        .and_then(|channel| decode(channel, formats, &detail));
+        .and_then(|channel| decode(channel, formats, detail));
     let (changes, decode_error) = match decoded {
         Some(Ok(changes)) => (Some(serde_json::to_value(changes)?), None),
         Some(Err(error)) => (None, Some(error)),
@@ -193,7 +185,7 @@ pub async fn message(
     value["notes"] = serde_json::to_value(&detail.notes)?;
     value["changes"] = changes.unwrap_or(Value::Null);
     value["decode_error"] = decode_error.map_or(Value::Null, Value::from);
-    Ok(Some(value))
+    Ok(value)
 }
 
 /// A message by its id or the beginning of it (at least 8 digits, among the newest 1,000).

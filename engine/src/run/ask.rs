@@ -108,12 +108,7 @@ async fn record(
         incoming,
         keys,
         state,
-        failure: error.map(|error| Failure {
-            step: "source.questions".into(),
-            reason: error.reason,
-            place: error.place.clone(),
-            why: error.what.clone(),
-        }),
+        failure: error.map(|error| Failure::of("source.questions", error.clone())),
         candidates: vec![],
         origin: None,
         resolutions: vec![],

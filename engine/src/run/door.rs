@@ -184,7 +184,10 @@ impl Door {
             return self.settle(case).await;
         }
         match self.format.inspect(&case.incoming.body) {
-            Err(error) => self.keep(case, Outcome::failed(failure("source", &error))).await,
+            Err(error) => {
+                self.keep(case, Outcome::failed(Failure::of("source", error)))
+                    .await
+            }
             Ok(()) => self.settle(case).await,
         }
     }
@@ -265,11 +268,7 @@ impl Door {
             } => {
                 let error = failure.map_or_else(
                     || MapError::new(Reason::Internal, None, "the message could not be processed"),
-                    |f| MapError {
-                        reason: f.reason,
-                        place: f.place,
-                        what: f.why,
-                    },
+                    Failure::into_error,
                 );
                 (id, received_at, Taken::Failed, Some(error))
             }
@@ -316,7 +315,7 @@ impl Door {
                 }],
                 ..Outcome::default()
             },
-            Err(error) => Outcome::failed(failure("step[0].split", &error)),
+            Err(error) => Outcome::failed(Failure::of("step[0].split", error)),
         }
     }
 
@@ -652,13 +651,4 @@ fn decisions(resolutions: &[Resolution]) -> Vec<Decision> {
         .iter()
         .filter_map(|resolution| resolution.decision.clone())
         .collect()
-}
-
-pub(super) fn failure(step: &str, error: &MapError) -> Failure {
-    Failure {
-        step: step.into(),
-        reason: error.reason,
-        place: error.place.clone(),
-        why: error.what.clone(),
-    }
 }

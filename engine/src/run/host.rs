@@ -12,11 +12,13 @@ use super::door::Door;
 use super::doors::Doors;
 use super::doorway::Life;
 use super::lane::Lanes;
-use super::pipeline::{Outcome, Pipeline, Trace};
+use super::pipeline::{Outcome, Pipeline};
 use super::tasks::Tasks;
+use super::trace::{Trace, trace_halt};
 use crate::channel::{Channel, nearest};
 use crate::connector::{ConnectorError, Connectors};
 use crate::format::Formats;
+use crate::message::Failure;
 use crate::store::{Halt, Store, StoreError};
 
 /// What an engine is put together from.
@@ -251,8 +253,8 @@ pub fn try_message(
                 }
             }
             Err(error) => {
-                let outcome = Outcome::failed(super::door::failure("step[0].split", &error));
-                let said = super::pipeline::trace_halt("step[0].split", &outcome);
+                let outcome = Outcome::failed(Failure::of("step[0].split", error));
+                let said = trace_halt("step[0].split", &outcome);
                 return Ok((outcome, vec![said]));
             }
         },

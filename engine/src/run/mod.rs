@@ -26,6 +26,7 @@ mod resolve;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod worker;
 
 use std::sync::Arc;
@@ -36,10 +37,11 @@ use uuid::Uuid;
 pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
 pub use link::{HOPS, LINK, Link};
-pub use pipeline::{Outcome, Trace};
+pub use pipeline::Outcome;
 pub use reload::{Left, Reloaded};
 pub use replay::Again;
 pub use resolve::{Resolve, Resolved};
+pub use trace::Trace;
 
 /// Time and ids, passed in so that tests can choose them.
 #[derive(Clone)]

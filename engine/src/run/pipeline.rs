@@ -13,6 +13,7 @@ use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
+use super::trace::{Shown, Trace, said, show, trace, trace_halt};
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
@@ -42,7 +43,8 @@ impl Outcome {
         self.state.unwrap_or(MessageState::Routed)
     }
 
-    pub(super) fn failed(failure: Failure) -> Self {
+    /// It could not be understood or written.
+    pub fn failed(failure: Failure) -> Self {
         Outcome {
             state: Some(MessageState::Failed),
             failure: Some(failure),
@@ -58,43 +60,20 @@ impl Outcome {
     }
 }
 
-/// What one step did, for `punte try`.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Trace {
-    /// Which step, as in the channel file.
-    pub step: String,
-    /// What it did, in words.
-    pub result: String,
-    /// The message before it, where the step changed it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// What it made: the message, the change set, what would be written.
-    pub shows: Option<String>,
-}
-
-/// Where traces are kept, if somebody looks. Making one costs more than the step: a channel at work makes none.
-type Shown<'a> = &'a mut Option<Vec<Trace>>;
-
-fn show(shown: Shown<'_>, trace: impl FnOnce() -> Trace) {
-    if let Some(traces) = shown {
-        traces.push(trace());
-    }
-}
-
 /// A message on its way through the steps.
 #[derive(Clone)]
-struct Flow {
-    body: Bytes,
+pub(super) struct Flow {
+    pub(super) body: Bytes,
     /// True once a step changed the bytes: a delivery then needs a body of its own.
     own_body: bool,
     format: Arc<dyn Format>,
     content_type: String,
-    changes: Option<Arc<ChangeSet>>,
-    applied: Option<Arc<Applied>>,
+    pub(super) changes: Option<Arc<ChangeSet>>,
+    pub(super) applied: Option<Arc<Applied>>,
     /// What `encode` sees where nothing was applied: the change set on an empty clinic.
     imagined: Option<Arc<Applied>>,
     /// What the last script wrote to its console.
-    console: Vec<String>,
+    pub(super) console: Vec<String>,
 }
 
 /// Where the steps end before the last one.
@@ -157,6 +136,22 @@ impl Pipeline {
         only: Option<Vec<String>>,
     ) -> Self {
         let mut pipeline = Pipeline {
+            headers: incoming.headers.clone(),
+            ..Pipeline::before(channel, formats, world, message, only)
+        };
+        pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
+        pipeline
+    }
+
+    /// Before its first step.
+    fn before(
+        channel: Arc<Channel>,
+        formats: Formats,
+        world: World,
+        message: Uuid,
+        only: Option<Vec<String>>,
+    ) -> Self {
+        Pipeline {
             start: Err(Outcome::default()),
             channel,
             formats,
@@ -164,13 +159,11 @@ impl Pipeline {
             message,
             prepared: 0,
             only,
-            headers: incoming.headers.clone(),
+            headers: vec![],
             decisions: vec![],
             actor: None,
             ran: Mutex::default(),
-        };
-        pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
-        pipeline
+        }
     }
 
     /// With what a person decided, where the message was parked before.
@@ -249,19 +242,7 @@ impl Pipeline {
         snapshot: &dyn Snapshot,
     ) -> Result<(Outcome, Vec<Trace>), SnapshotError> {
         let mut shown = Some(vec![]);
-        let mut pipeline = Pipeline {
-            start: Err(Outcome::default()),
-            channel,
-            formats,
-            world,
-            message,
-            prepared: 0,
-            only,
-            headers: vec![],
-            decisions: vec![],
-            actor: None,
-            ran: Mutex::default(),
-        };
+        let mut pipeline = Pipeline::before(channel, formats, world, message, only);
         pipeline.prepare(body, String::new(), &mut shown);
         let applying = pipeline.apply_showing(snapshot, &mut shown)?;
         let outcome = pipeline.complete_showing(applying, &mut shown);
@@ -351,7 +332,7 @@ impl Pipeline {
         if let Some(when) = &destination.when {
             let matches = when
                 .matches(flow.format.as_ref(), &flow.body, &self.headers)
-                .map_err(|error| Halt::Failed(failure(&format!("{name}.when"), error)))?;
+                .map_err(|error| Halt::Failed(Failure::of(&format!("{name}.when"), error)))?;
             if !matches {
                 show(shown, || {
                     said(
@@ -400,7 +381,7 @@ impl Pipeline {
     }
 
     fn step(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
-        let fail = |error: MapError| Halt::Failed(failure(name, error));
+        let fail = |error: MapError| Halt::Failed(Failure::of(name, error));
         match step {
             // What goes through the steps is a part already; the door has taken the whole apart.
             Step::Split { .. } => {}
@@ -499,7 +480,7 @@ impl Pipeline {
                 };
                 let returned = script
                     .run(&call)
-                    .map_err(|error| Halt::Failed(failure(name, error)))?;
+                    .map_err(|error| Halt::Failed(Failure::of(name, error)))?;
                 let ran = Ran {
                     body: flow.body.clone(),
                     changes: flow.changes.clone(),
@@ -580,7 +561,7 @@ impl Pipeline {
                 },
                 candidates,
             },
-            ApplyError::Refused(error) => Halt::Failed(failure(name, error)),
+            ApplyError::Refused(error) => Halt::Failed(Failure::of(name, error)),
             ApplyError::Snapshot(error) => Halt::Snapshot(error),
         })
     }
@@ -621,15 +602,6 @@ fn no_decode(verb: &str) -> MapError {
     )
 }
 
-fn failure(step: &str, error: MapError) -> Failure {
-    Failure {
-        step: step.to_owned(),
-        reason: error.reason,
-        place: error.place,
-        why: error.what,
-    }
-}
-
 fn internal(step: &str, why: &str) -> Failure {
     Failure {
         step: step.to_owned(),
@@ -650,99 +622,5 @@ fn halted(halt: Halt) -> Result<Outcome, SnapshotError> {
             ..Outcome::default()
         }),
         Halt::Snapshot(error) => Err(error),
-    }
-}
-
-fn said(step: &str, result: String) -> Trace {
-    Trace {
-        step: step.to_owned(),
-        result,
-        before: None,
-        shows: None,
-    }
-}
-
-pub(super) fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
-    let why = outcome.failure.as_ref().map_or(String::new(), |failure| {
-        let place = failure
-            .place
-            .as_ref()
-            .map_or(String::new(), |place| format!("{place}: "));
-        format!(": {place}{}", failure.why)
-    });
-    said(step, format!("{}{why}", outcome.state().as_str()))
-}
-
-/// What a step did, in words, and what it made.
-fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
-    let (result, shows) = match step {
-        Step::Filter(_) => ("kept".to_owned(), None),
-        Step::Split { .. } => ("this is the first part".to_owned(), None),
-        Step::Decode { .. } => {
-            let changes = flow.changes.as_deref();
-            let said = changes.map_or(String::new(), |c| {
-                format!(
-                    "{} changes, {} merges, {} values without a place",
-                    c.changes.len(),
-                    c.merges.len(),
-                    c.extra.len()
-                )
-            });
-            (said, changes.and_then(|c| serde_json::to_string_pretty(c).ok()))
-        }
-        Step::Set(_) | Step::Lookup(_) => (
-            if *before == flow.body {
-                "changed nothing"
-            } else {
-                "changed"
-            }
-            .to_owned(),
-            Some(String::from_utf8_lossy(&flow.body).into_owned()),
-        ),
-        Step::Script(script) => {
-            let mut result = script.file().to_owned();
-            for line in &flow.console {
-                result.push_str("\n   console: ");
-                result.push_str(line);
-            }
-            (result, Some(String::from_utf8_lossy(&flow.body).into_owned()))
-        }
-        Step::Apply { .. } => {
-            let writes = flow.applied.as_ref().map_or(&[][..], |a| &a.writes);
-            let kept = flow.applied.as_ref().map_or(&[][..], |a| &a.kept);
-            let mut list: Vec<String> = writes
-                .iter()
-                .map(|w| {
-                    let kind = w.record.aggregate.kind().as_str();
-                    format!(
-                        "{kind}.{} {} version {}",
-                        w.verb, w.record.meta.id, w.record.meta.version
-                    )
-                })
-                .collect();
-            let result = match kept.len() {
-                0 => format!("would write {} aggregates", list.len()),
-                n => format!("would write {} aggregates, {n} values not taken", list.len()),
-            };
-            list.extend(kept.iter().map(|kept| {
-                let (kind, id) = (kept.kind.as_str(), kept.id);
-                format!(
-                    "{kind} {id} {}: not taken, {} wrote what stands there",
-                    kept.field, kept.by
-                )
-            }));
-            (result, Some(list.join("\n")))
-        }
-        Step::Encode { format, .. } => (
-            format!("{format}, {} bytes", flow.body.len()),
-            Some(String::from_utf8_lossy(&flow.body).into_owned()),
-        ),
-    };
-    let is_change = matches!(step, Step::Set(_) | Step::Lookup(_));
-    Trace {
-        step: name.to_owned(),
-        result,
-        before: is_change.then(|| String::from_utf8_lossy(before).into_owned()),
-        shows,
     }
 }

@@ -4,11 +4,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use engine::channel::Channel;
 use engine::format::SetOp;
 use engine::run::{Again, Resolve};
-use engine::store::{ApiKey, Halt, HaltWord};
+use engine::store::{ApiKey, Halt, HaltWord, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::auth::{self, Scope, Who};
 use super::{Problem, State};
@@ -61,14 +63,32 @@ async fn messages(
 
 async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String>) -> Answer {
     let asker = who.may(Scope::MessagesRead)?;
-    let engine = state.engine();
-    let channel = |name: &str| engine.channel(name).map(|channel| channel.as_ref().clone());
-    let found = views::message(state.store(), &channel, engine.formats(), &id).await?;
-    let seen = journal::message(state.store(), &channel, engine.formats(), &id).await?;
-    journal::note(state.store(), asker, "message", seen).await?;
-    found
-        .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("there is no message {id}")))
+    let (store, formats, channels) = (state.store(), state.engine().formats(), channels_of(&state));
+    let (seen, detail) = journal::message(store, &channels, formats, &id).await?;
+    journal::note(store, asker, "message", seen).await?;
+    let detail = detail.ok_or_else(|| no_message(&id))?;
+    Ok(Json(views::message(&channels, formats, &detail)?))
+}
+
+/// The channels that run, by their names.
+fn channels_of(state: &State) -> impl Fn(&str) -> Option<Channel> + Send + Sync + use<'_> {
+    |name| {
+        state
+            .engine()
+            .channel(name)
+            .map(|channel| channel.as_ref().clone())
+    }
+}
+
+fn no_message(id: &str) -> Problem {
+    Problem::not_found(format!("there is no message {id}"))
+}
+
+/// The message that is meant by an id or a piece of one.
+async fn known_message(state: &State, id: &str) -> Result<Uuid, Problem> {
+    views::find(state.store(), id)
+        .await?
+        .ok_or_else(|| no_message(id))
 }
 
 /// How a message is to be taken again.
@@ -92,8 +112,7 @@ async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>
     } else {
         parse(&body)?
     };
-    let found = views::find(state.store(), &id).await?;
-    let id = found.ok_or_else(|| Problem::not_found(format!("there is no message {id}")))?;
+    let id = known_message(&state, &id).await?;
     let again = Again {
         only: (!replay.to.is_empty()).then_some(replay.to),
         body: replay.body.as_ref().map(|body| views::bytes_of(body).into()),
@@ -149,8 +168,7 @@ async fn resolve(Extract(state): Extract<State>, who: Who, Path(id): Path<String
             ));
         }
     };
-    let found = views::find(state.store(), &id).await?;
-    let id = found.ok_or_else(|| Problem::not_found(format!("there is no message {id}")))?;
+    let id = known_message(&state, &id).await?;
     let resolved = state
         .engine()
         .resolve(id, resolve, &asker.name(), decide.reason)
@@ -181,10 +199,9 @@ struct Key {
 }
 
 /// What is noted of messages that are shown.
-async fn seen(state: &State, ids: &[uuid::Uuid]) -> anyhow::Result<journal::Seen> {
-    let engine = state.engine();
-    let channel = |name: &str| engine.channel(name).map(|channel| channel.as_ref().clone());
-    journal::messages(state.store(), &channel, engine.formats(), ids).await
+async fn seen(state: &State, ids: &[Uuid]) -> Result<journal::Seen, StoreError> {
+    let formats = state.engine().formats();
+    journal::messages(state.store(), &channels_of(state), formats, ids).await
 }
 
 /// Where something is. Shows values of the chart, so that it needs both scopes.
@@ -203,7 +220,7 @@ async fn whereabouts(
         halts: &halts,
     };
     let found = asked.about(&key).await?;
-    let ids: Vec<uuid::Uuid> = found.iter().map(|found| found.id).collect();
+    let ids: Vec<Uuid> = found.iter().map(|found| found.id).collect();
     let mut seen = seen(&state, &ids).await?;
     seen.words = Some(key.clone());
     journal::note(state.store(), asker, "where", seen).await?;
@@ -283,7 +300,7 @@ async fn operate(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ids {
-    ids: Vec<uuid::Uuid>,
+    ids: Vec<Uuid>,
 }
 
 /// Runs stored messages through a channel as its file says now, and compares with what was sent.

@@ -224,11 +224,12 @@ async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> an
             let store = home.open_store(false).await?;
             let channels = home.channels().map(|(channels, _)| channels).unwrap_or_default();
             let by_name = |name: &str| channels.iter().find(|c| c.id == name).cloned();
-            let value = views::message(store.as_ref(), &by_name, &formats::all(), id).await?;
-            let seen = journal::message(store.as_ref(), &by_name, &formats::all(), id).await?;
+            let formats = formats::all();
+            let (seen, detail) = journal::message(store.as_ref(), &by_name, &formats, id).await?;
             journal::note(store.as_ref(), journal::owner(), "message", seen).await?;
             store.close().await?;
-            value.ok_or_else(|| anyhow!("there is no message {id}"))?
+            let detail = detail.ok_or_else(|| anyhow!("there is no message {id}"))?;
+            views::message(&by_name, &formats, &detail)?
         }
     };
     if raw {

@@ -9,7 +9,7 @@ use clinic::exchange::{MapError, Reason, Stamp, Verdict};
 use clinic::memory::MemoryClinic;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
-use engine::message::MessageState;
+use engine::message::{Failure, MessageState};
 use engine::run::{Outcome, Trace, World, try_message};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -51,7 +51,7 @@ pub(super) fn run(
         .open(&channel.source.format, &channel.source.format_settings)
         .map(|format| format.inspect(&body));
     let (outcome, traces) = match inspected {
-        Some(Err(error)) => (refused(&error), vec![]),
+        Some(Err(error)) => (Outcome::failed(Failure::of("source", error)), vec![]),
         Some(Ok(())) | None => try_message(channel.clone(), formats, &world, body.clone().into(), &clinic)?,
     };
     Ok(files(&channel, formats, &body, &outcome, &traces))
@@ -135,26 +135,9 @@ fn state(outcome: &Outcome) -> String {
     text
 }
 
-fn refused(error: &MapError) -> Outcome {
-    Outcome {
-        state: Some(MessageState::Failed),
-        failure: Some(engine::message::Failure {
-            step: "source".to_owned(),
-            reason: error.reason,
-            place: error.place.clone(),
-            why: error.what.clone(),
-        }),
-        ..Outcome::default()
-    }
-}
-
 fn error(outcome: &Outcome) -> MapError {
     match &outcome.failure {
-        Some(failure) => MapError {
-            reason: failure.reason,
-            place: failure.place.clone(),
-            what: failure.why.clone(),
-        },
+        Some(failure) => failure.clone().into_error(),
         None => MapError::new(Reason::Internal, None, "the message could not be processed"),
     }
 }
