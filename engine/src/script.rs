@@ -1,6 +1,7 @@
 //! What a script is to the engine: something checked that is run on one message. The engine knows no language;
 //! `server` brings one.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use clinic::ChangeSet;
 use clinic::exchange::MapError;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::channel::state::GREATEST;
 use crate::format::CodeTables;
 
 /// How long a script may take where the step does not say.
@@ -29,6 +32,10 @@ pub struct Wanted<'a> {
     pub file: &'a str,
     /// The code tables that it may look into.
     pub tables: &'a CodeTables,
+    /// The counters that its channel declares.
+    pub counters: &'a [&'a str],
+    /// The caches that its channel declares.
+    pub caches: &'a [&'a str],
     /// How long it may take with one message.
     pub timeout: Duration,
     /// How many bytes it may take.
@@ -62,6 +69,47 @@ pub trait Script: Send + Sync + Debug {
     fn run(&self, call: &Call<'_>) -> Result<Returned, MapError>;
 }
 
+/// A counter, as a script finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// The number that was given last; none: it has given none yet.
+    pub given: Option<u64>,
+    /// The first one.
+    pub first: u64,
+    /// The last one, after which the first comes again.
+    pub last: Option<u64>,
+}
+
+impl Count {
+    /// The next number. None: there is no greater one that a script can tell from the next.
+    pub fn next(&self) -> Option<u64> {
+        match self.given {
+            None => Some(self.first),
+            Some(given) if self.last.is_some_and(|last| last <= given) || given < self.first => {
+                Some(self.first)
+            }
+            Some(given) => Some(given + 1).filter(|next| *next <= GREATEST),
+        }
+    }
+}
+
+/// What a script writes to a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheWrite {
+    /// The cache.
+    pub cache: String,
+    /// Where in it.
+    pub key: String,
+    /// JSON; none: it is taken out.
+    pub value: Option<String>,
+}
+
+/// What a script reaches beside its message while it runs.
+pub trait Reach {
+    /// What stands in a cache under a key, as JSON.
+    fn cached(&self, cache: &str, key: &str) -> Option<String>;
+}
+
 /// What a script gets.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
@@ -77,6 +125,12 @@ pub struct Call<'a> {
     pub changes: Option<&'a ChangeSet>,
     /// False once the change set is written to the clinic.
     pub may_change: bool,
+    /// The counters of its channel.
+    pub counters: &'a BTreeMap<String, Count>,
+    /// The caches of its channel.
+    pub caches: &'a [String],
+    /// What it may ask for while it runs.
+    pub reach: &'a dyn Reach,
 }
 
 /// What a script says of the body.
@@ -99,6 +153,10 @@ pub struct Returned {
     pub changes: Option<ChangeSet>,
     /// What it wrote to its console, a line each: for `punte try` only, since it may hold anything.
     pub console: Vec<String>,
+    /// The numbers that it took last, by their counters.
+    pub counted: BTreeMap<String, u64>,
+    /// What it wrote to caches, in this order.
+    pub cached: Vec<CacheWrite>,
 }
 
 /// A program without scripts.

@@ -12,7 +12,8 @@ use engine::script::{Call, Returned, Said, Script, ScriptProblem, Scripts, Wante
 
 use crate::modules::{place_of, resolve};
 use crate::pool::{Pool, PoolError, Program};
-use crate::wire::{Answer, Ask, Became, Unit};
+use crate::state;
+use crate::wire::{Answer, Ask, Became, Given, Unit, Want};
 
 /// The most modules of one script.
 const MAX_MODULES: usize = 100;
@@ -104,6 +105,21 @@ impl Scripts for Host {
                 }
             };
         }
+        let undeclared: Vec<ScriptProblem> = unit
+            .modules
+            .iter()
+            .flat_map(|(path, text)| {
+                let file = wanted.folder.join(path);
+                let found = state::undeclared(text, wanted.counters, wanted.caches).into_iter();
+                found.map(move |found| ScriptProblem {
+                    place: Some((file.clone(), found.line, found.column)),
+                    what: found.what,
+                })
+            })
+            .collect();
+        if !undeclared.is_empty() {
+            return Err(undeclared);
+        }
         Ok(Arc::new(Prepared {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             wants_changes: unit.modules.values().any(|source| source.contains("changes")),
@@ -131,7 +147,10 @@ impl Host {
             unit: unit.clone(),
             limit: milliseconds(CHECK),
         };
-        match self.pool.ask("check", None, &ask, &[], CHECK) {
+        match self
+            .pool
+            .ask("check", None, &ask, &[], CHECK, &|_| Given::Nothing)
+        {
             Ok((Answer::Right, _)) => Ok(None),
             Ok((Answer::Missing { by, specifier, path }, _)) => Ok(Some((by, specifier, path))),
             Ok((Answer::Wrong { fault }, _)) => {
@@ -139,10 +158,12 @@ impl Host {
                 let at = at.map(|(module, line, column)| (module.as_str(), *line, *column));
                 Err(problem(at, fault.what))
             }
-            Ok((Answer::Ready | Answer::Ran { .. } | Answer::Failed { .. }, _)) => Err(problem(
-                None,
-                "its worker process answers something else".to_owned(),
-            )),
+            Ok((Answer::Ready | Answer::Ran { .. } | Answer::Wants { .. } | Answer::Failed { .. }, _)) => {
+                Err(problem(
+                    None,
+                    "its worker process answers something else".to_owned(),
+                ))
+            }
             Err(PoolError::Late) => Err(problem(
                 None,
                 "what stands outside its functions takes too long; put it into the function that is exported"
@@ -174,15 +195,26 @@ impl Script for Prepared {
             format: call.format.to_owned(),
             changes,
             may_change: call.may_change,
+            counters: call.counters.clone(),
+            caches: call.caches.to_vec(),
+        };
+        let give = |want| match want {
+            Want::Cached { cache, key } => Given::Cached {
+                value: call.reach.cached(&cache, &key),
+            },
         };
         let kept = Some((self.number, &self.unit));
-        let answer = self.pool.ask(call.channel, kept, &ask, call.body, self.timeout);
+        let answer = self
+            .pool
+            .ask(call.channel, kept, &ask, call.body, self.timeout, &give);
         match answer {
             Ok((
                 Answer::Ran {
                     body: became,
                     changes,
                     console,
+                    counted,
+                    cached,
                 },
                 body,
             )) => {
@@ -199,6 +231,8 @@ impl Script for Prepared {
                     said,
                     changes,
                     console,
+                    counted,
+                    cached,
                 })
             }
             Ok((Answer::Failed { fault, error }, _)) => {
@@ -210,9 +244,14 @@ impl Script for Prepared {
                 };
                 Err(MapError { reason, place, what })
             }
-            Ok((Answer::Ready | Answer::Right | Answer::Missing { .. } | Answer::Wrong { .. }, _)) => {
-                Err(self.error(Reason::Internal, "its worker process answers something else"))
-            }
+            Ok((
+                Answer::Ready
+                | Answer::Right
+                | Answer::Missing { .. }
+                | Answer::Wrong { .. }
+                | Answer::Wants { .. },
+                _,
+            )) => Err(self.error(Reason::Internal, "its worker process answers something else")),
             Err(error @ PoolError::Late) => {
                 let limit = engine::channel::duration::show(self.timeout);
                 Err(self.error(Reason::Internal, &format!("{error}, {limit}; it was stopped")))

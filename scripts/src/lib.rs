@@ -16,6 +16,7 @@ mod machine;
 mod message;
 mod modules;
 mod pool;
+mod state;
 #[cfg(test)]
 mod tests;
 mod unix;

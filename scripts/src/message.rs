@@ -2,21 +2,28 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use clinic::ChangeSet;
 use clinic::exchange::{MapError, Reason};
 use engine::format::{Format, SetOp};
+use engine::script::{CacheWrite, Count};
 use rquickjs::{Array, Ctx, Function, IntoJs, Object, TypedArray, Value};
 use uuid::Uuid;
 
-use crate::wire::{MAX_BODY, Unit};
+use crate::state;
+use crate::wire::{Given, MAX_BODY, Unit, Want};
 
 /// The most lines that a script's console keeps, and the most bytes.
 const CONSOLE_LINES: usize = 200;
 const CONSOLE_BYTES: usize = 64 << 10;
+
+/// The most that a script writes to caches for one message, the longest key, and the longest value as JSON, in bytes.
+const CACHE_WRITES: usize = 1000;
+const CACHE_KEY: usize = 256;
+const CACHE_VALUE: usize = 64 << 10;
 
 /// A table: what (system, code) becomes.
 pub type Table = HashMap<(String, String), [String; 3]>;
@@ -58,6 +65,19 @@ pub struct Current {
     pub changes: Option<String>,
     pub may_change: bool,
     pub new_changes: Option<String>,
+    /// The counters of its channel, as they stand now.
+    pub counters: BTreeMap<String, Count>,
+    /// The numbers that were taken last.
+    pub counted: BTreeMap<String, u64>,
+    pub caches: Vec<String>,
+    pub cached: Vec<CacheWrite>,
+    pub wants: Rc<dyn Wants>,
+}
+
+/// Asks the engine for what a script wants while it runs.
+pub trait Wants {
+    /// Waits for the answer. The error is a sentence.
+    fn want(&self, want: Want) -> Result<Given, String>;
 }
 
 /// What the functions of the prelude share. None: no message is there yet, as when a script is checked.
@@ -166,6 +186,68 @@ impl Shared {
         })
     }
 
+    /// Takes the next number of a counter, or tells the last one that it gave.
+    fn count(&self, name: &str, moves: bool) -> Result<Option<f64>, MapError> {
+        self.with(|current| {
+            let Some(count) = current.counters.get_mut(name) else {
+                let known: Vec<&str> = current.counters.keys().map(String::as_str).collect();
+                return Err(internal(&state::missing("counter", name, &known)));
+            };
+            if moves {
+                let next = count.next().ok_or_else(|| {
+                    internal(&format!(
+                        "the counter {name:?} is at its end; say in the channel file at which number it begins again: last"
+                    ))
+                })?;
+                count.given = Some(next);
+                current.counted.insert(name.to_owned(), next);
+            }
+            Ok(count.given.map(|given| given as f64))
+        })
+    }
+
+    fn cached(&self, cache: String, key: String) -> Result<Option<String>, MapError> {
+        let wants = self.with(|current| {
+            is_cache(current, &cache, &key)?;
+            let own = current.cached.iter().rev();
+            let own = own.clone().find(|write| write.cache == cache && write.key == key);
+            Ok(match own {
+                Some(write) => Err(write.value.clone()),
+                None => Ok(current.wants.clone()),
+            })
+        })?;
+        match wants {
+            Err(own) => Ok(own),
+            Ok(wants) => match wants.want(Want::Cached { cache, key }) {
+                Ok(Given::Cached { value }) => Ok(value),
+                Ok(Given::Nothing) => Ok(None),
+                Err(what) => Err(internal(&what)),
+            },
+        }
+    }
+
+    fn set_cached(&self, cache: String, key: String, value: Option<String>) -> Result<(), MapError> {
+        self.with(|current| {
+            is_cache(current, &cache, &key)?;
+            if value.as_ref().is_some_and(|value| CACHE_VALUE < value.len()) {
+                let most = engine::channel::size::show(CACHE_VALUE as u64);
+                return Err(internal(&format!(
+                    "a value of a cache is too long; {most} are the most"
+                )));
+            }
+            current
+                .cached
+                .retain(|write| write.cache != cache || write.key != key);
+            if CACHE_WRITES <= current.cached.len() {
+                return Err(internal(&format!(
+                    "too much is written to caches for one message; {CACHE_WRITES} keys are the most"
+                )));
+            }
+            current.cached.push(CacheWrite { cache, key, value });
+            Ok(())
+        })
+    }
+
     fn set_changes(&self, json: String) -> Result<(), MapError> {
         self.with(|current| {
             if current.changes.is_none() {
@@ -203,6 +285,18 @@ impl Shared {
             console.push("…".to_owned());
         }
     }
+}
+
+fn is_cache(current: &Current, cache: &str, key: &str) -> Result<(), MapError> {
+    if !current.caches.iter().any(|known| known == cache) {
+        let known: Vec<&str> = current.caches.iter().map(String::as_str).collect();
+        return Err(internal(&state::missing("cache", cache, &known)));
+    }
+    if CACHE_KEY < key.len() {
+        let what = format!("a key of a cache is too long; {CACHE_KEY} letters are the most");
+        return Err(internal(&what));
+    }
+    Ok(())
 }
 
 /// Names of keys tell what is wrong; a value may tell of a patient.
@@ -321,6 +415,21 @@ pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<
         &ctx,
         host.set_changes(json)
     ));
+    function!("count", |host, ctx, name: String, moves: bool| answered(
+        &ctx,
+        host.count(&name, moves)
+    ));
+    function!("cached", |host, ctx, cache: String, key: String| answered(
+        &ctx,
+        host.cached(cache, key)
+    ));
+    function!("setCached", |host,
+                            ctx,
+                            cache: String,
+                            key: String,
+                            value: Option<String>| {
+        answered(&ctx, host.set_cached(cache, key, value))
+    });
     function!("log", |host, ctx, line: String| {
         host.log(&line);
         Ok(Value::new_undefined(ctx))

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::unix;
-use crate::wire::{self, Answer, Ask, Unit};
+use crate::wire::{self, Answer, Ask, Given, Unit, Want};
 
 /// How long a worker may take to start; the clock of a script runs only afterwards.
 const START: Duration = Duration::from_secs(20);
@@ -60,6 +60,9 @@ pub enum PoolError {
     TooLong(String),
 }
 
+/// Gives a script what it wants while it runs.
+pub type Give<'a> = dyn Fn(Want) -> Given + 'a;
+
 /// The workers.
 pub struct Pool {
     program: Program,
@@ -95,6 +98,7 @@ impl Pool {
         ask: &Ask,
         body: &[u8],
         limit: Duration,
+        give: &Give<'_>,
     ) -> Result<(Answer, Vec<u8>), PoolError> {
         let frame = wire::frame(ask, body).map_err(|error| PoolError::TooLong(error.to_string()))?;
         let mut turn = self.turn(owner)?;
@@ -106,7 +110,7 @@ impl Pool {
                 None => Worker::start(&self.program).map_err(|error| PoolError::Start(error.to_string()))?,
             };
             let until = *until.get_or_insert_with(|| Instant::now() + limit);
-            match worker.ask(kept, frame.clone(), until) {
+            match worker.ask(kept, frame.clone(), until, give) {
                 Ok(answer) => {
                     if !worker.is_worn() {
                         turn.worker = Some(worker);
@@ -234,6 +238,7 @@ impl Worker {
         kept: Option<(u64, &Arc<Unit>)>,
         frame: Vec<u8>,
         until: Instant,
+        give: &Give<'_>,
     ) -> Result<(Answer, Vec<u8>), PoolError> {
         if let Some((script, unit)) = kept
             && self.scripts.insert(script)
@@ -245,11 +250,19 @@ impl Worker {
         }
         self.calls += 1;
         self.asks.send(frame).map_err(|_| PoolError::Ended)?;
-        let left = until.saturating_duration_since(Instant::now());
-        self.answers.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => PoolError::Late,
-            RecvTimeoutError::Disconnected => PoolError::Ended,
-        })
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = self.answers.recv_timeout(left).map_err(|error| match error {
+                RecvTimeoutError::Timeout => PoolError::Late,
+                RecvTimeoutError::Disconnected => PoolError::Ended,
+            })?;
+            let (Answer::Wants { want }, _) = answer else {
+                return Ok(answer);
+            };
+            let given = Ask::Given { given: give(want) };
+            let frame = wire::frame(&given, &[]).map_err(|error| PoolError::TooLong(error.to_string()))?;
+            self.asks.send(frame).map_err(|_| PoolError::Ended)?;
+        }
     }
 
     fn is_worn(&self) -> bool {

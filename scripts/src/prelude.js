@@ -255,6 +255,59 @@
     }
   }
 
+  class Counter {
+    #name;
+    constructor(name) {
+      this.#name = name;
+      // An undeclared one is told where it is asked for.
+      sure(host.count(name, false));
+      Object.freeze(this);
+    }
+
+    /** Takes the next number. It counts once the message is stored. */
+    next() {
+      return sure(host.count(this.#name, true));
+    }
+
+    /** The number that was taken last; undefined where there was none. */
+    get value() {
+      return sure(host.count(this.#name, false)) ?? undefined;
+    }
+  }
+
+  class Cache {
+    #name;
+    constructor(name) {
+      this.#name = name;
+      Object.freeze(this);
+    }
+
+    /** What stands under a key; undefined where there is nothing, or no more. */
+    get(key) {
+      const json = sure(host.cached(this.#name, text(key))) ?? undefined;
+      return json === undefined ? undefined : parse(json);
+    }
+
+    /** Whether something stands there. */
+    has(key) {
+      return this.get(key) !== undefined;
+    }
+
+    /** Writes plain values there. It counts once the message is stored. */
+    set(key, value) {
+      const json = stringify(value);
+      if (json === undefined) throw new TypeError(`a cache keeps plain values, and not ${kind(value)}`);
+      sure(host.setCached(this.#name, text(key), json));
+      return this;
+    }
+
+    /** Takes it out. */
+    delete(key) {
+      sure(host.setCached(this.#name, text(key), undefined));
+      return this;
+    }
+  }
+
   // The change set, read when it is asked for.
   let changes = null;
 
@@ -286,6 +339,14 @@
       const found = sure(host.lookup(text(table), text(system), text(code)));
       if (found === null) return undefined;
       return { system: found[0], code: found[1], display: found[2] };
+    },
+    /** A counter that the channel declares. */
+    counter(name) {
+      return new Counter(text(name));
+    },
+    /** A cache that the channel declares. */
+    cache(name) {
+      return new Cache(text(name));
     },
     /** Ends the message as failed. */
     fail(what, place) {

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 use engine::format::{Format, Replies, SetOp, Settings};
+use engine::script::{CacheWrite, Count};
 use uuid::Uuid;
 
 use crate::machine::{Done, Machine, Unfit};
-use crate::message::{Current, Ready};
-use crate::wire::Unit;
+use crate::message::{Current, Ready, Wants};
+use crate::wire::{Given, Unit, Want};
 
 /// A format whose messages are lines `PATH=value`. Its name is that of JSON where a test is about plain objects.
 struct Lines(&'static str);
@@ -27,6 +28,19 @@ impl Lines {
         lines
             .map(|(path, value)| (path.to_owned(), value.to_owned()))
             .collect()
+    }
+}
+
+/// An engine that has one value in its cache.
+struct Memory;
+
+impl Wants for Memory {
+    fn want(&self, want: Want) -> Result<Given, String> {
+        match want {
+            Want::Cached { key, .. } => Ok(Given::Cached {
+                value: (key == "old").then(|| "{\"n\":1}".to_owned()),
+            }),
+        }
     }
 }
 
@@ -151,6 +165,18 @@ fn run_all(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) 
         changes: changes.map(str::to_owned),
         may_change: true,
         new_changes: None,
+        counters: BTreeMap::from([(
+            "lab".to_owned(),
+            Count {
+                given: Some(7),
+                first: 1,
+                last: Some(9),
+            },
+        )]),
+        counted: BTreeMap::new(),
+        caches: vec!["seen".into()],
+        cached: vec![],
+        wants: Rc::new(Memory),
     };
     let until = Instant::now() + Duration::from_secs(20);
     let machine = Machine::new().expect("a runtime");
@@ -340,6 +366,18 @@ fn limits_hold_between_instructions_too() {
         changes: None,
         may_change: true,
         new_changes: None,
+        counters: BTreeMap::from([(
+            "lab".to_owned(),
+            Count {
+                given: Some(7),
+                first: 1,
+                last: Some(9),
+            },
+        )]),
+        counted: BTreeMap::new(),
+        caches: vec!["seen".into()],
+        cached: vec![],
+        wants: Rc::new(Memory),
     };
     let until = Instant::now() + Duration::from_millis(50);
     let late = Machine::new().expect("a runtime").run(current, until);
@@ -409,6 +447,66 @@ fn tables_are_looked_into() {
         error.contains("there is no table \"beds.csv\" for this script (there are: wards.csv)"),
         "{error}"
     );
+}
+
+#[test]
+fn counters_are_counted_and_caches_looked_into() {
+    let run = |body: &str| {
+        let source = format!("export default (message, context) => {{\n{body}\n}};\n");
+        run_all("lines", unit(&source, &[]), "a=1\n", None)
+    };
+    let text = |done: &Done| String::from_utf8_lossy(&done.current.body).into_owned();
+    let done = run("const c = context.counter('lab'); message.set('n', [c.value, c.next(), c.next(), c.next(), context.counter('lab').value].join());").expect("ran");
+    assert_eq!(text(&done), "a=1\nn=7,8,9,1,1\n");
+    assert_eq!(done.current.counted, BTreeMap::from([("lab".to_owned(), 1)]));
+    // What is only looked at does not move.
+    let done = run("message.set('n', context.counter('lab').value);").expect("ran");
+    assert_eq!(done.current.counted, BTreeMap::new());
+
+    let done = run("const c = context.cache('seen'); message.set('n', [c.get('old').n, c.get('new'), c.has('new'), c.set('new', [2]).get('new')[0], c.delete('old').get('old')].join('|'));").expect("ran");
+    assert_eq!(text(&done), "a=1\nn=1||false|2|\n");
+    let write = |key: &str, value: Option<&str>| CacheWrite {
+        cache: "seen".into(),
+        key: key.into(),
+        value: value.map(str::to_owned),
+    };
+    assert_eq!(
+        done.current.cached,
+        [write("new", Some("[2]")), write("old", None)]
+    );
+
+    for (body, told) in [
+        (
+            "const n = 'l' + 'ad';\ncontext.counter(n).next();",
+            "the channel has no counter \"lad\" (there are: lab); write [counter.lad] in its file",
+        ),
+        (
+            "const n = 'se' + 'en2';\ncontext.cache(n).get('x');",
+            "the channel has no cache \"seen2\" (there are: seen); write [cache.seen2] with its life in its file",
+        ),
+        (
+            "\ncontext.cache('seen').set('x', 'y'.repeat(70000));",
+            "a value of a cache is too long; 64 KB are the most",
+        ),
+        (
+            "\ncontext.cache('seen').set('x'.repeat(300), 1);",
+            "a key of a cache is too long; 256 letters are the most",
+        ),
+        (
+            "\ncontext.cache('seen').set('x', () => 1);",
+            "TypeError: a cache keeps plain values, and not a function",
+        ),
+        (
+            "\nfor (let n = 0; n < 1001; n++) context.cache('seen').set(n, n);",
+            "too much is written to caches for one message; 1000 keys are the most",
+        ),
+    ] {
+        let error = run(body).err().unwrap_or_default();
+        assert!(
+            error.starts_with("fix.js:3:") && error.ends_with(told),
+            "{body}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use clinic::exchange::MapError;
+use engine::script::{CacheWrite, Count};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,7 +66,42 @@ pub enum Ask {
         changes: Option<String>,
         /// Whether it may be changed.
         may_change: bool,
+        /// The counters of its channel.
+        counters: BTreeMap<String, Count>,
+        /// The caches of its channel.
+        caches: Vec<String>,
     },
+    /// What a script wanted while it runs.
+    Given {
+        /// What it gets.
+        given: Given,
+    },
+}
+
+/// What a script wants of the engine while it runs.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "want", rename_all = "snake_case")]
+pub enum Want {
+    /// What stands in a cache.
+    Cached {
+        /// The cache.
+        cache: String,
+        /// Where in it.
+        key: String,
+    },
+}
+
+/// What it gets.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "given", rename_all = "snake_case")]
+pub enum Given {
+    /// What stands in a cache, as JSON.
+    Cached {
+        /// None: nothing.
+        value: Option<String>,
+    },
+    /// Nothing: nobody is there to give it.
+    Nothing,
 }
 
 /// What a worker answers.
@@ -98,6 +134,15 @@ pub enum Answer {
         changes: Option<String>,
         /// What it wrote to its console.
         console: Vec<String>,
+        /// The numbers that it took last, by their counters.
+        counted: BTreeMap<String, u64>,
+        /// What it wrote to caches.
+        cached: Vec<CacheWrite>,
+    },
+    /// It runs, and wants something; then it goes on.
+    Wants {
+        /// What.
+        want: Want,
     },
     /// It failed.
     Failed {

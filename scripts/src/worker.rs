@@ -1,19 +1,21 @@
 //! The worker: reads what it is asked, answers, and ends when nobody asks any more.
 
-use std::collections::HashMap;
-use std::io::{self, Write};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, StdoutLock};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use engine::format::Formats;
+use engine::script::Count;
 use uuid::Uuid;
 
 use crate::machine::{Failed, Machine, Unfit};
-use crate::message::{Current, Ready};
+use crate::message::{Current, Ready, Wants};
 use crate::unix;
-use crate::wire::{self, Answer, Ask, Became, Fault};
+use crate::wire::{self, Answer, Ask, Became, Fault, Given, Want};
 
 /// The stack of the thread that runs scripts: theirs, and what formats and the runtime need beside it.
 const STACK: usize = 16 << 20;
@@ -37,9 +39,33 @@ pub fn work(formats: Formats) -> io::Result<()> {
     std::process::exit(0)
 }
 
+/// The two pipes to the engine.
+struct Pipes {
+    asked: Receiver<(Ask, Vec<u8>)>,
+    output: RefCell<StdoutLock<'static>>,
+}
+
+impl Pipes {
+    fn write(&self, answer: &Answer, body: &[u8]) -> io::Result<()> {
+        wire::write(&mut *self.output.borrow_mut(), answer, body)
+    }
+}
+
+impl Wants for Pipes {
+    fn want(&self, want: Want) -> Result<Given, String> {
+        let lost = |_| "the engine does not answer".to_owned();
+        let wants = Answer::Wants { want };
+        self.write(&wants, &[]).map_err(|error| error.to_string())?;
+        match self.asked.recv().map_err(lost)? {
+            (Ask::Given { given }, _) => Ok(given),
+            _ => Err("the engine answers something else".to_owned()),
+        }
+    }
+}
+
 struct Worker {
     formats: Formats,
-    asked: Receiver<(Ask, Vec<u8>)>,
+    pipes: Rc<Pipes>,
     scripts: HashMap<u64, Rc<Ready>>,
     /// Made while nobody waits for it.
     spare: Option<Machine>,
@@ -47,29 +73,29 @@ struct Worker {
 
 impl Worker {
     fn new(formats: Formats, asked: Receiver<(Ask, Vec<u8>)>) -> Self {
+        let output = RefCell::new(io::stdout().lock());
         Worker {
             formats,
-            asked,
+            pipes: Rc::new(Pipes { asked, output }),
             scripts: HashMap::new(),
             spare: None,
         }
     }
 
     fn run(mut self) {
-        let mut output = io::stdout().lock();
         self.spare = Machine::new().ok();
-        if wire::write(&mut output, &Answer::Ready, &[]).is_err() {
+        if self.pipes.write(&Answer::Ready, &[]).is_err() {
             return;
         }
-        while let Ok((ask, body)) = self.asked.recv() {
-            if let Err(error) = self.answer(ask, body, &mut output) {
+        while let Ok((ask, body)) = self.pipes.asked.recv() {
+            if let Err(error) = self.answer(ask, body) {
                 // An answer that can't be written because it is too long is one too.
                 let fault = Fault {
                     at: None,
                     what: format!("what it returned can't be taken: {error}"),
                 };
                 let failed = Answer::Failed { fault, error: None };
-                if wire::write(&mut output, &failed, &[]).is_err() {
+                if self.pipes.write(&failed, &[]).is_err() {
                     break;
                 }
             }
@@ -78,7 +104,7 @@ impl Worker {
         std::process::exit(0)
     }
 
-    fn answer(&mut self, ask: Ask, body: Vec<u8>, output: &mut impl Write) -> io::Result<()> {
+    fn answer(&mut self, ask: Ask, body: Vec<u8>) -> io::Result<()> {
         match ask {
             Ask::Keep { script, unit } => {
                 self.scripts.insert(script, Rc::new(Ready::new(Arc::new(unit))));
@@ -93,8 +119,10 @@ impl Worker {
                         Err(Unfit::Missing((by, specifier, path))) => Answer::Missing { by, specifier, path },
                     },
                 };
-                wire::write(output, &answer, &[])
+                self.pipes.write(&answer, &[])
             }
+            // What nobody waits for any more.
+            Ask::Given { .. } => Ok(()),
             Ask::Run {
                 script,
                 limit,
@@ -103,6 +131,8 @@ impl Worker {
                 format,
                 changes,
                 may_change,
+                counters,
+                caches,
             } => {
                 let run = Run {
                     script,
@@ -111,12 +141,12 @@ impl Worker {
                     format,
                     changes,
                     may_change,
+                    counters,
+                    caches,
                 };
                 match self.run_one(run, body, until(limit)) {
-                    Ok((answer, body)) => wire::write(output, &answer, &body),
-                    Err(Failed { fault, error }) => {
-                        wire::write(output, &Answer::Failed { fault, error }, &[])
-                    }
+                    Ok((answer, body)) => self.pipes.write(&answer, &body),
+                    Err(Failed { fault, error }) => self.pipes.write(&Answer::Failed { fault, error }, &[]),
                 }
             }
         }
@@ -142,6 +172,11 @@ impl Worker {
             changes: run.changes,
             may_change: run.may_change,
             new_changes: None,
+            counters: run.counters,
+            counted: BTreeMap::new(),
+            caches: run.caches,
+            cached: vec![],
+            wants: self.pipes.clone(),
         };
         let done = self.machine()?.run(current, until)?;
         let current = done.current;
@@ -167,6 +202,8 @@ impl Worker {
             body: became,
             changes: current.new_changes,
             console: done.console,
+            counted: current.counted,
+            cached: current.cached,
         };
         Ok((answer, body))
     }
@@ -179,6 +216,8 @@ struct Run {
     format: String,
     changes: Option<String>,
     may_change: bool,
+    counters: BTreeMap<String, Count>,
+    caches: Vec<String>,
 }
 
 fn failed(what: String) -> Failed {

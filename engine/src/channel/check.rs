@@ -184,6 +184,8 @@ fn check_file(
         warnings: Vec::new(),
         table_problems: Vec::new(),
         read_tables: BTreeMap::new(),
+        counters: Vec::new(),
+        caches: Vec::new(),
     };
     let channel = reader.channel(root);
     let Reader {

@@ -14,6 +14,7 @@ mod read_step;
 mod schema;
 mod shape;
 pub mod size;
+pub mod state;
 mod steps;
 pub mod table;
 mod tree;
@@ -67,6 +68,10 @@ pub struct Channel {
     pub destinations: Vec<Destination>,
     /// Its code tables, read.
     pub tables: CodeTables,
+    /// What its scripts may count.
+    pub counters: Vec<state::Counter>,
+    /// What its scripts may keep for a while.
+    pub caches: Vec<state::Cache>,
 }
 
 impl Channel {

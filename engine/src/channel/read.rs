@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::problem::not_known;
 use super::shape::{Finding, Shape};
+use super::state::{Cache, Counter};
 use super::tree::{Node, Path, Value};
 use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, Surroundings};
@@ -41,6 +42,9 @@ pub(super) struct Reader<'a> {
     pub(super) warnings: Vec<Finding>,
     pub(super) table_problems: Vec<table::TableProblem>,
     pub(super) read_tables: BTreeMap<String, Option<Arc<CodeTable>>>,
+    /// What the scripts of the channel may keep.
+    pub(super) counters: Vec<Counter>,
+    pub(super) caches: Vec<Cache>,
 }
 
 /// What a message is at a place between two steps.
@@ -84,6 +88,8 @@ impl Reader<'_> {
             settings: settings.clone(),
         };
         let source_format = flow.format.clone();
+        self.counters = self.counters(root);
+        self.caches = self.caches(root);
         let keys = self.keys(root, &flow);
         let mut steps = Vec::new();
         let mut source_settings = settings;
@@ -124,6 +130,7 @@ impl Reader<'_> {
             );
         }
 
+        self.unused_state(root, &steps, &destinations);
         let ack = self.ack(root, nodes);
         let (connector, connector_settings) = source?;
         Some(Channel {
@@ -148,6 +155,8 @@ impl Reader<'_> {
             steps,
             destinations,
             tables: self.tables_read(),
+            counters: std::mem::take(&mut self.counters),
+            caches: std::mem::take(&mut self.caches),
         })
     }
 

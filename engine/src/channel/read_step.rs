@@ -360,10 +360,18 @@ impl Reader<'_> {
             }
         }
         flow.unused_set = Some(at.clone());
+        let counters: Vec<&str> = self
+            .counters
+            .iter()
+            .map(|counter| counter.name.as_str())
+            .collect();
+        let caches: Vec<&str> = self.caches.iter().map(|cache| cache.name.as_str()).collect();
         let wanted = Wanted {
             folder: &self.folder(),
             file: value.text()?,
             tables: &tables,
+            counters: &counters,
+            caches: &caches,
             timeout,
             memory,
         };

@@ -93,6 +93,8 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
                 "default": "Europe/Bucharest"
             },
             "source": source(connectors),
+            "counter": counters(),
+            "cache": caches(),
             "step": {
                 "description": "What happens to each message, in this order.",
                 "type": "array",
@@ -255,6 +257,77 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
         "additionalProperties": false,
         "properties": properties,
         "oneOf": one_of(&names),
+    })
+}
+
+fn counters() -> Value {
+    json!({
+        "description": "What the scripts of the channel may count, each by its name: context.counter(name).next(). The value moves with the commit of the message.",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "title": "counter",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "first": {
+                    "description": "The first number.",
+                    "type": "integer",
+                    "minimum": 0,
+                    "default": 1
+                },
+                "last": {
+                    "description": "The last number, after which the first comes again. Without it it goes on.",
+                    "type": "integer",
+                    "minimum": 1
+                },
+                "shared": {
+                    "description": "True: one counter for all channels that declare it so.",
+                    "type": "boolean",
+                    "default": false
+                }
+            }
+        }
+    })
+}
+
+fn caches() -> Value {
+    json!({
+        "description": "What the scripts of the channel may keep for a while, in memory, each by its name: context.cache(name).",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "title": "cache",
+            "type": "object",
+            "required": ["life"],
+            "additionalProperties": false,
+            "properties": {
+                "life": {
+                    "description": "How long what was written stays: a duration (\"10m\"), \"restart\" (until the program starts anew) or { messages = 100 }. Nothing of it outlives the program.",
+                    "anyOf": [
+                        { "type": "string" },
+                        {
+                            "title": "life",
+                            "type": "object",
+                            "required": ["messages"],
+                            "additionalProperties": false,
+                            "properties": {
+                                "messages": {
+                                    "description": "While the channel takes so many messages.",
+                                    "type": "integer",
+                                    "minimum": 1
+                                }
+                            }
+                        }
+                    ]
+                },
+                "memory": {
+                    "description": "How much it may hold; what was written first goes first.",
+                    "type": "string",
+                    "default": "1 MB"
+                }
+            }
+        }
     })
 }
 

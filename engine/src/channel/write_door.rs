@@ -50,6 +50,8 @@ pub fn channel() -> Channel {
         ],
         destinations: vec![],
         tables: Default::default(),
+        counters: vec![],
+        caches: vec![],
     }
 }
 

@@ -242,6 +242,7 @@ impl Engine {
                 store: self.store.clone(),
                 world: self.world.clone(),
                 doors: Arc::downgrade(&self.doors),
+                state: self.state.clone(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {
@@ -267,6 +268,7 @@ impl Engine {
             }
         }
         drop(lives);
+        self.state.keep_only(channels);
         for id in before {
             if !channels.iter().any(|channel| channel.id == id) {
                 self.doors.remove(&id);

@@ -116,6 +116,7 @@ async fn record(
     };
     // The same question again is answered again: it changes nothing, and the clinic may have changed.
     let commit = Commit {
+        counters: vec![],
         message,
         again: None,
         applied: None,

@@ -13,6 +13,7 @@ use super::World;
 use super::doors::Doors;
 use super::events::{self, Listeners};
 use super::pipeline::{Applying, Outcome, Pipeline};
+use super::state::{self, Kept, State};
 use super::worker::Bell;
 use crate::channel::Channel;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
@@ -22,8 +23,9 @@ use crate::message::{
     By, Failure, Incoming, MessageDetail, MessageState, NewDelivery, NewMessage, Origin, Resolution,
     ResolutionWord,
 };
+use crate::script::CacheWrite;
 use crate::split::PARTS;
-use crate::store::{Commit, Committed, MadeBy, MessageFilter, Repeat, Store, StoreError};
+use crate::store::{Commit, Committed, CounterKey, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
@@ -45,6 +47,8 @@ pub(super) struct Door {
     pub bells: HashMap<String, Arc<Bell>>,
     /// The doors of all channels, this one among them.
     pub doors: Weak<Doors>,
+    /// What scripts keep.
+    pub state: Arc<State>,
 }
 
 /// What became of one message.
@@ -383,7 +387,12 @@ impl Door {
 
     /// Runs the steps until what they have read still is so when it is written.
     async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
-        let pipeline = self.prepare(case).await?;
+        // Held until the commit is done: no other message takes the same number meanwhile.
+        let turn = match self.channel.counters.is_empty() {
+            true => None,
+            false => Some(self.state.turn(&self.channel).await),
+        };
+        let mut pipeline = self.prepare(case, None).await?;
         let mut runs = 0;
         loop {
             let applying = {
@@ -398,6 +407,9 @@ impl Door {
             let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
                 return Ok((committed, ran));
+            }
+            if turn.is_some() {
+                pipeline = self.prepare(case, Some(&pipeline)).await?;
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
@@ -417,6 +429,7 @@ impl Door {
         let (id, received_at) = (case.id, case.incoming.received_at);
         match committed {
             Committed::Stored { .. } => {
+                self.state.stored(&self.channel, &ran.cached, (self.world.now)());
                 self.ring(&ran, &case);
                 Ok(Done::Stored(Settled::Stored {
                     id,
@@ -456,14 +469,16 @@ impl Door {
     }
 
     /// Runs the steps before the `apply`. Scripts block, so that they have a thread where that harms nobody; a channel
-    /// without them pays nothing.
-    async fn prepare(&self, case: &Case) -> Result<Arc<Pipeline>, StoreError> {
+    /// without them pays nothing. `before`: the run of the same message that something has moved under.
+    async fn prepare(&self, case: &Case, before: Option<&Pipeline>) -> Result<Arc<Pipeline>, StoreError> {
+        let kept = self.kept().await?;
+        let ran = before.map(Pipeline::take_ran).unwrap_or_default();
         let (channel, formats, world) = (self.channel.clone(), self.formats.clone(), self.world.clone());
         let (id, only, incoming) = (case.id, case.only.clone(), case.incoming.clone());
         let decisions = decisions(&case.resolutions);
         let actor = self.channel.actor(&case.incoming).map(str::to_owned);
         let prepare = move || {
-            let pipeline = Pipeline::new(channel, formats, world, id, &incoming, only);
+            let pipeline = Pipeline::new(channel, formats, world, id, &incoming, only, kept, ran);
             Arc::new(pipeline.with_decisions(decisions).by(actor))
         };
         if self.channel.has_early_scripts() {
@@ -471,6 +486,24 @@ impl Door {
         } else {
             Ok(prepare())
         }
+    }
+
+    /// What the scripts of the channel find from the messages before.
+    async fn kept(&self) -> Result<Kept, StoreError> {
+        let counters = &self.channel.counters;
+        let mut kept = Kept {
+            state: Some(self.state.clone()),
+            ..Kept::default()
+        };
+        if !counters.is_empty() {
+            let keys: Vec<CounterKey> = counters.iter().map(|c| state::key(&self.channel, c)).collect();
+            let given = self.store.counters(&keys).await?;
+            let named = counters.iter().zip(given);
+            kept.counted = named
+                .filter_map(|(c, given)| Some((c.name.clone(), given?)))
+                .collect();
+        }
+        Ok(kept)
     }
 
     /// Runs the steps after the `apply`.
@@ -553,6 +586,8 @@ struct Ran {
     failure: Option<Failure>,
     /// Whose workers are to be woken: channel, where it is another one, and name of the queue.
     queues: Vec<(Option<String>, String)>,
+    /// What scripts wrote to caches.
+    cached: Vec<CacheWrite>,
 }
 
 impl Ran {
@@ -565,6 +600,7 @@ impl Ran {
                 .iter()
                 .map(|delivery| (delivery.queue_of.clone(), delivery.destination.clone()))
                 .collect(),
+            cached: outcome.cached.clone(),
         }
     }
 }
@@ -641,6 +677,7 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
         again: case.again,
         applied: outcome.applied,
         deliveries: outcome.deliveries,
+        counters: outcome.counters,
         dedup: is_known_again.then_some(channel.dedup),
         made_by,
     }

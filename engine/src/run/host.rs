@@ -13,6 +13,7 @@ use super::doors::Doors;
 use super::doorway::Life;
 use super::lane::Lanes;
 use super::pipeline::{Outcome, Pipeline};
+use super::state::State;
 use super::tasks::Tasks;
 use super::trace::{Trace, trace_halt};
 use crate::channel::{Channel, nearest};
@@ -92,6 +93,8 @@ pub struct Engine {
     pub(super) doors: Arc<Doors>,
     pub(super) lanes: Lanes,
     pub(super) halts: RwLock<Vec<Halt>>,
+    /// What scripts keep.
+    pub(super) state: Arc<State>,
     /// One change at a time: a reload, a start, a stop.
     pub(super) change: tokio::sync::Mutex<()>,
     pub(super) connectors: Connectors,
@@ -110,6 +113,7 @@ impl Engine {
             doors: Arc::new(Doors::new()),
             lanes: Lanes::default(),
             halts: RwLock::new(halts),
+            state: Arc::default(),
             change: tokio::sync::Mutex::default(),
             connectors: parts.connectors,
             store: parts.store,

@@ -23,6 +23,7 @@ mod pipeline;
 mod reload;
 mod replay;
 mod resolve;
+mod state;
 mod tasks;
 #[cfg(test)]
 mod tests;

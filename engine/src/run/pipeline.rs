@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use clinic::aggregate::Source;
@@ -13,11 +13,14 @@ use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
+use super::state::{self, Kept, Pending};
 use super::trace::{Shown, Trace, said, show, trace, trace_halt};
+use crate::channel::state::Counter;
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
-use crate::script::{Call, Returned, Said, Script};
+use crate::script::{CacheWrite, Call, Count, Reach, Returned, Said, Script};
+use crate::store::CounterMove;
 use uuid::Uuid;
 
 /// What a message came to, before it is committed.
@@ -35,6 +38,10 @@ pub struct Outcome {
     pub candidates: Vec<Candidate>,
     /// What is told beside that.
     pub notes: Notes,
+    /// The counters that scripts moved.
+    pub counters: Vec<CounterMove>,
+    /// What scripts wrote to caches.
+    pub cached: Vec<CacheWrite>,
 }
 
 impl Outcome {
@@ -74,6 +81,8 @@ pub(super) struct Flow {
     imagined: Option<Arc<Applied>>,
     /// What the last script wrote to its console.
     pub(super) console: Vec<String>,
+    /// What scripts have changed of what the channel keeps.
+    pending: Pending,
 }
 
 /// Where the steps end before the last one.
@@ -104,13 +113,34 @@ pub struct Pipeline {
     actor: Option<String>,
     /// What the scripts made of what they were given, by their step: a re-run asks again only where that has changed.
     ran: Mutex<HashMap<String, Ran>>,
+    /// What the channel keeps from the messages before.
+    kept: Kept,
 }
 
 /// One run of a script.
-struct Ran {
+pub(super) struct Ran {
     body: Bytes,
     changes: Option<Arc<ChangeSet>>,
+    counters: BTreeMap<String, Count>,
     returned: Returned,
+}
+
+/// What a script of this message reaches.
+struct Reached<'a> {
+    pipeline: &'a Pipeline,
+    pending: &'a Pending,
+}
+
+impl Reach for Reached<'_> {
+    fn cached(&self, cache: &str, key: &str) -> Option<String> {
+        if let Some(own) = self.pending.cached(cache, key) {
+            return own.map(str::to_owned);
+        }
+        let Pipeline {
+            channel, kept, world, ..
+        } = self.pipeline;
+        kept.state.as_ref()?.cached(channel, cache, key, (world.now)())
+    }
 }
 
 /// How far a message is once what it says is applied.
@@ -126,17 +156,26 @@ impl Pipeline {
         Pipeline { actor, ..self }
     }
 
-    /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay).
-    pub fn new(
+    /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay). `kept`: what its channel keeps
+    /// from the messages before. `ran`: what its scripts returned in a run before.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one caller; a struct would only name them a second time"
+    )]
+    pub(super) fn new(
         channel: Arc<Channel>,
         formats: Formats,
         world: World,
         message: Uuid,
         incoming: &Incoming,
         only: Option<Vec<String>>,
+        kept: Kept,
+        ran: HashMap<String, Ran>,
     ) -> Self {
         let mut pipeline = Pipeline {
             headers: incoming.headers.clone(),
+            kept,
+            ran: Mutex::new(ran),
             ..Pipeline::before(channel, formats, world, message, only)
         };
         pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
@@ -163,6 +202,7 @@ impl Pipeline {
             decisions: vec![],
             actor: None,
             ran: Mutex::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -190,6 +230,7 @@ impl Pipeline {
             applied: None,
             imagined: None,
             console: vec![],
+            pending: Pending::default(),
         };
         let steps = self
             .channel
@@ -302,7 +343,10 @@ impl Pipeline {
             }
             let name = format!("destination[{idx}]");
             match self.deliver(&name, destination, flow.clone(), shown) {
-                Ok(Some(delivery)) => deliveries.push(delivery),
+                Ok(Some((delivery, pending))) => {
+                    flow.pending = pending;
+                    deliveries.push(delivery);
+                }
                 Ok(None) => {}
                 Err(halt) => return ended(&name, halt, shown),
             }
@@ -317,6 +361,8 @@ impl Pipeline {
                 .unwrap_or_default(),
             applied,
             deliveries,
+            counters: self.moves(flow.pending.counted),
+            cached: flow.pending.cached,
             ..Outcome::default()
         }
     }
@@ -328,7 +374,7 @@ impl Pipeline {
         destination: &crate::channel::Destination,
         mut flow: Flow,
         shown: Shown<'_>,
-    ) -> Result<Option<NewDelivery>, Halt> {
+    ) -> Result<Option<(NewDelivery, Pending)>, Halt> {
         if let Some(when) = &destination.when {
             let matches = when
                 .matches(flow.format.as_ref(), &flow.body, &self.headers)
@@ -364,12 +410,13 @@ impl Pipeline {
             before: None,
             shows: Some(String::from_utf8_lossy(&flow.body).into_owned()),
         });
-        Ok(Some(NewDelivery {
+        let delivery = NewDelivery {
             destination: destination.name.clone(),
             body: flow.own_body.then_some(flow.body),
             content_type: flow.content_type,
             queue_of: None,
-        }))
+        };
+        Ok(Some((delivery, flow.pending)))
     }
 
     /// A panic in one message fails that message.
@@ -467,9 +514,11 @@ impl Pipeline {
     }
 
     fn script(&self, name: &str, flow: &mut Flow, script: &dyn Script) -> Result<(), Halt> {
-        let returned = match self.ran_already(name, flow) {
+        let counters = self.counters(&flow.pending);
+        let returned = match self.ran_already(name, flow, &counters) {
             Some(returned) => returned,
             None => {
+                let caches: Vec<String> = self.channel.caches.iter().map(|c| c.name.clone()).collect();
                 let call = Call {
                     channel: &self.channel.id,
                     message: self.message,
@@ -477,6 +526,12 @@ impl Pipeline {
                     body: &flow.body,
                     changes: flow.changes.as_deref(),
                     may_change: flow.applied.is_none(),
+                    counters: &counters,
+                    caches: &caches,
+                    reach: &Reached {
+                        pipeline: self,
+                        pending: &flow.pending,
+                    },
                 };
                 let returned = script
                     .run(&call)
@@ -484,12 +539,10 @@ impl Pipeline {
                 let ran = Ran {
                     body: flow.body.clone(),
                     changes: flow.changes.clone(),
+                    counters,
                     returned: returned.clone(),
                 };
-                self.ran
-                    .lock()
-                    .unwrap_or_else(|poisoned| poisoned.into_inner())
-                    .insert(name.to_owned(), ran);
+                lock(&self.ran).insert(name.to_owned(), ran);
                 returned
             }
         };
@@ -498,6 +551,8 @@ impl Pipeline {
             tracing::debug!(channel = %self.channel.id, message = %self.message, step = name, lines = returned.console.len(), "The script wrote to its console.");
         }
         flow.console = returned.console;
+        flow.pending.counted.extend(returned.counted);
+        flow.pending.cached.extend(returned.cached);
         if let Some(changes) = returned.changes {
             flow.changes = Some(Arc::new(changes));
             flow.imagined = None;
@@ -513,10 +568,43 @@ impl Pipeline {
         Ok(())
     }
 
-    fn ran_already(&self, name: &str, flow: &Flow) -> Option<Returned> {
-        let ran = self.ran.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    /// The counters of the channel, as this message finds them now.
+    fn counters(&self, pending: &Pending) -> BTreeMap<String, Count> {
+        let count = |counter: &Counter| {
+            let name = &counter.name;
+            let given = pending.counted.get(name).or_else(|| self.kept.counted.get(name));
+            let count = Count {
+                given: given.copied(),
+                first: counter.first,
+                last: counter.last,
+            };
+            (name.clone(), count)
+        };
+        self.channel.counters.iter().map(count).collect()
+    }
+
+    /// What the commit does to counters.
+    fn moves(&self, counted: BTreeMap<String, u64>) -> Vec<CounterMove> {
+        let of_channel = |name: &String| self.channel.counters.iter().find(|c| c.name == *name);
+        let moved = |(name, to): (String, u64)| {
+            Some(CounterMove {
+                counter: state::key(&self.channel, of_channel(&name)?),
+                from: self.kept.counted.get(&name).copied(),
+                to,
+            })
+        };
+        counted.into_iter().filter_map(moved).collect()
+    }
+
+    /// What its scripts have returned, for another run of the same message.
+    pub(super) fn take_ran(&self) -> HashMap<String, Ran> {
+        std::mem::take(&mut *lock(&self.ran))
+    }
+
+    fn ran_already(&self, name: &str, flow: &Flow, counters: &BTreeMap<String, Count>) -> Option<Returned> {
+        let ran = lock(&self.ran);
         let ran = ran.get(name)?;
-        let is_same = ran.body == flow.body && ran.changes == flow.changes;
+        let is_same = ran.body == flow.body && ran.changes == flow.changes && ran.counters == *counters;
         is_same.then(|| ran.returned.clone())
     }
 
@@ -592,6 +680,10 @@ impl Pipeline {
             )
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_decode(verb: &str) -> MapError {

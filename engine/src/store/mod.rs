@@ -42,6 +42,29 @@ pub struct Commit {
     pub dedup: Option<Duration>,
     /// The delivery that makes this message; none: it came from outside.
     pub made_by: Option<MadeBy>,
+    /// The counters that its scripts moved. Where one stands elsewhere than they found it, the answer is
+    /// [`Committed::Moved`].
+    pub counters: Vec<CounterMove>,
+}
+
+/// A counter of scripts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterKey {
+    /// Of which channel; none: shared by those that declare it so.
+    pub channel: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a message does to a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterMove {
+    /// Which one.
+    pub counter: CounterKey,
+    /// The number that it had given last; none: it had given none.
+    pub from: Option<u64>,
+    /// The number that it has given last now.
+    pub to: u64,
 }
 
 /// The delivery that makes a message. Both are one unit of work, so that inside Punte nothing is done twice: where the
@@ -287,6 +310,8 @@ pub trait Store: Send + Sync {
     async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError>;
     /// Marks a delivery as `sending`; returns once that is on disk.
     async fn sending(&self, delivery: i64) -> Result<(), StoreError>;
+    /// The number that each of these counters gave last; none: it has given none.
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError>;
     /// How many messages a delivery has made so far.
     async fn made(&self, delivery: i64) -> Result<u32, StoreError>;
     /// What a message hands on to those that are made from it; none: there is no such message.

@@ -67,6 +67,7 @@ pub fn failure() -> Failure {
 
 pub fn commit(message: NewMessage) -> Commit {
     Commit {
+        counters: vec![],
         message,
         again: None,
         applied: None,

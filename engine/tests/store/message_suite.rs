@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::message::{By, DeliveryState, MessageState, Origin};
-use engine::store::{ApiKey, Attempted, Committed, MadeBy, MessageFilter, Store, StoreError};
+use engine::store::{
+    ApiKey, Attempted, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter, Store, StoreError,
+};
 use uuid::Uuid;
 
 use crate::make::{self, NOBODY, commit, delivery, failure, message, now, repeat, seq};
@@ -85,6 +87,44 @@ pub async fn equal_messages_at_once_are_stored_once(store: Arc<dyn Store>) {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].repeats, 3);
     assert!(!rows[0].reused_control_id);
+}
+
+pub async fn a_counter_moves_with_its_message_from_where_it_was_found(store: Arc<dyn Store>) {
+    let key = |channel: Option<&str>| CounterKey {
+        channel: channel.map(str::to_owned),
+        name: "sample".into(),
+    };
+    let keys = [key(Some("lab")), key(None)];
+    let unit = |id: &str, channel: Option<&str>, from: Option<u64>, to: u64| Commit {
+        counters: vec![CounterMove {
+            counter: key(channel),
+            from,
+            to,
+        }],
+        ..commit(message(id, "x"))
+    };
+    let stored = async |unit: Commit| match store.commit(unit).await.unwrap() {
+        Committed::Stored { .. } => "stored",
+        Committed::Moved => "moved",
+        Committed::Repeat(_) => "repeat",
+        Committed::Over | Committed::Conflict { .. } => "refused",
+    };
+    assert_eq!(store.counters(&keys).await.unwrap(), [None, None]);
+    assert_eq!(stored(unit("1", Some("lab"), None, 7)).await, "stored");
+    // It stands elsewhere by now: nothing is written of it.
+    assert_eq!(stored(unit("2", Some("lab"), None, 7)).await, "moved");
+    assert_eq!(stored(unit("2", Some("lab"), Some(6), 7)).await, "moved");
+    // The same message again takes nothing.
+    assert_eq!(stored(unit("1", Some("lab"), Some(7), 8)).await, "repeat");
+    assert_eq!(store.counters(&keys).await.unwrap(), [Some(7), None]);
+    assert_eq!(stored(unit("2", Some("lab"), Some(7), 9)).await, "stored");
+    assert_eq!(stored(unit("3", None, None, 1)).await, "stored");
+    assert_eq!(store.counters(&keys).await.unwrap(), [Some(9), Some(1)]);
+    // Of many that want the same, in one batch too, one gets it.
+    let at_once = (10..30).map(|id| stored(unit(&id.to_string(), None, Some(1), 2)));
+    let told = futures_util::future::join_all(at_once).await;
+    assert_eq!(told.iter().filter(|told| **told == "stored").count(), 1);
+    assert_eq!(told.iter().filter(|told| **told == "moved").count(), 19);
 }
 
 pub async fn a_reused_control_id_is_a_new_message_with_a_warning(store: Arc<dyn Store>) {
@@ -237,6 +277,7 @@ pub async fn a_delivery_makes_each_of_its_messages_once(store: Arc<dyn Store>) {
             ends: ends.then(|| attempt(id, 1, DeliveryState::Sent, "accepted")),
         };
         engine::store::Commit {
+            counters: vec![],
             made_by: Some(made_by),
             dedup: None,
             ..commit(part)

@@ -112,6 +112,8 @@ mod tests {
                 said: engine::script::Said::Kept,
                 changes: None,
                 console: vec![],
+                counted: Default::default(),
+                cached: vec![],
             })
         }
     }

@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::scenes;
 
 /// A channel whose only step is a script.
-fn channel(id: &str, options: &str, to: std::net::SocketAddr) -> String {
+pub(crate) fn channel(id: &str, options: &str, to: std::net::SocketAddr) -> String {
     format!(
         "id = \"{id}\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\nscript = \"{id}.js\"\n{options}\n[[destination]]\nname = \"ris\"\nmllp = {{ connect = \"{to}\", reply_timeout = \"5s\" }}\nretry = {{ first = \"50ms\", max = \"200ms\" }}\n"
     )
 }
 
-fn script(home: &Home, name: &str, text: &str) -> Result<()> {
+pub(crate) fn script(home: &Home, name: &str, text: &str) -> Result<()> {
     let path = home.path().join("channels").join(name);
     std::fs::create_dir_all(path.parent().context("a folder")?)?;
     Ok(std::fs::write(path, text)?)
 }
 
 /// Waits until it holds.
-async fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds()? {
         if deadline < Instant::now() {
@@ -80,7 +80,7 @@ fn ticks(pid: u32) -> u64 {
     ticks.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
-async fn newest(punte: &Punte, channel: &str) -> Result<Value> {
+pub(crate) async fn newest(punte: &Punte, channel: &str) -> Result<Value> {
     let messages = punte.messages(&format!("&channel={channel}")).await?;
     Ok(messages.first().cloned().unwrap_or(Value::Null))
 }

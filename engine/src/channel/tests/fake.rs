@@ -149,6 +149,8 @@ impl Script for Named {
             said: Said::Kept,
             changes: None,
             console: vec![],
+            counted: Default::default(),
+            cached: vec![],
         })
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::cache::{Cache, Kept};
 use super::clinic;
+use super::counters;
 use super::journal;
 use super::names::Names;
 use super::ready::{
@@ -205,7 +206,7 @@ pub(crate) fn commit(
         }
         reused = was_reused(connection, memory, batch, key, ready.received_at)?;
     }
-    if !clinic::still_so(connection, ready)? {
+    if !clinic::still_so(connection, ready)? || !counters::still_so(connection, &ready.counters)? {
         return Ok(Raw::Moved);
     }
     let seq = place.as_ref().map_or(memory.next_seq, |row| row.seq);
@@ -234,6 +235,7 @@ pub(crate) fn commit(
     if books {
         connection.execute_batch("RELEASE one")?;
     }
+    counters::write(connection, &ready.counters)?;
     write_message(connection, memory, batch, ready, seq, place.as_ref(), reused)?;
     if let Some(made_by) = &ready.made_by {
         make(connection, batch, made_by, seq)?;

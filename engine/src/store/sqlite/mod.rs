@@ -7,6 +7,7 @@ mod cache;
 mod checkpoint;
 mod clinic;
 mod commit;
+mod counters;
 mod halts;
 mod journal;
 mod keys;
@@ -42,8 +43,9 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, ApiKey, Attempted, Booked, ClinicQuery, Commit, Committed, Halt,
-    JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting, Work,
+    Access, AccessFilter, AccessRow, ApiKey, Attempted, Booked, ClinicQuery, Commit, Committed, CounterKey,
+    Halt, JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting,
+    Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -296,6 +298,15 @@ impl Store for SqliteStore {
 
     async fn sending(&self, delivery: i64) -> Result<(), StoreError> {
         no_delivery(self.ask(|reply| Job::Sending(delivery, reply)).await?)
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
+        let keys = keys.to_vec();
+        self.read_with(move |_, connection| {
+            let given = keys.iter().map(|key| counters::given(connection, key));
+            given.collect::<rusqlite::Result<_>>().map_err(sql_error)
+        })
+        .await
     }
 
     async fn made(&self, delivery: i64) -> Result<u32, StoreError> {

@@ -41,6 +41,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "halt",
         include_str!("../../../../schemas/sql/sqlite/0007_halt.sql"),
     ),
+    (
+        10,
+        "counter",
+        include_str!("../../../../schemas/sql/sqlite/0010_counter.sql"),
+    ),
 ];
 
 fn damaged(what: impl Into<String>) -> StoreError {

@@ -20,7 +20,7 @@ use crate::message::{
 };
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
-use crate::store::{Attempted, Commit, StoreError};
+use crate::store::{Attempted, Commit, CounterMove, StoreError};
 
 /// Bodies up to this many bytes lie in their row, bigger ones in the blob folder.
 pub(crate) const INLINE: usize = 256 * 1024;
@@ -96,6 +96,7 @@ pub(crate) struct Ready {
     pub(crate) finds: Vec<(FindQuery, Vec<Uuid>)>,
     pub(crate) writes: Vec<ReadyWrite>,
     pub(crate) made_by: Option<ReadyMadeBy>,
+    pub(crate) counters: Vec<CounterMove>,
 }
 
 /// A delivery to be queued, its body sealed.
@@ -381,6 +382,7 @@ impl Ready {
             deliveries,
             dedup,
             made_by,
+            counters,
         } = commit;
         if deliveries.len() as i64 > DELIVERIES {
             return Err(StoreError::Unavailable(format!(
@@ -450,6 +452,7 @@ impl Ready {
                 .collect(),
             writes: Vec::with_capacity(applied.writes.len()),
             made_by,
+            counters,
             channel: message.channel,
         };
         for (n, delivery) in deliveries.into_iter().enumerate() {

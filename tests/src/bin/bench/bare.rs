@@ -76,6 +76,7 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
         control_id: Some(control_id.clone()),
     };
     Commit {
+        counters: vec![],
         message: NewMessage {
             id: uuid::Uuid::now_v7(),
             replay_of: None,
