@@ -5,6 +5,7 @@
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
 //! - [`timer`]: messages at set times.
+//! - [`script`]: a script of the channel, both ways; what scripts call is in [`http::calls`].
 //!
 //! All of them speak TLS by one table: [`tls`].
 //!
@@ -19,6 +20,7 @@ pub mod fhir;
 pub mod file;
 pub mod http;
 pub mod mllp;
+pub mod script;
 pub mod secrets;
 mod sockets;
 pub mod timer;
@@ -36,4 +38,6 @@ pub fn all() -> Connectors {
         .with(fhir::Fhir)
         .with(file::Files)
         .with(timer::Timers::default())
+        .with(script::Script)
+        .with_calls(http::calls::HttpCalls)
 }

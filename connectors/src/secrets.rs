@@ -240,6 +240,7 @@ mod tests {
         std::fs::write(folder.path().join("empty"), "\n").expect("written");
         let surroundings = Surroundings {
             folder: folder.path().to_owned(),
+            ..Surroundings::default()
         };
         let from = |file: &str| Bearer {
             bearer_env: None,

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::call::Calls;
 use crate::message::{Incoming, MessageState};
+use crate::run::ScriptEnd;
 
 /// What stops a source or a worker: cancelled when it is to end.
 pub type Stop = CancellationToken;
@@ -216,6 +218,23 @@ impl Looked {
 pub struct Surroundings {
     /// The folder of the channel file.
     pub folder: std::path::PathBuf,
+    /// The script of this end, where it is one.
+    pub script: Option<ScriptEnd>,
+}
+
+/// A script that the table of an end names.
+#[derive(Clone, Debug)]
+pub struct NamedScript {
+    /// Where in the table its file stands; empty: the table is no table but the file.
+    pub path: &'static str,
+    /// Its file, as the channel writes it.
+    pub file: String,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How many bytes it may take.
+    pub memory: u64,
+    /// The code tables that it may look into.
+    pub tables: Vec<String>,
 }
 
 /// One end of a channel as its file has it, for what only the ends of all channels together show.
@@ -249,6 +268,10 @@ pub trait Connector: Send + Sync {
     }
     /// JSON Schema of its destination table; none: it is no destination.
     fn destination_schema(&self) -> Option<serde_json::Value> {
+        None
+    }
+    /// The script that a table names, where the end is a script.
+    fn script(&self, _settings: &serde_json::Value) -> Option<NamedScript> {
         None
     }
     /// What is wrong with a source table beyond its schema.
@@ -303,6 +326,7 @@ pub trait Connector: Send + Sync {
 #[derive(Clone)]
 pub struct Connectors {
     connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+    calls: Option<Arc<dyn Calls>>,
 }
 
 impl Default for Connectors {
@@ -310,6 +334,7 @@ impl Default for Connectors {
     fn default() -> Self {
         Connectors {
             connectors: BTreeMap::new(),
+            calls: None,
         }
         .with(crate::run::Link)
         .with(crate::run::Clinic)
@@ -321,6 +346,17 @@ impl Connectors {
     pub fn with(mut self, connector: impl Connector + 'static) -> Self {
         self.connectors.insert(connector.name(), Arc::new(connector));
         self
+    }
+
+    /// Sets by what scripts call.
+    pub fn with_calls(mut self, calls: impl Calls + 'static) -> Self {
+        self.calls = Some(Arc::new(calls));
+        self
+    }
+
+    /// By what scripts call; none: this program calls nobody for them.
+    pub fn calls(&self) -> Option<&dyn Calls> {
+        self.calls.as_deref()
     }
 
     /// By its name.

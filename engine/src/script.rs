@@ -14,11 +14,21 @@ use clinic::exchange::MapError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::call::{CallAnswer, CallError, CallRequest};
 use crate::channel::state::GREATEST;
 use crate::format::CodeTables;
 
 /// How long a script may take where the step does not say.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The limits of what a script may be given.
+pub const SHORTEST: Duration = Duration::from_millis(10);
+/// The longest time.
+pub const LONGEST: Duration = Duration::from_secs(60);
+/// The least memory, in bytes.
+pub const LEAST_MEMORY: u64 = 4 << 20;
+/// The most.
+pub const MOST_MEMORY: u64 = 512 << 20;
 
 /// How much memory a script may take where the step does not say.
 pub const MEMORY: u64 = 64 << 20;
@@ -36,6 +46,8 @@ pub struct Wanted<'a> {
     pub counters: &'a [&'a str],
     /// The caches that its channel declares.
     pub caches: &'a [&'a str],
+    /// The far sides that its channel grants.
+    pub granted: &'a [&'a str],
     /// How long it may take with one message.
     pub timeout: Duration,
     /// How many bytes it may take.
@@ -66,7 +78,7 @@ pub trait Script: Send + Sync + Debug {
     /// Its file, as the channel writes it.
     fn file(&self) -> &str;
     /// Runs it on a message. Blocks, at most for its time limit once it has its turn.
-    fn run(&self, call: &Call<'_>) -> Result<Returned, MapError>;
+    fn run(&self, call: &Call<'_>) -> Result<Returned, ScriptFailed>;
 }
 
 /// A counter, as a script finds it.
@@ -108,11 +120,91 @@ pub struct CacheWrite {
 pub trait Reach {
     /// What stands in a cache under a key, as JSON.
     fn cached(&self, cache: &str, key: &str) -> Option<String>;
+    /// Calls a far side, for at most so long. `number`: which call of this run it is, from 0. A script whose process has
+    /// ended runs once more, and gets what it was answered before.
+    fn call(&self, number: usize, request: CallRequest, within: Duration) -> Result<CallAnswer, CallError>;
+}
+
+/// What a script is run for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// It is a step.
+    Step,
+    /// It is a destination: it takes a delivery.
+    Deliver {
+        /// The number of the delivery, the same at each try.
+        delivery: i64,
+    },
+    /// It is a source: it fetches messages.
+    Poll {
+        /// What it said after the last time.
+        cursor: Option<String>,
+    },
+}
+
+/// What a script as a destination says of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The far side has it.
+    Accepted {
+        /// What the far side calls it.
+        reference: Option<String>,
+    },
+    /// The far side does not want it.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// Surely not taken.
+    Retry {
+        /// Why.
+        why: String,
+        /// When the far side wants to be asked again.
+        after: Option<Duration>,
+    },
+    /// It can't be known.
+    Unsure {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What a script as a source has fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// In their order.
+    pub messages: Vec<PolledMessage>,
+    /// Where to go on; none: as before.
+    pub cursor: Option<String>,
+}
+
+/// One message that a script has fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolledMessage {
+    /// What it is known again by.
+    pub identity: String,
+    /// MIME type; none: that of the channel's format.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why a script returned nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptFailed {
+    /// What is told.
+    pub error: MapError,
+    /// True: it lies not in the script but in the machine or in its limit of time, so that another time may be better.
+    pub may_pass: bool,
 }
 
 /// What a script gets.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
+    /// What it is run for.
+    pub task: &'a Task,
     /// The channel.
     pub channel: &'a str,
     /// The message, a UUIDv7: its time is the script's clock, and its chance comes from it.
@@ -129,6 +221,8 @@ pub struct Call<'a> {
     pub counters: &'a BTreeMap<String, Count>,
     /// The caches of its channel.
     pub caches: &'a [String],
+    /// The far sides that its channel grants.
+    pub granted: &'a [String],
     /// What it may ask for while it runs.
     pub reach: &'a dyn Reach,
 }
@@ -142,6 +236,10 @@ pub enum Said {
     Body(Bytes),
     /// The message ends here, or does not go to this destination.
     Filtered,
+    /// Of a delivery.
+    Verdict(Verdict),
+    /// Of a poll.
+    Polled(Polled),
 }
 
 /// What a script returned.

@@ -1,15 +1,20 @@
 //! The side of the engine: scripts are read and checked, and run by the pool.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clinic::exchange::{MapError, Reason};
-use engine::script::{Call, Returned, Said, Script, ScriptProblem, Scripts, Wanted};
+use engine::script::{
+    Call, Polled, PolledMessage, Returned, Said, Script, ScriptFailed, ScriptProblem, Scripts, Wanted,
+};
 
+use crate::machine::LATE;
 use crate::modules::{place_of, resolve};
 use crate::pool::{Pool, PoolError, Program};
 use crate::state;
@@ -53,7 +58,16 @@ struct Prepared {
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "script {}", self.unit.entry)
+        // A script that reads otherwise, or has other limits, is another one; the same one read again is the same.
+        let mut hasher = DefaultHasher::new();
+        (
+            &self.unit.modules,
+            &self.unit.tables,
+            self.unit.memory,
+            self.timeout,
+        )
+            .hash(&mut hasher);
+        write!(f, "script {} {:016x}", self.unit.entry, hasher.finish())
     }
 }
 
@@ -110,7 +124,7 @@ impl Scripts for Host {
             .iter()
             .flat_map(|(path, text)| {
                 let file = wanted.folder.join(path);
-                let found = state::undeclared(text, wanted.counters, wanted.caches).into_iter();
+                let found = state::undeclared(text, wanted).into_iter();
                 found.map(move |found| ScriptProblem {
                     place: Some((file.clone(), found.line, found.column)),
                     what: found.what,
@@ -147,10 +161,9 @@ impl Host {
             unit: unit.clone(),
             limit: milliseconds(CHECK),
         };
-        match self
-            .pool
-            .ask("check", None, &ask, &[], CHECK, &|_| Given::Nothing)
-        {
+        match self.pool.ask("check", None, &ask, &[], CHECK, &|_, _, _| {
+            (Given::Nothing, vec![])
+        }) {
             Ok((Answer::Right, _)) => Ok(None),
             Ok((Answer::Missing { by, specifier, path }, _)) => Ok(Some((by, specifier, path))),
             Ok((Answer::Wrong { fault }, _)) => {
@@ -179,7 +192,7 @@ impl Script for Prepared {
         &self.unit.entry
     }
 
-    fn run(&self, call: &Call<'_>) -> Result<Returned, MapError> {
+    fn run(&self, call: &Call<'_>) -> Result<Returned, ScriptFailed> {
         let changes = match call.changes.filter(|_| self.wants_changes) {
             Some(changes) => Some(
                 serde_json::to_string(changes)
@@ -197,11 +210,25 @@ impl Script for Prepared {
             may_change: call.may_change,
             counters: call.counters.clone(),
             caches: call.caches.to_vec(),
+            granted: call.granted.to_vec(),
+            task: call.task.clone(),
         };
-        let give = |want| match want {
-            Want::Cached { cache, key } => Given::Cached {
-                value: call.reach.cached(&cache, &key),
-            },
+        let give = |want, body: Vec<u8>, left: Duration| match want {
+            Want::Cached { cache, key } => {
+                let value = call.reach.cached(&cache, &key);
+                (Given::Cached { value }, vec![])
+            }
+            Want::Call { number, mut request } => {
+                request.body = body.into();
+                // The script is to have time to say what it makes of no answer.
+                match call.reach.call(number, request, left * 3 / 4) {
+                    Ok(answer) => {
+                        let body = answer.body.to_vec();
+                        (Given::Called { answer: Ok(answer) }, body)
+                    }
+                    Err(error) => (Given::Called { answer: Err(error) }, vec![]),
+                }
+            }
         };
         let kept = Some((self.number, &self.unit));
         let answer = self
@@ -226,6 +253,11 @@ impl Script for Prepared {
                     Became::Kept => Said::Kept,
                     Became::Changed => Said::Body(body.into()),
                     Became::Filtered => Said::Filtered,
+                    Became::Verdict(verdict) => Said::Verdict(verdict),
+                    Became::Polled { messages, cursor } => Said::Polled(Polled {
+                        messages: parts(messages, body.into()),
+                        cursor,
+                    }),
                 };
                 Ok(Returned {
                     said,
@@ -242,7 +274,10 @@ impl Script for Prepared {
                     Some((module, line, column)) => format!("{module}:{line}:{column} {}", fault.what),
                     None => format!("{} {}", self.unit.entry, fault.what),
                 };
-                Err(MapError { reason, place, what })
+                Err(ScriptFailed {
+                    error: MapError { reason, place, what },
+                    may_pass: fault.what == LATE,
+                })
             }
             Ok((
                 Answer::Ready
@@ -262,9 +297,28 @@ impl Script for Prepared {
 }
 
 impl Prepared {
-    fn error(&self, reason: Reason, what: &str) -> MapError {
-        MapError::new(reason, None, format!("{} {what}", self.unit.entry))
+    /// It lies not in the script.
+    fn error(&self, reason: Reason, what: &str) -> ScriptFailed {
+        ScriptFailed {
+            error: MapError::new(reason, None, format!("{} {what}", self.unit.entry)),
+            may_pass: true,
+        }
     }
+}
+
+/// The messages of a poll, taken out of their frame.
+fn parts(heads: Vec<(String, Option<String>, usize)>, body: Bytes) -> Vec<PolledMessage> {
+    let mut at = 0usize;
+    let part = |(identity, content_type, length): (String, Option<String>, usize)| {
+        let start = at.min(body.len());
+        at = at.saturating_add(length).min(body.len());
+        PolledMessage {
+            identity,
+            content_type,
+            body: body.slice(start..at),
+        }
+    };
+    heads.into_iter().map(part).collect()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

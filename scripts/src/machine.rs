@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clinic::exchange::{MapError, Place, Reason};
+use engine::script::Task;
 use rquickjs::context::EvalOptions;
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
@@ -23,6 +24,9 @@ pub const STACK: usize = 1 << 20;
 
 /// The longest text of an error that is kept, in letters.
 const MAX_TEXT: usize = 500;
+
+/// What is told of a script that takes too long.
+pub const LATE: &str = "takes longer than its limit";
 
 /// The name under which errors see the prelude.
 const PRELUDE: &str = "punte:prelude";
@@ -170,12 +174,17 @@ impl Machine {
     pub fn run(self, current: Current, until: Instant) -> Result<Done, Failed> {
         let unit = current.script.unit.clone();
         self.begin(&unit, until);
+        let finisher = match &current.task {
+            Task::Step => "finish",
+            Task::Deliver { .. } => "finishDelivery",
+            Task::Poll { .. } => "finishPoll",
+        };
         *self.shared.current.borrow_mut() = Some(current);
         let kept = self.context.with(|ctx| {
             let kept = self.function(&ctx, &unit).and_then(|function| {
                 let prelude = self.prelude.clone().restore(&ctx).catch(&ctx)?;
                 let call: Function = prelude.get("call").catch(&ctx)?;
-                let finish: Function = prelude.get("finish").catch(&ctx)?;
+                let finish: Function = prelude.get(finisher).catch(&ctx)?;
                 let returned: MaybePromise = call.call((function,)).catch(&ctx)?;
                 let returned = settled(&ctx, returned.finish())?;
                 finish.call::<_, bool>((returned,)).catch(&ctx)
@@ -240,13 +249,18 @@ impl Machine {
                 (text, None, None)
             }
         };
+        // Where no memory is left for an error, null is thrown.
+        let is_null = matches!(error, CaughtError::Value(value) if value.is_null());
         if self.clock.is_over.get() {
-            what = "takes longer than its limit".to_owned();
-        } else if what.contains("out of memory") || (what.is_empty() && stack.is_none()) {
+            what = LATE.to_owned();
+        } else if what.contains("out of memory") || (what.is_empty() && stack.is_none()) || is_null {
             what = format!(
                 "takes more memory than its limit, {}",
                 engine::channel::size::show(memory)
             );
+            if is_null {
+                what.push_str(", or throws null");
+            }
         }
         let at = stack.as_deref().and_then(place_in);
         let place: Option<String> = object.and_then(|object| object.get("place").ok());

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use clinic::ChangeSet;
 use clinic::exchange::{MapError, Reason};
+use engine::call::{CallAnswer, CallError, CallRequest};
 use engine::format::{Format, SetOp};
-use engine::script::{CacheWrite, Count};
+use engine::script::{CacheWrite, Count, PolledMessage, Task, Verdict};
 use rquickjs::{Array, Ctx, Function, IntoJs, Object, TypedArray, Value};
 use uuid::Uuid;
 
@@ -24,6 +25,12 @@ const CONSOLE_BYTES: usize = 64 << 10;
 const CACHE_WRITES: usize = 1000;
 const CACHE_KEY: usize = 256;
 const CACHE_VALUE: usize = 64 << 10;
+
+/// The longest cursor, in bytes.
+const CURSOR: usize = 16 << 10;
+
+/// The most messages that a script fetches at once.
+const POLLED: usize = 10_000;
 
 /// A table: what (system, code) becomes.
 pub type Table = HashMap<(String, String), [String; 3]>;
@@ -71,13 +78,32 @@ pub struct Current {
     pub counted: BTreeMap<String, u64>,
     pub caches: Vec<String>,
     pub cached: Vec<CacheWrite>,
+    pub granted: Vec<String>,
+    pub task: Task,
+    /// What became of a delivery.
+    pub verdict: Option<Verdict>,
+    /// What a poll fetched.
+    pub polled: Vec<PolledMessage>,
+    pub cursor: Option<String>,
+    /// How many calls there were.
+    pub calls: usize,
+    /// The bodies of their answers.
+    pub answers: Vec<Vec<u8>>,
     pub wants: Rc<dyn Wants>,
+}
+
+/// What became of a call.
+enum Called {
+    /// The answer, and the number under which its body is kept.
+    Answered { answer: CallAnswer, number: usize },
+    /// There is none.
+    Lost(CallError),
 }
 
 /// Asks the engine for what a script wants while it runs.
 pub trait Wants {
     /// Waits for the answer. The error is a sentence.
-    fn want(&self, want: Want) -> Result<Given, String>;
+    fn want(&self, want: Want, body: &[u8]) -> Result<(Given, Vec<u8>), String>;
 }
 
 /// What the functions of the prelude share. None: no message is there yet, as when a script is checked.
@@ -218,12 +244,92 @@ impl Shared {
         })?;
         match wants {
             Err(own) => Ok(own),
-            Ok(wants) => match wants.want(Want::Cached { cache, key }) {
-                Ok(Given::Cached { value }) => Ok(value),
-                Ok(Given::Nothing) => Ok(None),
+            Ok(wants) => match wants.want(Want::Cached { cache, key }, &[]) {
+                Ok((Given::Cached { value }, _)) => Ok(value),
+                Ok(_) => Ok(None),
                 Err(what) => Err(internal(&what)),
             },
         }
+    }
+
+    /// Whether the channel grants to call there.
+    fn is_granted(&self, name: &str) -> Result<(), MapError> {
+        self.with(|current| {
+            if current.granted.iter().any(|granted| granted == name) {
+                return Ok(());
+            }
+            let known: Vec<&str> = current.granted.iter().map(String::as_str).collect();
+            Err(internal(&state::missing("http", name, &known)))
+        })
+    }
+
+    /// Calls a far side.
+    fn call(&self, request: CallRequest, body: &[u8]) -> Result<Called, MapError> {
+        self.is_granted(&request.to)?;
+        let (wants, number) = self.with(|current| {
+            let number = current.calls;
+            current.calls += 1;
+            Ok((current.wants.clone(), number))
+        })?;
+        match wants.want(Want::Call { number, request }, body) {
+            Ok((Given::Called { answer: Ok(answer) }, body)) => self.with(|current| {
+                current.answers.push(body);
+                let number = current.answers.len() - 1;
+                Ok(Called::Answered { answer, number })
+            }),
+            Ok((Given::Called { answer: Err(error) }, _)) => Ok(Called::Lost(error)),
+            Ok(_) => Err(internal("the engine answers something else")),
+            Err(what) => Err(internal(&what)),
+        }
+    }
+
+    fn answer(&self, number: usize) -> Result<Vec<u8>, MapError> {
+        self.with(|current| {
+            let answer = current.answers.get(number).cloned();
+            answer.ok_or_else(|| internal("there is no such answer"))
+        })
+    }
+
+    /// One message that a script as a source has fetched.
+    fn polled(&self, identity: String, content_type: Option<String>, body: Vec<u8>) -> Result<(), MapError> {
+        self.with(|current| {
+            if POLLED <= current.polled.len() {
+                return Err(internal(&format!(
+                    "too many messages at once; {POLLED} are the most. Say with the cursor where to go on"
+                )));
+            }
+            let bytes: usize = current.polled.iter().map(|message| message.body.len()).sum();
+            if MAX_BODY < bytes + body.len() {
+                return Err(internal(
+                    "the messages are too long together; 256 MB are the most",
+                ));
+            }
+            current.polled.push(PolledMessage {
+                identity,
+                content_type,
+                body: body.into(),
+            });
+            Ok(())
+        })
+    }
+
+    fn set_cursor(&self, text: String) -> Result<(), MapError> {
+        self.with(|current| {
+            if CURSOR < text.len() {
+                let what = format!("the cursor is too long; {CURSOR} letters are the most");
+                return Err(internal(&what));
+            }
+            current.cursor = Some(text);
+            Ok(())
+        })
+    }
+
+    fn set_verdict(&self, json: &str) -> Result<(), MapError> {
+        self.with(|current| {
+            let verdict = serde_json::from_str(json).map_err(|_| internal("that is no verdict"))?;
+            current.verdict = Some(verdict);
+            Ok(())
+        })
     }
 
     fn set_cached(&self, cache: String, key: String, value: Option<String>) -> Result<(), MapError> {
@@ -376,11 +482,7 @@ pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<
     });
     // Bytes come as a text of letters below 256: reading a buffer of the runtime in place would need unsafe code.
     function!("setBytes", |host, ctx, bytes: String| {
-        let bytes = bytes
-            .chars()
-            .map(|letter| (u32::from(letter) & 0xFF) as u8)
-            .collect();
-        answered(&ctx, host.set_body(bytes))
+        answered(&ctx, host.set_body(latin(&bytes)))
     });
     function!("tree", |host, ctx| {
         let tree = host.with(|current| current.format.tree(&current.body));
@@ -430,11 +532,81 @@ pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<
                             value: Option<String>| {
         answered(&ctx, host.set_cached(cache, key, value))
     });
+    function!("granted", |host, ctx, name: String| answered(
+        &ctx,
+        host.is_granted(&name)
+    ));
+    function!("call", |host, ctx, request: String, body: String| {
+        let request = serde_json::from_str(&request);
+        let request = request.map_err(|_| internal("that can't be asked of a far side"));
+        match request.and_then(|request| host.call(request, &latin(&body))) {
+            Err(error) => fault(&ctx, &error),
+            Ok(called) => told(&ctx, called),
+        }
+    });
+    function!("answerText", |host, ctx, number: usize| {
+        let text = host.answer(number).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| internal("the answer is no UTF-8; read it as bytes"))
+        });
+        answered(&ctx, text)
+    });
+    function!("answerBytes", |host, ctx, number: usize| {
+        match host.answer(number) {
+            Ok(bytes) => Ok(TypedArray::<u8>::new(ctx, bytes)?.into_value()),
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    function!("task", |host, ctx| answered(
+        &ctx,
+        host.with(|current| Ok(serde_json::to_string(&current.task).unwrap_or_default()))
+    ));
+    function!("verdict", |host, ctx, json: String| answered(
+        &ctx,
+        host.set_verdict(&json)
+    ));
+    function!("polled", |host,
+                         ctx,
+                         identity: String,
+                         kind: Option<String>,
+                         text: String,
+                         is_latin: bool| {
+        let body = if is_latin { latin(&text) } else { text.into_bytes() };
+        answered(&ctx, host.polled(identity, kind, body))
+    });
+    function!("cursor", |host, ctx, text: String| answered(
+        &ctx,
+        host.set_cursor(text)
+    ));
     function!("log", |host, ctx, line: String| {
         host.log(&line);
         Ok(Value::new_undefined(ctx))
     });
     Ok(object)
+}
+
+/// What the prelude makes an answer of.
+fn told<'js>(ctx: &Ctx<'js>, called: Called) -> Js<'js> {
+    let object = Object::new(ctx.clone())?;
+    match called {
+        Called::Answered { answer, number } => {
+            object.set("status", answer.status)?;
+            object.set("number", number)?;
+            let headers = serde_json::to_string(&answer.headers).unwrap_or_default();
+            object.set("headers", headers)?;
+        }
+        Called::Lost(error) => {
+            object.set("why", error.why)?;
+            object.set("isSent", error.is_sent)?;
+        }
+    }
+    Ok(object.into_value())
+}
+
+/// The bytes of a text of letters below 256.
+fn latin(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|letter| (u32::from(letter) & 0xFF) as u8)
+        .collect()
 }
 
 /// The time in a UUIDv7.

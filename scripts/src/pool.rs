@@ -60,8 +60,8 @@ pub enum PoolError {
     TooLong(String),
 }
 
-/// Gives a script what it wants while it runs.
-pub type Give<'a> = dyn Fn(Want) -> Given + 'a;
+/// Gives a script what it wants while it runs: with the body of the frame, and the time that it has left.
+pub type Give<'a> = dyn Fn(Want, Vec<u8>, Duration) -> (Given, Vec<u8>) + 'a;
 
 /// The workers.
 pub struct Pool {
@@ -256,11 +256,13 @@ impl Worker {
                 RecvTimeoutError::Timeout => PoolError::Late,
                 RecvTimeoutError::Disconnected => PoolError::Ended,
             })?;
-            let (Answer::Wants { want }, _) = answer else {
+            let (Answer::Wants { want }, body) = answer else {
                 return Ok(answer);
             };
-            let given = Ask::Given { given: give(want) };
-            let frame = wire::frame(&given, &[]).map_err(|error| PoolError::TooLong(error.to_string()))?;
+            let left = until.saturating_duration_since(Instant::now());
+            let (given, body) = give(want, body, left);
+            let frame = wire::frame(&Ask::Given { given }, &body)
+                .map_err(|error| PoolError::TooLong(error.to_string()))?;
             self.asks.send(frame).map_err(|_| PoolError::Ended)?;
         }
     }

@@ -94,13 +94,14 @@
 
   const setJson = (now) => sure(host.setText(now));
   const setTree = (now) => sure(host.setTree(now));
-  const setLatin = (bytes) => {
+  const latin = (bytes) => {
     let out = "";
     for (let at = 0; at < bytes.length; at += 8192) {
       out += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192));
     }
-    return sure(host.setBytes(out));
+    return out;
   };
+  const setLatin = (bytes) => sure(host.setBytes(latin(bytes)));
 
   class Message {
     /** The name of its format: "hl7v2", "json" … */
@@ -308,6 +309,98 @@
     }
   }
 
+  /** The bytes of a text in UTF-8, as a text of letters below 256. */
+  const utf8 = (value) =>
+    encodeURIComponent(value.toWellFormed()).replace(/%([0-9A-F]{2})/g, (_, digits) =>
+      String.fromCharCode(parseInt(digits, 16)),
+    );
+
+  /** A far side that the channel grants. */
+  class FarSide {
+    #name;
+    constructor(name) {
+      sure(host.granted(name));
+      this.#name = name;
+      Object.freeze(this);
+    }
+
+    get(at, options) {
+      return this.request("GET", at, undefined, options);
+    }
+
+    post(at, body, options) {
+      return this.request("POST", at, body, options);
+    }
+
+    put(at, body, options) {
+      return this.request("PUT", at, body, options);
+    }
+
+    patch(at, body, options) {
+      return this.request("PATCH", at, body, options);
+    }
+
+    delete(at, options) {
+      return this.request("DELETE", at, undefined, options);
+    }
+
+    /** Calls it and waits for the answer, whatever its status. Throws where there is none. */
+    request(method, at, body, options = {}) {
+      const headers = Object.entries(options.headers ?? {}).map(([name, value]) => [name, text(value)]);
+      let bytes = "";
+      let type;
+      if (body instanceof Uint8Array) {
+        [bytes, type] = [latin(body), "application/octet-stream"];
+      } else if (typeof body === "string") {
+        [bytes, type] = [utf8(body), "text/plain; charset=utf-8"];
+      } else if (body !== undefined) {
+        const json = stringify(body);
+        if (json === undefined) throw new TypeError(`a body is a text, bytes or plain values, and not ${kind(body)}`);
+        [bytes, type] = [utf8(json), "application/json"];
+      }
+      const is_said = headers.some(([name]) => name.toLowerCase() === "content-type");
+      if (type !== undefined && !is_said) headers.push(["content-type", type]);
+      const request = stringify({ to: this.#name, method: text(method), path: path(at), headers });
+      const answer = sure(host.call(request, bytes));
+      if (answer.why !== undefined) throw new NoAnswer(this.#name, answer.why, answer.isSent);
+      return new Answer(answer.status, answer.number, parse(answer.headers));
+    }
+  }
+
+  /** A far side has not answered. */
+  class NoAnswer extends Error {
+    constructor(name, why, isSent) {
+      super(`${name}: ${why}`);
+      this.name = "NoAnswer";
+      /** Whether the far side may have got it. */
+      this.sent = isSent;
+    }
+  }
+
+  /** What a far side answered. */
+  class Answer {
+    #number;
+    constructor(status, number, headers) {
+      this.#number = number;
+      this.status = status;
+      this.ok = 200 <= status && status < 300;
+      this.headers = Object.freeze(Object.fromEntries(headers));
+      Object.freeze(this);
+    }
+
+    get text() {
+      return sure(host.answerText(this.#number));
+    }
+
+    get bytes() {
+      return sure(host.answerBytes(this.#number));
+    }
+
+    get json() {
+      return parse(this.text);
+    }
+  }
+
   // The change set, read when it is asked for.
   let changes = null;
 
@@ -347,6 +440,18 @@
     /** A cache that the channel declares. */
     cache(name) {
       return new Cache(text(name));
+    },
+    /** A far side that the channel grants. */
+    http(name) {
+      return new FarSide(text(name));
+    },
+    /** Where a script is a destination: the number of the delivery, the same at each try. */
+    get delivery() {
+      return parse(host.task()).deliver?.delivery;
+    },
+    /** Where a script is a source: what it said after the last time. */
+    get cursor() {
+      return parse(host.task()).poll?.cursor ?? undefined;
     },
     /** Ends the message as failed. */
     fail(what, place) {
@@ -405,7 +510,79 @@
     return proto === Object.prototype || proto === null;
   };
 
+  const reason = (value, word) => {
+    if (typeof value !== "string" || value === "") {
+      throw new Failure(`the script says ${word} and not why; return { ${word}: "…" }`);
+    }
+    return value;
+  };
+  const SECONDS = { s: 1, m: 60, h: 3600 };
+  const pause = (value) => {
+    if (value === undefined) return null;
+    const found = /^([0-9]{1,5})([smh])$/.exec(value);
+    if (found === null) throw new Failure(`after is a duration such as "30s" or "5m"`);
+    return { secs: Number(found[1]) * SECONDS[found[2]], nanos: 0 };
+  };
+
+  /** What became of a delivery. */
+  const verdictOf = (returned) => {
+    const words = isPlain(returned) ? Object.keys(returned).filter((word) => word !== "after") : [];
+    const [word] = words;
+    const value = words.length === 1 ? returned[word] : undefined;
+    if (word === "accepted" && (value === true || typeof value === "string")) {
+      return { accepted: { reference: value === true ? null : value } };
+    }
+    if (words.length === 1) {
+      if (word === "refused") return { refused: { why: reason(value, word) } };
+      if (word === "retry") return { retry: { why: reason(value, word), after: pause(returned.after) } };
+      if (word === "unsure") return { unsure: { why: reason(value, word) } };
+    }
+    throw new Failure(
+      `the script returned ${kind(returned)}, which does not say what became of the delivery; return { accepted: true }, { refused: "why" }, { retry: "why" } or { unsure: "why" }`,
+    );
+  };
+
+  /** One message that was fetched. */
+  const fetched = (one) => {
+    if (!isPlain(one)) throw new Failure(`a message is { id, body }, and not ${kind(one)}`);
+    const id = one.id === undefined || one.id === null ? "" : text(one.id);
+    if (id === "" || 200 < id.length) {
+      throw new Failure("each message has an id of 1 to 200 letters, by which it is known again");
+    }
+    const type = one.type === undefined ? undefined : text(one.type);
+    const { body } = one;
+    if (typeof body === "string") {
+      sure(host.polled(id, type, body, false));
+    } else if (body instanceof Uint8Array) {
+      sure(host.polled(id, type, latin(body), true));
+    } else if (isPlain(body) || isArray(body)) {
+      sure(host.polled(id, type ?? "application/json", stringify(body), false));
+    } else {
+      throw new Failure(`the body of a message is a text, bytes or plain values, and not ${kind(body)}`);
+    }
+  };
+
   return {
+    /** Of a delivery. */
+    finishDelivery(returned) {
+      sure(host.verdict(stringify(verdictOf(returned))));
+      return true;
+    },
+
+    /** Of a poll. */
+    finishPoll(returned) {
+      if (returned === undefined || returned === null) return true;
+      const { messages = [], cursor } = isArray(returned) ? { messages: returned } : returned;
+      if (!isArray(messages) || typeof returned !== "object") {
+        throw new Failure(
+          `the script returned ${kind(returned)}; a source returns a list of { id, body }, or { messages: […], cursor: "…" }`,
+        );
+      }
+      for (const one of messages) fetched(one);
+      if (cursor !== undefined && cursor !== null) sure(host.cursor(text(cursor)));
+      return true;
+    },
+
     /** Calls the script's function. */
     call(script) {
       return script(message, context);

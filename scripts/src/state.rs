@@ -1,5 +1,8 @@
-//! What a script names of what its channel keeps, as far as that can be read in its text: `context.counter("name")` and
-//! `context.cache("name")`. A name that is made up while the script runs is looked at then.
+//! What a script names of what its channel keeps and grants, as far as that can be read in its text:
+//! `context.counter("name")`, `context.cache("name")`, `context.http("name")`. A name that is made up while the script runs
+//! is looked at then.
+
+use engine::script::Wanted;
 
 /// A name that the channel does not declare, and where it stands: line and column from 1.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,11 +12,15 @@ pub struct Undeclared {
     pub what: String,
 }
 
-/// All names of counters and caches in a module that the channel does not declare.
-pub fn undeclared(source: &str, counters: &[&str], caches: &[&str]) -> Vec<Undeclared> {
+/// All names of counters, caches and far sides in a module that the channel does not declare.
+pub fn undeclared(source: &str, wanted: &Wanted<'_>) -> Vec<Undeclared> {
     let mut found = vec![];
     for (at, kind, name) in named(source) {
-        let declared = if kind == "counter" { counters } else { caches };
+        let declared = match kind {
+            "counter" => wanted.counters,
+            "cache" => wanted.caches,
+            _ => wanted.granted,
+        };
         if !declared.contains(&name) {
             let before = &source[..at];
             found.push(Undeclared {
@@ -31,8 +38,10 @@ pub fn missing(kind: &str, name: &str, declared: &[&str]) -> String {
     let name: String = name.chars().take(64).collect();
     let line = match kind {
         "counter" => format!("[counter.{name}]"),
-        _ => format!("[cache.{name}] with its life"),
+        "cache" => format!("[cache.{name}] with its life"),
+        _ => format!("[http.{name}] with its base"),
     };
+    let kind = if kind == "http" { "grant to call" } else { kind };
     let known = match declared {
         [] => String::new(),
         _ => format!(" (there are: {})", declared.join(", ")),
@@ -40,7 +49,7 @@ pub fn missing(kind: &str, name: &str, declared: &[&str]) -> String {
     format!("the channel has no {kind} {name:?}{known}; write {line} in its file")
 }
 
-/// Each `.counter("name")` and `.cache("name")` of `context` outside of comments and texts: where the name begins.
+/// Each `.counter("name")`, `.cache("name")` and `.http("name")` of `context` outside of comments and texts: where the name begins.
 fn named(source: &str) -> Vec<(usize, &'static str, &str)> {
     let mut found = vec![];
     let bytes = source.as_bytes();
@@ -101,7 +110,7 @@ fn name_after(source: &str, at: usize) -> Option<(usize, &'static str, &str)> {
     let skip = |at: usize| at + source[at..].len() - source[at..].trim_start().len();
     let at = skip(at);
     let at = skip(at + source[at..].strip_prefix('.').map(|_| 1)?);
-    let kind = ["counter", "cache"]
+    let kind = ["counter", "cache", "http"]
         .into_iter()
         .find(|kind| source[at..].starts_with(kind))?;
     let at = skip(at + kind.len());
@@ -116,14 +125,29 @@ fn name_after(source: &str, at: usize) -> Option<(usize, &'static str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use engine::format::CodeTables;
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
     fn what_is_named_and_not_declared_is_found_at_its_place() {
-        let source = "// context.counter(\"no\")\nconst t = \"context.cache('no')\";\nexport default (m, context) => {\n  context.counter(\"lab\").next();\n  context . cache( 'sean' ).get(1); /* context.counter('no') */\n  context.counter(name); mycontext.counter('no'); it.context.counter('no');\n};\n";
-        let told: Vec<String> = undeclared(source, &["lab"], &["seen"])
+        let source = "// context.counter(\"no\")\nconst t = \"context.cache('no')\";\nexport default (m, context) => {\n  context.counter(\"lab\").next();\n  context . cache( 'sean' ).get(1); /* context.counter('no') */\n  context.http('a'); context.counter(name); mycontext.counter('no'); it.context.counter('no');\n};\n";
+        let tables = CodeTables::new();
+        let wanted = |counters, caches| Wanted {
+            folder: Path::new("."),
+            file: "",
+            tables: &tables,
+            counters,
+            caches,
+            granted: &["a"],
+            timeout: Duration::ZERO,
+            memory: 0,
+        };
+        let told: Vec<String> = undeclared(source, &wanted(&["lab"], &["seen"]))
             .into_iter()
             .map(|found| format!("{}:{} {}", found.line, found.column, found.what))
             .collect();
@@ -133,7 +157,7 @@ mod tests {
                 "5:20 the channel has no cache \"sean\" (there are: seen); write [cache.sean] with its life in its file"
             ]
         );
-        let told = undeclared(source, &[], &["sean"]);
+        let told = undeclared(source, &wanted(&[], &["sean"]));
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].line, told[0].column), (4, 19));
     }
@@ -141,8 +165,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(source in "(context|\\.|counter|cache|\\(|\\)|'|\"|`|/|\\*|\\\\|\n| |ș|x){0,40}") {
-            for found in undeclared(&source, &[], &[]) {
-                prop_assert!(1 <= found.line && 1 <= found.column);
+            for (at, _, name) in named(&source) {
+                prop_assert!(source[at + 1..].starts_with(name));
             }
         }
     }

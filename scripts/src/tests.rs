@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
+use engine::call::{CallAnswer, CallError};
 use engine::format::{Format, Replies, SetOp, Settings};
-use engine::script::{CacheWrite, Count};
+use engine::script::{CacheWrite, Count, PolledMessage, Task, Verdict as Became};
 use uuid::Uuid;
 
 use crate::machine::{Done, Machine, Unfit};
@@ -35,11 +37,35 @@ impl Lines {
 struct Memory;
 
 impl Wants for Memory {
-    fn want(&self, want: Want) -> Result<Given, String> {
+    fn want(&self, want: Want, body: &[u8]) -> Result<(Given, Vec<u8>), String> {
         match want {
-            Want::Cached { key, .. } => Ok(Given::Cached {
-                value: (key == "old").then(|| "{\"n\":1}".to_owned()),
-            }),
+            Want::Cached { key, .. } => {
+                let value = (key == "old").then(|| "{\"n\":1}".to_owned());
+                Ok((Given::Cached { value }, vec![]))
+            }
+            // Tells what it was asked.
+            Want::Call { number, request } => {
+                let answer = match request.path.as_str() {
+                    "gone" => Err(CallError::not_sent("nobody is there")),
+                    "lost" => Err(CallError {
+                        why: "no answer".into(),
+                        is_sent: true,
+                    }),
+                    _ => Ok(CallAnswer {
+                        status: 201,
+                        headers: vec![("content-type".into(), "application/json".into())],
+                        body: Bytes::new(),
+                    }),
+                };
+                let told = serde_json::json!({
+                    "number": number,
+                    "method": request.method,
+                    "path": request.path,
+                    "headers": request.headers,
+                    "body": String::from_utf8_lossy(body),
+                });
+                Ok((Given::Called { answer }, told.to_string().into_bytes()))
+            }
         }
     }
 }
@@ -154,8 +180,8 @@ fn unit(source: &str, modules: &[(&str, &str)]) -> Unit {
 
 const MESSAGE: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
-fn run_all(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) -> Result<Done, String> {
-    let current = Current {
+fn current(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) -> Current {
+    Current {
         script: Rc::new(Ready::new(Arc::new(unit))),
         channel: "lab".into(),
         message: MESSAGE,
@@ -176,8 +202,19 @@ fn run_all(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) 
         counted: BTreeMap::new(),
         caches: vec!["seen".into()],
         cached: vec![],
+        granted: vec!["far".into()],
+        task: Task::Step,
+        verdict: None,
+        polled: vec![],
+        cursor: None,
+        calls: 0,
+        answers: vec![],
         wants: Rc::new(Memory),
-    };
+    }
+}
+
+fn run_all(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) -> Result<Done, String> {
+    let current = current(format, unit, body, changes);
     let until = Instant::now() + Duration::from_secs(20);
     let machine = Machine::new().expect("a runtime");
     machine.run(current, until).map_err(|failed| {
@@ -355,30 +392,7 @@ fn limits_hold_between_instructions_too() {
         "{memory}"
     );
     let source = "export default function () {\n  for (;;) {}\n}\n";
-    let script = Rc::new(Ready::new(Arc::new(unit(source, &[]))));
-    let current = Current {
-        script,
-        channel: String::new(),
-        message: MESSAGE,
-        format: Arc::new(Lines("lines")),
-        body: vec![],
-        is_changed: false,
-        changes: None,
-        may_change: true,
-        new_changes: None,
-        counters: BTreeMap::from([(
-            "lab".to_owned(),
-            Count {
-                given: Some(7),
-                first: 1,
-                last: Some(9),
-            },
-        )]),
-        counted: BTreeMap::new(),
-        caches: vec!["seen".into()],
-        cached: vec![],
-        wants: Rc::new(Memory),
-    };
+    let current = current("lines", unit(source, &[]), "", None);
     let until = Instant::now() + Duration::from_millis(50);
     let late = Machine::new().expect("a runtime").run(current, until);
     let fault = late
@@ -506,6 +520,165 @@ fn counters_are_counted_and_caches_looked_into() {
             error.starts_with("fix.js:3:") && error.ends_with(told),
             "{body}: {error}"
         );
+    }
+}
+
+/// What a function comes to, run for a task.
+fn run_for(task: Task, body: &str) -> Result<Done, String> {
+    let source = format!("export default function (message, context) {{\n{body}\n}}\n");
+    let current = Current {
+        task,
+        ..current("lines", unit(&source, &[]), "a=1\n", None)
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    let machine = Machine::new().expect("a runtime");
+    machine
+        .run(current, until)
+        .map_err(|failed| failed.fault.to_string())
+}
+
+#[test]
+fn a_far_side_is_called_only_where_it_is_granted() {
+    let asked = |call: &str| -> serde_json::Value {
+        let body = format!("const far = context.http('far');\nreturn {call}.text;");
+        let done = run_for(Task::Step, &body).expect(call);
+        serde_json::from_slice(&done.current.body).expect("JSON")
+    };
+    let told = asked("far.get('a?b=1', { headers: { Accept: 'x/y' } })");
+    assert_eq!(
+        told,
+        serde_json::json!({ "number": 0, "method": "GET", "path": "a?b=1", "headers": [["Accept", "x/y"]], "body": "" })
+    );
+    let told = asked("far.post('a', { ș: '€ ' + String.fromCharCode(0xd800) })");
+    assert_eq!(
+        told["headers"],
+        serde_json::json!([["content-type", "application/json"]])
+    );
+    assert_eq!(told["body"], "{\"ș\":\"€ \\ud800\"}");
+    let told = asked("far.put('a', 'ș', { headers: { 'Content-Type': 'x/y' } })");
+    assert_eq!(told["headers"], serde_json::json!([["Content-Type", "x/y"]]));
+    assert_eq!(told["body"], "ș");
+    let told = asked("(far.get('a'), far.delete('b'))");
+    assert_eq!((&told["number"], &told["method"]), (&1.into(), &"DELETE".into()));
+    gives(
+        "const a = context.http('far').get('x'); message.set('n', [a.status, a.ok, a.headers['content-type'], a.json.path, a.bytes.length].join());",
+        "a=1 b=2 b=3 n=201,true,application/json,x,61",
+    );
+    gives(
+        "try { context.http('far').get('lost'); } catch (e) { message.set('n', [e.name, e.sent, e.message].join()); }",
+        "a=1 b=2 b=3 n=NoAnswer,true,far: no answer",
+    );
+    fails(
+        "\ncontext.http('far').get('gone');",
+        "fix.js:3 NoAnswer: far: nobody is there",
+    );
+    fails(
+        "\ncontext.http('ne' + 'ar');",
+        "fix.js:3 the channel has no grant to call \"near\" (there are: far); write [http.near] with its base in its file",
+    );
+    fails(
+        "\ncontext.http('far').post('a', () => 1);",
+        "fix.js:3 TypeError: a body is a text, bytes or plain values, and not a function",
+    );
+}
+
+#[test]
+fn a_destination_says_what_became_of_its_delivery() {
+    let said = |body: &str| {
+        let done = run_for(Task::Deliver { delivery: 7 }, body)?;
+        Ok::<_, String>(done.current.verdict)
+    };
+    for (body, verdict) in [
+        ("return { accepted: true };", Became::Accepted { reference: None }),
+        (
+            "return { accepted: 'A-' + context.delivery };",
+            Became::Accepted {
+                reference: Some("A-7".into()),
+            },
+        ),
+        (
+            "return { refused: 'no such ward' };",
+            Became::Refused {
+                why: "no such ward".into(),
+            },
+        ),
+        (
+            "return { retry: 'busy', after: '5m' };",
+            Became::Retry {
+                why: "busy".into(),
+                after: Some(Duration::from_secs(300)),
+            },
+        ),
+        (
+            "return { unsure: 'cut off' };",
+            Became::Unsure {
+                why: "cut off".into(),
+            },
+        ),
+    ] {
+        assert_eq!(said(body), Ok(Some(verdict)), "{body}");
+    }
+    for body in [
+        "",
+        "return true;",
+        "return 'accepted';",
+        "return { accepted: false };",
+        "return { accepted: true, refused: 'x' };",
+        "return { refused: true };",
+        "return { retry: '' };",
+        "return { retry: 'x', after: 'soon' };",
+        "return [];",
+        "throw new Error('x');",
+    ] {
+        assert!(said(body).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn a_source_says_what_it_has_fetched() {
+    let task = || Task::Poll {
+        cursor: Some("7".into()),
+    };
+    let fetched = |body: &str| {
+        let done = run_for(task(), body)?;
+        Ok::<_, String>((done.current.polled, done.current.cursor))
+    };
+    let message = |identity: &str, content_type: Option<&str>, body: &[u8]| PolledMessage {
+        identity: identity.into(),
+        content_type: content_type.map(str::to_owned),
+        body: Bytes::copy_from_slice(body),
+    };
+    assert_eq!(fetched(""), Ok((vec![], None)));
+    assert_eq!(
+        fetched(
+            "return { cursor: context.cursor + 1, messages: [{ id: 1, body: 'ș' }, { id: 'b', body: new Uint8Array([200, 0]), type: 'x/y' }, { id: 'c', body: { d: 1 } }] };"
+        ),
+        Ok((
+            vec![
+                message("1", None, "ș".as_bytes()),
+                message("b", Some("x/y"), &[200, 0]),
+                message("c", Some("application/json"), b"{\"d\":1}"),
+            ],
+            Some("71".into())
+        ))
+    );
+    assert_eq!(
+        fetched("return [{ id: 'a', body: 'x' }];"),
+        Ok((vec![message("a", None, b"x")], None))
+    );
+    for body in [
+        "return 'x';",
+        "return 7;",
+        "return ['x'];",
+        "return [{ body: 'x' }];",
+        "return [{ id: '', body: 'x' }];",
+        "return [{ id: 'a' }];",
+        "return { messages: 'x' };",
+        "return { cursor: {} };",
+        "return { cursor: 'x'.repeat(20000) };",
+        "return Array.from({ length: 10001 }, (_, id) => ({ id, body: '' }));",
+    ] {
+        assert!(fetched(body).is_err(), "{body}");
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
 use clinic::exchange::MapError;
-use engine::script::{CacheWrite, Count};
+use engine::call::{CallAnswer, CallError, CallRequest};
+use engine::script::{CacheWrite, Count, Task, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -70,8 +71,12 @@ pub enum Ask {
         counters: BTreeMap<String, Count>,
         /// The caches of its channel.
         caches: Vec<String>,
+        /// The far sides that its channel grants.
+        granted: Vec<String>,
+        /// What it is run for.
+        task: Task,
     },
-    /// What a script wanted while it runs.
+    /// What a script wanted while it runs. The body of the frame is that of an answer.
     Given {
         /// What it gets.
         given: Given,
@@ -89,6 +94,13 @@ pub enum Want {
         /// Where in it.
         key: String,
     },
+    /// What a far side answers. The body of the frame is that of the request.
+    Call {
+        /// Which call of this run it is, from 0.
+        number: usize,
+        /// The request.
+        request: CallRequest,
+    },
 }
 
 /// What it gets.
@@ -99,6 +111,11 @@ pub enum Given {
     Cached {
         /// None: nothing.
         value: Option<String>,
+    },
+    /// What a far side answered.
+    Called {
+        /// Or why it did not.
+        answer: Result<CallAnswer, CallError>,
     },
     /// Nothing: nobody is there to give it.
     Nothing,
@@ -154,7 +171,7 @@ pub enum Answer {
 }
 
 /// What became of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Became {
     /// It is as it came.
@@ -163,6 +180,15 @@ pub enum Became {
     Changed,
     /// The message ends here.
     Filtered,
+    /// A delivery: what became of it.
+    Verdict(Verdict),
+    /// A poll. The body of the frame is that of all messages, one behind the other.
+    Polled {
+        /// Identity, content type and length of each.
+        messages: Vec<(String, Option<String>, usize)>,
+        /// Where to go on.
+        cursor: Option<String>,
+    },
 }
 
 /// A fault of a script.

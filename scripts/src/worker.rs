@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use engine::format::Formats;
-use engine::script::Count;
+use engine::script::{Count, PolledMessage, Task};
 use uuid::Uuid;
 
 use crate::machine::{Failed, Machine, Unfit};
@@ -52,12 +52,12 @@ impl Pipes {
 }
 
 impl Wants for Pipes {
-    fn want(&self, want: Want) -> Result<Given, String> {
+    fn want(&self, want: Want, body: &[u8]) -> Result<(Given, Vec<u8>), String> {
         let lost = |_| "the engine does not answer".to_owned();
         let wants = Answer::Wants { want };
-        self.write(&wants, &[]).map_err(|error| error.to_string())?;
+        self.write(&wants, body).map_err(|error| error.to_string())?;
         match self.asked.recv().map_err(lost)? {
-            (Ask::Given { given }, _) => Ok(given),
+            (Ask::Given { given }, body) => Ok((given, body)),
             _ => Err("the engine answers something else".to_owned()),
         }
     }
@@ -133,6 +133,8 @@ impl Worker {
                 may_change,
                 counters,
                 caches,
+                granted,
+                task,
             } => {
                 let run = Run {
                     script,
@@ -143,6 +145,8 @@ impl Worker {
                     may_change,
                     counters,
                     caches,
+                    granted,
+                    task,
                 };
                 match self.run_one(run, body, until(limit)) {
                     Ok((answer, body)) => self.pipes.write(&answer, &body),
@@ -176,18 +180,39 @@ impl Worker {
             counted: BTreeMap::new(),
             caches: run.caches,
             cached: vec![],
+            granted: run.granted,
+            task: run.task,
+            verdict: None,
+            polled: vec![],
+            cursor: None,
+            calls: 0,
+            answers: vec![],
             wants: self.pipes.clone(),
         };
         let done = self.machine()?.run(current, until)?;
         let current = done.current;
-        let became = match (done.kept, current.is_changed) {
-            (false, _) => Became::Filtered,
-            (true, false) => Became::Kept,
-            (true, true) => Became::Changed,
-        };
-        let body = match became {
-            Became::Changed => current.body,
-            Became::Kept | Became::Filtered => vec![],
+        let (became, body) = match (&current.task, current.verdict, done.kept) {
+            (Task::Step, _, false) => (Became::Filtered, vec![]),
+            (Task::Step, _, true) if current.is_changed => (Became::Changed, current.body),
+            (Task::Step, _, true) => (Became::Kept, vec![]),
+            (Task::Deliver { .. }, Some(verdict), _) => (Became::Verdict(verdict), vec![]),
+            (Task::Deliver { .. }, None, _) => {
+                return Err(failed("it says nothing of the delivery".to_owned()));
+            }
+            (Task::Poll { .. }, ..) => {
+                let heads = current.polled.iter().map(|message| {
+                    let PolledMessage {
+                        identity,
+                        content_type,
+                        body,
+                    } = message;
+                    (identity.clone(), content_type.clone(), body.len())
+                });
+                let messages = heads.collect();
+                let bodies: Vec<&[u8]> = current.polled.iter().map(|message| &message.body[..]).collect();
+                let cursor = current.cursor;
+                (Became::Polled { messages, cursor }, bodies.concat())
+            }
         };
         if became == Became::Changed {
             format.inspect(&body).map_err(|error| Failed {
@@ -218,6 +243,8 @@ struct Run {
     may_change: bool,
     counters: BTreeMap<String, Count>,
     caches: Vec<String>,
+    granted: Vec<String>,
+    task: Task,
 }
 
 fn failed(what: String) -> Failed {

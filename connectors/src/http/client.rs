@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clinic::exchange::Response;
+use engine::call::CallAnswer;
 use engine::connector::{ConnectorError, SendError, Surroundings};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -115,6 +116,34 @@ impl Caller {
             Some(Credentials::Bearer(token)) => request.bearer_auth(token.reveal()),
             Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password.reveal())),
         }
+    }
+
+    /// Sends what a script asks, and reads the answer whole, whatever its status.
+    pub(super) async fn call(&self, request: RequestBuilder) -> Result<CallAnswer, SendError> {
+        let mut answer = self.signed(request).send().await.map_err(failed)?;
+        let status = answer.status();
+        let headers = super::calls::told(answer.headers());
+        let mut body = Vec::new();
+        let broken = |why: String| SendError::Unsure { why };
+        while let Some(chunk) = answer.chunk().await.map_err(|error| {
+            broken(format!(
+                "The answer {status} broke off: {}.",
+                chain(&error.without_url())
+            ))
+        })? {
+            if self.calling.max_answer < body.len() + chunk.len() {
+                let most = engine::channel::size::show(self.calling.max_answer as u64);
+                return Err(broken(format!(
+                    "The answer {status} is longer than {most} (max_answer)."
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(CallAnswer {
+            status: status.as_u16(),
+            headers,
+            body: body.into(),
+        })
     }
 
     /// Sends and reads the answer. Every answer is handed back, whatever its status, for the format to judge; only one

@@ -48,6 +48,7 @@
 //! Absent by design: proxies, redirects, compression.
 
 mod answer;
+pub mod calls;
 pub(crate) mod client;
 mod destination;
 mod listener;

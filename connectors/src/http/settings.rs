@@ -256,7 +256,7 @@ impl Table for DestinationSettings {
     }
 }
 
-fn method(name: &str, known: &[&str]) -> Result<Method, String> {
+pub(super) fn method(name: &str, known: &[&str]) -> Result<Method, String> {
     let wrong = || {
         format!(
             "{name:?} is no method known here; write one of {}",
@@ -269,7 +269,7 @@ fn method(name: &str, known: &[&str]) -> Result<Method, String> {
     name.parse().map_err(|_| wrong())
 }
 
-fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
     let header: HeaderName = name
         .parse()
         .map_err(|_| format!("{name:?} is no name of a header"))?;

@@ -35,6 +35,7 @@ impl Folder {
         assert_eq!(connector.check_destination(&settings), []);
         let surroundings = Surroundings {
             folder: self.home.path().to_owned(),
+            ..Surroundings::default()
         };
         connector
             .open_destination(&settings, &surroundings)
@@ -226,6 +227,7 @@ async fn wrong_settings() {
     let home = tempfile::tempdir().unwrap();
     let surroundings = Surroundings {
         folder: home.path().to_owned(),
+        ..Surroundings::default()
     };
     let settings = json!({ "folder": "nowhere", "name": "a" });
     let error = connector

@@ -68,6 +68,7 @@ impl Folder {
         assert_eq!(connector.check_source(&self.settings), []);
         let surroundings = Surroundings {
             folder: self.home.path().to_owned(),
+            ..Surroundings::default()
         };
         let source = connector
             .open_source(&self.settings, &surroundings)
@@ -353,6 +354,7 @@ async fn wrong_settings() {
     let home = tempfile::tempdir().unwrap();
     let surroundings = Surroundings {
         folder: home.path().to_owned(),
+        ..Surroundings::default()
     };
     let error = connector
         .open_source(&json!({ "folder": "nowhere" }), &surroundings)

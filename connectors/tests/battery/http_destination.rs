@@ -50,6 +50,7 @@ async fn a_message_is_a_request() {
     let connector = connectors::all().get("http").unwrap();
     let surroundings = Surroundings {
         folder: folder.path().to_owned(),
+        ..Surroundings::default()
     };
     let sender = connector
         .open_destination(&settings, &surroundings)

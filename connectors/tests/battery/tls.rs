@@ -49,6 +49,7 @@ impl Pki {
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             folder: self.path().to_owned(),
+            ..Surroundings::default()
         }
     }
 

@@ -186,6 +186,7 @@ fn check_file(
         read_tables: BTreeMap::new(),
         counters: Vec::new(),
         caches: Vec::new(),
+        calls: BTreeMap::new(),
     };
     let channel = reader.channel(root);
     let Reader {

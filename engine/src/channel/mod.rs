@@ -1,5 +1,6 @@
 //! Channels: what a channel file says, once it has been checked.
 
+mod calls;
 mod check;
 mod condition;
 pub mod duration;
@@ -24,6 +25,7 @@ pub mod write_door;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +74,8 @@ pub struct Channel {
     pub counters: Vec<state::Counter>,
     /// What its scripts may keep for a while.
     pub caches: Vec<state::Cache>,
+    /// Whom its scripts may call: the settings by their names.
+    pub calls: BTreeMap<String, serde_json::Value>,
 }
 
 impl Channel {
@@ -101,6 +105,19 @@ pub struct End {
     pub format: String,
     /// How the format is read or written here.
     pub format_settings: Settings,
+    /// Its script, where it is one.
+    pub script: Option<EndScript>,
+}
+
+/// A script that is an end, with what it reaches: an end whose script reaches something else is another end.
+#[derive(Clone, Debug)]
+pub struct EndScript {
+    /// The script.
+    pub script: Arc<dyn Script>,
+    /// What it may keep for a while.
+    pub caches: Vec<state::Cache>,
+    /// Whom it may call.
+    pub calls: BTreeMap<String, serde_json::Value>,
 }
 
 /// When the sender is told.

@@ -45,6 +45,8 @@ pub(super) struct Reader<'a> {
     /// What the scripts of the channel may keep.
     pub(super) counters: Vec<Counter>,
     pub(super) caches: Vec<Cache>,
+    /// Whom they may call.
+    pub(super) calls: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a message is at a place between two steps.
@@ -90,6 +92,7 @@ impl Reader<'_> {
         let source_format = flow.format.clone();
         self.counters = self.counters(root);
         self.caches = self.caches(root);
+        self.calls = self.calls(root);
         let keys = self.keys(root, &flow);
         let mut steps = Vec::new();
         let mut source_settings = settings;
@@ -133,6 +136,8 @@ impl Reader<'_> {
         self.unused_state(root, &steps, &destinations);
         let ack = self.ack(root, nodes);
         let (connector, connector_settings) = source?;
+        let source_path = top.key("source").key(connector.name());
+        let source_script = self.end_script(connector.as_ref(), connector_settings.as_ref(), &source_path)?;
         Some(Channel {
             id: id?,
             description: root
@@ -146,6 +151,7 @@ impl Reader<'_> {
                 settings: connector_settings?,
                 format: source_format?.name().to_owned(),
                 format_settings: source_settings,
+                script: source_script,
             },
             keys,
             questions,
@@ -157,6 +163,7 @@ impl Reader<'_> {
             tables: self.tables_read(),
             counters: std::mem::take(&mut self.counters),
             caches: std::mem::take(&mut self.caches),
+            calls: std::mem::take(&mut self.calls),
         })
     }
 
@@ -339,6 +346,7 @@ impl Reader<'_> {
         if is_right {
             let surroundings = Surroundings {
                 folder: self.folder(),
+                script: None,
             };
             let looked = if is_source {
                 connector.look_at_source(&settings, &surroundings)
@@ -357,7 +365,7 @@ impl Reader<'_> {
     }
 
     /// Secrets stand in the environment or in files; whether they are there is known for sure when the channel opens.
-    fn secrets(&mut self, node: &Node, path: &Path) {
+    pub(super) fn secrets(&mut self, node: &Node, path: &Path) {
         for entry in node.entries() {
             let path = path.key(&entry.key);
             if let Some(text) = entry.node.text() {
@@ -434,6 +442,8 @@ impl Reader<'_> {
             Some(_) | None => None,
         };
         let connector = connector?;
+        let end_path = path.key(connector.name());
+        let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;
         Some(Destination {
             name: name?,
             when,
@@ -444,6 +454,7 @@ impl Reader<'_> {
                 settings: settings?,
                 format: format?,
                 format_settings,
+                script,
             },
             retry,
             on_error,

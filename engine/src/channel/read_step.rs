@@ -11,9 +11,10 @@ use super::read::{Flow, Reader};
 use super::schema::VERBS;
 use super::table::TableProblem;
 use super::tree::{Node, Path, Value};
-use super::{Lookup, LookupMissing, Step, duration, size, steps};
+use super::{EndScript, Lookup, LookupMissing, Step, duration, size, steps};
+use crate::connector::Connector;
 use crate::format::{CodeTables, Format, Mapping, SetOp, Settings};
-use crate::script::{self, Wanted};
+use crate::script::{self, Script, Wanted};
 
 /// The options of a step and the verbs that take them.
 const OPTIONS: [(&str, &str); 8] = [
@@ -26,12 +27,6 @@ const OPTIONS: [(&str, &str); 8] = [
     ("memory", "script"),
     ("tables", "script"),
 ];
-
-/// The limits of what a script may be given.
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(60);
-const LEAST_MEMORY: u64 = 4 << 20;
-const MOST_MEMORY: u64 = 512 << 20;
 
 impl Reader<'_> {
     /// One step. `in_channel`: not one of a destination.
@@ -325,7 +320,7 @@ impl Reader<'_> {
 
     fn script(&mut self, node: &Node, value: &Node, at: &Path, path: &Path, flow: &mut Flow) -> Option<Step> {
         let timeout = match node.get("timeout").and_then(Node::text).map(duration::parse) {
-            Some(Ok(timeout)) if SHORTEST <= timeout && timeout <= LONGEST => timeout,
+            Some(Ok(timeout)) if script::SHORTEST <= timeout && timeout <= script::LONGEST => timeout,
             Some(Ok(_)) => {
                 let what = "a script has from \"10ms\" to \"1m\" for a message".to_owned();
                 self.problem(path.key("timeout"), what);
@@ -338,7 +333,7 @@ impl Reader<'_> {
             None => script::TIMEOUT,
         };
         let memory = match node.get("memory").and_then(Node::text).map(size::parse) {
-            Some(Ok(memory)) if (LEAST_MEMORY..=MOST_MEMORY).contains(&memory) => memory,
+            Some(Ok(memory)) if (script::LEAST_MEMORY..=script::MOST_MEMORY).contains(&memory) => memory,
             Some(Ok(_)) => {
                 let what = "a script has from \"4 MB\" to \"512 MB\"".to_owned();
                 self.problem(path.key("memory"), what);
@@ -360,23 +355,63 @@ impl Reader<'_> {
             }
         }
         flow.unused_set = Some(at.clone());
+        let script = self.checked_script(value.text()?, timeout, memory, &tables, at)?;
+        Some(Step::Script(script))
+    }
+
+    /// The script of an end that is one. The outer none: it is wrong, which is told.
+    #[allow(clippy::option_option, reason = "the inner one is what most ends are")]
+    pub(super) fn end_script(
+        &mut self,
+        connector: &dyn Connector,
+        settings: Option<&serde_json::Value>,
+        path: &Path,
+    ) -> Option<Option<EndScript>> {
+        let Some(named) = settings.and_then(|settings| connector.script(settings)) else {
+            return Some(None);
+        };
+        let mut tables = CodeTables::new();
+        for (idx, name) in named.tables.iter().enumerate() {
+            if let Some(table) = self.table(name, &path.key("tables").index(idx)) {
+                tables.insert(name.clone(), table);
+            }
+        }
+        let at = path.join(named.path);
+        let script = self.checked_script(&named.file, named.timeout, named.memory, &tables, &at)?;
+        Some(Some(EndScript {
+            script,
+            caches: self.caches.clone(),
+            calls: self.calls.clone(),
+        }))
+    }
+
+    fn checked_script(
+        &mut self,
+        file: &str,
+        timeout: Duration,
+        memory: u64,
+        tables: &CodeTables,
+        at: &Path,
+    ) -> Option<Arc<dyn Script>> {
         let counters: Vec<&str> = self
             .counters
             .iter()
             .map(|counter| counter.name.as_str())
             .collect();
         let caches: Vec<&str> = self.caches.iter().map(|cache| cache.name.as_str()).collect();
+        let granted: Vec<&str> = self.calls.keys().map(String::as_str).collect();
         let wanted = Wanted {
             folder: &self.folder(),
-            file: value.text()?,
-            tables: &tables,
+            file,
+            tables,
             counters: &counters,
             caches: &caches,
+            granted: &granted,
             timeout,
             memory,
         };
         match self.scripts.check(&wanted, self.tables) {
-            Ok(script) => Some(Step::Script(script)),
+            Ok(script) => Some(script),
             Err(problems) => {
                 for problem in problems {
                     match problem.place {

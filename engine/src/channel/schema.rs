@@ -95,6 +95,7 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
             "source": source(connectors),
             "counter": counters(),
             "cache": caches(),
+            "http": calls(connectors),
             "step": {
                 "description": "What happens to each message, in this order.",
                 "type": "array",
@@ -328,6 +329,18 @@ fn caches() -> Value {
                 }
             }
         }
+    })
+}
+
+fn calls(connectors: &Connectors) -> Value {
+    let table = connectors
+        .calls()
+        .map_or(Value::Bool(false), |calls| embedded(calls.schema()));
+    json!({
+        "description": "Whom the scripts of the channel may call by HTTP, each by a name: context.http(name).get(path).",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": table
     })
 }
 

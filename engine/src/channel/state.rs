@@ -150,13 +150,17 @@ impl Reader<'_> {
         }
     }
 
-    /// A counter or a cache that no script can use.
+    /// A counter, a cache or a grant that no script can use.
     pub(super) fn unused_state(&mut self, root: &Node, steps: &[Step], destinations: &[Destination]) {
         let mut all = steps.iter().chain(destinations.iter().flat_map(|to| &to.steps));
-        if !self.findings.is_empty() || all.any(|step| matches!(step, Step::Script(_))) {
+        let is_end = destinations.iter().any(|to| to.end.script.is_some())
+            || root
+                .get("source")
+                .is_some_and(|source| source.get("script").is_some());
+        if !self.findings.is_empty() || is_end || all.any(|step| matches!(step, Step::Script(_))) {
             return;
         }
-        for key in ["counter", "cache"] {
+        for key in ["counter", "cache", "http"] {
             if root.get(key).is_some() {
                 let what = "is for scripts, and the channel has none".to_owned();
                 self.warning(Path::default().key(key), what);
@@ -164,14 +168,14 @@ impl Reader<'_> {
         }
     }
 
-    fn at_most(&mut self, count: usize, path: &Path) {
+    pub(super) fn at_most(&mut self, count: usize, path: &Path) {
         if MOST < count {
             self.problem(path.clone(), format!("{count} of them; {MOST} are the most"));
         }
     }
 
     /// The name of a counter or a cache.
-    fn state_name(&mut self, name: &str, path: &Path) {
+    pub(super) fn state_name(&mut self, name: &str, path: &Path) {
         let is_right = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if name.is_empty() || 64 < name.len() || !name.chars().all(is_right) {
             let what = "a name has letters, digits and hyphens, at most 64".to_owned();

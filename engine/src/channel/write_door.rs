@@ -32,6 +32,7 @@ pub fn channel() -> Channel {
             settings: serde_json::Value::Object(Default::default()),
             format: "clinic".to_owned(),
             format_settings: settings.clone(),
+            script: None,
         },
         keys: KeyPaths::default(),
         questions: false,
@@ -52,6 +53,7 @@ pub fn channel() -> Channel {
         tables: Default::default(),
         counters: vec![],
         caches: vec![],
+        calls: Default::default(),
     }
 }
 

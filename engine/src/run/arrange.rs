@@ -3,6 +3,8 @@
 //! First everything new is opened; what can't be leaves all as it was. A source whose address another one still has is
 //! opened once that one has ended. Then doors are hung, workers handed over, sources begun.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
@@ -14,7 +16,9 @@ use super::feeder::{Feeder, Feeds};
 use super::host::{Engine, EngineError};
 use super::lane::is_same;
 use super::link::LINK;
+use super::script_end::ScriptEnd;
 use super::worker::Worker;
+use crate::call::FarSides;
 use crate::channel::{Channel, Destination as Settings, End, OnError};
 use crate::connector::{Connector, ConnectorError, Destination, Source, Surroundings};
 use crate::format::Format;
@@ -28,6 +32,8 @@ struct Opened {
     sources: Vec<(Arc<Channel>, Box<dyn Source>)>,
     /// Those whose address is not free before another source has ended.
     late: Vec<Arc<Channel>>,
+    /// Whom the scripts of each channel may call.
+    sides: HashMap<String, Arc<FarSides>>,
 }
 
 /// Where a destination leads.
@@ -65,6 +71,7 @@ fn own_queue(queue: &str, channel: &Channel) -> Settings {
             settings: channel.id.clone().into(),
             format: channel.source.format.clone(),
             format_settings: channel.source.format_settings.clone(),
+            script: None,
         },
         retry: Default::default(),
         on_error: OnError::Hold,
@@ -79,7 +86,8 @@ impl Engine {
         let mut opened = self.open(channels, halts, !ending.is_empty()).await?;
         let ended = self.end_sources(&ending).await;
         for channel in std::mem::take(&mut opened.late) {
-            match self.open_source(&channel).await {
+            let sides = opened.sides.get(&channel.id).cloned().unwrap_or_default();
+            match self.open_source(&channel, &sides).await {
                 Ok(source) => opened.sources.push((channel, source)),
                 Err(error) => {
                     drop(opened);
@@ -117,16 +125,18 @@ impl Engine {
         let mut opened = Opened::default();
         for channel in channels {
             self.format(&channel.source)?;
+            let sides = self.open_sides(channel).await?;
+            opened.sides.insert(channel.id.clone(), sides.clone());
             for (idx, settings) in lanes_of(channel).iter().enumerate() {
                 if !is_halted(halts, &channel.id, &settings.name) && !self.lanes.runs(&channel.id, settings) {
-                    let way = self.open_destination(channel, idx, settings).await?;
+                    let way = self.open_destination(channel, idx, settings, &sides).await?;
                     opened.destinations.push((channel.clone(), settings.clone(), way));
                 }
             }
             if is_stopped(halts, &channel.id) || self.has_source(channel) {
                 continue;
             }
-            match self.open_source(channel).await {
+            match self.open_source(channel, &sides).await {
                 Ok(source) => opened.sources.push((channel.clone(), source)),
                 Err(_) if may_wait => opened.late.push(channel.clone()),
                 Err(error) => return Err(error),
@@ -145,9 +155,10 @@ impl Engine {
 
     async fn open_destination(
         &self,
-        channel: &Channel,
+        channel: &Arc<Channel>,
         idx: usize,
         settings: &Settings,
+        sides: &Arc<FarSides>,
     ) -> Result<Way, EngineError> {
         match settings.end.connector.as_str() {
             LINK => return Ok(Way::Channel(Feeds::Link)),
@@ -162,7 +173,10 @@ impl Engine {
         };
         let connector = self.connector(&settings.end.connector).map_err(open_error)?;
         let destination = connector
-            .open_destination(&settings.end.settings, &surroundings(channel))
+            .open_destination(
+                &settings.end.settings,
+                &self.surroundings(channel, &settings.end, sides),
+            )
             .await
             .map_err(open_error)?;
         Ok(Way::Out {
@@ -172,7 +186,41 @@ impl Engine {
         })
     }
 
-    async fn open_source(&self, channel: &Channel) -> Result<Box<dyn Source>, EngineError> {
+    /// Whom the scripts of a channel may call. Secrets are read, nobody is called yet.
+    async fn open_sides(&self, channel: &Channel) -> Result<Arc<FarSides>, EngineError> {
+        let mut sides = FarSides::new();
+        for (name, settings) in &channel.calls {
+            let open_error = |error| EngineError::Open {
+                file: channel.file.display().to_string(),
+                end: format!("http.{name}"),
+                error,
+            };
+            let calls = self
+                .connectors
+                .calls()
+                .ok_or_else(|| open_error(ConnectorError::new("this program calls nobody for scripts")))?;
+            let surroundings = Surroundings {
+                folder: folder(channel),
+                script: None,
+            };
+            let side = calls.open(settings, &surroundings).await.map_err(open_error)?;
+            sides.insert(name.clone(), side);
+        }
+        Ok(Arc::new(sides))
+    }
+
+    fn surroundings(&self, channel: &Arc<Channel>, end: &End, sides: &Arc<FarSides>) -> Surroundings {
+        Surroundings {
+            folder: folder(channel),
+            script: ScriptEnd::new(channel, end, &self.state, sides, &self.world),
+        }
+    }
+
+    async fn open_source(
+        &self,
+        channel: &Arc<Channel>,
+        sides: &Arc<FarSides>,
+    ) -> Result<Box<dyn Source>, EngineError> {
         let open_error = |error| EngineError::Open {
             file: channel.file.display().to_string(),
             end: format!("source.{}", channel.source.connector),
@@ -180,7 +228,10 @@ impl Engine {
         };
         let connector = self.connector(&channel.source.connector).map_err(open_error)?;
         connector
-            .open_source(&channel.source.settings, &surroundings(channel))
+            .open_source(
+                &channel.source.settings,
+                &self.surroundings(channel, &channel.source, sides),
+            )
             .await
             .map_err(open_error)
     }
@@ -213,7 +264,11 @@ impl Engine {
     /// Lets the sources of these channels begin again as they were: what was to take their place could not be opened.
     async fn begin_again(&self, ended: Vec<Arc<Channel>>) {
         for channel in ended {
-            match self.open_source(&channel).await {
+            let again = async {
+                let sides = self.open_sides(&channel).await?;
+                self.open_source(&channel, &sides).await
+            };
+            match again.await {
                 Ok(source) => self.begin_source(&channel, source),
                 Err(error) => {
                     tracing::error!(channel = %channel.id, %error, "The source could not be opened again after a change that failed; nothing more comes in by it.");
@@ -243,6 +298,7 @@ impl Engine {
                 world: self.world.clone(),
                 doors: Arc::downgrade(&self.doors),
                 state: self.state.clone(),
+                sides: opened.sides.get(&channel.id).cloned().unwrap_or_default(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {
@@ -356,10 +412,8 @@ impl Engine {
     }
 }
 
-fn surroundings(channel: &Channel) -> Surroundings {
-    Surroundings {
-        folder: channel.file.parent().map(Into::into).unwrap_or_default(),
-    }
+fn folder(channel: &Channel) -> PathBuf {
+    channel.file.parent().map(Into::into).unwrap_or_default()
 }
 
 /// Whether nothing is to come in by the source of a channel.

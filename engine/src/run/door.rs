@@ -15,6 +15,7 @@ use super::events::{self, Listeners};
 use super::pipeline::{Applying, Outcome, Pipeline};
 use super::state::{self, Kept, State};
 use super::worker::Bell;
+use crate::call::FarSides;
 use crate::channel::Channel;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
@@ -49,6 +50,8 @@ pub(super) struct Door {
     pub doors: Weak<Doors>,
     /// What scripts keep.
     pub state: Arc<State>,
+    /// Whom scripts may call.
+    pub sides: Arc<FarSides>,
 }
 
 /// What became of one message.
@@ -493,6 +496,7 @@ impl Door {
         let counters = &self.channel.counters;
         let mut kept = Kept {
             state: Some(self.state.clone()),
+            sides: Some(self.sides.clone()),
             ..Kept::default()
         };
         if !counters.is_empty() {

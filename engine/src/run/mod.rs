@@ -8,6 +8,7 @@
 
 mod arrange;
 mod ask;
+mod calling;
 mod delivered;
 mod door;
 mod doors;
@@ -23,6 +24,7 @@ mod pipeline;
 mod reload;
 mod replay;
 mod resolve;
+mod script_end;
 mod state;
 mod tasks;
 #[cfg(test)]
@@ -42,6 +44,7 @@ pub use pipeline::Outcome;
 pub use reload::{Left, Reloaded};
 pub use replay::Again;
 pub use resolve::{Resolve, Resolved};
+pub use script_end::{Fetched, ScriptEnd};
 pub use trace::Trace;
 
 /// Time and ids, passed in so that tests can choose them.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clinic::aggregate::Source;
@@ -13,13 +14,15 @@ use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
+use super::calling::{self, Called};
 use super::state::{self, Kept, Pending};
 use super::trace::{Shown, Trace, said, show, trace, trace_halt};
+use crate::call::{CallAnswer, CallError, CallRequest};
 use crate::channel::state::Counter;
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
-use crate::script::{CacheWrite, Call, Count, Reach, Returned, Said, Script};
+use crate::script::{CacheWrite, Call, Count, Reach, Returned, Said, Script, Task};
 use crate::store::CounterMove;
 use uuid::Uuid;
 
@@ -111,14 +114,21 @@ pub struct Pipeline {
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
-    /// What the scripts made of what they were given, by their step: a re-run asks again only where that has changed.
-    ran: Mutex<HashMap<String, Ran>>,
+    /// What the scripts made of what they were given: a re-run asks again only where that has changed.
+    ran: Mutex<Ran>,
     /// What the channel keeps from the messages before.
     kept: Kept,
 }
 
-/// One run of a script.
+/// What the scripts of one message did, by their steps.
+#[derive(Default)]
 pub(super) struct Ran {
+    returned: HashMap<String, Run>,
+    called: HashMap<String, Arc<Called>>,
+}
+
+/// One run of a script.
+struct Run {
     body: Bytes,
     changes: Option<Arc<ChangeSet>>,
     counters: BTreeMap<String, Count>,
@@ -129,6 +139,7 @@ pub(super) struct Ran {
 struct Reached<'a> {
     pipeline: &'a Pipeline,
     pending: &'a Pending,
+    called: &'a Called,
 }
 
 impl Reach for Reached<'_> {
@@ -140,6 +151,18 @@ impl Reach for Reached<'_> {
             channel, kept, world, ..
         } = self.pipeline;
         kept.state.as_ref()?.cached(channel, cache, key, (world.now)())
+    }
+
+    fn call(&self, number: usize, request: CallRequest, within: Duration) -> Result<CallAnswer, CallError> {
+        let Some(sides) = &self.pipeline.kept.sides else {
+            return Err(CallError::not_sent(
+                "nobody is called here: a message that is tried is sent to nobody",
+            ));
+        };
+        let channel = &self.pipeline.channel.id;
+        self.called.answer(number, request, |request| {
+            calling::call(channel, sides, request, within)
+        })
     }
 }
 
@@ -170,7 +193,7 @@ impl Pipeline {
         incoming: &Incoming,
         only: Option<Vec<String>>,
         kept: Kept,
-        ran: HashMap<String, Ran>,
+        ran: Ran,
     ) -> Self {
         let mut pipeline = Pipeline {
             headers: incoming.headers.clone(),
@@ -519,7 +542,10 @@ impl Pipeline {
             Some(returned) => returned,
             None => {
                 let caches: Vec<String> = self.channel.caches.iter().map(|c| c.name.clone()).collect();
+                let granted: Vec<String> = self.channel.calls.keys().cloned().collect();
+                let called = lock(&self.ran).called.entry(name.to_owned()).or_default().clone();
                 let call = Call {
+                    task: &Task::Step,
                     channel: &self.channel.id,
                     message: self.message,
                     format: flow.format.name(),
@@ -528,21 +554,23 @@ impl Pipeline {
                     may_change: flow.applied.is_none(),
                     counters: &counters,
                     caches: &caches,
+                    granted: &granted,
                     reach: &Reached {
                         pipeline: self,
                         pending: &flow.pending,
+                        called: &called,
                     },
                 };
                 let returned = script
                     .run(&call)
-                    .map_err(|error| Halt::Failed(Failure::of(name, error)))?;
-                let ran = Ran {
+                    .map_err(|failed| Halt::Failed(Failure::of(name, failed.error)))?;
+                let ran = Run {
                     body: flow.body.clone(),
                     changes: flow.changes.clone(),
                     counters,
                     returned: returned.clone(),
                 };
-                lock(&self.ran).insert(name.to_owned(), ran);
+                lock(&self.ran).returned.insert(name.to_owned(), ran);
                 returned
             }
         };
@@ -564,6 +592,10 @@ impl Pipeline {
                 flow.own_body = true;
             }
             Said::Filtered => return Err(Halt::Filtered),
+            Said::Verdict(_) | Said::Polled(_) => {
+                let error = MapError::new(Reason::Internal, None, "a step says nothing of a delivery");
+                return Err(Halt::Failed(Failure::of(name, error)));
+            }
         }
         Ok(())
     }
@@ -597,13 +629,13 @@ impl Pipeline {
     }
 
     /// What its scripts have returned, for another run of the same message.
-    pub(super) fn take_ran(&self) -> HashMap<String, Ran> {
+    pub(super) fn take_ran(&self) -> Ran {
         std::mem::take(&mut *lock(&self.ran))
     }
 
     fn ran_already(&self, name: &str, flow: &Flow, counters: &BTreeMap<String, Count>) -> Option<Returned> {
         let ran = lock(&self.ran);
-        let ran = ran.get(name)?;
+        let ran = ran.returned.get(name)?;
         let is_same = ran.body == flow.body && ran.changes == flow.changes && ran.counters == *counters;
         is_same.then(|| ran.returned.clone())
     }

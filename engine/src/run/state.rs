@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::call::FarSides;
 use crate::channel::Channel;
 use crate::channel::state::{Cache as Declared, Counter, Life};
 use crate::script::CacheWrite;
@@ -40,6 +41,8 @@ pub(super) struct Kept {
     pub(super) counted: BTreeMap<String, u64>,
     /// The caches; none: they are empty, and stay so (`punte try`).
     pub(super) state: Option<Arc<State>>,
+    /// Whom its scripts may call; none: nobody (`punte try`).
+    pub(super) sides: Option<Arc<FarSides>>,
 }
 
 /// The state of all channels.
@@ -91,6 +94,17 @@ impl State {
         if channel.caches.is_empty() {
             return;
         }
+        self.count(channel, writes, now, 1);
+    }
+
+    /// An end of the channel that is a script wrote to caches; no message has passed by that.
+    pub(super) fn written(&self, channel: &Channel, writes: &[CacheWrite], now: Timestamp) {
+        if !writes.is_empty() {
+            self.count(channel, writes, now, 0);
+        }
+    }
+
+    fn count(&self, channel: &Channel, writes: &[CacheWrite], now: Timestamp, messages: u64) {
         let mut caches = lock(&self.caches);
         for declared in &channel.caches {
             let at = (channel.id.clone(), declared.name.clone());
@@ -98,7 +112,7 @@ impl State {
             if cache.declared != *declared {
                 *cache = Cache::new(declared);
             }
-            cache.messages += 1;
+            cache.messages += messages;
             for write in writes.iter().filter(|write| write.cache == declared.name) {
                 cache.write(&write.key, write.value.as_deref(), now);
             }

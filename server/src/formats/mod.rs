@@ -107,7 +107,7 @@ mod tests {
         fn run(
             &self,
             _: &engine::script::Call<'_>,
-        ) -> Result<engine::script::Returned, clinic::exchange::MapError> {
+        ) -> Result<engine::script::Returned, engine::script::ScriptFailed> {
             Ok(engine::script::Returned {
                 said: engine::script::Said::Kept,
                 changes: None,

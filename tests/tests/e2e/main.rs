@@ -24,6 +24,7 @@ mod operate;
 mod python;
 mod samples;
 mod scenes;
+mod script_calls;
 mod script_state;
 mod scripts;
 mod timers;

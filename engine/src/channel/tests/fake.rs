@@ -15,7 +15,7 @@ use crate::connector::{
     Connector, ConnectorError, Connectors, Destination, SettingsProblem, Source, Surroundings,
 };
 use crate::format::{Format, Formats, Replies, SetOp, Settings};
-use crate::script::{Call, Returned, Said, Script, ScriptProblem, Scripts, Wanted};
+use crate::script::{Call, Returned, Said, Script, ScriptFailed, ScriptProblem, Scripts, Wanted};
 
 pub(super) struct Lines {
     pub(super) name: &'static str,
@@ -144,7 +144,7 @@ impl Script for Named {
         "right.js"
     }
 
-    fn run(&self, _: &Call<'_>) -> Result<Returned, MapError> {
+    fn run(&self, _: &Call<'_>) -> Result<Returned, ScriptFailed> {
         Ok(Returned {
             said: Said::Kept,
             changes: None,
