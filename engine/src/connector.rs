@@ -80,6 +80,14 @@ pub trait Accept: Send + Sync {
     async fn newest(&self, _beginning: &str) -> Result<Option<String>, ConnectorError> {
         Ok(None)
     }
+    /// Where a source that fetches goes on; none: at the beginning.
+    async fn cursor(&self) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
+    /// Keeps where it goes on, once all before is stored; returns once that is on disk.
+    async fn keep_cursor(&self, _cursor: &str) -> Result<(), ConnectorError> {
+        Err(ConnectorError::new("nothing is kept here"))
+    }
 }
 
 /// The door of the engine, to be shared by the connections of a source.

@@ -17,7 +17,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         who = "known" if self.headers.get("Authorization") == "Bearer sesame" else "-"
-        print(self.command, self.path, who, len(body), body.decode("utf-8", "replace"), flush=True)
+        # In one piece: several threads write.
+        sys.stdout.write(f"{self.command} {self.path} {who} {len(body)} {body.decode('utf-8', 'replace')}\n")
+        sys.stdout.flush()
         path = self.path.split("?")[0]
         if path == "/api/away":
             self.answer(302, "", Location="http://127.0.0.1:9/elsewhere")

@@ -20,14 +20,16 @@
 //! it failed or took too long, the arm is chosen by what is known: *unsure* where a call that changes something was sent,
 //! *retry* where nobody was reached or its time was over, else *refused*.
 //!
-//! **Source.** Each tick runs the script. Its messages are handed in one after the other, each known again by its id, and
-//! then its cursor counts. Killed between, it fetches from the old cursor, and what was stored is known. A script that
-//! fails is run again at the next tick, and told in the log; so is one whose message the store could not take.
+//! **Source.** Each tick runs the script, `every` also at the start; one that is still at work misses its ticks. Its
+//! messages are handed in one after the other, each known again by its id, and then its cursor counts. Killed between, it
+//! fetches from the old cursor, and what was stored is known. Where it fails, a failed message with the reason is kept,
+//! once for each reason, and the next tick tries again; so it does where the store could not take a message.
 //!
 //! Absent by design: files, other protocols than the granted HTTP.
 
 mod destination;
 pub mod settings;
+mod source;
 
 use std::sync::Arc;
 
@@ -39,8 +41,8 @@ use engine::connector::{
 use engine::run::ScriptEnd;
 use serde_json::Value;
 
-use crate::values::{problems, read, schema_of};
-use settings::DestinationSettings;
+use crate::values::{checked, problems, read, schema_of};
+use settings::{DestinationSettings, SourceSettings};
 
 /// The connector `script`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,8 +64,16 @@ impl Connector for Script {
         None
     }
 
+    fn source_schema(&self) -> Option<Value> {
+        Some(schema_of::<SourceSettings>())
+    }
+
     fn destination_schema(&self) -> Option<Value> {
         Some(schema_of::<DestinationSettings>())
+    }
+
+    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
+        problems::<SourceSettings>(settings)
     }
 
     fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
@@ -71,7 +81,8 @@ impl Connector for Script {
     }
 
     fn script(&self, settings: &Value) -> Option<NamedScript> {
-        read::<DestinationSettings>(settings).ok()
+        let source = || read::<SourceSettings>(settings).ok().map(|source| source.script);
+        read::<DestinationSettings>(settings).ok().or_else(source)
     }
 
     /// The script has judged.
@@ -79,8 +90,15 @@ impl Connector for Script {
         false
     }
 
-    async fn open_source(&self, _: &Value, _: &Surroundings) -> Result<Box<dyn Source>, ConnectorError> {
-        Err(ConnectorError::new("script is no source"))
+    async fn open_source(
+        &self,
+        settings: &Value,
+        surroundings: &Surroundings,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        Ok(Box::new(source::ScriptSource {
+            schedule: checked::<SourceSettings>(settings)?.schedule,
+            end: end(surroundings)?,
+        }))
     }
 
     async fn open_destination(

@@ -8,7 +8,8 @@ use engine::script;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::values::{Problems, Table};
+use crate::timer::settings::{Schedule, schedule};
+use crate::values::{Problems, Table, default_from};
 
 /// `script = "deliver.js"` or `script = { … }` of a destination.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -33,6 +34,59 @@ pub struct ScriptSettings {
     /// The code tables that it may look into, CSV files beside the channel.
     #[serde(default)]
     pub tables: Vec<String>,
+}
+
+/// `[source.script]`
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSettings {
+    /// The script, a JavaScript file beside the channel or in a folder under it.
+    pub file: String,
+    /// How often it runs: "1m". It runs at the start, too.
+    pub every: Option<String>,
+    /// When it runs: minute, hour, day, month and day of the week, as cron has it: "0 7 * * 1-5".
+    pub cron: Option<String>,
+    /// The zone of `cron`, an IANA name: "Europe/Bucharest".
+    #[serde(default = "default_zone")]
+    pub zone: String,
+    /// How long it may take, calls included: "10s".
+    pub timeout: Option<String>,
+    /// How much memory it may take: "64 MB".
+    pub memory: Option<String>,
+    /// The code tables that it may look into, CSV files beside the channel.
+    #[serde(default)]
+    pub tables: Vec<String>,
+}
+
+/// A source's settings, checked.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// When it runs.
+    pub schedule: Schedule,
+    /// What runs.
+    pub script: NamedScript,
+}
+
+default_from! {
+    default_zone = "Europe/Bucharest";
+}
+
+impl Table for SourceSettings {
+    type Checked = Source;
+
+    fn check(&self) -> Result<Source, Vec<SettingsProblem>> {
+        let mut problems = Problems::default();
+        let (every, cron) = (self.every.as_deref(), self.cron.as_deref());
+        let (schedule, _) = schedule(every, cron, &self.zone, &mut problems);
+        let table = ScriptSettings {
+            file: self.file.clone(),
+            timeout: self.timeout.clone(),
+            memory: self.memory.clone(),
+            tables: self.tables.clone(),
+        };
+        let script = named(&table, &mut problems);
+        problems.into_result(Source { schedule, script })
+    }
 }
 
 /// How long an end may take where the channel does not say: it calls somebody, as a rule.

@@ -69,43 +69,55 @@ impl Table for TimerSettings {
 
     fn check(&self) -> Result<Timer, Vec<SettingsProblem>> {
         let mut problems = Problems::default();
-        let zone = match TimeZone::get(&self.zone) {
-            Ok(zone) => zone,
-            Err(_) => {
-                problems.add(
-                    "zone",
-                    "no zone of this name is known; write it as \"Europe/Bucharest\"",
-                );
-                TimeZone::UTC
-            }
-        };
-        let mut schedule = Schedule::Every(Duration::from_secs(1));
-        match (&self.every, &self.cron) {
-            (Some(_), Some(_)) => problems.add("cron", "stands beside `every`; a timer has one of the two"),
-            (None, None) => problems.add(
-                "",
-                "when does it tick? Write every = \"15m\" or cron = \"0 7 * * 1-5\"",
-            ),
-            (Some(every), None) => {
-                let every = problems.duration("every", every);
-                if every < Duration::from_secs(1) {
-                    problems.add("every", "too often; \"1s\" is the least");
-                } else if every.subsec_nanos() != 0 {
-                    problems.add("every", "write whole seconds");
-                }
-                schedule = Schedule::Every(every);
-            }
-            (None, Some(cron)) => match Cron::parse(cron) {
-                Ok(cron) => schedule = Schedule::Cron(cron, zone.clone()),
-                Err(what) => problems.add("cron", what),
-            },
-        }
+        let (every, cron) = (self.every.as_deref(), self.cron.as_deref());
+        let (schedule, zone) = schedule(every, cron, &self.zone, &mut problems);
         problems.into_result(Timer {
             schedule,
             zone,
             missed: self.missed,
         })
     }
+}
+
+/// When it ticks by `every` or `cron`, and the zone.
+pub(crate) fn schedule(
+    every: Option<&str>,
+    cron: Option<&str>,
+    zone: &str,
+    problems: &mut Problems,
+) -> (Schedule, TimeZone) {
+    let zone = match TimeZone::get(zone) {
+        Ok(zone) => zone,
+        Err(_) => {
+            problems.add(
+                "zone",
+                "no zone of this name is known; write it as \"Europe/Bucharest\"",
+            );
+            TimeZone::UTC
+        }
+    };
+    let mut schedule = Schedule::Every(Duration::from_secs(1));
+    match (every, cron) {
+        (Some(_), Some(_)) => problems.add("cron", "stands beside `every`; a timer has one of the two"),
+        (None, None) => problems.add(
+            "",
+            "when does it tick? Write every = \"15m\" or cron = \"0 7 * * 1-5\"",
+        ),
+        (Some(every), None) => {
+            let every = problems.duration("every", every);
+            if every < Duration::from_secs(1) {
+                problems.add("every", "too often; \"1s\" is the least");
+            } else if every.subsec_nanos() != 0 {
+                problems.add("every", "write whole seconds");
+            }
+            schedule = Schedule::Every(every);
+        }
+        (None, Some(cron)) => match Cron::parse(cron) {
+            Ok(cron) => schedule = Schedule::Cron(cron, zone.clone()),
+            Err(what) => problems.add("cron", what),
+        },
+    }
+    (schedule, zone)
 }
 
 impl Schedule {

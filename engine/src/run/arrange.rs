@@ -210,9 +210,13 @@ impl Engine {
     }
 
     fn surroundings(&self, channel: &Arc<Channel>, end: &End, sides: &Arc<FarSides>) -> Surroundings {
+        let content_type = self
+            .formats
+            .get(&end.format)
+            .map_or("", |format| format.content_type());
         Surroundings {
             folder: folder(channel),
-            script: ScriptEnd::new(channel, end, &self.state, sides, &self.world),
+            script: ScriptEnd::new(channel, end, &self.state, sides, &self.world, content_type),
         }
     }
 

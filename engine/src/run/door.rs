@@ -130,6 +130,16 @@ impl Accept for Door {
         }
         Ok(None)
     }
+
+    async fn cursor(&self) -> Result<Option<String>, ConnectorError> {
+        let cursor = self.store.cursor(&self.channel.id).await;
+        cursor.map_err(|error| ConnectorError::new(error.to_string()))
+    }
+
+    async fn keep_cursor(&self, cursor: &str) -> Result<(), ConnectorError> {
+        let kept = self.store.keep_cursor(&self.channel.id, cursor).await;
+        kept.map_err(|error| ConnectorError::new(error.to_string()))
+    }
 }
 
 impl Door {

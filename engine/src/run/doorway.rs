@@ -48,6 +48,14 @@ impl Accept for Doorway {
     async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
         self.door().newest(beginning).await
     }
+
+    async fn cursor(&self) -> Result<Option<String>, ConnectorError> {
+        self.door().cursor().await
+    }
+
+    async fn keep_cursor(&self, cursor: &str) -> Result<(), ConnectorError> {
+        self.door().keep_cursor(cursor).await
+    }
 }
 
 /// One channel as the engine has it.

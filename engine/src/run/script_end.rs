@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clinic::exchange::{MapError, Reason};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
@@ -22,6 +23,7 @@ use crate::script::{Call, Polled, Reach, Returned, Said, Script, ScriptFailed, T
 pub struct ScriptEnd {
     channel: Arc<Channel>,
     format: String,
+    content_type: &'static str,
     script: Arc<dyn Script>,
     state: Arc<State>,
     sides: Arc<FarSides>,
@@ -62,10 +64,12 @@ impl ScriptEnd {
         state: &Arc<State>,
         sides: &Arc<FarSides>,
         world: &World,
+        content_type: &'static str,
     ) -> Option<Self> {
         Some(ScriptEnd {
             channel: channel.clone(),
             format: end.format.clone(),
+            content_type,
             script: end.script.as_ref()?.script.clone(),
             state: state.clone(),
             sides: sides.clone(),
@@ -141,8 +145,13 @@ impl ScriptEnd {
     }
 
     /// What its messages are, unless the script says it.
-    pub fn format(&self) -> &str {
-        &self.format
+    pub fn content_type(&self) -> &'static str {
+        self.content_type
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        (self.world.now)()
     }
 
     async fn run(&self, task: Task, message: Uuid, body: Bytes) -> (Result<Returned, ScriptFailed>, Called) {

@@ -312,6 +312,10 @@ pub trait Store: Send + Sync {
     async fn sending(&self, delivery: i64) -> Result<(), StoreError>;
     /// The number that each of these counters gave last; none: it has given none.
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError>;
+    /// Where the source of a channel goes on; none: at the beginning.
+    async fn cursor(&self, channel: &str) -> Result<Option<String>, StoreError>;
+    /// Keeps where the source of a channel goes on; returns once it is on disk.
+    async fn keep_cursor(&self, channel: &str, cursor: &str) -> Result<(), StoreError>;
     /// How many messages a delivery has made so far.
     async fn made(&self, delivery: i64) -> Result<u32, StoreError>;
     /// What a message hands on to those that are made from it; none: there is no such message.

@@ -26,6 +26,8 @@ pub(crate) enum Column {
     JournalEntry = 40,
     /// `halt.note`.
     HaltNote = 70,
+    /// `cursor.cursor`.
+    Cursor = 100,
 }
 
 /// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.

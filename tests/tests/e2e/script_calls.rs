@@ -363,3 +363,114 @@ fn check_tells_what_is_wrong_with_grants() -> Result<()> {
     assert!(!said.contains("geheim"), "{said}");
     Ok(())
 }
+
+/// A channel whose source is a script.
+fn fetching(id: &str, port: u16) -> String {
+    format!(
+        "id = \"{id}\"\n[source]\nformat = \"json\"\nscript = {{ file = \"{id}.js\", every = \"1s\", timeout = \"5s\" }}\n[[destination]]\nname = \"out\"\nfile = {{ folder = \"../out\", name = \"{id}.txt\", append = true }}\n{}",
+        granted(port, "")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_fetches_each_row_once_and_goes_on_where_it_was() -> Result<()> {
+    let server = Server::start(&[])?;
+    let home = Home::with(&[
+        ("rows", &fetching("rows", server.port)),
+        ("same", &fetching("same", server.port)),
+        ("broken", &fetching("broken", server.port)),
+    ])?;
+    std::fs::create_dir(home.path().join("out"))?;
+    script(
+        &home,
+        "rows.js",
+        "export default function (message, context) {\n\
+           const answer = context.http('erp').get(`changes?since=${context.cursor ?? 0}`);\n\
+           const { rows } = answer.json;\n\
+           return { messages: rows.map((row) => ({ id: row.nr, body: row })), cursor: rows.at(-1)?.nr };\n\
+         }\n",
+    )?;
+    // Without a cursor the same rows come again and again; each is known.
+    script(
+        &home,
+        "same.js",
+        "export default (message, context) => context.http('erp').get('changes?since=3').json.rows.map((row) => ({ id: row.nr, body: row }));\n",
+    )?;
+    script(
+        &home,
+        "broken.js",
+        "export default function (message, context) {\n  const answer = context.http('erp').get('status/500');\n  if (!answer.ok) context.fail(`the ERP says ${answer.status}`);\n}\n",
+    )?;
+    let lines = |id: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(home.path().join(format!("out/{id}.txt"))).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
+    let mut punte = home.serve_with(&SESAME)?;
+    // Killed again and again while it fetches.
+    for count in 1..=3 {
+        until("rows come", || Ok(count <= lines("rows").len())).await?;
+        punte.kill();
+        punte = home.serve_with(&SESAME)?;
+    }
+    until("all rows are there", || Ok(5 <= lines("rows").len())).await?;
+    let before = server.asked().len();
+    until("it fetches on", || Ok(before + 6 <= server.asked().len())).await?;
+    let expected: Vec<String> = (1..=5)
+        .map(|n| format!("{{\"nr\":{n},\"name\":\"Row {n}\"}}"))
+        .collect();
+    assert_eq!(lines("rows"), expected);
+    assert_eq!(lines("same"), expected[3..]);
+    let last = server.asked();
+    let last = last
+        .iter()
+        .rfind(|line| !line.contains("since=3") && line.contains("since="));
+    assert_eq!(
+        last.map(String::as_str),
+        Some("GET /api/changes?since=5 known 0 ")
+    );
+    let rows = punte.messages("&channel=rows").await?;
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    let same = punte.messages("&channel=same").await?;
+    assert_eq!(same.len(), 2);
+    assert!(
+        same.iter()
+            .all(|row| 1 <= row["repeats"].as_u64().unwrap_or_default()),
+        "{same:?}"
+    );
+
+    // What fails is kept with its reason: once for each run of the program, however often it fails.
+    let broken = punte.messages("&channel=broken").await?;
+    assert!((1..=4).contains(&broken.len()), "{broken:?}");
+    let failed = newest(&punte, "broken").await?;
+    let why = failed["failure"]["why"].as_str().unwrap_or_default();
+    assert!(
+        failed["state"] == "failed" && why.contains("broken.js:3:") && why.contains("the ERP says 500"),
+        "{failed}"
+    );
+    assert!(!home.log().contains("the ERP says"), "{}", home.log());
+    Ok(())
+}
+
+#[test]
+fn check_tells_what_is_wrong_with_scripts_as_ends() -> Result<()> {
+    let text = "id = \"ends\"\n[source]\nformat = \"json\"\nscript = { file = \"gone.js\", every = \"1s\", cron = \"* * * * *\", timeout = \"2h\" }\n[[destination]]\nname = \"a\"\nscript = \"gone.js\"\nformat = \"json\"\n[[destination]]\nname = \"b\"\nformat = \"json\"\nscript = { file = \"syntax.js\", fast = true }\n[[destination]]\nname = \"c\"\nformat = \"json\"\nscript = { file = \"syntax.js\" }\n";
+    let home = Home::with(&[("ends", text)])?;
+    script(
+        &home,
+        "syntax.js",
+        "export default function () {\n  let x = ;\n}\n",
+    )?;
+    let output = home.run(&["check"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    for told in [
+        "ends.toml:4:51 source.script.cron  stands beside `every`",
+        "source.script.timeout  a script has from \"10ms\" to \"1m\"",
+        "ends.toml:7:10 destination[0].script  there is no file",
+        "destination[1].script.fast  not known here",
+        "syntax.js:2:11 SyntaxError",
+    ] {
+        assert!(said.contains(told), "{told}\n{said}");
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ mod checkpoint;
 mod clinic;
 mod commit;
 mod counters;
+mod cursors;
 mod halts;
 mod journal;
 mod keys;
@@ -307,6 +308,20 @@ impl Store for SqliteStore {
             given.collect::<rusqlite::Result<_>>().map_err(sql_error)
         })
         .await
+    }
+
+    async fn cursor(&self, channel: &str) -> Result<Option<String>, StoreError> {
+        let channel = channel.to_owned();
+        self.read_with(move |shared, connection| cursors::of(shared, connection, &channel))
+            .await
+    }
+
+    async fn keep_cursor(&self, channel: &str, cursor: &str) -> Result<(), StoreError> {
+        let sealed = cursors::sealed(&self.shared.sealer, channel, cursor)?;
+        let channel = channel.to_owned();
+        self.small(move |connection| cursors::put(connection, &channel, &sealed))
+            .await?;
+        Ok(())
     }
 
     async fn made(&self, delivery: i64) -> Result<u32, StoreError> {
