@@ -156,8 +156,26 @@ pub trait Destination: Send + Sync {
     /// Sends one, and reads on past every answer that is not `mine`, until its deadline; those are recorded by the
     /// connector's log, never returned. A destination whose protocol pairs question and answer (HTTP) ignores `mine`.
     async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError>;
+    /// Asks one question, whose answer is for now. It must not touch the way of the deliveries: no answer of either may
+    /// be taken for one of the other.
+    async fn query(&self, _question: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        Err(SendError::Refused {
+            why: "There is nobody there who could be asked.".to_owned(),
+        })
+    }
     /// Whether the far side can be reached.
     async fn probe(&self) -> Result<(), ConnectorError>;
+}
+
+/// What a question to a far side is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// An address below that of the destination.
+    Address,
+    /// A message of the destination's format.
+    Message,
+    /// An address where it begins with `/` or `?`, else a message.
+    Either,
 }
 
 /// What the far side did, as far as we can know. The engine acts on the arm, never on the text.
@@ -303,6 +321,14 @@ pub trait Connector: Send + Sync {
     /// no format has to judge.
     fn answers(&self) -> bool {
         true
+    }
+    /// What a question to such a destination is; none: it can't be asked.
+    fn asks(&self) -> Option<Asks> {
+        None
+    }
+    /// Whether this can be asked; the error says what is wrong with it.
+    fn check_question(&self, _question: &str) -> Result<(), String> {
+        Ok(())
     }
     /// What a look at the files around a source table that is right finds. Reads, opens nothing.
     fn look_at_source(&self, _settings: &serde_json::Value, _surroundings: &Surroundings) -> Looked {

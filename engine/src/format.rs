@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clinic::ask::PatientQuestion;
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet, Record};
@@ -91,11 +92,42 @@ pub struct Replies {
     pub frames: Vec<Vec<u8>>,
 }
 
+/// What a far side answered to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// What was found, in the format, so that its values can be found by paths.
+    Found(Bytes),
+    /// There is nothing of what was asked for.
+    Nothing,
+    /// So many were found, and which one is meant can't be known.
+    Several(usize),
+    /// There is no answer that can be believed: why. (Never that it was accepted.)
+    Not(Judgement),
+}
+
+impl Answered {
+    /// What an answer says that is a message of its format: all of it is what was found.
+    pub fn by(judged: Judgement, body: &[u8]) -> Self {
+        match judged {
+            Judgement::Accepted if body.trim_ascii().is_empty() => Answered::Nothing,
+            Judgement::Accepted => Answered::Found(Bytes::copy_from_slice(body)),
+            Judgement::Pending { .. } => Answered::Not(Judgement::Unsure {
+                why: "the far side took the question and has not answered it".into(),
+            }),
+            Judgement::Refused { .. } | Judgement::Retry { .. } | Judgement::Unsure { .. } => {
+                Answered::Not(judged)
+            }
+        }
+    }
+}
+
 /// What `set` does to one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetOp {
-    /// Write this text there.
+    /// Write this text there; where the format has parts within a value, as its parts (HL7: `Pop^Ana`).
     Assign(String),
+    /// Write this text there, letter for letter.
+    Literal(String),
     /// Tell the receiver to empty it (HL7 `""`).
     Clear,
     /// Write there what stands at another path.
@@ -163,6 +195,22 @@ pub trait Format: Send + Sync {
     /// True where its messages can be questions.
     fn can_be_asked(&self) -> bool {
         false
+    }
+    /// Whether `candidate` is the answer to a question, and not only word that the question has come.
+    fn answers(&self, question: &[u8], candidate: &[u8]) -> bool {
+        self.is_answer_to(question, candidate)
+    }
+    /// What a far side answered to a question: believed only where it is matched to the question and can be read.
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        Answered::by(self.judge(question, answer), &answer.body)
+    }
+    /// A value as a part of a question that is a message of this format.
+    fn escaped(&self, value: &str) -> String {
+        value.to_owned()
+    }
+    /// What a channel file has as a question, as it is on the wire.
+    fn as_question(&self, text: &str) -> Vec<u8> {
+        text.as_bytes().to_vec()
     }
     /// Whether `candidate` answers `sent`.
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;

@@ -175,6 +175,8 @@ pub enum By {
     Event,
     /// It is what a destination answered.
     Response,
+    /// It is a question to a destination, asked for that message.
+    Ask,
 }
 
 impl By {
@@ -185,6 +187,7 @@ impl By {
             By::Part => "part",
             By::Event => "event",
             By::Response => "response",
+            By::Ask => "ask",
         }
     }
 }
@@ -234,6 +237,9 @@ pub enum ResolutionWord {
     /// Nothing is to come of it.
     Ignored,
 }
+
+/// The header of a question that was asked of a destination: which one. No transport has a header with a colon.
+pub const ASKED: &str = "asked:destination";
 
 /// What a source hands in.
 #[derive(Clone)]
@@ -394,6 +400,13 @@ pub struct MessageDetail {
     pub notes: Notes,
     /// What it wrote to the clinic.
     pub wrote: Vec<Wrote>,
+}
+
+impl MessageDetail {
+    /// True where it is a question, from outside or to a destination: it is no message that goes through the steps.
+    pub fn is_question(&self) -> bool {
+        self.row.state == MessageState::Answered || self.headers.iter().any(|(name, _)| name == ASKED)
+    }
 }
 
 /// One version of an aggregate that a message wrote, and its event.

@@ -123,7 +123,7 @@ impl Format for Lines {
         let mut lines = Lines::lines(message);
         for (path, op) in ops {
             let value = match op {
-                SetOp::Assign(text) => Some(text.clone()),
+                SetOp::Assign(text) | SetOp::Literal(text) => Some(text.clone()),
                 SetOp::Clear => Some(String::new()),
                 SetOp::Copy(from) => lines
                     .iter()

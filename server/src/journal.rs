@@ -8,7 +8,7 @@ use clinic::{Aggregate, Kind, Record};
 use engine::actor::Actor;
 use engine::channel::Channel;
 use engine::format::Formats;
-use engine::message::{MessageDetail, Wrote};
+use engine::message::{MessageDetail, MessageState, Wrote};
 use engine::store::{Access, AccessFilter, AccessOutcome, ClinicQuery, JournalHead, Store, StoreError};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -69,21 +69,51 @@ pub fn owner() -> Asker {
 
 /// Hands the read to the store's writer: before what was read is shown, and without waiting until it is on disk.
 pub async fn note(store: &dyn Store, asker: Asker, action: &str, seen: Seen) -> Result<(), StoreError> {
-    let access = Access {
+    let outcome = match seen.is_shown {
+        true => AccessOutcome::Shown,
+        false => AccessOutcome::Nothing,
+    };
+    store.accessed(access(asker, action, seen, outcome)).await
+}
+
+fn access(asker: Asker, action: &str, seen: Seen, outcome: AccessOutcome) -> Access {
+    Access {
         at: (crate::world::real().now)(),
         actor: asker.actor,
         action: action.to_owned(),
         what: seen.what,
         patients: seen.patients.into_iter().collect(),
         identifiers: seen.identifiers,
-        outcome: match seen.is_shown {
-            true => AccessOutcome::Shown,
-            false => AccessOutcome::Nothing,
-        },
+        outcome,
         words: seen.words.map(|words| words.chars().take(1000).collect()),
         purpose: asker.purpose,
+    }
+}
+
+/// Notes a change set that came by the write door: whom it is about, and what came of it. Its answer tells of them, too:
+/// which of those that are there was meant, or who may be.
+pub async fn note_write(
+    store: &dyn Store,
+    asker: Asker,
+    channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
+    formats: &Formats,
+    detail: &MessageDetail,
+) -> Result<(), StoreError> {
+    let mut seen = of_message(store, channels, formats, detail.row.id, Some(detail)).await?;
+    for (kind, id) in detail.notes.ids.values() {
+        if let Some(record) = store.read(*kind, *id).await? {
+            seen.patients.extend(patient_of(&record));
+        }
+    }
+    let wrote = detail.wrote.iter();
+    seen.what
+        .extend(wrote.map(|wrote| format!("{}/{}", wrote.kind.as_str(), wrote.id)));
+    let outcome = match detail.row.state {
+        MessageState::Routed if !detail.wrote.is_empty() => AccessOutcome::Written,
+        MessageState::Routed | MessageState::Parked => AccessOutcome::Shown,
+        MessageState::Filtered | MessageState::Failed | MessageState::Answered => AccessOutcome::Nothing,
     };
-    store.accessed(access).await
+    store.accessed(access(asker, "write", seen, outcome)).await
 }
 
 /// A message by its id or a piece of it, and what is noted of its being read. None: there is no such message.

@@ -64,6 +64,8 @@ enum Command {
     Convert(command::convert::Args),
     /// Send the messages of a file to a listener over MLLP and print the answers
     Send(command::send::Args),
+    /// Ask another system by a destination of a channel, and print what it answers
+    Ask(command::ask::Args),
     /// List messages, show one, replay one
     Messages(command::messages::Args),
     /// List what waits for a person's decision, with the candidates; decide
@@ -108,9 +110,10 @@ fn main() -> ExitCode {
             Command::Demo(args) => command::demo::run(args).await,
             Command::Check(args) => command::check::run(&home, &args),
             Command::Try(args) => command::try_out::run(&home, &args).await,
-            Command::Test(args) => command::test::run(&home, &args),
+            Command::Test(args) => command::test::run(&home, &args).await,
             Command::Convert(args) => command::convert::run(&args),
             Command::Send(args) => command::send::run(&args).await,
+            Command::Ask(args) => command::ask::run(&home, &args).await,
             Command::Messages(args) => command::messages::run(&home, args).await,
             Command::Parked(args) => command::parked::run(&home, args).await,
             Command::Channels(args) => command::channels::run(&home, args).await,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
 use engine::message::MessageState;
-use engine::run::{World, try_message};
+use engine::run::{Answers, World, try_message};
 use engine::store::Store;
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub struct Rerun {
     pub was: MessageState,
     /// What would become of it.
     pub now: MessageState,
-    /// Why it would fail or be parked.
+    /// Why it would fail or be parked, or may differ: a destination was not asked.
     pub why: Option<String>,
     /// What would differ.
     pub differences: Vec<Difference>,
@@ -53,7 +53,11 @@ pub async fn rerun(
     let Some(detail) = store.message(id).await? else {
         return Ok(None);
     };
+    if detail.is_question() {
+        return Ok(None);
+    }
     let received_at = detail.row.received_at;
+    let answers = Arc::new(Answers::none());
     let count = AtomicU64::new(1);
     let world = World {
         now: Arc::new(move || received_at),
@@ -71,6 +75,7 @@ pub async fn rerun(
                 formats,
                 &world,
                 detail.body.clone(),
+                answers.clone(),
                 snapshot.as_ref(),
             )?;
             let why = outcome
@@ -102,6 +107,11 @@ pub async fn rerun(
     for destination in would_be.keys().filter(|name| !was_sent.contains_key(*name)) {
         differences.push(nothing(destination, "gets it now"));
     }
+    let why = why.or_else(|| {
+        let open = answers.not_asked();
+        let first = open.first()?;
+        Some(format!("{}: {} was not asked", first.step, first.destination))
+    });
     Ok(Some(Rerun {
         id,
         control_id: detail.row.control_id,

@@ -248,8 +248,8 @@ pub fn decode(
         .origin
         .as_ref()
         .is_some_and(|origin| origin.by == By::Part);
-    if channel.split().is_some() && !is_part {
-        // A whole; its parts say what they say.
+    if detail.is_question() || (channel.split().is_some() && !is_part) {
+        // A question tells nothing; of a whole the parts say what they say.
         return None;
     }
     let (format, settings) = channel.steps.iter().find_map(|step| match step {
@@ -259,6 +259,7 @@ pub fn decode(
         | Step::Apply { .. }
         | Step::Encode { .. }
         | Step::Lookup(_)
+        | Step::Ask(_)
         | Step::Script(_)
         | Step::Split { .. } => None,
     })?;

@@ -204,15 +204,7 @@ fn step(index: usize, entry: Entry<'_>) -> Result<Step, String> {
     if method != Method::Delete && entry.resource.is_none() {
         return Err("it has no resource.".to_owned());
     }
-    let path = request.url.split('?').next().unwrap_or_default();
-    let is_relative = path.starts_with(|c: char| c.is_ascii_alphabetic())
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_'))
-        && path
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && part != "..");
-    if !is_relative || request.url.contains(|c: char| c.is_control() || c == '#') {
+    if !is_relative(&request.url) {
         return Err("its request.url is no address relative to the base.".to_owned());
     }
     Ok(Step {
@@ -224,6 +216,18 @@ fn step(index: usize, entry: Entry<'_>) -> Result<Step, String> {
         resource: entry.resource.map(|resource| resource.get().to_owned()),
         full_url: entry.full_url,
     })
+}
+
+/// An address relative to the base, that does not lead away from it.
+pub(super) fn is_relative(url: &str) -> bool {
+    let path = url.split('?').next().unwrap_or_default();
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_');
+    path.starts_with(|c: char| c.is_ascii_alphabetic())
+        && path.bytes().all(is_letter)
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && !url.contains(|c: char| c.is_control() || c == '#')
 }
 
 /// Where `urn:uuid:…` and `urn:oid:…` stand that refer to an entry. A resource may also carry its own as an identifier

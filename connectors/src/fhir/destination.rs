@@ -7,9 +7,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH};
 use reqwest::{Method as Verb, RequestBuilder, StatusCode};
 
 use super::FHIR_JSON;
-use super::bundle::{Answers, Method, Plan, Step, reference_of, type_and_id};
+use super::bundle::{Answers, Method, Plan, Step, is_relative, reference_of, type_and_id};
 use super::settings::{self, Shape};
-use crate::http::client::{Answer, Caller};
+use crate::http::client::{Answer, Caller, below};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
@@ -117,6 +117,22 @@ impl engine::connector::Destination for FhirDestination {
         }
     }
 
+    /// A read or a search (FHIR R4 §3.1.0.2, §3.1.1): what is asked is the address below the base.
+    async fn query(&self, question: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        let refused = |why| SendError::Refused { why };
+        let text = std::str::from_utf8(&question.body).unwrap_or_default();
+        check_question(text).map_err(refused)?;
+        let url = below(&self.settings.base, &format!("/{text}")).map_err(refused)?;
+        let request = self
+            .caller
+            .client()
+            .await?
+            .get(url)
+            .header(ACCEPT, FHIR_JSON)
+            .header(X_REQUEST_ID, question.about.message.to_string());
+        self.caller.question(request).await
+    }
+
     /// Asks for the CapabilityStatement, as every FHIR server has one.
     async fn probe(&self) -> Result<(), ConnectorError> {
         let unreachable = |error: SendError| ConnectorError::new(error.to_string());
@@ -133,6 +149,26 @@ impl engine::connector::Destination for FhirDestination {
                 self.base()
             ))),
         }
+    }
+}
+
+/// Whether this is a read or a search.
+pub(super) fn check_question(question: &str) -> Result<(), String> {
+    let (path, _) = question.split_once('?').unwrap_or((question, ""));
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_type = parts.first().is_some_and(|kind| {
+        kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.bytes().all(|b| b.is_ascii_alphabetic())
+    });
+    let is_one = match question.contains('?') {
+        true => parts.len() == 1,
+        false => parts.len() == 2 || (parts.len() == 4 && parts[2] == "_history"),
+    };
+    match is_type && is_one && is_relative(question) {
+        true => Ok(()),
+        false => Err(
+            "a FHIR server is asked by a read or a search below its base: \"Patient/7\", \"Patient?identifier=7\""
+                .to_owned(),
+        ),
     }
 }
 

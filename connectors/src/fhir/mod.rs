@@ -22,6 +22,9 @@
 //! location and OperationOutcome of each (`424 Failed Dependency` for one not sent); its own status is 200, or that of
 //! the entry that was not taken.
 //!
+//! **Asked**, it answers a read or a search: the question is the address below the base, `Patient/7` or
+//! `Patient?identifier=7`. An answer over `max_answer` is none.
+//!
 //! *Retry*: not connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole.
 //! Every other answer is the format's to judge.
 
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
 use engine::connector::{
-    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+    Asks, Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
 };
 use serde_json::Value;
 
@@ -102,6 +105,14 @@ impl Connector for Fhir {
         Ok(Arc::new(
             destination::FhirDestination::open(settings, surroundings).await?,
         ))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Address)
+    }
+
+    fn check_question(&self, question: &str) -> Result<(), String> {
+        destination::check_question(question)
     }
 
     /// A server knows doubles by the identifiers in conditional requests.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clinic::exchange::Response;
 use engine::call::CallAnswer;
+use engine::channel::ask::is_address;
 use engine::connector::{ConnectorError, SendError, Surroundings};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use rustls::ClientConfig;
 
 use crate::secrets::{Auth, Credentials};
@@ -212,6 +213,53 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Asks and reads the answer; one that is cut is none, since what it says is not known.
+    pub(crate) async fn question(&self, request: RequestBuilder) -> Result<Response, SendError> {
+        let answer = self.exchange(request).await?;
+        if answer.is_cut {
+            let why = format!(
+                "The answer has more than {} bytes. Ask for less, or raise `max_answer`.",
+                self.calling.max_answer
+            );
+            return Err(SendError::Refused { why });
+        }
+        Ok(answer.response)
+    }
+}
+
+/// The longest address that is asked, as most servers take it.
+const LONGEST_ADDRESS: usize = 8_000;
+
+/// An address below `base`, as a question names it: `/patients/7`, `?id=7`. The error says why it is none.
+pub(crate) fn below(base: &Url, question: &str) -> Result<Url, String> {
+    if LONGEST_ADDRESS < question.len() {
+        return Err(format!("an address has at most {LONGEST_ADDRESS} bytes"));
+    }
+    if question.contains(|letter: char| letter.is_control() || letter == '#') {
+        return Err("an address is one line, without `#`".to_owned());
+    }
+    if !is_address(question) {
+        return Err("an address begins with `/` or `?`".to_owned());
+    }
+    if base.query().is_some() {
+        return Err(
+            "the destination's address has a query already; take it out, and ask by all of it".to_owned(),
+        );
+    }
+    let root = base.as_str().trim_end_matches('/');
+    // `|` between system and value: some servers refuse it bare.
+    let text = format!("{root}{}", question.replace('|', "%7C"));
+    let url = Url::parse(&text).map_err(|_| "this is no address".to_owned())?;
+    let is_below = url.origin() == base.origin()
+        && url.path().starts_with(base.path().trim_end_matches('/'))
+        && url.username().is_empty();
+    match is_below {
+        true => Ok(url),
+        false => Err("the address leads away from that of the destination".to_owned()),
+    }
+}
+
 fn client(calling: &Calling, config: Option<&ClientConfig>) -> Result<Client, String> {
     let mut builder = Client::builder()
         .connect_timeout(calling.connect_timeout)
@@ -282,4 +330,33 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_stays_below_its_destination() {
+        let base = Url::parse("https://x.example/api").unwrap();
+        let below = |question: &str| below(&base, question).map(String::from);
+        assert_eq!(
+            below("/patients/7").as_deref(),
+            Ok("https://x.example/api/patients/7")
+        );
+        assert_eq!(
+            below("?id=a|b c").as_deref(),
+            Ok("https://x.example/api?id=a%7Cb%20c")
+        );
+        for wrong in [
+            "/../secret",
+            "/a/../../b",
+            "@evil.example/",
+            "/a#b",
+            "/a\nb",
+            &"/a".repeat(5_000),
+        ] {
+            assert!(below(wrong).is_err(), "{wrong}");
+        }
+    }
 }

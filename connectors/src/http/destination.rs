@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use clinic::exchange::Response;
+use engine::channel::ask::is_address;
 use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
 use reqwest::header::CONTENT_TYPE;
 
-use super::client::Caller;
+use super::client::{Caller, below};
 use super::settings;
 
 /// A place to send to.
@@ -41,6 +42,23 @@ impl engine::connector::Destination for HttpDestination {
         }
         let answer = self.caller.exchange(request.body(outgoing.body.clone())).await?;
         Ok(answer.response)
+    }
+
+    /// An address is fetched; anything else is sent as a message is.
+    async fn query(&self, question: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        let client = self.caller.client().await?;
+        let text = std::str::from_utf8(&question.body).unwrap_or_default();
+        let request = if is_address(text) {
+            let url = below(&self.settings.url, text).map_err(|why| SendError::Refused { why })?;
+            client.get(url)
+        } else {
+            let mut request = client.request(self.settings.method.clone(), self.settings.url.clone());
+            if !self.settings.calling.headers.contains_key(CONTENT_TYPE) {
+                request = request.header(CONTENT_TYPE, &question.content_type);
+            }
+            request.body(question.body.clone())
+        };
+        self.caller.question(request).await
     }
 
     async fn probe(&self) -> Result<(), ConnectorError> {

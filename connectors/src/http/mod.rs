@@ -42,6 +42,9 @@
 //! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. The number
 //! of the delivery travels as `Idempotency-Key`, the same at each try.
 //!
+//! **Asked.** A question that begins with `/` or `?` is fetched (GET) from that address below the `url`; any other is sent
+//! as a message is. An answer over `max_answer` is none.
+//!
 //! Both ends speak TLS ([`crate::tls`]): a source by its `tls` table, a destination by an address that begins with https.
 //! A message of a caller that has shown a certificate has the header `certificate`: whom it names.
 //!
@@ -62,7 +65,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
 use engine::connector::{
-    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+    Asks, Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
 };
 use serde_json::Value;
 
@@ -137,6 +140,10 @@ impl Connector for Http {
         Ok(Arc::new(
             destination::HttpDestination::open(settings, surroundings).await?,
         ))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Either)
     }
 
     /// Few servers know doubles by the key; a person decides.

@@ -26,6 +26,8 @@ pub(super) struct MllpDestination {
     secured: Option<Secured>,
     /// Taken out while a message is under way, so that a send that is broken off takes its connection with it.
     connection: Mutex<Option<Connection>>,
+    /// Questions go by a connection of their own, so that no answer to one is met by a delivery, nor the reverse.
+    asking: Mutex<Option<Connection>>,
 }
 
 struct Connection {
@@ -53,6 +55,7 @@ impl MllpDestination {
             settings,
             secured,
             connection: Mutex::new(None),
+            asking: Mutex::new(None),
         })
     }
 
@@ -95,11 +98,14 @@ impl MllpDestination {
             Err(failed) => Err(failed.into_error(frame.len())),
         }
     }
-}
 
-#[async_trait]
-impl engine::connector::Destination for MllpDestination {
-    async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
+    /// One message and its answer, by this connection.
+    async fn exchange(
+        &self,
+        by: &Mutex<Option<Connection>>,
+        outgoing: &Outgoing,
+        mine: &Mine<'_>,
+    ) -> Result<Response, SendError> {
         let refused = |why: String| Err(SendError::Refused { why });
         let body = &outgoing.body;
         if body.is_empty() {
@@ -116,7 +122,7 @@ impl engine::connector::Destination for MllpDestination {
                 "Byte {at} of the message is 0x0B or 0x1C, which MLLP can't carry."
             ));
         }
-        let mut slot = self.connection.lock().await;
+        let mut slot = by.lock().await;
         let kept = slot.take();
         let mut frame = BytesMut::new();
         write_frame(body, &mut frame);
@@ -135,6 +141,17 @@ impl engine::connector::Destination for MllpDestination {
             content_type: None,
             body,
         })
+    }
+}
+
+#[async_trait]
+impl engine::connector::Destination for MllpDestination {
+    async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
+        self.exchange(&self.connection, outgoing, mine).await
+    }
+
+    async fn query(&self, question: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
+        self.exchange(&self.asking, question, mine).await
     }
 
     async fn probe(&self) -> Result<(), ConnectorError> {

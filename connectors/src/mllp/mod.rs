@@ -39,6 +39,8 @@
 //! Both ends speak TLS by their `tls` table ([`crate::tls`]). A message that came over a connection on which the sender
 //! has shown a certificate has the header `certificate`: whom it names.
 //!
+//! A question (`lookup = { ask = … }`) goes by a connection of its own, one at a time.
+//!
 //! Absent by design: any knowledge of HL7.
 
 mod destination;
@@ -51,7 +53,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
 use engine::connector::{
-    Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
+    Asks, Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
 };
 use serde_json::Value;
 
@@ -125,6 +127,10 @@ impl Connector for Mllp {
             settings,
             surroundings,
         )?))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Message)
     }
 
     /// The receiver knows a repeat by its control id (MSH-10).

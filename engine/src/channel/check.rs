@@ -187,6 +187,7 @@ fn check_file(
         counters: Vec::new(),
         caches: Vec::new(),
         calls: BTreeMap::new(),
+        destinations: root.get("destination").map(Node::items).unwrap_or_default(),
     };
     let channel = reader.channel(root);
     let Reader {

@@ -1,5 +1,6 @@
 //! Channels: what a channel file says, once it has been checked.
 
+pub mod ask;
 mod calls;
 mod check;
 mod condition;
@@ -10,6 +11,7 @@ mod links;
 mod literal;
 mod problem;
 mod read;
+mod read_ask;
 mod read_condition;
 mod read_step;
 mod schema;
@@ -89,6 +91,7 @@ impl Channel {
             | Step::Apply { .. }
             | Step::Encode { .. }
             | Step::Lookup(_)
+            | Step::Ask(_)
             | Step::Script(_) => None,
         }
     }
@@ -165,6 +168,8 @@ pub enum Step {
     },
     /// Replaces a code by that of a table.
     Lookup(Lookup),
+    /// Asks a destination and writes what it answers into the message.
+    Ask(ask::Ask),
     /// Takes what comes in apart into messages, which go through the steps after it.
     Split {
         /// How, in the words of [`crate::split::Splitter`].
@@ -199,6 +204,27 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Whether a destination may be asked.
+    pub(crate) fn asks(&self) -> bool {
+        self.asks_late() || self.steps.iter().any(|step| matches!(step, Step::Ask(_)))
+    }
+
+    /// Whether a destination may be asked after the first `apply`, or on the way to a destination.
+    pub(crate) fn asks_late(&self) -> bool {
+        let mut late = self
+            .steps
+            .iter()
+            .skip_while(|step| !matches!(step, Step::Apply { .. }))
+            .chain(
+                self.destinations
+                    .iter()
+                    .flat_map(|destination| &destination.steps),
+            );
+        late.any(|step| matches!(step, Step::Ask(_)))
+    }
+}
+
 fn has_script<'a>(mut steps: impl Iterator<Item = &'a Step>) -> bool {
     steps.any(|step| matches!(step, Step::Script(_)))
 }
@@ -212,7 +238,7 @@ impl Step {
             Step::Set(_) => "set",
             Step::Apply { .. } => "apply",
             Step::Encode { .. } => "encode",
-            Step::Lookup(_) => "lookup",
+            Step::Lookup(_) | Step::Ask(_) => "lookup",
             Step::Split { .. } => "split",
             Step::Script(_) => "script",
         }
@@ -269,6 +295,8 @@ pub enum Test {
 pub struct Destination {
     /// Its name, unique in the channel.
     pub name: String,
+    /// True: it is only asked, and no message goes there.
+    pub only_asked: bool,
     /// What it gets; none: everything.
     pub when: Option<Condition>,
     /// What happens on the way there.

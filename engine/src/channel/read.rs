@@ -47,6 +47,8 @@ pub(super) struct Reader<'a> {
     pub(super) caches: Vec<Cache>,
     /// Whom they may call.
     pub(super) calls: BTreeMap<String, serde_json::Value>,
+    /// The destinations as they are written, for the steps that ask one.
+    pub(super) destinations: &'a [Node],
 }
 
 /// What a message is at a place between two steps.
@@ -126,7 +128,8 @@ impl Reader<'_> {
             destinations.extend(self.destination(node, &path, flow.clone()));
         }
         let questions = self.questions(root, source_format.as_deref());
-        if nodes.is_empty() && !flow.applied && !questions && self.findings.is_empty() {
+        let is_sent_to = |node: &Node| !is_only_asked(node);
+        if !nodes.iter().any(is_sent_to) && !flow.applied && !questions && self.findings.is_empty() {
             self.warning(
                 top.clone(),
                 "the messages are stored and go nowhere: there is no destination and no apply".to_owned(),
@@ -186,6 +189,13 @@ impl Reader<'_> {
         let leads_on = |node: &Node| {
             node.get("name").and_then(Node::text) == Some(destination) && node.get("channel").is_some()
         };
+        let is_asked =
+            |node: &Node| node.get("name").and_then(Node::text) == Some(destination) && is_only_asked(node);
+        if destinations.iter().any(is_asked) {
+            let what =
+                "is only asked, and gets no message; name a destination that messages are sent to".to_owned();
+            self.problem(path.key("delivered"), what);
+        }
         if destinations.iter().any(leads_on) {
             let what = "leads to a channel, which answers nothing; name a destination that sends".to_owned();
             self.problem(path.key("delivered"), what);
@@ -384,8 +394,14 @@ impl Reader<'_> {
 
     fn destination(&mut self, node: &Node, path: &Path, mut flow: Flow) -> Option<Destination> {
         let name = self.name(node, path, "name");
+        let only_asked = is_only_asked(node);
+        if only_asked {
+            self.only_asked(node, path);
+            flow = Flow { format: None, ..flow };
+        }
         let when = node
             .get("when")
+            .filter(|_| !only_asked)
             .map(|node| self.condition(node, &path.key("when"), &flow));
         // What the channel has set may be for the destinations that do not encode.
         flow.unused_set = None;
@@ -429,7 +445,10 @@ impl Reader<'_> {
         let mut format_settings = flow.settings.clone();
         format_settings.shape = format_settings.shape.or(shape);
 
-        let format = self.destination_format(node, path, connector.as_deref(), &flow);
+        let format = match only_asked {
+            true => self.asked_format(node, path, connector.as_deref()),
+            false => self.destination_format(node, path, connector.as_deref(), &flow),
+        };
         self.message_paths(path, connector.as_deref(), settings.as_ref(), format.as_deref());
         let retry = self.retry(node, path);
         let on_error = match node.get("on_error").and_then(Node::text) {
@@ -446,6 +465,7 @@ impl Reader<'_> {
         let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;
         Some(Destination {
             name: name?,
+            only_asked,
             when,
             steps,
             on_unsure: on_unsure.unwrap_or_else(|| connector.on_unsure()),
@@ -459,6 +479,51 @@ impl Reader<'_> {
             retry,
             on_error,
         })
+    }
+
+    /// What has no meaning for a destination that is only asked.
+    fn only_asked(&mut self, node: &Node, path: &Path) {
+        let what = "belongs to a destination that messages are sent to; this one is only asked";
+        for key in ["step", "encode", "mapping", "retry", "on_error", "on_unsure"] {
+            if node.get(key).is_some() {
+                self.problem(path.key(key), what.to_owned());
+            }
+        }
+        let connectors = self.connectors.all();
+        let used = connectors.filter(|connector| node.get(connector.name()).is_some());
+        let silent: Vec<&str> = used
+            .filter(|connector| connector.asks().is_none())
+            .map(|connector| connector.name())
+            .collect();
+        for name in silent {
+            self.problem(path.key(name), format!("{name} can't be asked"));
+        }
+    }
+
+    /// The format of what a destination answers that is only asked: its key `format`, else what its connector brings.
+    fn asked_format(
+        &mut self,
+        node: &Node,
+        path: &Path,
+        connector: Option<&dyn Connector>,
+    ) -> Option<String> {
+        let key = node.get("format");
+        let said = self.format(key, &path.key("format"));
+        let connector = connector.filter(|connector| connector.asks().is_some())?;
+        match (said, key, connector.format()) {
+            (Some(said), _, _) => Some(said.name().to_owned()),
+            (None, Some(_), _) => None,
+            (None, None, Some(name)) => Some(name.to_owned()),
+            (None, None, None) => {
+                let what = format!(
+                    "{} does not say what format its answers have; write format = \"…\" ({})",
+                    connector.name(),
+                    self.formats.names().join(", ")
+                );
+                self.problem(path.clone(), what);
+                None
+            }
+        }
     }
 
     /// The format by which a destination's answers are judged: its key `format`, else what its connector sends, else
@@ -682,4 +747,9 @@ impl Reader<'_> {
     pub(super) fn warning(&mut self, path: Path, what: String) {
         self.warnings.push(Finding::at_value(path, what));
     }
+}
+
+/// Whether a destination is only asked.
+pub(super) fn is_only_asked(destination: &Node) -> bool {
+    destination.get("when").and_then(Node::text) == Some("asked")
 }

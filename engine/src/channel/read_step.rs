@@ -288,6 +288,19 @@ impl Reader<'_> {
     }
 
     fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        let is_asked = value.get("ask").is_some();
+        let (own, others, verb) = match is_asked {
+            true => ("ask", &["table", "from", "to"][..], "table"),
+            false => ("table", &["question", "set", "within", "on_failure"][..], "ask"),
+        };
+        for key in others {
+            if value.get(key).is_some() && value.get(own).is_some() && *key != verb {
+                self.problem(at.key(key), format!("belongs to {verb}, not to {own}"));
+            }
+        }
+        if is_asked {
+            return self.ask(value, at, flow);
+        }
         for key in ["from", "to"] {
             if let Some(path) = value.get(key).and_then(Node::text) {
                 self.field_path(path, &at.key(key), flow, false);

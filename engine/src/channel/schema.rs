@@ -191,7 +191,7 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
             "description": "The destination's name, unique in the channel: letters, digits and hyphens.",
             "type": "string"
         },
-        "when": condition("Which messages it gets; without it all."),
+        "when": when(),
         "step": {
             "description": "What happens on the way there, in this order.",
             "type": "array",
@@ -406,41 +406,7 @@ fn step(split: &Value) -> Value {
                     ]
                 }
             },
-            "lookup": {
-                "description": "Replaces a code by that of a table.",
-                "type": "object",
-                "required": ["table", "from"],
-                "additionalProperties": false,
-                "properties": {
-                    "table": {
-                        "description": "The code table, a CSV file beside the channel.",
-                        "type": "string"
-                    },
-                    "from": { "description": "The path of the code.", "type": "string" },
-                    "to": {
-                        "description": "The path to write to; the same unless said.",
-                        "type": "string"
-                    },
-                    "missing": {
-                        "description": "\"keep\", \"fail\" or { default = \"…\" }",
-                        "default": "keep",
-                        "anyOf": [
-                            { "enum": ["keep", "fail"] },
-                            {
-                                "type": "object",
-                                "required": ["default"],
-                                "additionalProperties": false,
-                                "properties": {
-                                    "default": {
-                                        "description": "What is written for a code that is not in the table.",
-                                        "type": "string"
-                                    }
-                                }
-                            }
-                        ]
-                    }
-                }
-            },
+            "lookup": lookup(),
             "script": {
                 "description": "A JavaScript file beside the channel or in a folder under it: its default function gets each message.",
                 "type": "string"
@@ -493,6 +459,86 @@ fn step(split: &Value) -> Value {
             }
         },
         "oneOf": one_of(&VERBS),
+    })
+}
+
+/// A value looked up: a code in a table, or what a destination answers.
+fn lookup() -> Value {
+    json!({
+        "description": "Replaces a code by that of a table, or asks a destination and writes what it answers into the message.",
+        "title": "lookup",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "table": {
+                "description": "The code table, a CSV file beside the channel.",
+                "type": "string"
+            },
+            "from": { "description": "With table: the path of the code.", "type": "string" },
+            "to": {
+                "description": "With table: the path to write to; the same unless said.",
+                "type": "string"
+            },
+            "ask": {
+                "description": "The name of the destination that is asked.",
+                "type": "string"
+            },
+            "question": {
+                "description": "With ask: what is asked, with values of the message in braces: \"Patient?identifier={PID-3.1}\". {id} is a new number, {now} the time, {date} the day.",
+                "type": "string"
+            },
+            "set": {
+                "description": "With ask: the paths of the message that are written, each with the path of the answer whose value it gets.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": { "type": "string" }
+            },
+            "within": {
+                "description": "With ask: how long the answer may take, as a duration.",
+                "type": "string",
+                "default": "5s"
+            },
+            "on_failure": {
+                "description": "With ask, what happens where there is no answer that can be believed: the message fails, or goes on as it is.",
+                "enum": ["fail", "keep"],
+                "default": "fail"
+            },
+            "missing": {
+                "description": "\"keep\", \"fail\" or { default = \"…\" }",
+                "default": "keep",
+                "anyOf": [
+                    { "enum": ["keep", "fail"] },
+                    {
+                        "type": "object",
+                        "required": ["default"],
+                        "additionalProperties": false,
+                        "properties": {
+                            "default": {
+                                "description": "With table: what is written for a code that is not in it.",
+                                "type": "string"
+                            }
+                        }
+                    }
+                ]
+            }
+        },
+        "oneOf": one_of(&["table", "ask"]),
+        "dependentRequired": {
+            "table": ["from"],
+            "ask": ["question", "set"]
+        }
+    })
+}
+
+/// Which messages a destination gets.
+fn when() -> Value {
+    let mut condition = condition("");
+    if let Value::Object(condition) = &mut condition {
+        condition.remove("description");
+    }
+    json!({
+        "description": "Which messages it gets, by paths and tests; without it all. \"asked\": none, it is only asked.",
+        "anyOf": [{ "enum": ["asked"] }, condition]
     })
 }
 

@@ -204,7 +204,10 @@ impl Shape {
         let known = property_names(schema);
         let title = schema.get("title").and_then(Json::as_str).unwrap_or_default();
         match (title, key) {
-            ("step", "ask") | ("destination", "response") => {
+            ("step", "ask") => {
+                return "not known here; a destination is asked by lookup = { ask = \"…\", … }".to_owned();
+            }
+            ("destination", "response") => {
                 return format!("\"{key}\" is not there yet in this version");
             }
             ("channel", "format") => {

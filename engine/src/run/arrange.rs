@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use futures_util::future::join_all;
 
+use super::asking::Askable;
 use super::door::Door;
 use super::doorway::{Doorway, Life, Listening};
 use super::events::{CLINIC, EVENTS};
@@ -28,12 +29,21 @@ use crate::store::{Halt, HaltWord};
 /// What was opened and does not run yet. Dropped, it is closed again.
 #[derive(Default)]
 struct Opened {
-    destinations: Vec<(Arc<Channel>, Settings, Way)>,
+    destinations: Vec<(Arc<Channel>, Settings, Wanted, Way)>,
     sources: Vec<(Arc<Channel>, Box<dyn Source>)>,
     /// Those whose address is not free before another source has ended.
     late: Vec<Arc<Channel>>,
     /// Whom the scripts of each channel may call.
     sides: HashMap<String, Arc<FarSides>>,
+}
+
+/// What is to be opened of a destination.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// A worker, for what is to be sent there.
+    worker: bool,
+    /// That it can be asked.
+    askable: bool,
 }
 
 /// Where a destination leads.
@@ -64,6 +74,7 @@ fn lanes_of(channel: &Channel) -> Vec<Settings> {
 fn own_queue(queue: &str, channel: &Channel) -> Settings {
     Settings {
         name: queue.to_owned(),
+        only_asked: false,
         when: None,
         steps: vec![],
         end: End {
@@ -128,9 +139,11 @@ impl Engine {
             let sides = self.open_sides(channel).await?;
             opened.sides.insert(channel.id.clone(), sides.clone());
             for (idx, settings) in lanes_of(channel).iter().enumerate() {
-                if !is_halted(halts, &channel.id, &settings.name) && !self.lanes.runs(&channel.id, settings) {
+                let wanted = self.wanted(channel, settings, halts);
+                if wanted.worker || wanted.askable {
                     let way = self.open_destination(channel, idx, settings, &sides).await?;
-                    opened.destinations.push((channel.clone(), settings.clone(), way));
+                    let opening = (channel.clone(), settings.clone(), wanted, way);
+                    opened.destinations.push(opening);
                 }
             }
             if is_stopped(halts, &channel.id) || self.has_source(channel) {
@@ -143,6 +156,20 @@ impl Engine {
             }
         }
         Ok(opened)
+    }
+
+    /// What of a destination is to run and does not. Whoever is asked answers also while its channel pauses.
+    fn wanted(&self, channel: &Channel, settings: &Settings, halts: &[Halt]) -> Wanted {
+        let (id, name) = (&channel.id, &settings.name);
+        let connector = self.connectors.get(&settings.end.connector);
+        let can_be_asked = connector.is_some_and(|connector| connector.asks().is_some());
+        let worker = !is_halted(halts, id, name) && !self.lanes.runs(id, settings);
+        let is_free = can_be_asked && !is_silent(halts, id, name);
+        let is_missing = worker || !self.askables.runs(id, settings);
+        Wanted {
+            worker,
+            askable: is_free && is_missing,
+        }
     }
 
     /// Whether the source of a channel runs as the channel says.
@@ -303,6 +330,7 @@ impl Engine {
                 doors: Arc::downgrade(&self.doors),
                 state: self.state.clone(),
                 sides: opened.sides.get(&channel.id).cloned().unwrap_or_default(),
+                askables: self.askables.clone(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {
@@ -342,8 +370,26 @@ impl Engine {
             }
         }
         *self.halts.write().unwrap_or_else(PoisonError::into_inner) = halts.to_vec();
-        for (channel, settings, way) in opened.destinations {
-            self.begin_lane(channel, settings, way);
+        self.askables.retain(|id, name| {
+            let channel = channels.iter().find(|channel| channel.id == id);
+            let is_there = channel.is_some_and(|c| c.destinations.iter().any(|known| known.name == name));
+            is_there && !is_silent(halts, id, name)
+        });
+        for (channel, settings, wanted, way) in opened.destinations {
+            if let (
+                true,
+                Way::Out {
+                    format, destination, ..
+                },
+            ) = (wanted.askable, &way)
+            {
+                let (format, destination) = (format.clone(), destination.clone());
+                self.askables
+                    .put(Askable::new(&channel.id, &settings, format, destination));
+            }
+            if wanted.worker {
+                self.begin_lane(channel, settings, way);
+            }
         }
         for (channel, source) in opened.sources {
             self.begin_source(&channel, source);
@@ -425,6 +471,14 @@ fn is_stopped(halts: &[Halt], channel: &str) -> bool {
     halts
         .iter()
         .any(|halt| halt.channel == channel && halt.destination.is_none() && halt.word == HaltWord::Stopped)
+}
+
+/// Whether a destination is asked nothing: it stands still itself, or its channel is stopped.
+fn is_silent(halts: &[Halt], channel: &str, destination: &str) -> bool {
+    is_stopped(halts, channel)
+        || halts
+            .iter()
+            .any(|halt| halt.channel == channel && halt.destination.as_deref() == Some(destination))
 }
 
 /// Whether nothing is to go out to a destination: it stands still, or its channel does.

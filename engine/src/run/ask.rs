@@ -7,12 +7,15 @@ use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::{Aggregate, Kind, Record};
 
 use super::door::Door;
+use crate::actor::Actor;
 use crate::connector::{Acknowledgement, Outcome};
 use crate::message::{Failure, Incoming, MessageState, NewMessage, Notes};
-use crate::store::{ClinicQuery, Commit, StoreError};
+use crate::store::{Access, AccessOutcome, ClinicQuery, Commit, StoreError};
 
 /// How long a search may take.
 const WITHIN: Duration = Duration::from_secs(5);
+/// Of a question so much stands in the journal.
+const WORDS: usize = 1_000;
 /// How many rows are opened for one question: one that fits more people is to be narrowed.
 const OPENED: u32 = 1_000;
 
@@ -20,6 +23,7 @@ const OPENED: u32 = 1_000;
 /// can be looked up for every answer that left.
 pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
     let body = incoming.body.clone();
+    let actor = actor(door, &incoming);
     let found = match door.format.question(&body) {
         Some(Ok(question)) => find(door, &question).await,
         Some(Err(error)) => Err(error),
@@ -43,6 +47,19 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
     let frame = door
         .format
         .answer(&body, found.as_ref().map(|found| *found), settings, &stamp);
+    if let Err(error) = note(
+        door,
+        actor,
+        &stamp,
+        &body,
+        found.as_deref().unwrap_or_default(),
+        &frame,
+    )
+    .await
+    {
+        tracing::error!(channel = %door.channel.id, %error, "An answer could not be noted in the journal, and was not given.");
+        return unavailable_answer(door, &body, &stamp, &error);
+    }
     Acknowledgement {
         frames: vec![frame],
         outcome,
@@ -58,6 +75,75 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
             .and_then(|error| error.place.as_ref())
             .map(ToString::to_string),
         note: found.err().map(|error| error.to_string()),
+    }
+}
+
+/// Notes in the journal who is told of whom, before the answer leaves: those whose numbers stand in it.
+async fn note(
+    door: &Door,
+    actor: Actor,
+    stamp: &Stamp,
+    question: &[u8],
+    found: &[Record],
+    frame: &[u8],
+) -> Result<(), StoreError> {
+    let told = door.format.keys(frame).patients;
+    let is_told = |record: &&Record| {
+        let numbers = record.aggregate.identifiers();
+        numbers.iter().any(|number| told.contains(&number.value))
+    };
+    let patients: Vec<_> = found
+        .iter()
+        .filter(is_told)
+        .map(|record| record.meta.id)
+        .collect();
+    let mut identifiers = told.clone();
+    if let Some(Ok(asked)) = door.format.question(question) {
+        identifiers.extend(asked.number.map(|(number, _)| number));
+    }
+    identifiers.sort();
+    identifiers.dedup();
+    let access = Access {
+        at: stamp.now,
+        actor,
+        action: "ask".to_owned(),
+        what: vec![format!("message/{}", stamp.id)],
+        outcome: match patients.is_empty() {
+            true => AccessOutcome::Nothing,
+            false => AccessOutcome::Shown,
+        },
+        patients,
+        identifiers,
+        words: Some(String::from_utf8_lossy(question).chars().take(WORDS).collect()),
+        purpose: None,
+    };
+    door.store.accessed(access).await
+}
+
+/// Who asks: by which channel, from where.
+fn actor(door: &Door, incoming: &Incoming) -> Actor {
+    let peer = incoming.header("peer");
+    let certificate = incoming.header("certificate");
+    let peer = match (peer, certificate) {
+        (Some(peer), Some(subject)) => Some(format!("{peer} ({subject})")),
+        (peer, subject) => peer.or(subject).map(str::to_owned),
+    };
+    Actor {
+        channel: Some(door.channel.id.clone()),
+        peer,
+        ..Actor::default()
+    }
+}
+
+/// Nobody is told anything.
+fn unavailable_answer(door: &Door, question: &[u8], stamp: &Stamp, error: &StoreError) -> Acknowledgement {
+    let error = unavailable(error);
+    let settings = &door.channel.source.format_settings;
+    Acknowledgement {
+        frames: vec![door.format.answer(question, Err(&error), settings, stamp)],
+        outcome: Outcome::Unavailable,
+        note: Some(error.to_string()),
+        ..Acknowledgement::default()
     }
 }
 
@@ -123,6 +209,7 @@ async fn record(
         deliveries: vec![],
         dedup: None,
         made_by: None,
+        asked: None,
     };
     door.store.commit(commit).await?;
     door.count(state);

@@ -5,21 +5,23 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use clinic::apply::{Decision, Snapshot};
-use clinic::exchange::{Keys, MapError, Reason, Stamp, Verdict};
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Stamp, Verdict};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::World;
+use super::asking::{Askables, Asking, MOST, Question};
 use super::doors::Doors;
 use super::events::{self, Listeners};
 use super::pipeline::{Applying, Outcome, Pipeline};
 use super::state::{self, Kept, State};
 use super::worker::Bell;
+use crate::actor::Actor;
 use crate::call::FarSides;
 use crate::channel::Channel;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
-use crate::format::{Format, Formats};
+use crate::format::{Answered, Format, Formats};
 use crate::message::{
     By, Failure, Incoming, MessageDetail, MessageState, NewDelivery, NewMessage, Origin, Resolution,
     ResolutionWord,
@@ -52,6 +54,8 @@ pub(super) struct Door {
     pub state: Arc<State>,
     /// Whom scripts may call.
     pub sides: Arc<FarSides>,
+    /// The destinations that can be asked.
+    pub askables: Arc<Askables>,
 }
 
 /// What became of one message.
@@ -400,12 +404,18 @@ impl Door {
 
     /// Runs the steps until what they have read still is so when it is written.
     async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
-        // Held until the commit is done: no other message takes the same number meanwhile.
-        let turn = match self.channel.counters.is_empty() {
-            true => None,
-            false => Some(self.state.turn(&self.channel).await),
+        let takes_turns = !self.channel.counters.is_empty();
+        // No other message waits while this one asks.
+        let asked = match takes_turns && self.channel.asks() {
+            true => Some(self.ask_ahead(case).await?),
+            false => None,
         };
-        let mut pipeline = self.prepare(case, None).await?;
+        // Held until the commit is done: no other message takes the same number meanwhile.
+        let turn = match takes_turns {
+            true => Some(self.state.turn(&self.channel).await),
+            false => None,
+        };
+        let mut pipeline = self.prepare(case, asked.as_deref()).await?;
         let mut runs = 0;
         loop {
             let applying = {
@@ -414,7 +424,7 @@ impl Door {
                     .apply_on(snapshot.as_ref())
                     .map_err(|e| StoreError::Unavailable(e.to_string()))?
             };
-            let outcome = self.complete(&pipeline, applying).await?;
+            let outcome = self.complete(case, &pipeline, applying).await?;
             let outcome = told(&self.listeners(), &self.channel, case, outcome);
             let ran = Ran::of(&outcome);
             let committed = self.store.commit(self.unit(case, outcome)).await?;
@@ -426,8 +436,8 @@ impl Door {
             }
             runs += 1;
             metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
-            if self.channel.has_late_scripts() {
-                // The writer waits for no script.
+            if self.channel.has_late_scripts() || self.channel.asks_late() {
+                // The writer waits for no script and no answer.
                 if RERUNS_WITH_SCRIPTS <= runs {
                     return Ok((committed, ran));
                 }
@@ -435,6 +445,21 @@ impl Door {
                 return self.commit_exclusively(pipeline, case).await;
             }
         }
+    }
+
+    /// Runs a message to its end for the answers to what it asks; nothing else comes of it.
+    async fn ask_ahead(&self, case: &Case) -> Result<Arc<Pipeline>, StoreError> {
+        let pipeline = self.prepare(case, None).await?;
+        if self.channel.asks_late() {
+            let applying = {
+                let snapshot = self.store.snapshot()?;
+                pipeline
+                    .apply_on(snapshot.as_ref())
+                    .map_err(|e| StoreError::Unavailable(e.to_string()))?
+            };
+            self.complete(case, &pipeline, applying).await?;
+        }
+        Ok(pipeline)
     }
 
     /// What is told of a commit, and what follows it.
@@ -481,24 +506,30 @@ impl Door {
         }
     }
 
-    /// Runs the steps before the `apply`. Scripts block, so that they have a thread where that harms nobody; a channel
-    /// without them pays nothing. `before`: the run of the same message that something has moved under.
+    /// Runs the steps before the `apply`, and asks what they ask. Scripts block, so that they have a thread where that harms
+    /// nobody; a channel without them pays nothing. `before`: a run of the same message before this one.
     async fn prepare(&self, case: &Case, before: Option<&Pipeline>) -> Result<Arc<Pipeline>, StoreError> {
         let kept = self.kept().await?;
-        let ran = before.map(Pipeline::take_ran).unwrap_or_default();
         let (channel, formats, world) = (self.channel.clone(), self.formats.clone(), self.world.clone());
-        let (id, only, incoming) = (case.id, case.only.clone(), case.incoming.clone());
-        let decisions = decisions(&case.resolutions);
         let actor = self.channel.actor(&case.incoming).map(str::to_owned);
-        let prepare = move || {
-            let pipeline = Pipeline::new(channel, formats, world, id, &incoming, only, kept, ran);
-            Arc::new(pipeline.with_decisions(decisions).by(actor))
-        };
-        if self.channel.has_early_scripts() {
-            blocking(prepare).await
-        } else {
-            Ok(prepare())
+        let mut pipeline = Pipeline::new(channel, formats, world, case.id, case.only.clone())
+            .with_decisions(decisions(&case.resolutions))
+            .by(actor)
+            .after(kept, before);
+        for _ in 0..MOST {
+            pipeline = if self.channel.has_early_scripts() {
+                let incoming = case.incoming.clone();
+                blocking(move || pipeline.prepared(&incoming)).await?
+            } else {
+                pipeline.prepared(&case.incoming)
+            };
+            let Some(question) = pipeline.asks() else {
+                return Ok(Arc::new(pipeline));
+            };
+            let answered = self.ask_out(case, question).await;
+            pipeline.answers().keep(question.clone(), answered);
         }
+        Err(too_many_questions())
     }
 
     /// What the scripts of the channel find from the messages before.
@@ -520,13 +551,55 @@ impl Door {
         Ok(kept)
     }
 
-    /// Runs the steps after the `apply`.
-    async fn complete(&self, pipeline: &Arc<Pipeline>, applying: Applying) -> Result<Outcome, StoreError> {
-        if self.channel.has_late_scripts() {
-            let pipeline = pipeline.clone();
-            blocking(move || pipeline.complete(applying)).await
-        } else {
-            Ok(pipeline.complete(applying))
+    /// Runs the steps after the `apply`, and asks what they ask.
+    async fn complete(
+        &self,
+        case: &Case,
+        pipeline: &Arc<Pipeline>,
+        applying: Applying,
+    ) -> Result<Outcome, StoreError> {
+        let run = async |applying| {
+            if self.channel.has_late_scripts() {
+                let pipeline = pipeline.clone();
+                blocking(move || pipeline.complete(applying)).await
+            } else {
+                Ok(pipeline.complete(applying))
+            }
+        };
+        if self.channel.asks_late() {
+            for _ in 0..MOST {
+                match run(applying.clone()).await? {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(question) => {
+                        let answered = self.ask_out(case, &question).await;
+                        pipeline.answers().keep(question, answered);
+                    }
+                }
+            }
+        }
+        run(applying).await?.map_err(|_| too_many_questions())
+    }
+
+    /// Asks a destination for a message. No snapshot is held meanwhile.
+    async fn ask_out(&self, case: &Case, question: &Question) -> Answered {
+        let asking = Asking {
+            store: self.store.as_ref(),
+            world: &self.world,
+            askables: &self.askables,
+            channel: &self.channel.id,
+            actor: Actor {
+                channel: Some(self.channel.id.clone()),
+                ..Actor::default()
+            },
+            purpose: None,
+            message: Some(case.id),
+            patients: &case.keys.patients,
+        };
+        match asking.ask(question).await {
+            Ok(told) => told.heard.answered,
+            Err(error) => Answered::Not(Judgement::Retry {
+                why: format!("what it answered could not be recorded: {error}"),
+            }),
         }
     }
 
@@ -660,6 +733,10 @@ fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outc
     outcome
 }
 
+fn too_many_questions() -> StoreError {
+    StoreError::Unavailable(format!("the message asks more than {MOST} questions"))
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work)
         .await
@@ -694,6 +771,7 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
         counters: outcome.counters,
         dedup: is_known_again.then_some(channel.dedup),
         made_by,
+        asked: None,
     }
 }
 

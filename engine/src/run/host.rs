@@ -8,16 +8,20 @@ use bytes::Bytes;
 use clinic::apply::Snapshot;
 
 use super::World;
+use super::asking::{Answers, Askables, Asking, Question, Told};
 use super::door::Door;
 use super::doors::Doors;
 use super::doorway::Life;
+use super::halt::known_destination;
 use super::lane::Lanes;
 use super::pipeline::{Outcome, Pipeline};
 use super::state::State;
 use super::tasks::Tasks;
 use super::trace::{Trace, trace_halt};
+use crate::actor::Actor;
+use crate::channel::ask::is_address;
 use crate::channel::{Channel, nearest};
-use crate::connector::{ConnectorError, Connectors};
+use crate::connector::{Asks, ConnectorError, Connectors};
 use crate::format::Formats;
 use crate::message::Failure;
 use crate::store::{Halt, Store, StoreError};
@@ -92,6 +96,8 @@ pub struct Engine {
     /// The doors of the channels that take something, for those that lead to them.
     pub(super) doors: Arc<Doors>,
     pub(super) lanes: Lanes,
+    /// The destinations that can be asked.
+    pub(super) askables: Arc<Askables>,
     pub(super) halts: RwLock<Vec<Halt>>,
     /// What scripts keep.
     pub(super) state: Arc<State>,
@@ -112,6 +118,7 @@ impl Engine {
             lives: RwLock::default(),
             doors: Arc::new(Doors::new()),
             lanes: Lanes::default(),
+            askables: Arc::default(),
             halts: RwLock::new(halts),
             state: Arc::default(),
             change: tokio::sync::Mutex::default(),
@@ -225,6 +232,79 @@ impl Engine {
         Ok(rows.collect())
     }
 
+    /// Asks a destination in the name of somebody, and records it. `question.step`: the step for which it is asked, if any.
+    pub async fn ask(
+        &self,
+        channel: &str,
+        question: &Question,
+        actor: Actor,
+        purpose: Option<String>,
+    ) -> Result<Told, EngineError> {
+        let known = self.known_channel(channel)?;
+        known_destination(&known, &question.destination)?;
+        let question = &self.can_be_asked(&known, question)?;
+        let asking = Asking {
+            store: self.store.as_ref(),
+            world: &self.world,
+            askables: &self.askables,
+            channel,
+            actor,
+            purpose,
+            message: None,
+            patients: &[],
+        };
+        Ok(asking.ask(question).await?)
+    }
+
+    /// A question as a destination can be asked now.
+    fn can_be_asked(&self, channel: &Channel, question: &Question) -> Result<Question, EngineError> {
+        let name = &question.destination;
+        let end = channel.destinations.iter().find(|known| known.name == *name);
+        let connector = end.and_then(|known| self.connectors.get(&known.end.connector));
+        let asks = connector.as_ref().and_then(|connector| connector.asks());
+        let (Some(end), Some(connector), Some(asks)) = (end, connector, asks) else {
+            return Err(EngineError::Wrong(format!(
+                "{name:?} is nothing that can be asked"
+            )));
+        };
+        let text = String::from_utf8_lossy(&question.body);
+        if question.body.trim_ascii().is_empty() {
+            return Err(EngineError::Wrong("there is no question".to_owned()));
+        }
+        connector
+            .check_question(&text)
+            .map_err(|what| EngineError::Wrong(format!("the question: {what}")))?;
+        let is_message = match asks {
+            Asks::Address => false,
+            Asks::Message => true,
+            Asks::Either => !is_address(&text),
+        };
+        let format = self.formats.open(&end.end.format, &end.end.format_settings);
+        let body = match format.filter(|_| is_message) {
+            None => question.body.clone(),
+            Some(format) => {
+                let body = match question.step.as_str() {
+                    "" => format.as_question(&text).into(),
+                    // A step has made it.
+                    _ => question.body.clone(),
+                };
+                let inspected = format.inspect(&body);
+                inspected.map_err(|error| EngineError::Wrong(format!("the question: {error}")))?;
+                body
+            }
+        };
+        if !self.askables.has(&channel.id, name) {
+            return Err(EngineError::NotNow(format!(
+                "{name:?} of the channel {:?} stands still; start it: punte channels start {}/{name}",
+                channel.id, channel.id
+            )));
+        }
+        Ok(Question {
+            body,
+            ..question.clone()
+        })
+    }
+
     /// Stops sources and workers, waits for what is under way, closes the store.
     pub async fn stop(&self) -> Result<(), EngineError> {
         let _one = self.change.lock().await;
@@ -233,12 +313,14 @@ impl Engine {
     }
 }
 
-/// Runs a message through a channel and shows each step; writes and sends nothing.
+/// Runs a message through a channel and shows each step; writes and sends nothing, and asks nobody: `answers` has what
+/// destinations answer, and is told what would be asked.
 pub fn try_message(
     channel: Arc<Channel>,
     formats: &Formats,
     world: &World,
     body: Bytes,
+    answers: Arc<Answers>,
     snapshot: &dyn Snapshot,
 ) -> Result<(Outcome, Vec<Trace>), StoreError> {
     let (whole, body) = match channel.split() {
@@ -263,15 +345,10 @@ pub fn try_message(
             }
         },
     };
-    let (outcome, traces) = Pipeline::show(
-        channel,
-        formats.clone(),
-        world.clone(),
-        (world.new_id)(),
-        body,
-        None,
-        snapshot,
-    )
-    .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let id = (world.new_id)();
+    let pipeline = Pipeline::new(channel, formats.clone(), world.clone(), id, None);
+    let (outcome, traces) = pipeline
+        .show(body, answers, snapshot)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok((outcome, whole.into_iter().chain(traces).collect()))
 }

@@ -8,6 +8,7 @@
 
 mod arrange;
 mod ask;
+mod asking;
 mod calling;
 mod delivered;
 mod door;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use asking::{Answers, Askable, Heard, Question, Told};
 pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_message};
 pub use link::{HOPS, LINK, Link};

@@ -1,5 +1,6 @@
 //! The steps of a channel, run on one message. CPU only: what they need of the clinic they read from a snapshot, which
-//! only `apply` does. It is given back before the steps after it, so that none is held while a script runs.
+//! only `apply` does. It is given back before the steps after it, so that none is held while a script runs. Where a step
+//! asks a destination, the run ends there with the question; it is run again once the answer is known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,13 +15,15 @@ use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
 
 use super::World;
+use super::asking::{Answers, Known, Question, failed};
 use super::calling::{self, Called};
 use super::state::{self, Kept, Pending};
 use super::trace::{Shown, Trace, said, show, trace, trace_halt};
 use crate::call::{CallAnswer, CallError, CallRequest};
+use crate::channel::ask::{Ask, Filled, OrElse, Stamped};
 use crate::channel::state::Counter;
 use crate::channel::{Channel, Step, heading, is_heading};
-use crate::format::{Format, Formats, SetOp, Settings};
+use crate::format::{Answered, Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
 use crate::script::{CacheWrite, Call, Count, Reach, Returned, Said, Script, Task};
 use crate::store::CounterMove;
@@ -86,6 +89,8 @@ pub(super) struct Flow {
     pub(super) console: Vec<String>,
     /// What scripts have changed of what the channel keeps.
     pending: Pending,
+    /// What the last question came to, in words.
+    pub(super) told: String,
 }
 
 /// Where the steps end before the last one.
@@ -97,6 +102,8 @@ enum Halt {
         candidates: Vec<Candidate>,
     },
     Snapshot(SnapshotError),
+    /// Not over: a destination is to be asked first.
+    Asks(Question),
 }
 
 /// One message's way through one channel. Steps before the first `apply` run once; the rest runs again on each
@@ -118,6 +125,10 @@ pub struct Pipeline {
     ran: Mutex<Ran>,
     /// What the channel keeps from the messages before.
     kept: Kept,
+    /// What destinations have answered.
+    answers: Arc<Answers>,
+    /// What is to be asked before the steps can go on.
+    asks: Option<Question>,
 }
 
 /// What the scripts of one message did, by their steps.
@@ -167,6 +178,7 @@ impl Reach for Reached<'_> {
 }
 
 /// How far a message is once what it says is applied.
+#[derive(Clone)]
 pub struct Applying {
     flow: Result<Flow, Outcome>,
     /// The step to go on with.
@@ -179,34 +191,8 @@ impl Pipeline {
         Pipeline { actor, ..self }
     }
 
-    /// Runs the steps that need no clinic. `only`: to these destinations alone (a replay). `kept`: what its channel keeps
-    /// from the messages before. `ran`: what its scripts returned in a run before.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one caller; a struct would only name them a second time"
-    )]
-    pub(super) fn new(
-        channel: Arc<Channel>,
-        formats: Formats,
-        world: World,
-        message: Uuid,
-        incoming: &Incoming,
-        only: Option<Vec<String>>,
-        kept: Kept,
-        ran: Ran,
-    ) -> Self {
-        let mut pipeline = Pipeline {
-            headers: incoming.headers.clone(),
-            kept,
-            ran: Mutex::new(ran),
-            ..Pipeline::before(channel, formats, world, message, only)
-        };
-        pipeline.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
-        pipeline
-    }
-
-    /// Before its first step.
-    fn before(
+    /// Before its first step. `only`: to these destinations alone (a replay).
+    pub fn new(
         channel: Arc<Channel>,
         formats: Formats,
         world: World,
@@ -226,7 +212,38 @@ impl Pipeline {
             actor: None,
             ran: Mutex::default(),
             kept: Kept::default(),
+            answers: Arc::default(),
+            asks: None,
         }
+    }
+
+    /// Runs the steps that need no clinic: to the first `apply`, or to a question that has no answer yet. Can be called
+    /// again.
+    pub fn prepared(mut self, incoming: &Incoming) -> Self {
+        self.headers.clone_from(&incoming.headers);
+        self.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
+        self
+    }
+
+    /// What is to be asked before the steps can go on.
+    pub fn asks(&self) -> Option<&Question> {
+        self.asks.as_ref()
+    }
+
+    /// What destinations have answered.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// With what its channel keeps from the messages before, and with what scripts returned and destinations answered in a
+    /// run of the same message before this one.
+    pub(super) fn after(mut self, kept: Kept, before: Option<&Pipeline>) -> Self {
+        self.kept = kept;
+        if let Some(before) = before {
+            self.ran = Mutex::new(before.take_ran());
+            self.answers = before.answers.clone();
+        }
+        self
     }
 
     /// With what a person decided, where the message was parked before.
@@ -236,6 +253,7 @@ impl Pipeline {
     }
 
     fn prepare(&mut self, body: Bytes, content_type: String, shown: Shown<'_>) {
+        self.asks = None;
         let source = &self.channel.source;
         let Some(format) = self.formats.open(&source.format, &source.format_settings) else {
             self.start = Err(Outcome::failed(internal(
@@ -254,6 +272,7 @@ impl Pipeline {
             imagined: None,
             console: vec![],
             pending: Pending::default(),
+            told: String::new(),
         };
         let steps = self
             .channel
@@ -268,6 +287,10 @@ impl Pipeline {
             let before = flow.body.clone();
             match self.guarded(&name, &mut flow, step, &Nobody) {
                 Ok(()) => show(shown, || trace(&name, step, &before, &flow)),
+                Err(Halt::Asks(question)) => {
+                    self.asks = Some(question);
+                    return;
+                }
                 Err(halt) => {
                     let outcome =
                         halted(halt).unwrap_or_else(|error| Outcome::failed(internal(&name, &error.0)));
@@ -280,9 +303,12 @@ impl Pipeline {
         self.start = Ok(flow);
     }
 
-    /// Runs the rest on a snapshot. Can be called again.
+    /// Runs the rest on a snapshot. Can be called again. Asks nobody: a channel that asks after its `apply` is not run
+    /// like this.
     pub fn finish(&self, snapshot: &dyn Snapshot) -> Result<Outcome, SnapshotError> {
-        Ok(self.complete(self.apply_on(snapshot)?))
+        let outcome = self.complete(self.apply_on(snapshot)?);
+        Ok(outcome
+            .unwrap_or_else(|question| Outcome::failed(internal(&question.step, "nobody can be asked here"))))
     }
 
     /// The `apply`, where there is one: all that needs a snapshot. Can be called again.
@@ -290,26 +316,25 @@ impl Pipeline {
         self.apply_showing(snapshot, &mut None)
     }
 
-    /// What follows the `apply`, and the deliveries.
-    pub fn complete(&self, applying: Applying) -> Outcome {
+    /// What follows the `apply`, and the deliveries; or a question that is to be answered first.
+    pub fn complete(&self, applying: Applying) -> Result<Outcome, Question> {
         self.complete_showing(applying, &mut None)
     }
 
     /// Runs everything and shows each step; for `punte try`.
     pub fn show(
-        channel: Arc<Channel>,
-        formats: Formats,
-        world: World,
-        message: Uuid,
+        self,
         body: Bytes,
-        only: Option<Vec<String>>,
+        answers: Arc<Answers>,
         snapshot: &dyn Snapshot,
     ) -> Result<(Outcome, Vec<Trace>), SnapshotError> {
         let mut shown = Some(vec![]);
-        let mut pipeline = Pipeline::before(channel, formats, world, message, only);
+        let mut pipeline = Pipeline { answers, ..self };
         pipeline.prepare(body, String::new(), &mut shown);
         let applying = pipeline.apply_showing(snapshot, &mut shown)?;
         let outcome = pipeline.complete_showing(applying, &mut shown);
+        let outcome = outcome
+            .unwrap_or_else(|question| Outcome::failed(internal(&question.step, "nobody can be asked here")));
         Ok((outcome, shown.unwrap_or_default()))
     }
 
@@ -337,15 +362,18 @@ impl Pipeline {
         Ok(Applying { flow: Ok(flow), next })
     }
 
-    fn complete_showing(&self, applying: Applying, shown: Shown<'_>) -> Outcome {
+    fn complete_showing(&self, applying: Applying, shown: Shown<'_>) -> Result<Outcome, Question> {
         let mut flow = match applying.flow {
             Ok(flow) => flow,
-            Err(outcome) => return outcome,
+            Err(outcome) => return Ok(outcome),
         };
         let ended = |name: &str, halt: Halt, shown: Shown<'_>| {
+            if let Halt::Asks(question) = halt {
+                return Err(question);
+            }
             let outcome = halted(halt).unwrap_or_else(|error| Outcome::failed(internal(name, &error.0)));
             show(shown, || trace_halt(name, &outcome));
-            outcome
+            Ok(outcome)
         };
         for (idx, step) in self.channel.steps.iter().enumerate().skip(applying.next) {
             let name = format!("step[{idx}].{}", step.verb());
@@ -357,11 +385,8 @@ impl Pipeline {
         }
         let mut deliveries = vec![];
         for (idx, destination) in self.channel.destinations.iter().enumerate() {
-            if self
-                .only
-                .as_ref()
-                .is_some_and(|only| !only.contains(&destination.name))
-            {
+            let is_left_out = |only: &Vec<String>| !only.contains(&destination.name);
+            if destination.only_asked || self.only.as_ref().is_some_and(is_left_out) {
                 continue;
             }
             let name = format!("destination[{idx}]");
@@ -377,7 +402,7 @@ impl Pipeline {
         let applied = flow
             .applied
             .map(|applied| Arc::try_unwrap(applied).unwrap_or_else(|shared| (*shared).clone()));
-        Outcome {
+        Ok(Outcome {
             notes: applied
                 .as_ref()
                 .map(|applied| self.notes(applied))
@@ -387,7 +412,7 @@ impl Pipeline {
             counters: self.moves(flow.pending.counted),
             cached: flow.pending.cached,
             ..Outcome::default()
-        }
+        })
     }
 
     /// What one destination gets; none: its `when` or a filter of its own says no.
@@ -485,6 +510,7 @@ impl Pipeline {
                     flow.own_body = true;
                 }
             }
+            Step::Ask(ask) => self.ask(name, flow, ask)?,
             Step::Script(script) => self.script(name, flow, script.as_ref())?,
             Step::Apply {
                 on_unmatched,
@@ -534,6 +560,103 @@ impl Pipeline {
                 None => BTreeMap::new(),
             },
         }
+    }
+
+    /// Writes what a destination answers into the message, or says what is to be asked first.
+    fn ask(&self, name: &str, flow: &mut Flow, ask: &Ask) -> Result<(), Halt> {
+        let fail = |error: MapError| Halt::Failed(Failure::of(name, error));
+        let format = self.format_of(&ask.destination).map_err(fail)?;
+        let (id, now) = self.answers.stamp(name, &self.world);
+        let zone = self.channel.source.format_settings.zone.as_deref();
+        let value = |path: &str| match heading(&self.headers, path) {
+            Some(values) => Ok(values),
+            None => flow.format.values(&flow.body, path),
+        };
+        let filled = ask
+            .question
+            .fill(format.as_ref(), Stamped { id, now, zone }, &value);
+        let body = match filled.map_err(fail)? {
+            Filled::Question(body) => Bytes::from(body),
+            Filled::Lacks(path) => {
+                let what = format!("has no value, so that {} can't be asked by it", ask.destination);
+                let error = MapError::new(Reason::RequiredMissing, Some(&path), what);
+                return without(ask.missing, error, flow).map_err(fail);
+            }
+        };
+        let question = Question {
+            step: name.to_owned(),
+            destination: ask.destination.clone(),
+            body,
+            within: ask.within,
+        };
+        let nothing = |what: String| MapError::new(Reason::UnknownKey, None, what);
+        let answered = match self.answers.of(&question, format.as_ref()) {
+            Known::Answer(answered) => answered,
+            Known::Asks => return Err(Halt::Asks(question)),
+            Known::WouldAsk => {
+                let text = String::from_utf8_lossy(&question.body).into_owned();
+                flow.told = format!("{} was not asked: {text}", ask.destination);
+                return Ok(());
+            }
+        };
+        if let Some(error) = failed(&ask.destination, &answered) {
+            return without(ask.on_failure, error, flow).map_err(fail);
+        }
+        match answered {
+            Answered::Found(found) => self.take(flow, ask, format.as_ref(), &found).map_err(fail),
+            Answered::Nothing | Answered::Not(_) => {
+                let error = nothing(format!("{} has found nothing", ask.destination));
+                without(ask.missing, error, flow).map_err(fail)
+            }
+            Answered::Several(count) => {
+                let error = nothing(format!(
+                    "{} has found {count}, and which one is meant can't be known. Ask by more",
+                    ask.destination
+                ));
+                without(ask.missing, error, flow).map_err(fail)
+            }
+        }
+    }
+
+    /// Writes the values of an answer into the message. What the answer does not say stays as it is.
+    fn take(&self, flow: &mut Flow, ask: &Ask, format: &dyn Format, found: &[u8]) -> Result<(), MapError> {
+        let mut ops = vec![];
+        let is_same_format = format.name() == flow.format.name();
+        for (to, from) in &ask.set {
+            let values = format.values(found, from)?;
+            if let Some(value) = values.into_iter().find(|value| !value.trim().is_empty()) {
+                ops.push(match is_same_format {
+                    true => (to.clone(), SetOp::Assign(value)),
+                    false => (to.clone(), SetOp::Literal(value)),
+                });
+            }
+        }
+        flow.told = format!(
+            "{} answered: {} of {} values",
+            ask.destination,
+            ops.len(),
+            ask.set.len()
+        );
+        if !ops.is_empty()
+            && let Cow::Owned(body) = flow.format.set(&flow.body, &ops)?
+        {
+            flow.body = Bytes::from(body);
+            flow.own_body = true;
+        }
+        Ok(())
+    }
+
+    /// The format of what a destination answers.
+    fn format_of(&self, destination: &str) -> Result<Arc<dyn Format>, MapError> {
+        let mut all = self.channel.destinations.iter();
+        let end = all
+            .find(|known| known.name == destination)
+            .map(|known| &known.end);
+        let end = end.ok_or_else(|| {
+            let what = format!("the channel has no destination {destination:?}");
+            MapError::new(Reason::Internal, None, what)
+        })?;
+        self.format(&end.format, &end.format_settings)
     }
 
     fn script(&self, name: &str, flow: &mut Flow, script: &dyn Script) -> Result<(), Halt> {
@@ -629,7 +752,7 @@ impl Pipeline {
     }
 
     /// What its scripts have returned, for another run of the same message.
-    pub(super) fn take_ran(&self) -> Ran {
+    fn take_ran(&self) -> Ran {
         std::mem::take(&mut *lock(&self.ran))
     }
 
@@ -698,7 +821,9 @@ impl Pipeline {
                 Some(values) => Some((path.clone(), SetOp::Assign(values.into_iter().next()?))),
                 None => Some((path.clone(), op.clone())),
             },
-            SetOp::Assign(_) | SetOp::Clear | SetOp::Remove => Some((path.clone(), op.clone())),
+            SetOp::Assign(_) | SetOp::Literal(_) | SetOp::Clear | SetOp::Remove => {
+                Some((path.clone(), op.clone()))
+            }
         });
         Cow::Owned(said.collect())
     }
@@ -716,6 +841,17 @@ impl Pipeline {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a message comes to without the values that were asked for.
+fn without(otherwise: OrElse, error: MapError, flow: &mut Flow) -> Result<(), MapError> {
+    match otherwise {
+        OrElse::Fail => Err(error),
+        OrElse::Keep => {
+            flow.told = error.to_string();
+            Ok(())
+        }
+    }
 }
 
 fn no_decode(verb: &str) -> MapError {
@@ -746,5 +882,9 @@ fn halted(halt: Halt) -> Result<Outcome, SnapshotError> {
             ..Outcome::default()
         }),
         Halt::Snapshot(error) => Err(error),
+        Halt::Asks(question) => Ok(Outcome::failed(internal(
+            &question.step,
+            "nobody can be asked here",
+        ))),
     }
 }

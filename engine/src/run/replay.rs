@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::asking::Answers;
 use super::door::{Door, Settled};
 use super::halt::known_destination;
 use super::host::{Engine, EngineError};
@@ -66,15 +67,10 @@ impl Engine {
     pub async fn rehearse(&self, id: Uuid, again: Again) -> Result<(Outcome, Vec<Trace>), EngineError> {
         let Prepared { door, body, .. } = self.prepare(id, &again).await?;
         let snapshot = self.store.snapshot()?;
-        let shown = Pipeline::show(
-            door.channel.clone(),
-            self.formats.clone(),
-            self.world.clone(),
-            (self.world.new_id)(),
-            body,
-            again.only,
-            snapshot.as_ref(),
-        );
+        let id = (self.world.new_id)();
+        let (channel, formats, world) = (door.channel.clone(), self.formats.clone(), self.world.clone());
+        let pipeline = Pipeline::new(channel, formats, world, id, again.only);
+        let shown = pipeline.show(body, Arc::new(Answers::none()), snapshot.as_ref());
         shown.map_err(|error| StoreError::Unavailable(error.to_string()).into())
     }
 
@@ -84,6 +80,11 @@ impl Engine {
             .message(id)
             .await?
             .ok_or_else(|| EngineError::NotThere(format!("there is no message {id}")))?;
+        if detail.is_question() {
+            return Err(EngineError::Wrong(format!(
+                "message {id} is a question, which is answered and not taken again; ask it again"
+            )));
+        }
         let door = self.door(&detail.row.channel).ok_or_else(|| {
             EngineError::NotThere(format!(
                 "the channel {:?} of message {id} is not there any more",

@@ -76,6 +76,10 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             .to_owned(),
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
+        Step::Ask(_) => (
+            flow.told.clone(),
+            Some(String::from_utf8_lossy(&flow.body).into_owned()),
+        ),
         Step::Script(script) => {
             let mut result = script.file().to_owned();
             for line in &flow.console {
@@ -115,7 +119,7 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
     };
-    let is_change = matches!(step, Step::Set(_) | Step::Lookup(_));
+    let is_change = matches!(step, Step::Set(_) | Step::Lookup(_) | Step::Ask(_));
     Trace {
         step: name.to_owned(),
         result,

@@ -16,7 +16,7 @@ pub struct Access {
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
-    /// How: `read`, `search`, `message`, `messages`, `parked`, `try`, `journal`.
+    /// How: `read`, `search`, `ask`, `write`, `message`, `messages`, `parked`, `try`, `journal`, `refused`.
     pub action: String,
     /// What was shown: `Patient/…`, `message/…`; for a search the type as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,6 +45,10 @@ pub enum AccessOutcome {
     Shown,
     /// There was nothing to show.
     Nothing,
+    /// Something was written.
+    Written,
+    /// It was refused: no key, or none that may.
+    Refused,
 }
 
 /// A row of the journal.

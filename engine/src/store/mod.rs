@@ -45,6 +45,8 @@ pub struct Commit {
     /// The counters that its scripts moved. Where one stands elsewhere than they found it, the answer is
     /// [`Committed::Moved`].
     pub counters: Vec<CounterMove>,
+    /// What came of it, where the message is a question that was asked of a destination.
+    pub asked: Option<Asked>,
 }
 
 /// A counter of scripts.
@@ -65,6 +67,21 @@ pub struct CounterMove {
     pub from: Option<u64>,
     /// The number that it has given last now.
     pub to: u64,
+}
+
+/// A question that was asked: it stands with its message as the one try of a delivery that is over.
+#[derive(Clone)]
+pub struct Asked {
+    /// Which destination was asked.
+    pub destination: String,
+    /// When the result was known.
+    pub at: Timestamp,
+    /// accepted, refused, retry, unsure.
+    pub verdict: &'static str,
+    /// Why, in words.
+    pub why: Option<String>,
+    /// What came back; the store keeps the first 64 KB.
+    pub response: Option<Bytes>,
 }
 
 /// The delivery that makes a message. Both are one unit of work, so that inside Punte nothing is done twice: where the

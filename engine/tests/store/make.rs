@@ -74,6 +74,7 @@ pub fn commit(message: NewMessage) -> Commit {
         deliveries: vec![],
         dedup: Some(WEEK),
         made_by: None,
+        asked: None,
     }
 }
 

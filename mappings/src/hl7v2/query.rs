@@ -21,6 +21,9 @@ use super::index::{Message, Tree};
 use super::keys::lenient;
 use super::views::{Repetition, Segment};
 
+/// So many people are counted in an answer.
+const MOST_PEOPLE: usize = 1_000;
+
 /// The most conditions of one question.
 const MAX_CONDITIONS: usize = 32;
 
@@ -256,6 +259,62 @@ fn told(found: &[Record], domains: &[String], limit: usize) -> Vec<Record> {
     out
 }
 
+/// What a far side answered to a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What was asked for, or the one who was.
+    Found,
+    /// Nothing of it (QAK-2 `NF`).
+    Nothing,
+    /// So many people.
+    Several(usize),
+    /// The query was refused, though it was received: QAK-2 says so.
+    Refused(String),
+    /// It is no answer to this query: why.
+    Another(&'static str),
+}
+
+/// True for word that a message has come (MSA-1 `CA`), which its answer follows (HL7 v2.5.1 §2.9.3).
+pub fn is_receipt(candidate: &[u8]) -> bool {
+    lenient(candidate).is_some_and(|message| {
+        let msa = message.first("MSA");
+        msa.is_some_and(|msa| msa.field(1).text().trim().eq_ignore_ascii_case("CA"))
+    })
+}
+
+/// What an accepted answer says to a query (HL7 v2.5.1 §5.5.2, QAK). That it belongs to it by MSA-2 has been seen.
+pub fn heard(question: &[u8], answer: &[u8]) -> Told {
+    let (Some(question), Some(answer)) = (lenient(question), lenient(answer)) else {
+        return Told::Another("it is no HL7 message");
+    };
+    if answer.msh().field(9).component(1).text().trim() == "ACK" {
+        return Told::Another("it is an acknowledgement without an answer");
+    }
+    let text = |message: &Message, segment: &str, field: usize| {
+        let segment = message.first(segment);
+        segment.map_or(String::new(), |segment| {
+            segment.field(field).text().trim().to_owned()
+        })
+    };
+    let tags = [text(&question, "QPD", 2), text(&answer, "QAK", 1)];
+    if let [asked, answered] = &tags
+        && !asked.is_empty()
+        && !answered.is_empty()
+        && asked != answered
+    {
+        return Told::Another("QAK-1 names another query than QPD-2");
+    }
+    match text(&answer, "QAK", 2).to_ascii_uppercase().as_str() {
+        "NF" => Told::Nothing,
+        code @ ("AE" | "AR") => Told::Refused(format!("QAK-2 {code}")),
+        // The answer to a question for people has a PID for each; one to another question may have none.
+        _ => match answer.named("PID").take(MOST_PEOPLE).count() {
+            0 | 1 => Told::Found,
+            several => Told::Several(several),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clinic::people::Patient;
@@ -302,6 +361,33 @@ mod tests {
             assert!(error.starts_with(why), "{conditions}: {error}");
         }
         assert!(question(b"MSH|^~\\&|A|B|C|D|||ADT^A01|1\r").is_none());
+    }
+
+    #[test]
+    fn what_was_told_is_read() {
+        let asked = b"MSH|^~\\&|P|C|LIS|LAB|20260505||QBP^Q22|1|P|2.5.1\rQPD|Q22|T|@PID.3.1^7\rRCP|I\r";
+        let answer = |rest: &str| {
+            let text = format!("MSH|^~\\&|LIS|LAB|P|C|20260505||RSP^K22|9|P|2.5.1\r{rest}");
+            heard(asked, text.as_bytes())
+        };
+        let one = "MSA|AA|1\rQAK|T|OK\rQPD|Q22|T\rPID|1||7\r";
+        assert_eq!(answer(one), Told::Found);
+        assert_eq!(answer(&format!("{one}PID|2||8\r")), Told::Several(2));
+        assert_eq!(answer("MSA|AA|1\rQAK|T|NF\r"), Told::Nothing);
+        assert_eq!(
+            answer("MSA|AA|1\rQAK|T|AE\r"),
+            Told::Refused("QAK-2 AE".to_owned())
+        );
+        assert!(matches!(
+            answer("MSA|AA|1\rQAK|U|OK\rPID|1||7\r"),
+            Told::Another(_)
+        ));
+        let ack = b"MSH|^~\\&|LIS|LAB|P|C|20260505||ACK|9|P|2.5.1\rMSA|AA|1\r";
+        assert!(matches!(heard(asked, ack), Told::Another(_)));
+        assert!(is_receipt(
+            &String::from_utf8_lossy(ack).replace("AA", "CA").into_bytes()
+        ));
+        assert!(!is_receipt(ack));
     }
 
     /// The numbers of other authorities are nobody's business.

@@ -1,19 +1,20 @@
 //! The admin interface: what the command line and the console ask.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use engine::channel::Channel;
 use engine::format::SetOp;
-use engine::run::{Again, Resolve};
+use engine::run::{Again, Answers, Resolve};
 use engine::store::{ApiKey, Halt, HaltWord, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::auth::{self, Scope, Who};
-use super::{Problem, State};
+use super::{Problem, State, channels_of};
 use crate::command::try_out;
 use crate::home::with_write_door;
 use crate::whereabouts::Asked;
@@ -68,16 +69,6 @@ async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String
     journal::note(store, asker, "message", seen).await?;
     let detail = detail.ok_or_else(|| no_message(&id))?;
     Ok(Json(views::message(&channels, formats, &detail)?))
-}
-
-/// The channels that run, by their names.
-fn channels_of(state: &State) -> impl Fn(&str) -> Option<Channel> + Send + Sync + use<'_> {
-    |name| {
-        state
-            .engine()
-            .channel(name)
-            .map(|channel| channel.as_ref().clone())
-    }
 }
 
 fn no_message(id: &str) -> Problem {
@@ -233,17 +224,48 @@ async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {
     Ok(Json(json!({ "running": true, "channels": rows })))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Try {
+    /// Ask destinations for real.
+    ask: bool,
+}
+
 async fn try_message(
     Extract(state): Extract<State>,
     who: Who,
     Path(id): Path<String>,
+    words: Result<Query<Try>, axum::extract::rejection::QueryRejection>,
     body: Bytes,
 ) -> Answer {
     let asker = who.may(Scope::ChannelsAdmin)?;
+    let Query(Try { ask }) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
+    if ask {
+        asker.needs(Scope::ClinicAsk)?;
+    }
     let channel = state.engine().known_channel(&id)?;
-    let value = {
-        let snapshot = state.store().snapshot()?;
-        try_out::show(channel, state.engine().formats(), body, snapshot.as_ref())?
+    let answers = Arc::new(Answers::none());
+    let value = loop {
+        let value = {
+            let snapshot = state.store().snapshot()?;
+            let formats = state.engine().formats();
+            try_out::show(
+                channel.clone(),
+                formats,
+                body.clone(),
+                answers.clone(),
+                snapshot.as_ref(),
+            )?
+        };
+        let open = answers.not_asked();
+        if !ask || open.is_empty() {
+            break value;
+        }
+        for question in open {
+            let (actor, purpose) = (asker.actor.clone(), asker.purpose.clone());
+            let told = state.engine().ask(&id, &question, actor, purpose).await?;
+            answers.keep(question, told.heard.answered);
+        }
     };
     journal::note_try(state.store(), asker, &id, &value).await?;
     Ok(Json(value))

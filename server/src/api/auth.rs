@@ -1,6 +1,7 @@
 //! Who asks, and what they may do. Keys come as `Authorization: Bearer …`; each has scopes.
 
 use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -25,6 +26,8 @@ pub enum Scope {
     ClinicRead,
     /// Changes of the clinic: the write door.
     ClinicWrite,
+    /// Questions to other systems, by the destinations of channels.
+    ClinicAsk,
     /// Channels tried, started, stopped, paused, loaded anew.
     ChannelsAdmin,
     /// Who read what of whom.
@@ -37,11 +40,12 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 8] = [
+    pub const ALL: [Scope; 9] = [
         Scope::MessagesRead,
         Scope::MessagesReplay,
         Scope::ClinicRead,
         Scope::ClinicWrite,
+        Scope::ClinicAsk,
         Scope::ChannelsAdmin,
         Scope::JournalRead,
         Scope::KeysAdmin,
@@ -55,6 +59,7 @@ impl Scope {
             Scope::MessagesReplay => "messages:replay",
             Scope::ClinicRead => "clinic:read",
             Scope::ClinicWrite => "clinic:write",
+            Scope::ClinicAsk => "clinic:ask",
             Scope::ChannelsAdmin => "channels:admin",
             Scope::JournalRead => "journal:read",
             Scope::KeysAdmin => "keys:admin",
@@ -69,6 +74,7 @@ impl Scope {
             Scope::MessagesReplay => "take messages again, decide parked ones, send or take out deliveries",
             Scope::ClinicRead => "the FHIR API",
             Scope::ClinicWrite => "write to the clinic",
+            Scope::ClinicAsk => "ask other systems by the destinations of channels",
             Scope::ChannelsAdmin => "try, start, stop, pause and reload channels",
             Scope::JournalRead => "who read what of whom",
             Scope::KeysAdmin => "list, add and remove keys",
@@ -164,6 +170,27 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
     }
 }
 
+/// The address of a request, as it is noted.
+pub fn peer_of(extensions: &axum::http::Extensions) -> Option<String> {
+    extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.clone())
+}
+
+/// The name of the key that a request has shown, for whoever looks at its answer.
+#[derive(Clone, Default)]
+pub struct Named(Arc<OnceLock<String>>);
+
+impl Named {
+    fn set(&self, name: &str) {
+        // The first one counts; there is one.
+        let _ = self.0.set(name.to_owned());
+    }
+
+    /// The name; none: no key that is known.
+    pub fn get(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
+
 /// The person on whose behalf a system asks, as that system says.
 const USER: &str = "x-user";
 /// What it is asked for, as the asker says: a code of the HL7 value set PurposeOfUse, or words.
@@ -179,15 +206,16 @@ impl FromRequestParts<State> for Who {
             let text = parts.headers.get(name)?.to_str().ok()?.trim();
             (!text.is_empty()).then(|| text.chars().take(LONGEST).collect())
         };
-        Ok(Who {
+        let who = Who {
             key: key_of(state, &parts.headers).await,
-            peer: parts
-                .extensions
-                .get::<ConnectInfo<Peer>>()
-                .map(|info| info.0.0.clone()),
+            peer: peer_of(&parts.extensions),
             user: said(USER),
             purpose: said(PURPOSE),
-        })
+        };
+        if let (Some(asked), Ok(key)) = (parts.extensions.get::<Named>(), &who.key) {
+            asked.set(&key.name);
+        }
+        Ok(who)
     }
 }
 

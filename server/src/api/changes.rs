@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use super::auth::{Scope, Who};
 use super::{Problem, State, alternatives};
+use crate::journal;
 
 /// Its routes.
 pub fn routes() -> Router<State> {
@@ -63,6 +64,8 @@ async fn changes(
         None => None,
     };
     let detail = detail.ok_or_else(|| unavailable("what was stored can't be read just now"))?;
+    let (channels, formats) = (super::channels_of(&state), state.engine().formats());
+    journal::note_write(state.store(), asker, &channels, formats, &detail).await?;
     match detail.row.state {
         MessageState::Routed | MessageState::Filtered | MessageState::Answered => {
             applied(&state, &detail).await
@@ -223,7 +226,7 @@ fn pointer(failure: &Failure) -> Option<String> {
     Some(format!("/{}", place.replace(['.', '['], "/").replace(']', "")))
 }
 
-fn problem(status: StatusCode, detail: &str, more: Map<String, Value>) -> Response {
+pub(super) fn problem(status: StatusCode, detail: &str, more: Map<String, Value>) -> Response {
     let mut body = more;
     body.insert("type".to_owned(), "about:blank".into());
     body.insert(

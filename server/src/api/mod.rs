@@ -2,6 +2,7 @@
 
 mod admin;
 mod alternatives;
+mod ask;
 pub mod auth;
 mod changes;
 pub mod door;
@@ -9,6 +10,7 @@ mod fhir;
 mod journal;
 pub mod metrics;
 mod problem;
+pub mod refused;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::routing::get;
+use engine::channel::Channel;
 use engine::run::Engine;
 use engine::store::Store;
 
@@ -50,6 +53,8 @@ pub struct Serving {
     pub scheme: &'static str,
     /// The folder that the engine lives in.
     pub home: Home,
+    /// What is refused, for the journal.
+    pub refusals: Arc<refused::Refusals>,
 }
 
 impl State {
@@ -90,6 +95,11 @@ impl State {
         &self.inner.serving.home
     }
 
+    /// What is refused, for the journal.
+    pub fn refusals(&self) -> &refused::Refusals {
+        &self.inner.serving.refusals
+    }
+
     /// The clinic's zone.
     pub fn zone(&self) -> &jiff::tz::TimeZone {
         &self.inner.serving.zone
@@ -102,13 +112,24 @@ pub fn router(state: State) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics::show))
         .nest("/admin", admin::routes().merge(journal::routes()))
-        .nest("/clinic", changes::routes())
+        .nest("/clinic", changes::routes().merge(ask::routes()))
         .nest("/fhir", fhir::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), refused::note))
         .layer(axum::middleware::map_request(with_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
         .with_state(state)
+}
+
+/// The channels that run, by their names.
+fn channels_of(state: &State) -> impl Fn(&str) -> Option<Channel> + Send + Sync + use<'_> {
+    |name| {
+        state
+            .engine()
+            .channel(name)
+            .map(|channel| channel.as_ref().clone())
+    }
 }
 
 /// HTTP/2 says the host in `:authority` and not in a header (RFC 9113 §8.3.1): links are made of it all the same.

@@ -89,7 +89,12 @@ fn row(row: &Value) -> Vec<String> {
     vec![
         render::cell(row, "nr"),
         render::moment(row, "at"),
-        render::cell(&row["actor"], "key"),
+        match &row["actor"] {
+            actor if actor["key"].is_null() && actor["channel"].is_string() => {
+                format!("channel {}", render::cell(actor, "channel"))
+            }
+            actor => render::cell(actor, "key"),
+        },
         render::cell(&row["actor"], "user"),
         render::cell(&row["actor"], "peer"),
         render::cell(row, "action"),

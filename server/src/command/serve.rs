@@ -142,6 +142,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let zone =
         jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let refusals = Arc::new(api::refused::Refusals::default());
     let state = api::State::new(
         engine.clone(),
         store.clone(),
@@ -152,6 +153,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             zone,
             scheme,
             home: home.clone(),
+            refusals: refusals.clone(),
         },
     );
     let router = api::router(state);
@@ -161,6 +163,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         let plain = Acceptor::open(None, home.folder(), &[]).map_err(|error| anyhow!(error.what))?;
         servers.spawn(serve(Door::new(local, plain), router, stop.clone()));
     }
+    servers.spawn(refusals.keep(store.clone(), stop.clone()));
     servers.spawn(log_heads(store, stop.clone()));
     Ok(Started {
         engine,

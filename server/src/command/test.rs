@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::print;
 use crate::formats;
-use crate::golden::{self, Case, Finding, Report};
+use crate::golden::{self, Case, Finding, Manner, Report};
 use crate::home::Home;
 use crate::render::Paint;
 
@@ -28,13 +28,17 @@ pub struct Args {
     /// Make a test of this name from a sample, and write down what comes out
     #[arg(long, num_args = 2, value_names = ["NAME", "FILE"], requires = "channel", conflicts_with = "bless")]
     add: Option<Vec<String>>,
+    /// Ask destinations for real that a step asks and that have no answer.NAME.… beside the test; with --bless what they
+    /// answer is written there
+    #[arg(long)]
+    ask: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Runs them. Exit code 1 where something is not as expected.
-pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     let (channels, _) = home.channels().map_err(|problems| {
         let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow!("the channels are not right:\n{}", list.join("\n"))
@@ -53,25 +57,26 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(words), Some(channel)) = (&args.add, &args.channel) {
         cases = vec![add(&folder.join(format!("{channel}.tests")), channel, words)?];
     }
-    let is_blessed = args.bless || args.add.is_some();
+    let manner = Manner {
+        bless: args.bless || args.add.is_some(),
+        ask: args.ask,
+    };
     let mut reports = vec![];
     for case in &cases {
         let Some(channel) = channels.iter().find(|channel| channel.id == case.channel) else {
             continue;
         };
-        let report =
-            golden::check(case, channel, &channels, &formats::all(), is_blessed).unwrap_or_else(|error| {
-                Report {
-                    channel: case.channel.clone(),
-                    test: case.name.clone(),
-                    findings: vec![Finding {
-                        file: String::new(),
-                        what: format!("{error:#}"),
-                        diff: vec![],
-                    }],
-                    blessed: vec![],
-                }
-            });
+        let report = golden::check(case, channel, &channels, &formats::all(), manner).await;
+        let report = report.unwrap_or_else(|error| Report {
+            channel: case.channel.clone(),
+            test: case.name.clone(),
+            findings: vec![Finding {
+                file: String::new(),
+                what: format!("{error:#}"),
+                diff: vec![],
+            }],
+            blessed: vec![],
+        });
         reports.push(report);
     }
     let without: Vec<&str> = golden::without_tests(&channels, &cases)

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use clinic::apply::{Nobody, Snapshot};
 use engine::channel::Channel;
 use engine::format::Formats;
 use engine::message::MessageState;
+use engine::run::Answers;
 use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
@@ -34,6 +35,9 @@ pub struct Args {
     /// Instead: what was received since then (24h, 7d, 2026-05-05), compared with what was sent
     #[arg(long)]
     since: Option<String>,
+    /// Ask destinations for real, where a step asks one; each question is recorded
+    #[arg(long, conflicts_with = "since")]
+    ask: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -47,20 +51,41 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let body = read_input(file)?;
     let value = match Client::find(home).await? {
-        Some(client) => client.post(&format!("/admin/channels/{id}/try"), body).await?,
+        Some(client) => {
+            let ask = if args.ask { "?ask=true" } else { "" };
+            client
+                .post(&format!("/admin/channels/{id}/try{ask}"), body)
+                .await?
+        }
+        None if args.ask => bail!(
+            "no engine runs in {}; a question that is asked and recorded needs one: punte serve",
+            home.folder().display()
+        ),
         None => {
             let channel = from_files(home, id)?;
             if home.data().join("punte.db").exists() {
                 let store = home.open_store(false).await?;
                 let value = {
                     let snapshot = store.snapshot()?;
-                    show(channel, &formats::all(), body.into(), snapshot.as_ref())?
+                    show(
+                        channel,
+                        &formats::all(),
+                        body.into(),
+                        Arc::new(Answers::none()),
+                        snapshot.as_ref(),
+                    )?
                 };
                 journal::note_try(store.as_ref(), journal::owner(), id, &value).await?;
                 store.close().await?;
                 value
             } else {
-                show(channel, &formats::all(), body.into(), &Nobody)?
+                show(
+                    channel,
+                    &formats::all(),
+                    body.into(),
+                    Arc::new(Answers::none()),
+                    &Nobody,
+                )?
             }
         }
     };
@@ -70,6 +95,14 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         let paint = Paint::on_stdout();
         print(&steps(&value, &paint));
         print(&format!("── {}\n", paint.state(&render::cell(&value, "state"))));
+        for name in value["not_asked"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            print(&format!("{name} was not asked; --ask asks it\n"));
+        }
     }
     Ok(if value["state"] == MessageState::Failed.as_str() {
         ExitCode::FAILURE
@@ -126,6 +159,7 @@ pub fn show(
     channel: Arc<Channel>,
     formats: &Formats,
     body: Bytes,
+    answers: Arc<Answers>,
     snapshot: &dyn Snapshot,
 ) -> anyhow::Result<Value> {
     let format = formats
@@ -135,7 +169,23 @@ pub fn show(
         let step = json!({ "step": "source", "result": format!("failed: {error}"), "shows": null });
         return Ok(json!({ "state": "failed", "steps": [step] }));
     }
-    let (outcome, traces) =
-        engine::run::try_message(channel, formats, &crate::world::real(), body, snapshot)?;
-    Ok(json!({ "state": outcome.state().as_str(), "steps": traces, "candidates": outcome.candidates }))
+    let (outcome, traces) = engine::run::try_message(
+        channel,
+        formats,
+        &crate::world::real(),
+        body,
+        answers.clone(),
+        snapshot,
+    )?;
+    let not_asked: Vec<String> = answers
+        .not_asked()
+        .into_iter()
+        .map(|question| question.destination)
+        .collect();
+    Ok(json!({
+        "state": outcome.state().as_str(),
+        "steps": traces,
+        "candidates": outcome.candidates,
+        "not_asked": not_asked,
+    }))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
-use engine::format::{FindTable, Format, MappingProblem, Replies, SetOp, Settings};
+use engine::format::{Answered, FindTable, Format, MappingProblem, Replies, SetOp, Settings};
 use jiff::tz::TimeZone;
 use mappings::hl7v2::Charset;
 use mappings::map::{self, Mapping, Wire};
@@ -202,6 +202,34 @@ impl Format for Document {
         }
     }
 
+    /// Nothing is there where the address is not (HTTP 404, 410), and in an empty list.
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        let is_nowhere = matches!(answer.status, Some(404 | 410));
+        let is_empty = self.kind == Kind::Json && matches!(answer.body.trim_ascii(), b"[]" | b"{}" | b"null");
+        match Answered::by(self.judge(question, answer), &answer.body) {
+            Answered::Not(Judgement::Refused { .. }) if is_nowhere => Answered::Nothing,
+            Answered::Found(_) if is_empty => Answered::Nothing,
+            answered => answered,
+        }
+    }
+
+    /// A value within a text of the document; in CSV as it is.
+    fn escaped(&self, value: &str) -> String {
+        match self.kind {
+            Kind::Csv => value.to_owned(),
+            Kind::Json => {
+                let quoted = serde_json::Value::from(value).to_string();
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+            Kind::Xml => value
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;")
+                .replace('"', "&quot;")
+                .replace('\'', "&apos;"),
+        }
+    }
+
     fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
         let wrong = |what: String| MapError::new(Reason::DataType, Some(path), what);
         let steps = self.path(path).map_err(wrong)?;
@@ -229,7 +257,7 @@ impl Format for Document {
 
 fn change((path, op): &(String, SetOp)) -> (String, Change) {
     let change = match op {
-        SetOp::Assign(text) => Change::Assign(text.clone()),
+        SetOp::Assign(text) | SetOp::Literal(text) => Change::Assign(text.clone()),
         SetOp::Clear => Change::Clear,
         SetOp::Copy(from) => Change::Copy(from.clone()),
         SetOp::Remove => Change::Remove,

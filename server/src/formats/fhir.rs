@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
-use engine::format::{Format, Replies, SetOp, Settings};
+use engine::format::{Answered, Format, Replies, SetOp, Settings};
 use mappings_fhir::Shape;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::bytes::by_status;
+use super::document::Document;
 
 /// FHIR R4 (4.0.1).
 pub struct FhirR4;
@@ -27,8 +30,12 @@ impl Format for FhirR4 {
     fn content_type(&self) -> &'static str {
         "application/fhir+json"
     }
-    fn keys(&self, _: &[u8]) -> Keys {
-        Keys::default()
+    /// Of a Patient its numbers, as `value` and `value^system`.
+    fn keys(&self, message: &[u8]) -> Keys {
+        Keys {
+            patients: patient_numbers(message).unwrap_or_default(),
+            ..Keys::default()
+        }
     }
     fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
         Ok(())
@@ -62,11 +69,15 @@ impl Format for FhirR4 {
     fn judge(&self, _: &[u8], answer: &Response) -> Judgement {
         judge(answer)
     }
-    fn values(&self, _: &[u8], _: &str) -> Result<Vec<String>, MapError> {
-        Err(not_read("searched by paths"))
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        answered(question, answer).unwrap_or_else(Answered::Not)
     }
-    fn check_path(&self, _: &str) -> Result<(), String> {
-        Err("FHIR paths can't be used in this version".into())
+    /// The paths of JSON, from the resource on: `name[0].family`.
+    fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
+        Document::json().values(message, path)
+    }
+    fn check_path(&self, path: &str) -> Result<(), String> {
+        Document::json().check_path(path)
     }
     fn set<'a>(&self, _: &'a [u8], _: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
         Err(not_read("changed by paths"))
@@ -119,5 +130,194 @@ fn judge(answer: &Response) -> Judgement {
             }
         }
         _ => Judgement::Accepted,
+    }
+}
+
+/// What can be in an answer to a question, as the text that it is: decimals keep their digits.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Searchset<'a> {
+    resource_type: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    entry: Vec<SearchEntry<'a>>,
+}
+
+#[derive(Deserialize)]
+struct SearchEntry<'a> {
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+    search: Option<SearchMode>,
+}
+
+#[derive(Deserialize)]
+struct SearchMode {
+    mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfType<'a> {
+    resource_type: Cow<'a, str>,
+}
+
+/// The answer to a read (`Patient/7`, FHIR R4 §3.1.0.2) is that resource; to a search (`Patient?…`, §3.1.1) a searchset,
+/// whose matches are of the type that was asked for. Both are believed only if they are.
+fn answered(question: &[u8], answer: &Response) -> Result<Answered, Judgement> {
+    let unsure = |why: &str| Judgement::Unsure { why: why.to_owned() };
+    let question = String::from_utf8_lossy(question);
+    let (path, is_search) = match question.split_once('?') {
+        Some((path, _)) => (path, true),
+        None => (question.as_ref(), false),
+    };
+    let mut parts = path.split('/');
+    let asked = (parts.next().unwrap_or_default(), parts.next());
+    if !is_search && matches!(answer.status, Some(404 | 410)) {
+        return Ok(Answered::Nothing);
+    }
+    if let Some(judged) = by_status(answer) {
+        return Err(judged);
+    }
+    let read: Searchset<'_> =
+        serde_json::from_slice(&answer.body).map_err(|_| unsure("the answer is no FHIR resource in JSON"))?;
+    if read.resource_type == "OperationOutcome" {
+        let why = "the answer is an OperationOutcome".to_owned();
+        return Err(Judgement::Refused { why });
+    }
+    if !is_search {
+        let is_it = read.resource_type == asked.0 && read.id.as_deref() == asked.1;
+        return match is_it {
+            true => Ok(Answered::Found(answer.body.clone().into())),
+            false => Err(unsure(
+                "the answer is another resource than the one that was asked for",
+            )),
+        };
+    }
+    if read.resource_type != "Bundle" || read.kind.as_deref() != Some("searchset") {
+        return Err(unsure(
+            "the answer to a search is a Bundle of type searchset; this is none",
+        ));
+    }
+    let mut matches = vec![];
+    for entry in &read.entry {
+        let mode = entry.search.as_ref().and_then(|search| search.mode.as_deref());
+        let (Some(resource), None | Some("match")) = (entry.resource, mode) else {
+            continue;
+        };
+        let of: OfType<'_> = serde_json::from_str(resource.get())
+            .map_err(|_| unsure("an entry of the answer has no resourceType"))?;
+        match of.resource_type.as_ref() {
+            kind if kind == asked.0 => matches.push(resource),
+            "OperationOutcome" => {}
+            _ => {
+                return Err(unsure(
+                    "the answer has resources of another type than was asked for",
+                ));
+            }
+        }
+    }
+    Ok(match matches.as_slice() {
+        [] => Answered::Nothing,
+        [one] => Answered::Found(one.get().as_bytes().to_vec().into()),
+        several => Answered::Several(several.len()),
+    })
+}
+
+fn patient_numbers(message: &[u8]) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Head {
+        resource_type: String,
+        #[serde(default)]
+        identifier: Vec<Number>,
+    }
+    #[derive(Deserialize)]
+    struct Number {
+        system: Option<String>,
+        value: Option<String>,
+    }
+    let head: Head = serde_json::from_slice(message).ok()?;
+    let mut numbers = vec![];
+    for Number { system, value } in head.identifier {
+        let Some(value) = value.filter(|_| head.resource_type == "Patient") else {
+            continue;
+        };
+        numbers.extend(system.map(|system| format!("{value}^{system}")));
+        numbers.push(value);
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(question: &str, status: u16, body: &str) -> Answered {
+        let response = Response {
+            status: Some(status),
+            content_type: None,
+            body: body.as_bytes().to_vec(),
+        };
+        FhirR4.answered(question.as_bytes(), &response)
+    }
+
+    fn searchset(entries: &str) -> String {
+        format!(r#"{{"resourceType":"Bundle","type":"searchset","entry":[{entries}]}}"#)
+    }
+
+    #[test]
+    fn an_answer_is_matched_to_its_question() {
+        let ana = r#"{"resourceType":"Patient","id":"7","weight":5.40}"#;
+        let found = Answered::Found(ana.as_bytes().into());
+        assert_eq!(ask("Patient/7", 200, ana), found);
+        assert_eq!(ask("Patient/7", 404, "<html>"), Answered::Nothing);
+        assert!(matches!(
+            ask("Patient/8", 200, ana),
+            Answered::Not(Judgement::Unsure { .. })
+        ));
+        assert!(matches!(
+            ask("Practitioner/7", 200, ana),
+            Answered::Not(Judgement::Unsure { .. })
+        ));
+
+        let one = searchset(&format!(r#"{{"resource":{ana},"search":{{"mode":"match"}}}}"#));
+        assert_eq!(ask("Patient?identifier=7", 200, &one), found);
+        let with_more = searchset(&format!(
+            r#"{{"resource":{ana}}},{{"resource":{{"resourceType":"Organization"}},"search":{{"mode":"include"}}}},{{"resource":{{"resourceType":"OperationOutcome"}},"search":{{"mode":"outcome"}}}}"#
+        ));
+        assert_eq!(ask("Patient?identifier=7", 200, &with_more), found);
+        let two = searchset(&format!(r#"{{"resource":{ana}}},{{"resource":{ana}}}"#));
+        assert_eq!(ask("Patient?name=ana", 200, &two), Answered::Several(2));
+        assert_eq!(ask("Patient?name=x", 200, &searchset("")), Answered::Nothing);
+        let refused = |question: &str, status: u16, body: &str| {
+            matches!(
+                ask(question, status, body),
+                Answered::Not(Judgement::Refused { .. })
+            )
+        };
+        assert!(refused("Patient?name=x", 404, ""), "a wrong base is not nobody");
+        assert!(refused("Patient?name=x", 401, ""));
+        assert!(refused(
+            "Patient/7",
+            200,
+            r#"{"resourceType":"OperationOutcome"}"#
+        ));
+        let wrong = [
+            "<html>all is well</html>",
+            "",
+            "{}",
+            ana,
+            &one.replace("searchset", "history"),
+            &one.replace("\"Patient\"", "\"Observation\""),
+        ];
+        for wrong in wrong {
+            let answered = ask("Patient?identifier=7", 200, wrong);
+            assert!(
+                matches!(answered, Answered::Not(Judgement::Unsure { .. })),
+                "{wrong}: {answered:?}"
+            );
+        }
     }
 }

@@ -7,8 +7,9 @@ use clinic::ask::PatientQuestion;
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::value::Coding;
 use clinic::{Applied, ChangeSet, Record};
-use engine::format::{Format, Replies, SetOp, Settings};
+use engine::format::{Answered, Format, Replies, SetOp, Settings};
 use mappings::hl7v2::decode::Profile;
+use mappings::hl7v2::query::Told;
 use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
 
 use super::bytes::by_status;
@@ -75,6 +76,42 @@ impl Format for Hl7v2 {
 
     fn can_be_asked(&self) -> bool {
         true
+    }
+
+    fn answers(&self, question: &[u8], candidate: &[u8]) -> bool {
+        hl7v2::is_answer_to(question, candidate) && !hl7v2::query::is_receipt(candidate)
+    }
+
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        let answered = Answered::by(self.judge(question, answer), &answer.body);
+        let Answered::Found(_) = &answered else {
+            return answered;
+        };
+        match hl7v2::query::heard(question, &answer.body) {
+            Told::Found => answered,
+            Told::Nothing => Answered::Nothing,
+            Told::Several(count) => Answered::Several(count),
+            Told::Refused(why) => Answered::Not(Judgement::Refused { why }),
+            Told::Another(why) => Answered::Not(Judgement::Unsure { why: why.to_owned() }),
+        }
+    }
+
+    fn escaped(&self, value: &str) -> String {
+        let usual = hl7v2::Dialect::USUAL;
+        // The usual delimiters have an escape character.
+        hl7v2::escape(value, &usual).map_or_else(|_| String::new(), Cow::into_owned)
+    }
+
+    /// One segment on a line in the channel file, as in samples.
+    fn as_question(&self, text: &str) -> Vec<u8> {
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let mut message = lines.join("\r");
+        message.push('\r');
+        message.into_bytes()
     }
 
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
@@ -212,7 +249,7 @@ fn change((path, op): &(String, SetOp)) -> Result<Change, MapError> {
             to,
             parts: text.clone(),
         },
-        SetOp::Assign(text) => Change::Assign {
+        SetOp::Assign(text) | SetOp::Literal(text) => Change::Assign {
             to,
             text: text.clone(),
         },

@@ -42,8 +42,8 @@ mod tests {
 
     /// Each channel that ships has golden tests that hold, and a page. A sample whose outcome nobody has agreed to yet is
     /// run and not compared; `PUNTE_BLESS=1` writes down what comes of all of them, as `punte test --bless` does.
-    #[test]
-    fn shipped_channels_have_golden_tests_and_a_page() {
+    #[tokio::test]
+    async fn shipped_channels_have_golden_tests_and_a_page() {
         let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../channels"));
         let files = engine::channel::read_folder(folder).unwrap();
         let checked = engine::channel::check(
@@ -60,15 +60,19 @@ mod tests {
             without.is_empty(),
             "no tests: {without:?}; punte test CHANNEL --add NAME FILE"
         );
-        let bless = std::env::var_os("PUNTE_BLESS").is_some();
+        let manner = crate::golden::Manner {
+            bless: std::env::var_os("PUNTE_BLESS").is_some(),
+            ask: false,
+        };
         for case in &cases {
             let channel = checked.channels.iter().find(|c| c.id == case.channel).unwrap();
             if channel.has_scripts() {
                 // A test is not the program that workers are made of: `punte test` runs these end to end.
                 continue;
             }
-            let report =
-                crate::golden::check(case, channel, &checked.channels, &super::all(), bless).unwrap();
+            let formats = super::all();
+            let check = crate::golden::check(case, channel, &checked.channels, &formats, manner);
+            let report = check.await.unwrap();
             let is_open = report.findings.iter().any(|finding| finding.file.is_empty());
             assert!(
                 is_open || report.findings.is_empty(),

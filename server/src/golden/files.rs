@@ -1,8 +1,10 @@
 //! The files of a golden test, in a form that people can read and compare.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clinic::exchange::Response;
 
 use super::Files;
 
@@ -40,10 +42,43 @@ pub(super) fn read_before(folder: &Path) -> anyhow::Result<Vec<(Option<String>, 
         .collect()
 }
 
+/// The files `answer.registry.json` …: what a destination answers, by its name.
+pub(super) fn read_answers(folder: &Path) -> anyhow::Result<BTreeMap<String, Response>> {
+    let mut answers = BTreeMap::new();
+    for name in names(folder)? {
+        let Some((destination, _)) = name
+            .strip_prefix("answer.")
+            .and_then(|rest| rest.rsplit_once('.'))
+        else {
+            continue;
+        };
+        let response = Response {
+            body: read_wire(&folder.join(&name))?,
+            ..Response::default()
+        };
+        answers.insert(destination.to_owned(), response);
+    }
+    Ok(answers)
+}
+
+/// Writes down what a destination has answered. Returns the name of the file.
+pub(super) fn write_answer(
+    folder: &Path,
+    destination: &str,
+    format: &str,
+    body: &[u8],
+) -> anyhow::Result<String> {
+    let (ending, text) = readable(format, body);
+    let name = format!("answer.{destination}.{ending}");
+    let path = folder.join(&name);
+    std::fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
+    Ok(name)
+}
+
 /// All files that say what is expected.
 pub(super) fn read_expected(folder: &Path) -> anyhow::Result<Files> {
     let is_expected = |name: &String| {
-        ["state.", "changes.", "out.", "reply."]
+        ["state.", "changes.", "asked.", "out.", "reply."]
             .iter()
             .any(|prefix| name.starts_with(prefix))
     };

@@ -6,11 +6,14 @@
 //!                                     /in.hl7             what comes in
 //!                                     /state.txt          what becomes of it, and why
 //!                                     /changes.json       what it says about the clinic
+//!                                     /answer.mpi.json    what a destination answers that a step asks
+//!                                     /asked.mpi.txt      what it is asked
 //!                                     /out.portal.json    what each destination gets
 //!                                     /reply.hl7          what the sender is told
 //! ```
 //!
-//! Times and ids are the same in each run. Nothing is opened, written or sent: the clinic is one in memory.
+//! Times and ids are the same in each run. Nothing is opened, written, sent or asked (but with `--ask`): the clinic is one
+//! in memory.
 
 pub mod diff;
 mod files;
@@ -21,9 +24,11 @@ pub use run::sent_format;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::channel::{Channel, nearest};
 use engine::format::Formats;
+use engine::run::{Answers, Askable};
 use serde::Serialize;
 
 /// One golden test.
@@ -101,13 +106,22 @@ pub fn without_tests<'a>(channels: &'a [Channel], cases: &[Case]) -> Vec<&'a str
         .collect()
 }
 
-/// Runs one test. `bless`: what came is expected from now on.
-pub fn check(
+/// How tests are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// What came is expected from now on.
+    pub bless: bool,
+    /// Destinations are asked that have no recorded answer.
+    pub ask: bool,
+}
+
+/// Runs one test.
+pub async fn check(
     case: &Case,
     channel: &Channel,
     channels: &[Channel],
     formats: &Formats,
-    bless: bool,
+    manner: Manner,
 ) -> anyhow::Result<Report> {
     let mut report = Report {
         channel: case.channel.clone(),
@@ -115,14 +129,56 @@ pub fn check(
         findings: vec![],
         blessed: vec![],
     };
-    let came = run::run(&case.folder, channel, channels, formats)?;
+    let answers = Arc::new(Answers::recorded(files::read_answers(&case.folder)?));
+    let mut came = run::run(&case.folder, channel, channels, formats, &answers)?;
+    while manner.ask && !answers.not_asked().is_empty() {
+        let asked = ask(case, channel, formats, &answers, manner.bless).await?;
+        report.blessed.extend(asked);
+        came = run::run(&case.folder, channel, channels, formats, &answers)?;
+    }
     let expected = files::read_expected(&case.folder)?;
-    if bless {
-        report.blessed = files::bless(&case.folder, &expected, &came)?;
+    if manner.bless {
+        report
+            .blessed
+            .extend(files::bless(&case.folder, &expected, &came)?);
     } else {
         report.findings = compare(channel, &expected, &came);
     }
+    report.findings.extend(answers.not_asked().iter().map(|open| Finding {
+        file: format!("answer.{}.json", open.destination),
+        what: format!(
+            "is not there, and a test asks nobody: {} went on without an answer. Put what {} answers into it, or let it be \
+             asked: punte test {} --ask --bless",
+            open.step, open.destination, case.channel
+        ),
+        diff: vec![],
+    }));
     Ok(report)
+}
+
+/// Asks what has no answer; the answers are written down where they are to be kept.
+async fn ask(
+    case: &Case,
+    channel: &Channel,
+    formats: &Formats,
+    answers: &Answers,
+    is_kept: bool,
+) -> anyhow::Result<Vec<String>> {
+    let mut written = vec![];
+    for question in answers.not_asked() {
+        let name = &question.destination;
+        let askable = Askable::open(channel, name, &connectors::all(), formats).await;
+        let askable = askable.map_err(|what| anyhow::anyhow!("{name} can't be opened: {what}"))?;
+        let heard = askable.ask(uuid::Uuid::nil(), &question).await;
+        if let (true, Some(response)) = (is_kept, &heard.response) {
+            let mut all = channel.destinations.iter();
+            let end = all.find(|destination| destination.name == *name);
+            let format = end.map_or("", |destination| destination.end.format.as_str());
+            written.push(files::write_answer(&case.folder, name, format, &response.body)?);
+        }
+        answers.keep(question, heard.answered);
+    }
+    Ok(written)
 }
 
 /// What is in a test's folder beside its input, or is to be: file name and text.

@@ -10,7 +10,7 @@ use clinic::memory::MemoryClinic;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
 use engine::message::{Failure, MessageState};
-use engine::run::{Outcome, Trace, World, try_message};
+use engine::run::{Answers, Outcome, Trace, World, try_message};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ pub(super) fn run(
     channel: &Channel,
     channels: &[Channel],
     formats: &Formats,
+    answers: &Arc<Answers>,
 ) -> anyhow::Result<Files> {
     let world = fixed();
     let mut clinic = MemoryClinic::new();
@@ -39,7 +40,16 @@ pub(super) fn run(
                 )
             })?,
         };
-        let (outcome, _) = try_message(Arc::new(by.clone()), formats, &world, sample.into(), &clinic)?;
+        // What it asks is not what is tested: it goes on without.
+        let nobody = Arc::new(Answers::none());
+        let (outcome, _) = try_message(
+            Arc::new(by.clone()),
+            formats,
+            &world,
+            sample.into(),
+            nobody,
+            &clinic,
+        )?;
         if let Some(applied) = &outcome.applied {
             let committed = clinic.commit(applied);
             committed.map_err(|_| anyhow!("{}: a sample before can't be applied", folder.display()))?;
@@ -52,9 +62,14 @@ pub(super) fn run(
         .map(|format| format.inspect(&body));
     let (outcome, traces) = match inspected {
         Some(Err(error)) => (Outcome::failed(Failure::of("source", error)), vec![]),
-        Some(Ok(())) | None => try_message(channel.clone(), formats, &world, body.clone().into(), &clinic)?,
+        Some(Ok(())) | None => {
+            let body = body.clone().into();
+            try_message(channel.clone(), formats, &world, body, answers.clone(), &clinic)?
+        }
     };
-    Ok(files(&channel, formats, &body, &outcome, &traces))
+    let mut files = files(&channel, formats, &body, &outcome, &traces);
+    asked(&channel, answers, &mut files);
+    Ok(files)
 }
 
 fn files(channel: &Channel, formats: &Formats, body: &[u8], outcome: &Outcome, traces: &[Trace]) -> Files {
@@ -94,6 +109,26 @@ fn files(channel: &Channel, formats: &Formats, body: &[u8], outcome: &Outcome, t
     files
 }
 
+/// What was asked, by destination.
+fn asked(channel: &Channel, answers: &Answers, files: &mut Files) {
+    for question in answers.asked() {
+        let mut all = channel.destinations.iter();
+        let end = all.find(|destination| destination.name == question.destination);
+        let format = end.map_or("", |destination| destination.end.format.as_str());
+        // An address is a line of text, whatever its answer is.
+        let format = if question.body.starts_with(b"MSH") {
+            format
+        } else {
+            ""
+        };
+        let (ending, text) = readable(format, &question.body);
+        files
+            .entry(format!("asked.{}.{ending}", question.destination))
+            .or_default()
+            .extend(text);
+    }
+}
+
 /// The format of what leaves: that of the last `encode` on the way, else that of the end.
 pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::Destination) -> &'c str {
     let encoded = channel
@@ -107,6 +142,7 @@ pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::D
             | Step::Set(_)
             | Step::Apply { .. }
             | Step::Lookup(_)
+            | Step::Ask(_)
             | Step::Split { .. }
             | Step::Script(_) => None,
         })

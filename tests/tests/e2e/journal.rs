@@ -156,3 +156,123 @@ async fn a_cut_journal_is_found_against_the_log_line_of_the_stop() -> Result<()>
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_asked_and_refused_is_noted_too() -> Result<()> {
+    let lookups = "id = \"lookups\"\n[source]\nquestions = \"clinic\"\nmllp.listen = \"127.0.0.1:0\"\n";
+    let home = Home::with(&[("clinic", &scenes::chart_only()), ("lookups", lookups)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    sender.ask(scenes::register("1", "P-1", "Pop").as_bytes()).await?;
+    sender
+        .ask(scenes::register("2", "P-2", "Popa").as_bytes())
+        .await?;
+    let key = home.json(&["key", "add", "desk", "--scope", "clinic:write", "--json"])?;
+    let key = key["key"].as_str().context("no key")?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+
+    // Written: whom it is about, and what.
+    let write = serde_json::json!({ "changes": [{ "key": "p", "say": { "Patient": {
+        "identifiers": { "merge": [{ "system": "TEST", "value": "P-1" }] },
+        "names": [{ "family": "Popescu", "given": ["Ana"], "use": "official" }] } } }] });
+    let url = format!("http://{}/clinic/changes", punte.http);
+    let post = |key: &str| {
+        let request = client
+            .post(&url)
+            .header("content-type", "application/json")
+            .bearer_auth(key);
+        request
+            .header("X-User", "dr.ionescu")
+            .body(write.to_string())
+            .send()
+    };
+    let answer = post(key).await?;
+    let answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
+    let id = answer["ids"]["p"]["id"]
+        .as_str()
+        .with_context(|| format!("{answer:#}"))?
+        .to_owned();
+    let noted = rows(&home.json(&["journal", "--patient", &id, "--json"])?);
+    assert_eq!(
+        (
+            &noted[0]["action"],
+            &noted[0]["actor"]["key"],
+            &noted[0]["actor"]["user"]
+        ),
+        (&"write".into(), &"desk".into(), &"dr.ionescu".into())
+    );
+    assert_eq!(noted[0]["outcome"], "written");
+    let what = noted[0]["what"].as_array().context("what was written")?;
+    assert!(what.contains(&format!("Patient/{id}").into()), "{what:?}");
+    // Once more: nothing is new, and its answer tells who it is.
+    post(key).await?;
+    let noted = rows(&home.json(&["journal", "--patient", &id, "--json"])?);
+    assert_eq!(
+        (&noted[0]["action"], &noted[0]["outcome"]),
+        (&"write".into(), &"shown".into())
+    );
+
+    // Asked from outside: those who were told, by their ids and numbers.
+    let mut lis = Sender::connect(punte.listens("lookups")).await?;
+    let question = |id: &str, by: &str| {
+        format!(
+            "{}QPD|Q22^Find|T{id}|{by}\rRCP|I\r",
+            scenes::msh("QBP^Q22^QBP_Q21", id)
+        )
+    };
+    lis.ask(question("Q1", "@PID.5.1^popes").as_bytes()).await?;
+    lis.ask(question("Q2", "@PID.3.1^P-7").as_bytes()).await?;
+    let asked = |patient: &str| -> Result<Vec<Value>> {
+        let all = rows(&home.json(&["journal", "--patient", patient, "--json"])?);
+        Ok(all.into_iter().filter(|row| row["action"] == "ask").collect())
+    };
+    let told = asked(&id)?;
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["outcome"], &told[0]["patients"]),
+        (&"shown".into(), &serde_json::json!([id]))
+    );
+    assert_eq!(told[0]["actor"]["channel"], "lookups");
+    assert!(
+        told[0]["actor"]["peer"]
+            .as_str()
+            .is_some_and(|peer| peer.starts_with("127.0.0.1"))
+    );
+    assert_eq!(asked("P-2")?.len(), 0, "who was not told of is not noted");
+    assert_eq!(asked("P-7")?[0]["outcome"], "nothing");
+
+    // Refused: the first of each, and the flood as a count.
+    for _ in 0..40 {
+        assert_eq!(post("punte_wrong").await?.status(), 401);
+    }
+    for _ in 0..30 {
+        let answer = client.get(format!("http://{}/fhir/Patient?identifier=P-1", punte.http));
+        assert_eq!(answer.bearer_auth(key).send().await?.status(), 403);
+    }
+    let refused = |home: &Home| -> Result<Vec<Value>> {
+        let all = rows(&home.json(&["journal", "--json"])?);
+        Ok(all.into_iter().filter(|row| row["action"] == "refused").collect())
+    };
+    let first = refused(&home)?;
+    assert_eq!(first.len(), 2, "{first:#?}");
+    assert_eq!(
+        (&first[0]["actor"]["key"], &first[0]["outcome"]),
+        (&"desk".into(), &"refused".into())
+    );
+    assert_eq!(
+        first[0]["what"][0], "GET /fhir/Patient",
+        "the words of a question are not noted"
+    );
+    assert_eq!(first[1]["what"][0], "POST /clinic/changes");
+    assert!(first[1]["actor"]["key"].is_null() && first[1]["actor"]["peer"] == "127.0.0.1");
+    assert!(punte.stop()?.success());
+    let counted = refused(&home)?;
+    let mut words: Vec<&str> = counted.iter().filter_map(|row| row["words"].as_str()).collect();
+    words.sort_unstable();
+    assert_eq!(counted.len(), 4);
+    assert!(
+        words[0].starts_with("29 more since") && words[1].starts_with("39 more since"),
+        "{words:?}"
+    );
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 mod again;
 mod ask;
+mod ask_out;
 mod bad_input;
 mod blanks;
 mod cli;

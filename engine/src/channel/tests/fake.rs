@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::channel::{OnUnsure, duration};
 use crate::connector::{
-    Connector, ConnectorError, Connectors, Destination, SettingsProblem, Source, Surroundings,
+    Asks, Connector, ConnectorError, Connectors, Destination, SettingsProblem, Source, Surroundings,
 };
 use crate::format::{Format, Formats, Replies, SetOp, Settings};
 use crate::script::{Call, Returned, Said, Script, ScriptFailed, ScriptProblem, Scripts, Wanted};
@@ -315,6 +315,21 @@ impl Connector for Fake {
         _: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
         Err(ConnectorError::new("a fake does not open"))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        match self.name {
+            "fhir" => Some(Asks::Address),
+            "http" => Some(Asks::Either),
+            _ => Some(Asks::Message),
+        }
+    }
+
+    fn check_question(&self, question: &str) -> Result<(), String> {
+        match self.name == "fhir" && question.starts_with('/') {
+            true => Err("begins with no type".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn on_unsure(&self) -> OnUnsure {

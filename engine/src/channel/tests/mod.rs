@@ -1,5 +1,6 @@
 //! Channel files, right and wrong, against a small format and small connectors.
 
+mod ask;
 mod fake;
 mod right;
 

@@ -11,7 +11,8 @@ use super::counters;
 use super::journal;
 use super::names::Names;
 use super::ready::{
-    ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket, sent_of,
+    ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAsked, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket,
+    sent_of,
 };
 use crate::message::{DeliveryState, MessageState};
 use crate::store::JournalHead;
@@ -170,6 +171,7 @@ pub(crate) fn commit(
     memory: &mut Memory,
     batch: &mut Batch,
     ready: &Ready,
+    sealer: &Sealer,
 ) -> rusqlite::Result<Raw> {
     if let Some(made_by) = &ready.made_by
         && !may_make(connection, made_by)?
@@ -237,6 +239,9 @@ pub(crate) fn commit(
     }
     counters::write(connection, &ready.counters)?;
     write_message(connection, memory, batch, ready, seq, place.as_ref(), reused)?;
+    if let Some(asked) = &ready.asked {
+        write_asked(connection, memory, batch, ready, asked, seq, sealer)?;
+    }
     if let Some(made_by) = &ready.made_by {
         make(connection, batch, made_by, seq)?;
     }
@@ -355,6 +360,38 @@ fn write_message(
         insert.execute(params![seq * DELIVERIES + n as i64, destination, delivery.body])?;
         batch.count(Tally::Deliveries, destination, DeliveryState::Queued as u8, 1);
     }
+    Ok(())
+}
+
+/// Writes what came of a question: a delivery that is over, with its one try.
+fn write_asked(
+    connection: &Connection,
+    memory: &mut Memory,
+    batch: &mut Batch,
+    ready: &Ready,
+    asked: &ReadyAsked,
+    seq: i64,
+    sealer: &Sealer,
+) -> rusqlite::Result<()> {
+    let (channel, new_channel) = memory.names.intern_channel(connection, &ready.channel)?;
+    let (destination, new) = memory
+        .names
+        .intern_destination(connection, channel, &asked.destination)?;
+    batch.new_names |= new || new_channel;
+    let delivery = seq * DELIVERIES + ready.deliveries.len() as i64;
+    connection
+        .prepare_cached(
+            "INSERT INTO delivery (id, destination, state, due, body) VALUES (?1, ?2, ?3, NULL, NULL)",
+        )?
+        .execute(params![delivery, destination, asked.state as u8])?;
+    batch.count(Tally::Deliveries, destination, asked.state as u8, 1);
+    let attempt = delivery * ATTEMPTS + 1;
+    let note = asked
+        .sealed(sealer, attempt)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![attempt, asked.at, asked.verdict, note])?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::message::{
 };
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
-use crate::store::{Attempted, Commit, CounterMove, StoreError};
+use crate::store::{Asked, Attempted, Commit, CounterMove, StoreError};
 
 /// Bodies up to this many bytes lie in their row, bigger ones in the blob folder.
 pub(crate) const INLINE: usize = 256 * 1024;
@@ -97,6 +97,37 @@ pub(crate) struct Ready {
     pub(crate) writes: Vec<ReadyWrite>,
     pub(crate) made_by: Option<ReadyMadeBy>,
     pub(crate) counters: Vec<CounterMove>,
+    pub(crate) asked: Option<ReadyAsked>,
+}
+
+/// What came of a question. It is sealed by the writer, since it is bound to a number that only the writer knows.
+pub(crate) struct ReadyAsked {
+    pub(crate) destination: String,
+    pub(crate) state: DeliveryState,
+    pub(crate) at: i64,
+    pub(crate) verdict: u8,
+    pub(crate) note: Vec<u8>,
+}
+
+impl ReadyAsked {
+    fn new(asked: Asked) -> Result<Self, StoreError> {
+        let state = match asked.verdict {
+            "accepted" => DeliveryState::Sent,
+            _ => DeliveryState::Cancelled,
+        };
+        Ok(ReadyAsked {
+            state,
+            at: asked.at.as_microsecond(),
+            verdict: verdict_number(asked.verdict),
+            note: note_bytes(asked.why, None, asked.response.as_deref())?,
+            destination: asked.destination,
+        })
+    }
+
+    /// Its note, for the try of this number.
+    pub(crate) fn sealed(&self, sealer: &Sealer, attempt: i64) -> Result<Vec<u8>, StoreError> {
+        sealer.seal(Column::AttemptNote, Uuid::nil(), attempt as u64, &self.note)
+    }
 }
 
 /// A delivery to be queued, its body sealed.
@@ -250,30 +281,42 @@ pub(crate) fn verdict_name(number: u8) -> &'static str {
     VERDICTS.get(usize::from(number)).copied().unwrap_or("unsure")
 }
 
+fn verdict_number(name: &str) -> u8 {
+    let number = VERDICTS.iter().position(|verdict| *verdict == name);
+    number.unwrap_or(VERDICTS.len() - 1) as u8
+}
+
+/// What is known of a try beside its verdict, to be sealed.
+fn note_bytes(
+    why: Option<String>,
+    reference: Option<String>,
+    response: Option<&[u8]>,
+) -> Result<Vec<u8>, StoreError> {
+    let head = json(&NoteHead {
+        why,
+        reference,
+        has_response: response.is_some(),
+    })?;
+    let response = response.unwrap_or_default();
+    let response = &response[..response.len().min(RESPONSE)];
+    let mut plain = Vec::with_capacity(4 + head.len() + response.len());
+    plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
+    plain.extend_from_slice(&head);
+    plain.extend_from_slice(response);
+    Ok(plain)
+}
+
 impl ReadyAttempt {
     pub(crate) fn new(sealer: &Sealer, attempted: Attempted) -> Result<Self, StoreError> {
         let number = i64::from(attempted.number).clamp(1, ATTEMPTS - 1);
         let attempt = attempted.delivery.wrapping_mul(ATTEMPTS).wrapping_add(number);
-        let verdict = VERDICTS
-            .iter()
-            .position(|verdict| *verdict == attempted.verdict)
-            .unwrap_or(VERDICTS.len() - 1) as u8;
-        let response = attempted.response.as_deref().unwrap_or_default();
         let nothing =
             attempted.why.is_none() && attempted.reference.is_none() && attempted.response.is_none();
+        let verdict = verdict_number(attempted.verdict);
         let note = if nothing {
             None
         } else {
-            let head = NoteHead {
-                why: attempted.why,
-                reference: attempted.reference,
-                has_response: attempted.response.is_some(),
-            };
-            let head = json(&head)?;
-            let mut plain = Vec::with_capacity(4 + head.len() + response.len().min(RESPONSE));
-            plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
-            plain.extend_from_slice(&head);
-            plain.extend_from_slice(&response[..response.len().min(RESPONSE)]);
+            let plain = note_bytes(attempted.why, attempted.reference, attempted.response.as_deref())?;
             Some(sealer.seal(Column::AttemptNote, Uuid::nil(), attempt as u64, &plain)?)
         };
         Ok(ReadyAttempt {
@@ -383,6 +426,7 @@ impl Ready {
             dedup,
             made_by,
             counters,
+            asked,
         } = commit;
         if deliveries.len() as i64 > DELIVERIES {
             return Err(StoreError::Unavailable(format!(
@@ -453,6 +497,7 @@ impl Ready {
             writes: Vec::with_capacity(applied.writes.len()),
             made_by,
             counters,
+            asked: asked.map(ReadyAsked::new).transpose()?,
             channel: message.channel,
         };
         for (n, delivery) in deliveries.into_iter().enumerate() {

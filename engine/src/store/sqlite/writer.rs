@@ -436,7 +436,13 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match job {
-                Job::Commit(ready, _) => Outcome::Raw(commit::commit(connection, memory, batch, ready)?),
+                Job::Commit(ready, _) => Outcome::Raw(commit::commit(
+                    connection,
+                    memory,
+                    batch,
+                    ready,
+                    &self.shared.sealer,
+                )?),
                 Job::Exclusive(work, _) => self.exclusively(connection, memory, batch, work)?,
                 Job::Attempted(ready, _) => Outcome::Done(commit::attempted(connection, batch, ready)?),
                 Job::Sending(delivery, _) => Outcome::Done(commit::move_delivery(
@@ -481,7 +487,13 @@ impl Writer {
             ))
         });
         Ok(match made {
-            Ok(ready) => Outcome::Raw(commit::commit(connection, memory, batch, &ready)?),
+            Ok(ready) => Outcome::Raw(commit::commit(
+                connection,
+                memory,
+                batch,
+                &ready,
+                &self.shared.sealer,
+            )?),
             Err(error) => Outcome::Refused(error),
         })
     }

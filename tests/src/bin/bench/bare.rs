@@ -101,5 +101,6 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
         deliveries: vec![],
         dedup: Some(DEDUP),
         made_by: None,
+        asked: None,
     }
 }

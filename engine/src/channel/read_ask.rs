@@ -1,0 +1,142 @@
+//! A `lookup` step that asks a destination: who is asked, what, and where the answer goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask::{Ask, OrElse, Template, WITHIN};
+use super::problem::not_known;
+use super::read::{Flow, Reader};
+use super::tree::{Node, Path};
+use super::{Step, duration};
+use crate::connector::{Asks, Connector};
+use crate::format::Format;
+
+/// The limits of what an answer may take.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Who is asked.
+struct Asked {
+    connector: Arc<dyn Connector>,
+    /// What a question to it is.
+    asks: Asks,
+    /// That of its answers; none: what is wrong with it is told elsewhere.
+    format: Option<Arc<dyn Format>>,
+}
+
+impl Reader<'_> {
+    pub(super) fn ask(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        let asked = self.asked(value, at);
+        let question = self.question(value, at, flow, asked.as_ref());
+        let mut set = vec![];
+        for entry in value.get("set").map(Node::entries).unwrap_or_default() {
+            let path = at.key("set").key(&entry.key);
+            self.field_path(&entry.key, &path, flow, true);
+            let Some(from) = entry.node.text() else { continue };
+            if let Some(format) = asked.as_ref().and_then(|asked| asked.format.as_ref())
+                && let Err(what) = format.check_path(from)
+                && !self.is_told(&path)
+            {
+                self.problem(path, format!("in the answer: {what}"));
+            }
+            set.push((entry.key.clone(), from.to_owned()));
+        }
+        let within = match value.get("within").and_then(Node::text).map(duration::parse) {
+            Some(Ok(within)) if SHORTEST <= within && within <= LONGEST => within,
+            Some(Ok(_)) => {
+                let what = "an answer has from \"10ms\" to \"1m\"".to_owned();
+                self.problem(at.key("within"), what);
+                WITHIN
+            }
+            Some(Err(what)) => {
+                self.problem(at.key("within"), what);
+                WITHIN
+            }
+            None => WITHIN,
+        };
+        if value
+            .get("missing")
+            .is_some_and(|node| node.get("default").is_some())
+        {
+            let what = "a default belongs to table; write \"keep\" or \"fail\"".to_owned();
+            self.problem(at.key("missing"), what);
+        }
+        let or_else = |key: &str, otherwise: OrElse| match value.get(key).and_then(Node::text) {
+            Some("keep") => OrElse::Keep,
+            Some("fail") => OrElse::Fail,
+            Some(_) | None => otherwise,
+        };
+        flow.unused_set = Some(at.clone());
+        Some(Step::Ask(Ask {
+            destination: value.get("ask")?.text()?.to_owned(),
+            question: question?,
+            set,
+            missing: or_else("missing", OrElse::Keep),
+            on_failure: or_else("on_failure", OrElse::Fail),
+            within,
+        }))
+    }
+
+    /// Who is asked.
+    fn asked(&mut self, value: &Node, at: &Path) -> Option<Asked> {
+        let name = value.get("ask")?.text()?;
+        let path = at.key("ask");
+        let is_it = |node: &&Node| node.get("name").and_then(Node::text) == Some(name);
+        let Some(node) = self.destinations.iter().find(is_it) else {
+            let names: Vec<&str> = self
+                .destinations
+                .iter()
+                .filter_map(|node| node.get("name")?.text())
+                .collect();
+            let what = match names.is_empty() {
+                true => "the channel has no destination; make one with when = \"asked\"".to_owned(),
+                false => not_known(name, &names),
+            };
+            self.problem(path, what);
+            return None;
+        };
+        let mut all = self.connectors.all();
+        let connector = all
+            .find(|connector| node.get(connector.name()).is_some())?
+            .clone();
+        let Some(asks) = connector.asks() else {
+            let what = format!(
+                "\"{name}\" is a destination by {}, which can't be asked",
+                connector.name()
+            );
+            self.problem(path, what);
+            return None;
+        };
+        // What is wrong with the name of a format is told where it stands.
+        let said = ["format", "encode"].map(|key| node.get(key).and_then(Node::text));
+        let format = said[0].or(connector.format()).or(said[1]);
+        let format = format.and_then(|name| self.formats.get(name));
+        Some(Asked {
+            connector,
+            asks,
+            format,
+        })
+    }
+
+    fn question(&mut self, value: &Node, at: &Path, flow: &Flow, asked: Option<&Asked>) -> Option<Template> {
+        let text = value.get("question")?.text()?;
+        let path = at.key("question");
+        let asks = asked.map_or(Asks::Either, |asked| asked.asks);
+        let template = match Template::parse(text, asks) {
+            Ok(template) => template,
+            Err(what) => {
+                self.problem(path, what);
+                return None;
+            }
+        };
+        for named in template.paths() {
+            self.value_path(named, &path, flow, false);
+        }
+        if let Some(asked) = asked
+            && let Err(what) = asked.connector.check_question(&template.example())
+        {
+            self.problem(path, what);
+        }
+        Some(template)
+    }
+}
