@@ -57,7 +57,10 @@ pub async fn rerun(
         return Ok(None);
     }
     let received_at = detail.row.received_at;
-    let answers = Arc::new(Answers::none());
+    let answers = Arc::new(match channel.asks() {
+        true => Answers::of_message(store, &detail).await?,
+        false => Answers::none(),
+    });
     let count = AtomicU64::new(1);
     let world = World {
         now: Arc::new(move || received_at),

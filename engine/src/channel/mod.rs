@@ -206,7 +206,7 @@ impl Channel {
 
 impl Channel {
     /// Whether a destination may be asked.
-    pub(crate) fn asks(&self) -> bool {
+    pub fn asks(&self) -> bool {
         self.asks_late() || self.steps.iter().any(|step| matches!(step, Step::Ask(_)))
     }
 

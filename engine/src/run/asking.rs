@@ -19,13 +19,18 @@ use crate::actor::Actor;
 use crate::channel::{Channel, Destination as Settings, End};
 use crate::connector::{About, Connectors, Destination, Outgoing, SendError, Surroundings};
 use crate::format::{Answered, Format, Formats};
-use crate::message::{ASKED, By, Failure, Incoming, MessageState, NewMessage, Notes, Origin};
-use crate::store::{Access, AccessOutcome, Asked, Commit, Store, StoreError};
+use crate::message::{ASKED, By, Failure, Incoming, MessageDetail, MessageState, NewMessage, Notes, Origin};
+use crate::store::{Access, AccessOutcome, Asked, Commit, MessageFilter, Store, StoreError};
 
 /// Questions that one destination is asked at once; the others wait for their turn, within their time.
 const AT_ONCE: usize = 8;
 /// Questions that are asked for one message.
 pub(super) const MOST: usize = 64;
+/// How long after a message its questions are looked for, and among how many.
+const ASKED_WITHIN: Duration = Duration::from_secs(600);
+const MOST_RECORDS: u32 = 1_000;
+/// Of an answer the store keeps so much.
+const KEPT: usize = 64 * 1024;
 /// Of a question so much stands in the journal.
 const WORDS: usize = 1_000;
 
@@ -49,11 +54,23 @@ pub struct Answers {
     /// The number and the time of each step's question: the same in a re-run.
     stamps: Mutex<HashMap<String, (Uuid, Timestamp)>>,
     /// What destinations would answer, where nobody is asked.
-    recorded: BTreeMap<String, Response>,
+    recorded: Vec<Recorded>,
     /// Nobody is asked: what is not known is noted, and the message goes on without.
     only_rehearses: bool,
     open: Mutex<Vec<Question>>,
 }
+
+/// What a destination has answered once.
+struct Recorded {
+    destination: String,
+    /// To this question; none: to any.
+    question: Option<Bytes>,
+    /// None: nothing was found.
+    response: Option<Response>,
+}
+
+/// Why an accepted answer brought nothing, as it is recorded.
+const NOTHING: &str = "nothing was found";
 
 /// What is known of a question.
 pub(super) enum Known {
@@ -68,11 +85,61 @@ pub(super) enum Known {
 impl Answers {
     /// Where nobody is asked; these are what destinations answer, by their names.
     pub fn recorded(recorded: BTreeMap<String, Response>) -> Self {
+        let recorded = recorded.into_iter().map(|(destination, response)| Recorded {
+            destination,
+            question: None,
+            response: Some(response),
+        });
         Answers {
-            recorded,
+            recorded: recorded.collect(),
             only_rehearses: true,
             ..Answers::default()
         }
+    }
+
+    /// Where nobody is asked; what was answered to the same questions for this message stands in their records.
+    pub async fn of_message(store: &dyn Store, detail: &MessageDetail) -> Result<Self, StoreError> {
+        let from = detail.row.received_at;
+        let filter = MessageFilter {
+            channel: Some(detail.row.channel.clone()),
+            state: Some(MessageState::Answered),
+            since: Some(from),
+            until: Some(from.saturating_add(ASKED_WITHIN).unwrap_or(from)),
+            limit: MOST_RECORDS,
+            ..MessageFilter::default()
+        };
+        let mut answers = Answers::none();
+        for row in store.messages(&filter).await? {
+            let is_for_it = |origin: &Origin| origin.by == By::Ask && origin.message == detail.row.id;
+            if !row.origin.as_ref().is_some_and(is_for_it) {
+                continue;
+            }
+            let Some(record) = store.message(row.id).await? else {
+                continue;
+            };
+            let asked = record.deliveries.into_iter().next();
+            let attempt = asked.and_then(|mut asked| Some((asked.row.destination, asked.attempts.pop()?)));
+            let Some((destination, attempt)) = attempt else {
+                continue;
+            };
+            let response = match attempt.why.as_deref() {
+                Some(NOTHING) => None,
+                Some(_) | None => match attempt.response {
+                    // What was cut says nothing.
+                    Some(body) if body.len() < KEPT => Some(Response {
+                        body: body.to_vec(),
+                        ..Response::default()
+                    }),
+                    Some(_) | None => continue,
+                },
+            };
+            answers.recorded.push(Recorded {
+                destination,
+                question: Some(record.body),
+                response,
+            });
+        }
+        Ok(answers)
     }
 
     /// Where nobody is asked.
@@ -116,9 +183,16 @@ impl Answers {
         if !self.only_rehearses {
             return Known::Asks;
         }
-        match self.recorded.get(&question.destination) {
-            Some(response) => {
-                let answered = format.answered(&question.body, response);
+        let recorded = self.recorded.iter().find(|recorded| {
+            let to_it = recorded.question.as_ref();
+            recorded.destination == question.destination && to_it.is_none_or(|to| *to == question.body)
+        });
+        match recorded {
+            Some(Recorded { response, .. }) => {
+                let response = response.as_ref();
+                let answered = response.map_or(Answered::Nothing, |response| {
+                    format.answered(&question.body, response)
+                });
                 self.keep(question.clone(), answered.clone());
                 Known::Answer(answered)
             }
@@ -467,7 +541,7 @@ impl Asking<'_> {
 fn verdict(answered: &Answered) -> (&'static str, Option<String>) {
     match answered {
         Answered::Found(_) => ("accepted", None),
-        Answered::Nothing => ("accepted", Some("nothing was found".into())),
+        Answered::Nothing => ("accepted", Some(NOTHING.into())),
         Answered::Several(count) => ("accepted", Some(format!("{count} were found"))),
         Answered::Not(Judgement::Refused { why }) => ("refused", Some(why.clone())),
         Answered::Not(Judgement::Retry { why }) => ("retry", Some(why.clone())),

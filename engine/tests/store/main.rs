@@ -58,6 +58,7 @@ suite!(
     clinic_suite::what_a_person_wrote_is_known_again,
     message_suite::what_is_stored_is_read_back,
     message_suite::equal_messages_at_once_are_stored_once,
+    message_suite::a_question_is_kept_with_its_answer_and_waits_for_nobody,
     message_suite::a_counter_moves_with_its_message_from_where_it_was_found,
     message_suite::a_reused_control_id_is_a_new_message_with_a_warning,
     message_suite::a_failed_message_runs_again_in_its_place,

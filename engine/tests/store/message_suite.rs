@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::message::{By, DeliveryState, MessageState, Origin};
 use engine::store::{
-    ApiKey, Attempted, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter, Store, StoreError,
+    ApiKey, Asked, Attempted, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter, Store,
+    StoreError,
 };
 use uuid::Uuid;
 
@@ -641,4 +642,53 @@ pub async fn keys_of_the_api_are_kept_hashed(store: Arc<dyn Store>) {
     assert!(store.remove_api_key("portal").await.unwrap());
     assert!(!store.remove_api_key("portal").await.unwrap());
     assert!(store.api_key("secret-1").await.unwrap().is_none());
+}
+
+/// A question that was asked stands with its answer as one try of a delivery that is over: nobody sends it.
+pub async fn a_question_is_kept_with_its_answer_and_waits_for_nobody(store: Arc<dyn Store>) {
+    let long = Bytes::from(vec![b'x'; 100_000]);
+    for (control_id, verdict, state, response) in [
+        (
+            "q1",
+            "accepted",
+            DeliveryState::Sent,
+            Some(Bytes::from_static(b"{}")),
+        ),
+        ("q2", "unsure", DeliveryState::Cancelled, None),
+        ("q3", "accepted", DeliveryState::Sent, Some(long)),
+    ] {
+        let mut question = message(control_id, "Patient?identifier=7");
+        question.state = MessageState::Answered;
+        let mut work = commit(question.clone());
+        work.dedup = None;
+        work.asked = Some(Asked {
+            destination: "registry".into(),
+            at: now(),
+            verdict,
+            why: response.is_none().then(|| "no answer within 1s".into()),
+            response: response.clone(),
+        });
+        seq(store.commit(work).await.unwrap());
+        let detail = store.message(question.id).await.unwrap().unwrap();
+        let [asked] = detail.deliveries.as_slice() else {
+            panic!("one delivery");
+        };
+        assert_eq!(
+            (asked.row.destination.as_str(), asked.row.state),
+            ("registry", state)
+        );
+        assert_eq!(asked.body, question.incoming.body);
+        let [attempt] = asked.attempts.as_slice() else {
+            panic!("one try");
+        };
+        assert_eq!((attempt.number, attempt.verdict.as_str()), (1, verdict));
+        let kept = response.map(|whole| whole.slice(..whole.len().min(64 * 1024)));
+        assert_eq!(attempt.response, kept);
+    }
+    assert!(store.waiting("lab", "registry", 0, 10).await.unwrap().is_empty());
+    let queues = store.queues().await.unwrap();
+    assert!(
+        queues.iter().all(|queue| queue.destination != "registry"),
+        "{queues:?}"
+    );
 }

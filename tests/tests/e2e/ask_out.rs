@@ -89,6 +89,10 @@ retry = {{ first = "50ms", max = "200ms" }}
     )
 }
 
+fn text_of(bytes: &[u8]) -> String {
+    text(bytes)
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -158,6 +162,16 @@ async fn a_fhir_search_brings_values_into_the_message_and_is_recorded() -> Resul
     let id = rows[0]["id"].as_str().context("an id")?;
     let again = home.run(&["messages", "replay", id])?;
     assert!(!again.status.success() && text(&again.stderr).contains("is a question"));
+
+    // What was really received, once more: with the answer as it was recorded, nobody is asked.
+    registry.asked();
+    let again = home.run(&["try", "clinic", "--since", "1h"])?;
+    let told = text(&again.stdout);
+    assert!(
+        again.status.success() && told.contains("2 messages run again: 2 as they were"),
+        "{told}"
+    );
+    assert_eq!(registry.asked(), Vec::<String>::new());
 
     // The journal says who was told of whom.
     let journal = home.json(&["journal", "--patient", "P-1", "--json"])?;
@@ -623,6 +637,76 @@ retry = {{ first = "50ms", max = "200ms" }}
             "{journal:#}"
         );
     }
+    Ok(())
+}
+
+/// The same receiver is asked and sent to, by many at once: each gets the answer to its own question, and questions and
+/// deliveries never share a connection. The receiver is that of PyPI's `hl7`.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_and_deliveries_do_not_mix() -> Result<()> {
+    let directory = Peer::start("hl7_directory.py", 0)?;
+    let text = format!(
+        r#"id = "asking"
+source.mllp.listen = "127.0.0.1:0"
+[[step]]
+lookup = {{ ask = "directory", question = """
+MSH|^~\\&|PUNTE|C|DIR|C|{{now}}||QBP^Q22^QBP_Q21|{{id}}|P|2.5.1
+QPD|Q22^Find|T{{id}}|@PID.3.1^{{PID-3.1}}
+RCP|I
+""", set = {{ "PID-5.1" = "PID-5.1" }} }}
+[[destination]]
+name = "directory"
+mllp = {{ connect = "127.0.0.1:{}" }}
+"#,
+        directory.port
+    );
+    let home = Home::with(&[("asking", &text)])?;
+    let punte = home.serve()?;
+    let tasks: Vec<_> = (0..4)
+        .map(|sender| {
+            let address = punte.listens("asking");
+            tokio::spawn(async move {
+                let mut lab = Sender::connect(address).await?;
+                for n in 0..10 {
+                    let number = format!("N-{sender}-{n}");
+                    let message = scenes::register(&format!("M{sender}-{n}"), &number, "Pop");
+                    let answer = lab.ask(message.as_bytes()).await?;
+                    anyhow::ensure!(field(&answer, "MSA", 1) == "AA", "{}", text_of(&answer));
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    let delivered = e2e::eventually("all are delivered", SOON, async || {
+        let rows = punte.messages("&channel=asking&state=routed").await.ok()?;
+        let is_sent = |row: &Value| row["deliveries"][0]["state"] == "sent";
+        (rows.len() == 40 && rows.iter().all(is_sent)).then_some(rows)
+    })
+    .await;
+    for row in &delivered {
+        let sent = show(&punte, &row["id"]).await?["deliveries"][0]["body"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let number = field(sent.as_bytes(), "PID", 3);
+        let number = number.split('^').next().unwrap_or_default();
+        let name = field(sent.as_bytes(), "PID", 5);
+        assert_eq!(name.split('^').next(), Some(format!("Of-{number}").as_str()));
+    }
+    let asked = directory.asked();
+    let by = |kind: &str| -> std::collections::BTreeSet<&str> {
+        let lines = asked.iter().filter(|line| line.contains(kind));
+        lines.filter_map(|line| line.split(' ').next()).collect()
+    };
+    let (questions, deliveries) = (by("QBP"), by("ADT"));
+    assert_eq!(asked.len(), 80);
+    assert!(
+        !questions.is_empty() && questions.is_disjoint(&deliveries),
+        "{questions:?} {deliveries:?}"
+    );
     Ok(())
 }
 
