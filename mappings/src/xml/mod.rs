@@ -12,7 +12,9 @@
 mod path;
 mod read;
 mod set;
+mod tree;
 
 pub use path::path;
 pub use read::{is_name, read};
 pub use set::{escaped, set};
+pub use tree::{tree, with_tree};

@@ -296,7 +296,7 @@ impl<'t> Reader<'t> {
 }
 
 /// `amp`, `#233`, `#xE9`.
-fn entity(name: &str) -> Option<char> {
+pub(super) fn entity(name: &str) -> Option<char> {
     let character = match name {
         "amp" => '&',
         "lt" => '<',

@@ -68,6 +68,14 @@ impl Document {
         }
     }
 
+    fn no_tree(&self) -> MapError {
+        let what = match self.kind {
+            Kind::Json => "JSON is plain values already: message.json",
+            Kind::Csv | Kind::Xml => "CSV is no tree; read it by paths, or as text",
+        };
+        MapError::new(Reason::UnsupportedType, None, what)
+    }
+
     fn wire(&self) -> Wire {
         match self.kind {
             Kind::Json => Wire::Json,
@@ -238,6 +246,20 @@ impl Format for Document {
             csv::known(&document, &steps).map_err(wrong)?;
         }
         Ok(document.values(0, &steps))
+    }
+
+    fn tree(&self, message: &[u8]) -> Result<serde_json::Value, MapError> {
+        match self.kind {
+            Kind::Xml => xml::tree(message, &self.reading),
+            Kind::Json | Kind::Csv => Err(self.no_tree()),
+        }
+    }
+
+    fn with_tree(&self, message: &[u8], tree: &serde_json::Value) -> Result<Vec<u8>, MapError> {
+        match self.kind {
+            Kind::Xml => xml::with_tree(message, tree, &self.reading),
+            Kind::Json | Kind::Csv => Err(self.no_tree()),
+        }
     }
 
     fn check_path(&self, path: &str) -> Result<(), String> {
