@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::format::Formats;
-use engine::message::{DeliveryDetail, DeliveryState, MessageDetail, MessageState};
+use engine::message::{ASKED, DeliveryDetail, DeliveryState, MessageDetail, MessageState};
 use engine::store::{Halt, MessageFilter, Store};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -241,6 +241,13 @@ fn filters(key: &str) -> [(&'static str, MessageFilter); 4] {
 
 fn received(detail: &MessageDetail) -> String {
     let row = &detail.row;
+    if let Some((_, destination)) = detail.headers.iter().find(|(name, _)| name == ASKED) {
+        let origin = row.origin.as_ref();
+        let of = origin.map_or(String::new(), |origin| {
+            format!(", for message {}", origin.message)
+        });
+        return format!("asked of {destination} at {}{of}", second(row.received_at));
+    }
     let from = row
         .sender
         .as_deref()
@@ -276,6 +283,7 @@ fn became(detail: &MessageDetail) -> String {
         MessageState::Routed => format!("passed on to {}", count(detail.deliveries.len(), "destination")),
         MessageState::Filtered => "left out: by a filter of the channel, or by a person".to_owned(),
         MessageState::Parked => format!("parked{why}. Decide: punte parked resolve {}", row.id),
+        MessageState::Failed if detail.is_question() => format!("failed{why}"),
         MessageState::Failed => format!("failed{why}. Correct it, then: punte messages replay {}", row.id),
         MessageState::Answered => "answered".to_owned(),
     }

@@ -1,6 +1,7 @@
 """A small FHIR server of our own, for questions: reads and searches of Patient by identifier.
 
-Its resources are made and checked by `fhir.resources`. What it is asked stands on standard output, a line each. Patients
+Its resources are made and checked by `fhir.resources`. It prints its port; what it was asked since the last time is told at
+/asked. Patients
 whose number begins with BAD- make it misbehave: SLOW, HTML, HUGE, OTHER, REFUSE, DROP.
 """
 
@@ -35,6 +36,9 @@ PATIENTS = [
 ]
 
 
+ASKED = []
+
+
 class Server(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -50,7 +54,10 @@ class Server(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self):
-        print(self.path, flush=True)
+        if self.path == "/asked":
+            told, ASKED[:] = list(ASKED), []
+            return self.answer(200, json.dumps(told))
+        ASKED.append(self.path)
         url = urlsplit(self.path)
         if not url.path.startswith("/fhir/Patient"):
             return self.answer(404, "nothing here", "text/plain")

@@ -251,7 +251,16 @@ pub(crate) fn below(base: &Url, question: &str) -> Result<Url, String> {
     // `|` between system and value: some servers refuse it bare.
     let text = format!("{root}{}", question.replace('|', "%7C"));
     let url = Url::parse(&text).map_err(|_| "this is no address".to_owned())?;
-    let is_below = url.origin() == base.origin()
+    // Some servers undo these before they look at the path.
+    let undone = url
+        .path()
+        .to_ascii_lowercase()
+        .replace("%2f", "/")
+        .replace("%2e", ".")
+        .replace("%5c", "/");
+    let leads_up = undone.split('/').any(|part| part == "..");
+    let is_below = !leads_up
+        && url.origin() == base.origin()
         && url.path().starts_with(base.path().trim_end_matches('/'))
         && url.username().is_empty();
     match is_below {
@@ -351,6 +360,7 @@ mod tests {
         for wrong in [
             "/../secret",
             "/a/../../b",
+            "/a/..%2F..%2Fb",
             "@evil.example/",
             "/a#b",
             "/a\nb",

@@ -25,7 +25,7 @@ struct Asked {
 }
 
 impl Reader<'_> {
-    pub(super) fn ask(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+    pub(super) fn ask(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {
         let asked = self.asked(value, at);
         let question = self.question(value, at, flow, asked.as_ref());
         let mut set = vec![];
@@ -66,6 +66,10 @@ impl Reader<'_> {
             Some("fail") => OrElse::Fail,
             Some(_) | None => otherwise,
         };
+        if in_channel && flow.decoded && !flow.applied && !flow.encoded {
+            let what = "stands after the decode: what it writes reaches the destinations and not the clinic; put it before";
+            self.warning(at.clone(), what.to_owned());
+        }
         flow.unused_set = Some(at.clone());
         Some(Step::Ask(Ask {
             destination: value.get("ask")?.text()?.to_owned(),

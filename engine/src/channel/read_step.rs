@@ -62,7 +62,7 @@ impl Reader<'_> {
             }
             "decode" => self.decode(node, value, &at, path, flow),
             "set" => self.set(value, &at, flow),
-            "lookup" => self.lookup(value, &at, flow),
+            "lookup" => self.lookup(value, &at, flow, in_channel),
             "script" => self.script(node, value, &at, path, flow),
             "apply" => self.apply(value, &at, flow, in_channel),
             "encode" => {
@@ -287,7 +287,7 @@ impl Reader<'_> {
         Some(Step::Set(ops))
     }
 
-    fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+    fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {
         let is_asked = value.get("ask").is_some();
         let (own, others, verb) = match is_asked {
             true => ("ask", &["table", "from", "to"][..], "table"),
@@ -299,7 +299,7 @@ impl Reader<'_> {
             }
         }
         if is_asked {
-            return self.ask(value, at, flow);
+            return self.ask(value, at, flow, in_channel);
         }
         for key in ["from", "to"] {
             if let Some(path) = value.get(key).and_then(Node::text) {

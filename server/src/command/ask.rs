@@ -37,7 +37,7 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     let client = Client::needed(home, "a question").await?;
     let within = path_word(&args.within)?;
     let path = format!("/clinic/ask/{channel}/{destination}?within={within}");
-    let value = client.post(&path, question).await?;
+    let value = client.post_patiently(&path, question).await?;
     if args.json {
         print(&format!("{value:#}\n"));
     } else {

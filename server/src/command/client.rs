@@ -1,9 +1,14 @@
 //! Talking to the engine that runs in this home folder, or opening its store where none runs.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use crate::home::{Home, Running};
+
+/// Longer than any question may take.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The engine that runs here.
 pub struct Client {
@@ -26,7 +31,7 @@ impl Client {
         }
         let http = reqwest::Client::builder()
             .default_headers(headers)
-            .timeout(std::time::Duration::from_secs(30))
+            .timeout(Duration::from_secs(30))
             .no_proxy()
             .build()?;
         let client = Client { running, http };
@@ -55,6 +60,12 @@ impl Client {
     /// Tells.
     pub async fn post(&self, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
         self.call(self.http.post(self.url(path)).body(body)).await
+    }
+
+    /// Tells what may take as long as a question to another system.
+    pub async fn post_patiently(&self, path: &str, body: Vec<u8>) -> anyhow::Result<Value> {
+        let request = self.http.post(self.url(path)).timeout(PATIENCE);
+        self.call(request.body(body)).await
     }
 
     /// Takes away.

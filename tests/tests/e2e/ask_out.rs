@@ -17,11 +17,11 @@ use crate::{python, scenes};
 /// How long something may take that is to happen.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A Python peer that prints its port, and then each question.
+/// A Python peer that prints its port, and may print more.
 struct Peer {
     child: Child,
     port: u16,
-    asked: Receiver<String>,
+    lines: Receiver<String>,
 }
 
 impl Peer {
@@ -36,7 +36,7 @@ impl Peer {
         let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
-        let (tx, asked) = std::sync::mpsc::channel();
+        let (tx, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 if tx.send(line).is_err() {
@@ -47,12 +47,24 @@ impl Peer {
         Ok(Peer {
             child,
             port: line.trim().parse()?,
-            asked,
+            lines,
         })
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.try_iter().collect()
+    /// What the FHIR server was asked since the last time.
+    async fn asked(&self) -> Result<Vec<String>> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let told = client
+            .get(format!("http://127.0.0.1:{}/asked", self.port))
+            .send()
+            .await?;
+        Ok(serde_json::from_slice(&told.bytes().await?)?)
+    }
+
+    /// The next lines that it prints.
+    fn printed(&self, count: usize) -> Result<Vec<String>> {
+        let next = |_| Ok(self.lines.recv_timeout(SOON)?);
+        (0..count).map(next).collect()
     }
 }
 
@@ -113,11 +125,14 @@ async fn a_fhir_search_brings_values_into_the_message_and_is_recorded() -> Resul
     let mut lab = Sender::connect(punte.listens("clinic")).await?;
     // Filtered before the question: nobody is asked.
     lab.ask(scenes::result("0", "P-1", "O-1", "1").as_bytes()).await?;
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
 
     let answer = lab.ask(scenes::register("1", "P-1", "Tiru").as_bytes()).await?;
     assert_eq!(field(&answer, "MSA", 1), "AA", "{}", text(&answer));
-    assert_eq!(registry.asked(), ["/fhir/Patient?identifier=urn:oid:1.2.3%7CP-1"]);
+    assert_eq!(
+        registry.asked().await?,
+        ["/fhir/Patient?identifier=urn:oid:1.2.3%7CP-1"]
+    );
     e2e::eventually("the RIS has it", SOON, async || {
         (ris.received().len() == 1).then_some(())
     })
@@ -164,14 +179,14 @@ async fn a_fhir_search_brings_values_into_the_message_and_is_recorded() -> Resul
     assert!(!again.status.success() && text(&again.stderr).contains("is a question"));
 
     // What was really received, once more: with the answer as it was recorded, nobody is asked.
-    registry.asked();
+    registry.asked().await?;
     let again = home.run(&["try", "clinic", "--since", "1h"])?;
     let told = text(&again.stdout);
     assert!(
         again.status.success() && told.contains("2 messages run again: 2 as they were"),
         "{told}"
     );
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
 
     // The journal says who was told of whom.
     let journal = home.json(&["journal", "--patient", "P-1", "--json"])?;
@@ -197,10 +212,10 @@ async fn a_fhir_search_brings_values_into_the_message_and_is_recorded() -> Resul
         assert_eq!(patients[0]["name"][0]["family"], "Nou");
     }
     // A message without a number asks nobody.
-    registry.asked();
+    registry.asked().await?;
     let nameless = scenes::register("4", "", "Fara");
     lab.ask(nameless.as_bytes()).await?;
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
     Ok(())
 }
 
@@ -296,7 +311,7 @@ async fn a_registry_that_fails_costs_a_message_its_time_limit_and_no_other_chann
     let registry = Peer::start("fhir_server.py", port)?;
     let answer = lab.ask(scenes::register("D3", "P-1", "Pop").as_bytes()).await?;
     assert_eq!(field(&answer, "MSA", 1), "AA");
-    assert_eq!(registry.asked().len(), 1);
+    assert_eq!(registry.asked().await?.len(), 1);
     let answer = lab.ask(scenes::register("D4", "P-9", "Pop").as_bytes()).await?;
     assert_eq!(field(&answer, "MSA", 1), "AE");
     assert!(text(&answer).contains("nothing"), "{}", text(&answer));
@@ -307,16 +322,16 @@ async fn a_registry_that_fails_costs_a_message_its_time_limit_and_no_other_chann
             .status
             .success()
     );
-    registry.asked();
+    registry.asked().await?;
     lab.ask(scenes::register("D5", "P-1", "Pop").as_bytes()).await?;
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
     assert!(
         home.run(&["channels", "start", "clinic/registry"])?
             .status
             .success()
     );
     lab.ask(scenes::register("D6", "P-1", "Pop").as_bytes()).await?;
-    assert_eq!(registry.asked().len(), 1);
+    assert_eq!(registry.asked().await?.len(), 1);
     // A stop while a question waits does not take long.
     let address = punte.listens("clinic");
     let waiting = tokio::spawn(async move {
@@ -406,7 +421,7 @@ async fn the_api_asks_with_a_key_of_its_own_scope() -> Result<()> {
     );
 
     // A deployed channel is tried without asking anybody, unless that is wanted.
-    registry.asked();
+    registry.asked().await?;
     let sample = home.path().join("in.hl7");
     std::fs::write(&sample, scenes::register("1", "P-1", "Tiru"))?;
     let sample = sample.display().to_string();
@@ -418,14 +433,14 @@ async fn the_api_asks_with_a_key_of_its_own_scope() -> Result<()> {
             && shown.contains("--ask"),
         "{shown}"
     );
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
     let tried = home.run(&["try", "clinic", &sample, "--ask"])?;
     let shown = text(&tried.stdout);
     assert!(
         shown.contains("0740 111 222") && !shown.contains("not asked"),
         "{shown}"
     );
-    assert_eq!(registry.asked().len(), 1);
+    assert_eq!(registry.asked().await?.len(), 1);
     Ok(())
 }
 
@@ -444,11 +459,11 @@ async fn a_golden_test_asks_nobody_but_once_where_it_is_told_to() -> Result<()> 
         "{}",
         text(&added.stdout)
     );
-    assert_eq!(registry.asked(), Vec::<String>::new());
+    assert_eq!(registry.asked().await?, Vec::<String>::new());
 
     let blessed = home.run(&["test", "clinic", "--ask", "--bless"])?;
     assert!(blessed.status.success(), "{}", text(&blessed.stdout));
-    assert_eq!(registry.asked().len(), 1);
+    assert_eq!(registry.asked().await?.len(), 1);
     drop(registry);
     let folder = home.path().join("channels/clinic.tests/registered");
     let read = |name: &str| std::fs::read_to_string(folder.join(name));
@@ -508,7 +523,7 @@ async fn a_message_that_is_run_again_asks_once() -> Result<()> {
         reruns.is_some(),
         "nothing was run again: the test shows nothing\n{metrics}"
     );
-    assert_eq!(registry.asked().len(), 30, "{reruns:?}");
+    assert_eq!(registry.asked().await?.len(), 30, "{reruns:?}");
     e2e::eventually("the RIS has all", SOON, async || {
         (ris.received().len() == 30).then_some(())
     })
@@ -696,16 +711,65 @@ mllp = {{ connect = "127.0.0.1:{}" }}
         let name = field(sent.as_bytes(), "PID", 5);
         assert_eq!(name.split('^').next(), Some(format!("Of-{number}").as_str()));
     }
-    let asked = directory.asked();
+    let asked = directory.printed(80)?;
     let by = |kind: &str| -> std::collections::BTreeSet<&str> {
         let lines = asked.iter().filter(|line| line.contains(kind));
         lines.filter_map(|line| line.split(' ').next()).collect()
     };
     let (questions, deliveries) = (by("QBP"), by("ADT"));
-    assert_eq!(asked.len(), 80);
     assert!(
         !questions.is_empty() && questions.is_disjoint(&deliveries),
         "{questions:?} {deliveries:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_service_is_asked_by_address() -> Result<()> {
+    let service = Peer::start("fhir_server.py", 0)?;
+    let ris = Sink::hl7().await?;
+    let text = format!(
+        r#"id = "asking"
+source.mllp.listen = "127.0.0.1:0"
+[[step]]
+lookup = {{ ask = "service", question = "/Patient/{{PID-3.1}}", missing = "fail", set = {{ "PID-13" = "telecom[0].value" }} }}
+[[destination]]
+name = "service"
+when = "asked"
+format = "json"
+http = {{ url = "http://127.0.0.1:{}/fhir" }}
+[[destination]]
+name = "ris"
+mllp = {{ connect = "{}" }}
+"#,
+        service.port, ris.address
+    );
+    let home = Home::with(&[("asking", &text)])?;
+    let punte = home.serve()?;
+    let mut lab = Sender::connect(punte.listens("asking")).await?;
+    let answer = lab.ask(scenes::register("1", "77", "Pop").as_bytes()).await?;
+    assert_eq!(field(&answer, "MSA", 1), "AA", "{}", text_of(&answer));
+    e2e::eventually("the RIS has it", SOON, async || {
+        (ris.received().len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(field(&ris.received()[0], "PID", 13), "0740 111 222");
+    // Nobody has this number (404), none may lead elsewhere, and none can't be asked by.
+    for (id, number, why) in [
+        ("2", "1", "nothing"),
+        ("3", "../metadata", "leads away"),
+        ("4", "", "no value"),
+    ] {
+        let answer = lab.ask(scenes::register(id, number, "Pop").as_bytes()).await?;
+        assert_eq!(field(&answer, "MSA", 1), "AE");
+        assert!(text_of(&answer).contains(why), "{}", text_of(&answer));
+    }
+    assert_eq!(service.asked().await?, ["/fhir/Patient/77", "/fhir/Patient/1"]);
+    let told = home.run(&["where", "77"])?;
+    assert!(
+        text_of(&told.stdout).contains("asked of service at"),
+        "{}",
+        text_of(&told.stdout)
     );
     Ok(())
 }
