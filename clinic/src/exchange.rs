@@ -165,6 +165,8 @@ pub struct Response {
     pub status: Option<u16>,
     /// The content type where the transport says one.
     pub content_type: Option<String>,
+    /// Where the transport says that something new is (HTTP `Location`).
+    pub location: Option<String>,
     /// The bytes.
     pub body: Vec<u8>,
 }

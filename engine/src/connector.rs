@@ -372,6 +372,7 @@ impl Default for Connectors {
         }
         .with(crate::run::Link)
         .with(crate::run::Clinic)
+        .with(crate::run::Responses)
     }
 }
 

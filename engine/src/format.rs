@@ -34,6 +34,8 @@ pub struct Settings {
     pub snapshot: Vec<String>,
     /// For FHIR: `transaction` or `message`.
     pub shape: Option<String>,
+    /// The address of the server that is spoken to, where its format counts ids in it.
+    pub server: Option<String>,
     /// How CSV is written that comes in here.
     pub csv: Csv,
     /// Which value of a document is which value of the clinic.
@@ -167,6 +169,11 @@ pub trait Format: Send + Sync {
     fn inspect(&self, message: &[u8]) -> Result<(), MapError>;
     /// What it says about the clinic.
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError>;
+    /// What an answer says about the clinic, where it takes what was sent to know whom it speaks of. A format whose
+    /// answers speak for themselves reads them like any message.
+    fn decode_answer(&self, _sent: &[u8], answer: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        self.decode(answer, settings)
+    }
     /// The clinic, as it stands after `changes`, in this format. `original` is the message that they came from.
     fn encode(
         &self,

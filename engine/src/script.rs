@@ -215,6 +215,8 @@ pub struct Call<'a> {
     pub body: &'a Bytes,
     /// What the message says about the clinic, after a decode.
     pub changes: Option<&'a ChangeSet>,
+    /// What the message answers, where it is an answer.
+    pub sent: Option<&'a Bytes>,
     /// False once the change set is written to the clinic.
     pub may_change: bool,
     /// The counters of its channel.

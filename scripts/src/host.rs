@@ -53,6 +53,8 @@ struct Prepared {
     timeout: Duration,
     /// Whether it speaks of the change set: written and read for no script that does not.
     wants_changes: bool,
+    /// Whether it speaks of what was sent.
+    wants_sent: bool,
     pool: Arc<Pool>,
 }
 
@@ -137,6 +139,7 @@ impl Scripts for Host {
         Ok(Arc::new(Prepared {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             wants_changes: unit.modules.values().any(|source| source.contains("changes")),
+            wants_sent: unit.modules.values().any(|source| source.contains("sent")),
             unit: Arc::new(unit),
             timeout: wanted.timeout,
             pool: self.pool.clone(),
@@ -207,6 +210,11 @@ impl Script for Prepared {
             message: call.message,
             format: call.format.to_owned(),
             changes,
+            sent: call
+                .sent
+                .filter(|_| self.wants_sent)
+                .and_then(|sent| std::str::from_utf8(sent).ok())
+                .map(str::to_owned),
             may_change: call.may_change,
             counters: call.counters.clone(),
             caches: call.caches.to_vec(),

@@ -70,6 +70,7 @@ pub struct Current {
     pub body: Vec<u8>,
     pub is_changed: bool,
     pub changes: Option<String>,
+    pub sent: Option<String>,
     pub may_change: bool,
     pub new_changes: Option<String>,
     /// The counters of its channel, as they stand now.
@@ -509,6 +510,13 @@ pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<
     function!("changes", |host, ctx| {
         match host.with(|current| Ok(current.changes.clone())) {
             Ok(Some(json)) => json.into_js(&ctx),
+            Ok(None) => Ok(Value::new_undefined(ctx)),
+            Err(error) => fault(&ctx, &error),
+        }
+    });
+    function!("sent", |host, ctx| {
+        match host.with(|current| Ok(current.sent.clone())) {
+            Ok(Some(text)) => text.into_js(&ctx),
             Ok(None) => Ok(Value::new_undefined(ctx)),
             Err(error) => fault(&ctx, &error),
         }

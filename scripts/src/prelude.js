@@ -414,6 +414,10 @@
     get received() {
       return new Date(host.now());
     },
+    /** What the message answers, as text, where it is the answer of a destination. */
+    get sent() {
+      return host.sent();
+    },
     get changes() {
       if (changes === null) {
         const json = host.changes();

@@ -189,6 +189,7 @@ fn current(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) 
         body: body.into(),
         is_changed: false,
         changes: changes.map(str::to_owned),
+        sent: None,
         may_change: true,
         new_changes: None,
         counters: BTreeMap::from([(

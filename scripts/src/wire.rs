@@ -65,6 +65,9 @@ pub enum Ask {
         format: String,
         /// The change set as JSON, where there is one and the script speaks of it.
         changes: Option<String>,
+        /// What the message answers, where it is an answer, that is text, and the script speaks of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent: Option<String>,
         /// Whether it may be changed.
         may_change: bool,
         /// The counters of its channel.

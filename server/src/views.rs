@@ -252,6 +252,10 @@ pub fn decode(
         // A question tells nothing; of a whole the parts say what they say.
         return None;
     }
+    if channel.answers_of.is_some() {
+        // An answer says it of what was sent.
+        return None;
+    }
     let (format, settings) = channel.steps.iter().find_map(|step| match step {
         Step::Decode { format, settings } => Some((format, settings)),
         Step::Filter(_)

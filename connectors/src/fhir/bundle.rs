@@ -347,6 +347,7 @@ impl Answers {
         Response {
             status: Some(status),
             content_type: Some(super::FHIR_JSON.to_owned()),
+            location: None,
             // Strings and raw JSON: there is nothing here that can't be written.
             body: serde_json::to_vec(&summary).unwrap_or_default(),
         }

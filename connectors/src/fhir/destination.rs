@@ -173,7 +173,7 @@ pub(super) fn check_question(question: &str) -> Result<(), String> {
 }
 
 fn learnt(step: &Step, answer: &Answer) -> Option<String> {
-    let located = answer.location.as_deref().and_then(type_and_id);
+    let located = answer.response.location.as_deref().and_then(type_and_id);
     let shown = || {
         if answer.is_cut {
             None

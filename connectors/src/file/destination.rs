@@ -73,9 +73,9 @@ impl engine::connector::Destination for FileDestination {
             Written::As(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Ok(Response {
-                    status: None,
                     content_type: Some("text/plain".to_owned()),
                     body: name.into_bytes(),
+                    ..Response::default()
                 })
             }
             Written::Taken => Err(SendError::Refused {

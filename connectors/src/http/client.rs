@@ -55,10 +55,9 @@ struct Current {
     config: Option<Arc<ClientConfig>>,
 }
 
-/// An answer, with what `fhir` needs beside it.
+/// An answer.
 pub(crate) struct Answer {
     pub(crate) response: Response,
-    pub(crate) location: Option<String>,
     /// More than `max_answer` came; the rest was not read.
     pub(crate) is_cut: bool,
 }
@@ -205,9 +204,9 @@ impl Caller {
             response: Response {
                 status: Some(status.as_u16()),
                 content_type,
+                location,
                 body,
             },
-            location,
             is_cut,
         })
     }

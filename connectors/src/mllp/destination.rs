@@ -137,9 +137,8 @@ impl MllpDestination {
             sockets::close(connection.stream, Duration::from_millis(100)).await;
         }
         Ok(Response {
-            status: None,
-            content_type: None,
             body,
+            ..Response::default()
         })
     }
 }

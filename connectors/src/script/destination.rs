@@ -17,6 +17,7 @@ impl engine::connector::Destination for ScriptDestination {
             status: None,
             content_type: reference.as_ref().map(|_| "text/plain".to_owned()),
             body: reference.unwrap_or_default().into_bytes(),
+            location: None,
         })
     }
 

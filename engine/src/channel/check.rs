@@ -134,6 +134,7 @@ pub fn check(
     }
     let mut wrong = super::links::check(&rooted, &checked.channels);
     wrong.extend(wrong_listeners);
+    wrong.extend(super::links::check_late(&rooted, &checked.channels));
     for wrong in wrong {
         if let Some((file, text, root)) = rooted.iter().find(|(file, ..)| wrong.file == **file) {
             let (line, column) = line_and_column(text, wrong.path.value_at(root));

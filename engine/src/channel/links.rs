@@ -17,25 +17,40 @@ pub(super) struct Wrong<'a> {
     pub(super) what: String,
 }
 
-/// One destination that is another channel.
+/// One destination that is another channel, or a step of an answer that hands it on there.
 struct Leads<'a> {
     file: &'a FilePath,
     from: &'a str,
     to: &'a str,
     destination: usize,
+    /// Which step of the destination's answers.
+    response: Option<usize>,
 }
 
 impl<'a> Leads<'a> {
     fn wrong(&self, what: String) -> Wrong<'a> {
-        let path = Path::default()
-            .key("destination")
-            .index(self.destination)
-            .key(LINK);
+        let mut path = Path::default().key("destination").index(self.destination);
+        if let Some(step) = self.response {
+            path = path.key("response").index(step);
+        }
         Wrong {
             file: self.file,
-            path,
+            path: path.key(LINK),
             what,
         }
+    }
+
+    /// The format of what goes there.
+    fn format<'c>(&self, from: &'c Channel) -> Option<&'c str> {
+        let destination = from.destinations.get(self.destination)?;
+        let leads = match self.response {
+            None => destination,
+            Some(_) => {
+                let links = &destination.response.as_ref()?.destinations;
+                links.iter().find(|link| link.name == self.to)?
+            }
+        };
+        Some(&leads.end.format)
     }
 }
 
@@ -53,13 +68,16 @@ pub(super) fn check<'a>(files: &'a [(&PathBuf, &String, Node)], channels: &[Chan
         takes.entry(id).or_insert(is_fed);
         let destinations = root.get("destination").map(Node::items).unwrap_or_default();
         for (destination, node) in destinations.iter().enumerate() {
-            if let Some(to) = text(node, LINK) {
-                links.push(Leads {
+            let steps = node.get("response").map(Node::items).unwrap_or_default();
+            let steps = steps.iter().enumerate().map(|(idx, step)| (Some(idx), step));
+            for (response, node) in std::iter::once((None, node)).chain(steps) {
+                links.extend(text(node, LINK).map(|to| Leads {
                     file,
                     from: id,
                     to,
                     destination,
-                });
+                    response,
+                }));
             }
         }
     }
@@ -109,12 +127,63 @@ fn wrong_with<'a>(
         return Some(link.wrong(what));
     }
     let by_id = |id: &str| channels.iter().find(|channel| channel.id == id);
-    let sent = &by_id(link.from)?.destinations.get(link.destination)?.end.format;
+    let sent = link.format(by_id(link.from)?)?;
     let read = &by_id(to)?.source.format;
     (sent != read && read != "bytes").then(|| {
         let hint = format!("write encode = \"{read}\" here, or format = \"{sent}\" there");
         link.wrong(format!("gets {sent}, and \"{to}\" reads {read}; {hint}"))
     })
+}
+
+/// What is wrong with what destinations say of answers that come later: the channel by which they come is not there, or
+/// reads another format.
+pub(super) fn check_late<'a>(files: &'a [(&PathBuf, &String, Node)], channels: &[Channel]) -> Vec<Wrong<'a>> {
+    let ids: Vec<&str> = files
+        .iter()
+        .filter_map(|(_, _, root)| root.get("id")?.text())
+        .collect();
+    let mut wrongs = vec![];
+    for (file, _, root) in files {
+        let destinations = root.get("destination").map(Node::items).unwrap_or_default();
+        for (idx, node) in destinations.iter().enumerate() {
+            let Some(by) = node.get("answers").and_then(|answers| answers.get("by")?.text()) else {
+                continue;
+            };
+            let mut tell = |what: String| {
+                wrongs.push(Wrong {
+                    file,
+                    path: Path::default()
+                        .key("destination")
+                        .index(idx)
+                        .key("answers")
+                        .key("by"),
+                    what,
+                });
+            };
+            if !ids.contains(&by) {
+                tell(super::problem::not_known(by, &ids));
+                continue;
+            }
+            let sends = channels.iter().find(|channel| channel.file == **file);
+            let sends = sends.and_then(|channel| channel.destinations.get(idx));
+            let (Some(sends), Some(takes)) = (sends, channels.iter().find(|channel| channel.id == by)) else {
+                continue;
+            };
+            if takes.source.format != sends.end.format {
+                let (read, sent) = (&takes.source.format, &sends.end.format);
+                tell(format!(
+                    "\"{by}\" reads {read}, and this sends {sent}: its answers can't come there"
+                ));
+            } else if takes.source.connector == LINK || takes.source.connector == CLINIC {
+                tell(format!(
+                    "\"{by}\" takes nothing from outside; name a channel that listens"
+                ));
+            } else if takes.split().is_some() {
+                tell(format!("\"{by}\" takes apart what comes; an answer comes whole"));
+            }
+        }
+    }
+    wrongs
 }
 
 /// What is wrong with channels that listen to the clinic, and what is odd: one that tells a partner what another channel

@@ -13,7 +13,9 @@ mod problem;
 mod read;
 mod read_ask;
 mod read_condition;
+mod read_response;
 mod read_step;
+pub mod response;
 mod schema;
 mod shape;
 pub mod size;
@@ -42,6 +44,7 @@ pub use check::{Checked, check, read_folder, read_table};
 pub use heading::{heading, is_heading};
 pub use keys::KeyPaths;
 pub use problem::{Problem, nearest};
+pub use response::{AnswersOf, Late};
 pub use schema::channel_schema;
 pub use uses::{Use, uses};
 
@@ -78,6 +81,8 @@ pub struct Channel {
     pub caches: Vec<state::Cache>,
     /// Whom its scripts may call: the settings by their names.
     pub calls: BTreeMap<String, serde_json::Value>,
+    /// Whose answers go through it; none: it is a channel of a file.
+    pub answers_of: Option<AnswersOf>,
 }
 
 impl Channel {
@@ -309,6 +314,10 @@ pub struct Destination {
     pub on_error: OnError,
     /// What happens to what was sent and whose answer is lost.
     pub on_unsure: OnUnsure,
+    /// The channel that its answers go through; none: nothing comes of them.
+    pub response: Option<Arc<Channel>>,
+    /// How answers come that come later.
+    pub late: Late,
 }
 
 /// How often a delivery is tried.

@@ -97,6 +97,7 @@ impl Reader<'_> {
         self.calls = self.calls(root);
         let keys = self.keys(root, &flow);
         let mut steps = Vec::new();
+        let said = settings.clone();
         let mut source_settings = settings;
         for (idx, node) in steps_node.iter().enumerate() {
             let path = top.key("step").index(idx);
@@ -125,7 +126,13 @@ impl Reader<'_> {
                     names.insert(name, idx);
                 }
             }
-            destinations.extend(self.destination(node, &path, flow.clone()));
+            let mut destination = self.destination(node, &path, flow.clone());
+            let of = (id.as_deref(), site.as_deref());
+            let response = self.response(node, &path, destination.as_ref(), &said, of);
+            if let Some(destination) = &mut destination {
+                destination.response = response.map(Arc::new);
+            }
+            destinations.extend(destination);
         }
         let questions = self.questions(root, source_format.as_deref());
         let is_sent_to = |node: &Node| !is_only_asked(node);
@@ -167,6 +174,7 @@ impl Reader<'_> {
             counters: std::mem::take(&mut self.counters),
             caches: std::mem::take(&mut self.caches),
             calls: std::mem::take(&mut self.calls),
+            answers_of: None,
         })
     }
 
@@ -249,7 +257,7 @@ impl Reader<'_> {
         keys
     }
 
-    fn tables_read(&self) -> CodeTables {
+    pub(super) fn tables_read(&self) -> CodeTables {
         self.read_tables
             .iter()
             .filter_map(|(name, table)| Some((name.clone(), table.clone()?)))
@@ -442,8 +450,17 @@ impl Reader<'_> {
         if let (Some(shape), Some(Step::Encode { settings, .. })) = (&shape, steps.last_mut()) {
             settings.shape.get_or_insert_with(|| shape.clone());
         }
+        // The address of a server is what its ids count in.
+        let server = settings
+            .as_ref()
+            .and_then(|settings| settings.get("base")?.as_str())
+            .map(|base| base.trim_end_matches('/').to_owned());
+        if let Some(Step::Encode { settings, .. }) = steps.last_mut() {
+            settings.server = server.clone();
+        }
         let mut format_settings = flow.settings.clone();
         format_settings.shape = format_settings.shape.or(shape);
+        format_settings.server = server;
 
         let format = match only_asked {
             true => self.asked_format(node, path, connector.as_deref()),
@@ -460,6 +477,7 @@ impl Reader<'_> {
             Some("hold") => Some(OnUnsure::Hold),
             Some(_) | None => None,
         };
+        let late = self.late(node, path);
         let connector = connector?;
         let end_path = path.key(connector.name());
         let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;
@@ -478,6 +496,8 @@ impl Reader<'_> {
             },
             retry,
             on_error,
+            response: None,
+            late,
         })
     }
 
@@ -647,7 +667,7 @@ impl Reader<'_> {
         Some(text.to_owned())
     }
 
-    fn duration(&mut self, node: &Node, path: &Path, key: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, node: &Node, path: &Path, key: &str) -> Option<Duration> {
         let text = node.get(key)?.text()?;
         match duration::parse(text) {
             Ok(duration) => Some(duration),

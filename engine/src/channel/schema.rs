@@ -236,6 +236,29 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
             "enum": ["hold", "dead"],
             "default": "hold"
         },
+        "response": {
+            "description": "What happens to each answer that decides (accepted, refused), in this order: it becomes a message, written together with what became of the delivery.",
+            "type": "array",
+            "items": response_step(split)
+        },
+        "answers": {
+            "title": "answers",
+            "description": "How answers come that come later, by a source of ours (HL7 enhanced mode).",
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": false,
+            "properties": {
+                "by": {
+                    "description": "The channel by which they come; without it any.",
+                    "type": "string"
+                },
+                "within": {
+                    "description": "How long a delivery may wait for its answer; then it goes the way of on_error. Without it for ever.",
+                    "type": "string",
+                    "examples": ["1d"]
+                }
+            }
+        },
         "on_unsure": {
             "description": "What happens to what was sent and whose answer is lost: sent again with the same bytes, or a person decides. The connector has its own default.",
             "enum": ["repeat", "hold"]
@@ -540,6 +563,30 @@ fn when() -> Value {
         "description": "Which messages it gets, by paths and tests; without it all. \"asked\": none, it is only asked.",
         "anyOf": [{ "enum": ["asked"] }, condition]
     })
+}
+
+/// A step of an answer: as any other, but for `split`; and `channel`, which hands it on.
+fn response_step(split: &Value) -> Value {
+    let mut step = step(split);
+    step["title"] = "response".into();
+    if let Some(Value::Object(properties)) = step.get_mut("properties") {
+        properties.remove("split");
+        properties.insert(
+            "channel".to_owned(),
+            json!({
+                "description": "Hands the answer on to this channel, whose source is [source.channel]; stands last.",
+                "type": "string"
+            }),
+        );
+    }
+    let verbs: Vec<&str> = VERBS
+        .iter()
+        .copied()
+        .filter(|verb| *verb != "split")
+        .chain(["channel"])
+        .collect();
+    step["oneOf"] = one_of(&verbs);
+    step
 }
 
 /// What a message must be: paths and tests.

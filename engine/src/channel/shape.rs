@@ -207,9 +207,6 @@ impl Shape {
             ("step", "ask") => {
                 return "not known here; a destination is asked by lookup = { ask = \"…\", … }".to_owned();
             }
-            ("destination", "response") => {
-                return format!("\"{key}\" is not there yet in this version");
-            }
             ("channel", "format") => {
                 return "not known here; the format of what comes in is source.format".to_owned();
             }
@@ -260,6 +257,9 @@ fn told_apart(path: &Path, node: &Node) -> Option<String> {
         (1, "step" | "destination", Value::Table(_)) => {
             Some(format!("a single table, where a list is expected; write [[{key}]]"))
         }
+        (3, "response", Value::Table(_)) => Some(
+            "a single table, where a list is expected; write [[destination.response]]".to_owned(),
+        ),
         (3, "on_unsure", Value::Text(text)) if text == "ask" => {
             Some("\"ask\" is not there yet in this version; write \"repeat\" or \"hold\"".to_owned())
         }
@@ -430,7 +430,7 @@ fn several_of(names: &[&str], schema: &Json, node: Option<&Node>) -> String {
         })
         .unwrap_or_default();
     let hint = match title {
-        "step" => "; make a step of each",
+        "step" | "response" => "; make a step of each",
         "destination" => "; make a destination of each",
         "source" => "; make a channel of each",
         _ => "",

@@ -87,6 +87,8 @@ fn own_queue(queue: &str, channel: &Channel) -> Settings {
         retry: Default::default(),
         on_error: OnError::Hold,
         on_unsure: Default::default(),
+        response: None,
+        late: Default::default(),
     }
 }
 
@@ -398,6 +400,8 @@ impl Engine {
 
     fn begin_lane(&self, channel: Arc<Channel>, settings: Settings, way: Way) {
         let lane = (channel.id.clone(), settings.clone());
+        let response = settings.response.as_ref();
+        let response = response.and_then(|channel| self.doors.get(&channel.id));
         match way {
             Way::Out {
                 format,
@@ -405,6 +409,7 @@ impl Engine {
                 answers,
             } => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
                 let worker = Worker {
+                    response,
                     channel,
                     settings,
                     format,

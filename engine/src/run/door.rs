@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use clinic::apply::{Decision, Snapshot};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Stamp, Verdict};
 use jiff::Timestamp;
@@ -81,6 +82,8 @@ pub(super) struct Handed {
     pub made_by: MadeBy,
     /// What came before with the same control id and content is the same message.
     pub is_known_again: bool,
+    /// What it answers, where it is an answer.
+    pub sent: Option<Bytes>,
 }
 
 #[async_trait]
@@ -93,7 +96,10 @@ impl Accept for Door {
         if self.channel.questions && is_question(&body) {
             return self.ask(incoming).await;
         }
-        let settled = self.inspect_and_settle(self.case(incoming)).await;
+        let settled = match self.late_answer(&incoming).await {
+            Some(settled) => return self.acknowledge(&body, settled),
+            None => self.inspect_and_settle(self.case(incoming)).await,
+        };
         match self.answered_by_destination(&body, &settled).await {
             Some(answer) => answer,
             None => self.acknowledge(&body, settled),
@@ -154,11 +160,13 @@ impl Door {
         origin: Option<Origin>,
         incoming: Incoming,
         only: Option<Vec<String>>,
+        sent: Option<Bytes>,
     ) -> Settled {
         let case = Case {
             replay_of: Some(of),
             only,
             origin,
+            sent,
             ..self.case(incoming)
         };
         self.inspect_and_settle(case).await
@@ -170,13 +178,50 @@ impl Door {
             origin: Some(handed.origin),
             made_by: Some(handed.made_by),
             is_known_again: handed.is_known_again,
+            sent: handed.sent,
             ..self.case(handed.incoming)
         };
         self.inspect_and_settle(case).await
     }
 
+    /// Runs a message that failed again, in its place.
+    pub(super) async fn rerun(&self, failed: MessageDetail, sent: Bytes) -> Result<Settled, StoreError> {
+        let case = self.case_of(failed, vec![], Some(sent));
+        let again = case.clone();
+        match self.commit(case).await? {
+            Done::Stored(settled) => Ok(settled),
+            Done::Repeat(repeat) => Ok(Settled::Stored {
+                id: again.id,
+                state: repeat.state,
+                failure: repeat.failure,
+                received_at: repeat.received_at,
+            }),
+        }
+    }
+
+    /// A stored message, to be run again in its place.
+    fn case_of(&self, stored: MessageDetail, resolutions: Vec<Resolution>, sent: Option<Bytes>) -> Case {
+        let incoming = Incoming {
+            body: stored.body,
+            content_type: stored.content_type,
+            headers: stored.headers,
+            received_at: stored.row.received_at,
+            // What had no control id of its own keeps the one that it was given.
+            identity: stored.row.control_id,
+        };
+        Case {
+            id: stored.row.id,
+            again: Some(stored.row.seq),
+            replay_of: stored.row.replay_of,
+            origin: stored.row.origin,
+            resolutions,
+            sent,
+            ..self.case(incoming)
+        }
+    }
+
     /// A message from outside, as it is committed unless something else is said.
-    fn case(&self, mut incoming: Incoming) -> Case {
+    pub(super) fn case(&self, mut incoming: Incoming) -> Case {
         // As exact as it is stored, so that the answer to a repeat is that of the first to the letter.
         incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
             .unwrap_or(incoming.received_at);
@@ -192,6 +237,7 @@ impl Door {
             made_by: None,
             is_known_again: true,
             resolutions: vec![],
+            sent: None,
         }
     }
 
@@ -218,26 +264,12 @@ impl Door {
         &self,
         parked: MessageDetail,
         resolutions: Vec<Resolution>,
+        sent: Option<Bytes>,
     ) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
         let is_ignored = resolutions
             .last()
             .is_some_and(|resolution| resolution.word == ResolutionWord::Ignored);
-        let incoming = Incoming {
-            body: parked.body,
-            content_type: parked.content_type,
-            headers: parked.headers,
-            received_at: parked.row.received_at,
-            // What had no control id of its own keeps the one that it was given.
-            identity: parked.row.control_id,
-        };
-        let case = Case {
-            id: parked.row.id,
-            again: Some(parked.row.seq),
-            replay_of: parked.row.replay_of,
-            origin: parked.row.origin,
-            resolutions,
-            ..self.case(incoming)
-        };
+        let case = self.case_of(parked, resolutions, sent);
         if is_ignored {
             return match self.store.commit(self.unit(&case, Outcome::filtered())).await? {
                 Committed::Stored { .. } => Ok(Some((MessageState::Filtered, None))),
@@ -256,7 +288,7 @@ impl Door {
     /// What a message says of itself, and what the channel finds in it. The number of the sender counts; what the transport
     /// knows it by only where there is none. At the write door its sender is the actor, and the number that the request
     /// says comes before that of the body.
-    fn keys(&self, incoming: &Incoming) -> Keys {
+    pub(super) fn keys(&self, incoming: &Incoming) -> Keys {
         let mut keys = self
             .channel
             .keys
@@ -341,7 +373,7 @@ impl Door {
     }
 
     /// Stores what can't be read, with the reason.
-    async fn keep(&self, mut case: Case, outcome: Outcome) -> Settled {
+    pub(super) async fn keep(&self, mut case: Case, outcome: Outcome) -> Settled {
         // No dedup: what can't be read has no key to be trusted.
         case.is_known_again = false;
         let ran = Ran::of(&outcome);
@@ -515,6 +547,7 @@ impl Door {
         let mut pipeline = Pipeline::new(channel, formats, world, case.id, case.only.clone())
             .with_decisions(decisions(&case.resolutions))
             .by(actor)
+            .answering(case.sent.clone())
             .after(kept, before);
         for _ in 0..MOST {
             pipeline = if self.channel.has_early_scripts() {
@@ -586,7 +619,7 @@ impl Door {
             store: self.store.as_ref(),
             world: &self.world,
             askables: &self.askables,
-            channel: &self.channel.id,
+            channel: self.channel.owner(),
             actor: Actor {
                 channel: Some(self.channel.id.clone()),
                 ..Actor::default()
@@ -654,7 +687,7 @@ impl Door {
         self.count(ran.state);
     }
 
-    fn refused(&self, error: StoreError) -> Settled {
+    pub(super) fn refused(&self, error: StoreError) -> Settled {
         tracing::error!(channel = %self.channel.id, %error, "A message could not be stored; its sender was told to send it again.");
         metrics::counter!("punte_not_stored_total", "channel" => self.channel.id.clone()).increment(1);
         Settled::Not(error)
@@ -694,7 +727,7 @@ impl Ran {
 
 /// One message to be committed.
 #[derive(Clone)]
-struct Case {
+pub(super) struct Case {
     id: Uuid,
     again: Option<i64>,
     replay_of: Option<Uuid>,
@@ -705,6 +738,8 @@ struct Case {
     made_by: Option<MadeBy>,
     is_known_again: bool,
     resolutions: Vec<Resolution>,
+    /// What it answers, where it is an answer.
+    sent: Option<Bytes>,
 }
 
 impl Case {
@@ -747,9 +782,17 @@ fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     let state = outcome.state();
     let is_known_again = case.is_known_again && case.replay_of.is_none() && case.keys.control_id.is_some();
     let mut made_by = case.made_by.clone();
-    if let Some(ends) = made_by.as_mut().and_then(|made_by| made_by.ends.as_mut()) {
-        ends.why = matches!(state, MessageState::Failed | MessageState::Parked)
-            .then(|| format!("the message in {} is {}", channel.id, state.as_str()));
+    if let Some(ends) = made_by.as_mut().and_then(|made_by| made_by.ends.as_mut())
+        && matches!(state, MessageState::Failed | MessageState::Parked)
+    {
+        let what = match channel.answers_of {
+            Some(_) => format!("what came of the answer is {}", state.as_str()),
+            None => format!("the message in {} is {}", channel.id, state.as_str()),
+        };
+        ends.why = Some(match ends.why.take() {
+            Some(why) => format!("{why}; {what}"),
+            None => what,
+        });
     }
     Commit {
         message: NewMessage {

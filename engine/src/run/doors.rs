@@ -13,6 +13,8 @@ use crate::channel::Channel;
 pub(super) struct Doors {
     open: RwLock<BTreeMap<String, Arc<Door>>>,
     listeners: RwLock<Listeners>,
+    /// Those among them that answers go through.
+    answering: RwLock<Vec<Arc<Door>>>,
     changed: watch::Sender<()>,
 }
 
@@ -21,6 +23,7 @@ impl Doors {
         Doors {
             open: RwLock::new(BTreeMap::new()),
             listeners: RwLock::new(Arc::new([])),
+            answering: RwLock::default(),
             changed: watch::Sender::new(()),
         }
     }
@@ -35,6 +38,7 @@ impl Doors {
     pub fn put(&self, door: Arc<Door>) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(door.channel.id.clone(), door);
+        self.note_answering(&open);
         drop(open);
         self.changed.send_replace(());
     }
@@ -43,6 +47,18 @@ impl Doors {
     pub fn remove(&self, channel: &str) {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.remove(channel);
+        self.note_answering(&open);
+    }
+
+    fn note_answering(&self, open: &BTreeMap<String, Arc<Door>>) {
+        let doors = open.values().filter(|door| door.channel.answers_of.is_some());
+        *self.answering.write().unwrap_or_else(PoisonError::into_inner) = doors.cloned().collect();
+    }
+
+    /// The doors that answers of destinations go through.
+    pub fn answering(&self) -> Vec<Arc<Door>> {
+        let answering = self.answering.read().unwrap_or_else(PoisonError::into_inner);
+        answering.to_vec()
     }
 
     /// From now on these channels are told of changes of the clinic, also those that stand still: what they are told
@@ -64,6 +80,13 @@ impl Doors {
     pub fn ring(&self, channel: &str, queue: &str) {
         if let Some(bell) = self.get(channel).as_ref().and_then(|door| door.bells.get(queue)) {
             bell.ring();
+        }
+    }
+
+    /// The same, for something that may stand before what was sent already.
+    pub fn ring_for_an_old_one(&self, channel: &str, queue: &str) {
+        if let Some(bell) = self.get(channel).as_ref().and_then(|door| door.bells.get(queue)) {
+            bell.ring_for_an_old_one();
         }
     }
 

@@ -173,6 +173,7 @@ impl Feeder {
                 },
                 // What two channels lead here, or is sent again on purpose, is no repeat.
                 is_known_again: self.feeds == Feeds::Parts && !lineage.is_replay,
+                sent: None,
             };
             match door.take(handed).await {
                 Settled::Stored { .. } | Settled::Over => {}

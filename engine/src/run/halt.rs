@@ -81,6 +81,12 @@ impl Engine {
 
     fn known_end(&self, channel: &str, destination: Option<&str>) -> Result<(), EngineError> {
         let channel = self.known_channel(channel)?;
+        if let Some(of) = &channel.answers_of {
+            return Err(EngineError::Wrong(format!(
+                "{:?} takes the answers of {}; stop or pause {:?} itself",
+                channel.id, of.destination, of.channel
+            )));
+        }
         let Some(name) = destination else {
             return Ok(());
         };

@@ -159,9 +159,11 @@ impl Engine {
         self.door(id).map(|door| door.channel.clone())
     }
 
-    /// The names of all channels.
+    /// The names of all channels, but those that the answers of destinations go through.
     pub fn channel_ids(&self) -> Vec<String> {
-        self.lives().keys().cloned().collect()
+        let lives = self.lives();
+        let files = lives.values().filter(|life| life.channel().answers_of.is_none());
+        files.map(|life| life.channel().id.clone()).collect()
     }
 
     /// The address that a channel's source listens on.
@@ -311,6 +313,32 @@ impl Engine {
         self.tasks.end().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// Runs the answer of a destination through the channel that its answers go through ([`crate::channel::Destination`]'s
+/// `response`) and shows each step; writes and sends nothing, and asks nobody.
+pub fn try_answer(
+    response: Arc<Channel>,
+    formats: &Formats,
+    world: &World,
+    sent: Bytes,
+    answer: Bytes,
+    snapshot: &dyn Snapshot,
+) -> Result<(Outcome, Vec<Trace>), StoreError> {
+    let inspected = formats
+        .open(&response.source.format, &response.source.format_settings)
+        .map_or(Ok(()), |format| format.inspect(&answer));
+    if let Err(error) = inspected {
+        let outcome = Outcome::failed(Failure::of("source", error));
+        let said = trace_halt("source", &outcome);
+        return Ok((outcome, vec![said]));
+    }
+    let id = (world.new_id)();
+    let pipeline = Pipeline::new(response, formats.clone(), world.clone(), id, None);
+    pipeline
+        .answering(Some(sent))
+        .show(answer, Arc::new(Answers::none()), snapshot)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 /// Runs a message through a channel and shows each step; writes and sends nothing, and asks nobody: `answers` has what

@@ -121,6 +121,8 @@ pub struct Pipeline {
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
+    /// What the message answers, where it is an answer.
+    sent: Option<Bytes>,
     /// What the scripts made of what they were given: a re-run asks again only where that has changed.
     ran: Mutex<Ran>,
     /// What the channel keeps from the messages before.
@@ -191,6 +193,11 @@ impl Pipeline {
         Pipeline { actor, ..self }
     }
 
+    /// On an answer to these bytes.
+    pub fn answering(self, sent: Option<Bytes>) -> Self {
+        Pipeline { sent, ..self }
+    }
+
     /// Before its first step. `only`: to these destinations alone (a replay).
     pub fn new(
         channel: Arc<Channel>,
@@ -210,6 +217,7 @@ impl Pipeline {
             headers: vec![],
             decisions: vec![],
             actor: None,
+            sent: None,
             ran: Mutex::default(),
             kept: Kept::default(),
             answers: Arc::default(),
@@ -282,7 +290,7 @@ impl Pipeline {
             .count();
         self.prepared = steps;
         for (idx, step) in self.channel.steps[..steps].iter().enumerate() {
-            let name = format!("step[{idx}].{}", step.verb());
+            let name = self.step_name(idx, step);
             // Nobody: a step before the first apply reads nothing of the clinic.
             let before = flow.body.clone();
             match self.guarded(&name, &mut flow, step, &Nobody) {
@@ -348,7 +356,7 @@ impl Pipeline {
             }
         };
         if let Some(step @ Step::Apply { .. }) = self.channel.steps.get(next) {
-            let name = format!("step[{next}].{}", step.verb());
+            let name = self.step_name(next, step);
             let before = flow.body.clone();
             if let Err(halt) = self.guarded(&name, &mut flow, step, snapshot) {
                 let outcome = halted(halt)?;
@@ -376,7 +384,7 @@ impl Pipeline {
             Ok(outcome)
         };
         for (idx, step) in self.channel.steps.iter().enumerate().skip(applying.next) {
-            let name = format!("step[{idx}].{}", step.verb());
+            let name = self.step_name(idx, step);
             let before = flow.body.clone();
             match self.guarded(&name, &mut flow, step, &Nobody) {
                 Ok(()) => show(shown, || trace(&name, step, &before, &flow)),
@@ -413,6 +421,15 @@ impl Pipeline {
             cached: flow.pending.cached,
             ..Outcome::default()
         })
+    }
+
+    /// A step as it stands in the channel file.
+    fn step_name(&self, idx: usize, step: &Step) -> String {
+        let list = match self.channel.answers_of {
+            Some(_) => "response",
+            None => "step",
+        };
+        format!("{list}[{idx}].{}", step.verb())
     }
 
     /// What one destination gets; none: its `when` or a filter of its own says no.
@@ -490,7 +507,11 @@ impl Pipeline {
             }
             Step::Decode { format, settings } => {
                 let format = self.format(format, settings).map_err(fail)?;
-                flow.changes = Some(Arc::new(format.decode(&flow.body, settings).map_err(fail)?));
+                let decoded = match &self.sent {
+                    Some(sent) => format.decode_answer(sent, &flow.body, settings),
+                    None => format.decode(&flow.body, settings),
+                };
+                flow.changes = Some(Arc::new(decoded.map_err(fail)?));
                 flow.applied = None;
                 flow.imagined = None;
             }
@@ -674,6 +695,7 @@ impl Pipeline {
                     format: flow.format.name(),
                     body: &flow.body,
                     changes: flow.changes.as_deref(),
+                    sent: self.sent.as_ref(),
                     may_change: flow.applied.is_none(),
                     counters: &counters,
                     caches: &caches,

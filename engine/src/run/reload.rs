@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::host::{Engine, EngineError};
 use super::lane::is_same;
 use crate::channel::Channel;
+use crate::channel::response::with_responses;
 use crate::channel::write_door::WRITE_DOOR;
 use crate::message::DeliveryState;
 
@@ -43,9 +44,11 @@ impl Engine {
     pub async fn reload(&self, channels: Vec<Channel>) -> Result<Reloaded, EngineError> {
         let _one = self.change.lock().await;
         let halts = self.halts();
+        let channels = with_responses(channels);
         let channels: Vec<Arc<Channel>> = channels.into_iter().map(Arc::new).collect();
         let mut reloaded = Reloaded::default();
-        for channel in &channels {
+        // What answers go through is a part of the channel that they belong to.
+        for channel in channels.iter().filter(|channel| channel.answers_of.is_none()) {
             match self.channel(&channel.id) {
                 None => reloaded.added.push(channel.id.clone()),
                 // It is in no file: who reloads files is not told of it.

@@ -34,12 +34,19 @@ struct Prepared {
     door: Arc<Door>,
     detail: MessageDetail,
     body: Bytes,
+    /// What it answers, where it is an answer.
+    sent: Option<Bytes>,
 }
 
 impl Engine {
     /// Takes a stored message again, as new, with a link to its origin.
     pub async fn replay(&self, id: Uuid, again: Again) -> Result<(Uuid, MessageState), EngineError> {
-        let Prepared { door, detail, body } = self.prepare(id, &again).await?;
+        let Prepared {
+            door,
+            detail,
+            body,
+            sent,
+        } = self.prepare(id, &again).await?;
         let is_edited = body != detail.body;
         // What the transport said stays: the steps of the channel may ask for it.
         let mut headers = detail.headers;
@@ -56,7 +63,10 @@ impl Engine {
             received_at: (self.world.now)(),
             identity: None,
         };
-        match door.replay(id, detail.row.origin, incoming, again.only).await {
+        match door
+            .replay(id, detail.row.origin, incoming, again.only, sent)
+            .await
+        {
             Settled::Stored { id, state, .. } => Ok((id, state)),
             Settled::Not(error) => Err(error.into()),
             Settled::Over => Err(StoreError::Unavailable("the delivery that makes it is over".into()).into()),
@@ -65,13 +75,33 @@ impl Engine {
 
     /// What [`Engine::replay`] would do, step by step. Nothing is written and nothing is sent.
     pub async fn rehearse(&self, id: Uuid, again: Again) -> Result<(Outcome, Vec<Trace>), EngineError> {
-        let Prepared { door, body, .. } = self.prepare(id, &again).await?;
+        let Prepared { door, body, sent, .. } = self.prepare(id, &again).await?;
         let snapshot = self.store.snapshot()?;
         let id = (self.world.new_id)();
         let (channel, formats, world) = (door.channel.clone(), self.formats.clone(), self.world.clone());
         let pipeline = Pipeline::new(channel, formats, world, id, again.only);
-        let shown = pipeline.show(body, Arc::new(Answers::none()), snapshot.as_ref());
+        let shown = pipeline
+            .answering(sent)
+            .show(body, Arc::new(Answers::none()), snapshot.as_ref());
         shown.map_err(|error| StoreError::Unavailable(error.to_string()).into())
+    }
+
+    /// What a message answers, where it is an answer: the bytes of the delivery that it was made by.
+    pub(super) async fn sent_of(&self, detail: &MessageDetail) -> Result<Option<Bytes>, EngineError> {
+        let Some(origin) = detail
+            .row
+            .origin
+            .as_ref()
+            .filter(|origin| origin.by == By::Response)
+        else {
+            return Ok(None);
+        };
+        let question = self.store.message(origin.message).await?;
+        let deliveries = question.into_iter().flat_map(|question| question.deliveries);
+        let sent = deliveries
+            .into_iter()
+            .find(|delivery| delivery.row.id == origin.delivery);
+        Ok(sent.map(|delivery| delivery.body))
     }
 
     async fn prepare(&self, id: Uuid, again: &Again) -> Result<Prepared, EngineError> {
@@ -115,6 +145,12 @@ impl Engine {
             let inspected = door.format.inspect(&body);
             inspected.map_err(|error| EngineError::Wrong(format!("the edited message: {error}")))?;
         }
-        Ok(Prepared { door, detail, body })
+        let sent = self.sent_of(&detail).await?;
+        Ok(Prepared {
+            door,
+            detail,
+            body,
+            sent,
+        })
     }
 }

@@ -63,7 +63,8 @@ impl Engine {
             at: (self.world.now)(),
             reason,
         });
-        let resolved = door.resolve(parked, resolutions).await?;
+        let sent = self.sent_of(&parked).await?;
+        let resolved = door.resolve(parked, resolutions, sent).await?;
         let (state, failure) = resolved.ok_or_else(|| {
             EngineError::NotNow(format!(
                 "somebody else has decided about message {id} meanwhile; nothing was changed"

@@ -161,6 +161,7 @@ impl ScriptEnd {
             let caches: Vec<String> = end.channel.caches.iter().map(|c| c.name.clone()).collect();
             let granted: Vec<String> = end.channel.calls.keys().cloned().collect();
             let call = Call {
+                sent: None,
                 task: &task,
                 channel: &end.channel.id,
                 message,

@@ -61,7 +61,7 @@ pub(super) struct Turn {
 /// The counter in the store.
 pub(super) fn key(channel: &Channel, counter: &Counter) -> CounterKey {
     CounterKey {
-        channel: (!counter.is_shared).then(|| channel.id.clone()),
+        channel: (!counter.is_shared).then(|| channel.owner().to_owned()),
         name: counter.name.clone(),
     }
 }
@@ -84,7 +84,7 @@ impl State {
     /// What stands in a cache.
     pub(super) fn cached(&self, channel: &Channel, cache: &str, key: &str, now: Timestamp) -> Option<String> {
         let caches = lock(&self.caches);
-        let found = caches.get(&(channel.id.clone(), cache.to_owned()))?;
+        let found = caches.get(&(channel.owner().to_owned(), cache.to_owned()))?;
         let is_as_declared = channel.caches.contains(&found.declared);
         is_as_declared.then(|| found.get(key, now)).flatten()
     }
@@ -107,7 +107,7 @@ impl State {
     fn count(&self, channel: &Channel, writes: &[CacheWrite], now: Timestamp, messages: u64) {
         let mut caches = lock(&self.caches);
         for declared in &channel.caches {
-            let at = (channel.id.clone(), declared.name.clone());
+            let at = (channel.owner().to_owned(), declared.name.clone());
             let cache = caches.entry(at).or_insert_with(|| Cache::new(declared));
             if cache.declared != *declared {
                 *cache = Cache::new(declared);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clinic::exchange::{Judgement, Response};
@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::World;
+use super::door::{Door, Settled};
+use super::response::Question;
 use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
 use crate::connector::{About, Destination, Outgoing, SendError, Stop};
 use crate::format::Format;
@@ -26,6 +28,8 @@ pub(super) const PAGE: u32 = 64;
 const UNFLUSHED: usize = 256;
 /// How often a worker looks without having been woken.
 pub(super) const LOOK: Duration = Duration::from_secs(30);
+/// The same where answers have a time by which they must have come.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 /// The pause after the store could not be read or written.
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -93,6 +97,8 @@ pub(super) struct Worker {
     pub stop: Stop,
     /// Ends it gently: a try under way ends by itself. A child of `stop`.
     pub quit: Stop,
+    /// The door that its answers go through; none: nothing comes of them.
+    pub response: Option<Arc<Door>>,
 }
 
 /// What to do next with the first delivery in the queue.
@@ -110,9 +116,16 @@ impl Worker {
         let mut done = 0;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         let mut flushing = FuturesUnordered::new();
+        let mut looked = Instant::now();
         loop {
             if self.quit.is_cancelled() {
                 break;
+            }
+            if looked.elapsed() >= self.look() {
+                looked = Instant::now();
+                if self.give_up_waiting().await {
+                    self.bell.ring_for_an_old_one();
+                }
             }
             if self.bell.starts_anew() {
                 // What is sent must be known to be sent before the queue is read from its start.
@@ -139,12 +152,13 @@ impl Worker {
                     tokio::select! { Some(()) = flushing.next() => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     continue;
                 }
-                tokio::select! { () = self.bell.rung() => {} () = tokio::time::sleep(LOOK) => {} () = self.quit.cancelled() => {} }
+                tokio::select! { () = self.bell.rung() => {} () = tokio::time::sleep(self.look()) => {} () = self.quit.cancelled() => {} }
                 continue;
             };
             match self.turn(head) {
                 Turn::Wait(until) => {
-                    let pause = until.map_or(LOOK, |at| duration_until((self.world.now)(), at).min(LOOK));
+                    let look = self.look();
+                    let pause = until.map_or(look, |at| duration_until((self.world.now)(), at).min(look));
                     tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     // A person may have acted meanwhile.
                     queue.clear();
@@ -162,12 +176,19 @@ impl Worker {
                     let Some(mut head) = queue.pop_front() else {
                         continue;
                     };
-                    let attempted = self.send(&mut head).await;
+                    let (attempted, response) = self.send(&mut head).await;
                     let over = attempted.state.is_over();
                     if over {
                         done = head.id;
                     }
-                    if over && self.settings.on_unsure == OnUnsure::Repeat {
+                    if let Some(door) = self.door() {
+                        // What answers do, they do in the order of their questions; and one that comes by another way
+                        // is for the first delivery that is not yet known to be sent.
+                        self.record_with_answer(&door, &head, attempted, response).await;
+                        if !over {
+                            queue.clear();
+                        }
+                    } else if over && self.settings.on_unsure == OnUnsure::Repeat {
                         flushing.push(self.record(attempted));
                         while UNFLUSHED <= flushing.len() {
                             flushing.next().await;
@@ -203,14 +224,15 @@ impl Worker {
     }
 
     /// One try.
-    async fn send(&self, head: &mut Waiting) -> Attempted {
+    async fn send(&self, head: &mut Waiting) -> (Attempted, Option<Response>) {
         if self.settings.on_unsure == OnUnsure::Hold {
             // What is on its way must be known to be on its way before the first byte leaves.
             while let Err(error) = self.store.sending(head.id).await {
                 self.store_failed(&error);
                 self.pause(STORE_PAUSE).await;
                 if self.stop.is_cancelled() {
-                    return self.attempted(head, Verdict::retry("the program is stopping"), None);
+                    let attempted = self.attempted(head, Verdict::retry("the program is stopping"), None);
+                    return (attempted, None);
                 }
             }
         }
@@ -245,7 +267,10 @@ impl Worker {
             Err(SendError::Refused { why }) => (Verdict::new("refused", Some(why)), None),
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
         };
-        self.attempted(head, verdict, response)
+        let body = response
+            .as_ref()
+            .map(|response| Bytes::copy_from_slice(&response.body));
+        (self.attempted(head, verdict, body), response)
     }
 
     /// What the destination may say of the message beside its bytes.
@@ -261,7 +286,7 @@ impl Worker {
     }
 
     /// What a verdict makes of the delivery.
-    fn attempted(&self, head: &Waiting, verdict: Verdict, response: Option<Response>) -> Attempted {
+    fn attempted(&self, head: &Waiting, verdict: Verdict, response: Option<Bytes>) -> Attempted {
         let now = (self.world.now)();
         let number = head.attempts + 1;
         let first = head.first_attempt_at.unwrap_or(now);
@@ -279,7 +304,10 @@ impl Worker {
         };
         let (state, due) = match verdict.word {
             "accepted" => (DeliveryState::Sent, None),
-            "pending" => (DeliveryState::Pending, None),
+            "pending" => {
+                let within = self.settings.late.within;
+                (DeliveryState::Pending, within.map(|within| after(now, within)))
+            }
             "refused" => (stuck, None),
             "unsure" => match self.settings.on_unsure {
                 OnUnsure::Hold => (DeliveryState::Held, None),
@@ -299,7 +327,7 @@ impl Worker {
             verdict: verdict.word,
             why: verdict.why,
             reference: verdict.reference,
-            response: response.map(|r| Bytes::from(r.body)),
+            response,
         }
     }
 
@@ -336,6 +364,90 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Writes a result down together with what its answer does. Only an answer that decides does something: the steps may
+    /// run again on what has moved meanwhile, nothing is sent again.
+    async fn record_with_answer(
+        &self,
+        door: &Arc<Door>,
+        head: &Waiting,
+        attempted: Attempted,
+        response: Option<Response>,
+    ) {
+        let decides = matches!(attempted.verdict, "accepted" | "refused");
+        let Some(response) = response.filter(|response| decides && !response.body.is_empty()) else {
+            return self.record(attempted).await;
+        };
+        loop {
+            let settled = match self.store.lineage(head.message).await {
+                Ok(lineage) => {
+                    let question = Question {
+                        message: head.message,
+                        lineage: lineage.unwrap_or_default(),
+                        sent: head.body.clone(),
+                    };
+                    door.take(door.answer(&self.world, question, &response, attempted.clone()))
+                        .await
+                }
+                Err(error) => Settled::Not(error),
+            };
+            match settled {
+                Settled::Stored { .. } => {
+                    // Nobody has to be waiting.
+                    let _ = self.bell.settled.send(attempted.delivery);
+                    return;
+                }
+                // The delivery is over otherwise; what became of this try is still worth knowing.
+                Settled::Over => return self.record(attempted).await,
+                Settled::Not(error) => {
+                    self.store_failed(&error);
+                    self.pause(STORE_PAUSE).await;
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The door that its answers go through: as it hangs now, since a reload changes a door and leaves the worker.
+    fn door(&self) -> Option<Arc<Door>> {
+        let first = self.response.as_ref()?;
+        let now = first
+            .doors
+            .upgrade()
+            .and_then(|doors| doors.get(&first.channel.id));
+        Some(now.unwrap_or_else(|| first.clone()))
+    }
+
+    /// How often it is looked without having been rung.
+    fn look(&self) -> Duration {
+        let within = self.settings.late.within;
+        within.map_or(LOOK, |within| within.clamp(SHORTEST_LOOK, LOOK))
+    }
+
+    /// Ends the wait for answers that did not come in time. True where there were some.
+    async fn give_up_waiting(&self) -> bool {
+        let Some(within) = self.settings.late.within else {
+            return false;
+        };
+        let now = (self.world.now)();
+        let overdue = self
+            .store
+            .overdue(&self.channel.id, &self.settings.name, now, PAGE)
+            .await;
+        let overdue = overdue.unwrap_or_else(|error| {
+            self.store_failed(&error);
+            vec![]
+        });
+        for waiting in &overdue {
+            let why = format!("no answer came within {}", crate::channel::duration::show(within));
+            let attempted = self.attempted(waiting, Verdict::new("refused", Some(why)), None);
+            let verdict = "unsure";
+            self.record(Attempted { verdict, ..attempted }).await;
+        }
+        !overdue.is_empty()
     }
 
     async fn pause(&self, pause: Duration) {

@@ -178,6 +178,25 @@ pub struct Waiting {
     pub content_type: String,
 }
 
+/// A delivery that was pending once, or is: its far side has it and answers later.
+#[derive(Clone)]
+pub struct Awaited {
+    /// Its number.
+    pub delivery: i64,
+    /// The message that it belongs to.
+    pub message: Uuid,
+    /// The channel in whose queue it is.
+    pub channel: String,
+    /// The destination.
+    pub destination: String,
+    /// How far it is.
+    pub state: DeliveryState,
+    /// How many tries there were.
+    pub attempts: u32,
+    /// What was sent.
+    pub body: Bytes,
+}
+
 /// What a message hands on to those that are made from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
@@ -202,7 +221,7 @@ pub struct Attempted {
     pub at: Timestamp,
     /// What the delivery is from now on.
     pub state: DeliveryState,
-    /// When it is tried again.
+    /// When it is tried again; pending: until when it is to be answered.
     pub due: Option<Timestamp>,
     /// accepted, pending, refused, retry, unsure.
     pub verdict: &'static str,
@@ -343,6 +362,17 @@ pub trait Store: Send + Sync {
         channel: &str,
         destination: &str,
         after: i64,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, StoreError>;
+
+    /// The deliveries that were pending with this reference, whatever has become of them, the oldest first.
+    async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError>;
+    /// What is pending at a destination and was to be answered by now, the oldest first.
+    async fn overdue(
+        &self,
+        channel: &str,
+        destination: &str,
+        now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Waiting>, StoreError>;
 

@@ -54,6 +54,8 @@ pub(crate) enum Domain {
     Blob = 9,
     /// The secret of an API key.
     ApiKey = 10,
+    /// The reference by which a later answer names its question.
+    Reference = 11,
     /// The key of the journal's chain.
     JournalKey = 40,
     /// Whom a row of the journal is about.

@@ -72,10 +72,12 @@ pub(crate) struct Set<'a> {
     pub(crate) spoken_of: Vec<(Kind, Uuid)>,
     included: BTreeSet<Uuid>,
     applied: &'a Applied,
+    /// The address of the server that it is for.
+    server: Option<&'a str>,
 }
 
 impl<'a> Set<'a> {
-    fn new(changes: &ChangeSet, applied: &'a Applied) -> Self {
+    fn new(changes: &ChangeSet, applied: &'a Applied, server: Option<&'a str>) -> Self {
         let mut spoken_of = vec![];
         let mut seen = BTreeSet::new();
         for change in &changes.changes {
@@ -105,6 +107,7 @@ impl<'a> Set<'a> {
             spoken_of,
             included,
             applied,
+            server,
         }
     }
 
@@ -147,14 +150,33 @@ impl<'a> Set<'a> {
                 id,
                 json,
                 found_by: None,
+                id_there: None,
             }));
             out.push(Resource {
                 id: record.meta.id,
                 json: main,
                 found_by: business_identifier(record).cloned(),
+                id_there: self.id_there(record),
             });
         }
         out
+    }
+
+    /// The id that the server gave to a patient, where it is kept with him.
+    fn id_there(&self, record: &Record) -> Option<String> {
+        let system = crate::answer::patients_of(self.server?);
+        let Aggregate::Patient(patient) = &record.aggregate else {
+            return None;
+        };
+        let mut there = patient
+            .identifiers
+            .iter()
+            .filter(|identifier| identifier.system.as_deref() == Some(&system));
+        match (there.next(), there.next()) {
+            (Some(one), None) => Some(one.value.clone()),
+            // Two records there became one here: neither is the other's.
+            (_, _) => None,
+        }
     }
 }
 
@@ -163,6 +185,8 @@ struct Resource {
     json: Json,
     /// The identifier by which another server may know it already.
     found_by: Option<Identifier>,
+    /// The id that the server gave it.
+    id_there: Option<String>,
 }
 
 /// What others refer to comes first.
@@ -236,6 +260,8 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
         of_a_system
             && in_use
             && !identifier.value.trim().is_empty()
+            // The id on one server, which no other knows.
+            && !(kind == "RI" && identifier.system.as_deref().is_some_and(|s| s.ends_with("/Patient")))
             && (wanted.is_empty() || wanted.contains(&kind))
     })
 }
@@ -263,7 +289,12 @@ fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
                 format!("{resource_type}?identifier={}%7C{}", token(system), token(value))
             };
             let own = by("urn:ietf:rfc:3986", &format!("urn:uuid:{}", resource.id));
+            let there = resource
+                .id_there
+                .as_ref()
+                .map(|id| format!("{resource_type}/{id}"));
             let url = match &resource.found_by {
+                _ if there.as_ref().is_some_and(|there| !taken.contains(there)) => there.unwrap_or_default(),
                 _ if resource_type == "Provenance" => format!("Provenance/{}", resource.id),
                 Some(identifier) => {
                     let system = types::system(identifier.system.as_ref()).unwrap_or_default();
@@ -279,6 +310,10 @@ fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
             {
                 // A conditional update carries no id: the server knows its own.
                 object.remove("id");
+            } else if let Json::Object(object) = &mut json
+                && let Some((_, id)) = url.split_once('/')
+            {
+                object.set("id", id.to_owned());
             }
             Entry {
                 id: resource.id,
@@ -300,10 +335,22 @@ pub fn bundle(
     shape: Shape,
     stamp: &Stamp,
 ) -> Result<Vec<u8>, MapError> {
+    bundle_to(None, changes, applied, shape, stamp)
+}
+
+/// As [`bundle`], for the server at this address: a patient whose id there is known is updated by that id.
+pub fn bundle_to(
+    server: Option<&str>,
+    changes: &ChangeSet,
+    applied: &Applied,
+    shape: Shape,
+    stamp: &Stamp,
+) -> Result<Vec<u8>, MapError> {
+    let bundle = bundle_json(server, changes, applied, shape, stamp);
     if cfg!(debug_assertions) {
-        return checked_bundle(changes, applied, shape, stamp);
+        return Ok(checked(bundle)?.to_bytes());
     }
-    Ok(bundle_json(changes, applied, shape, stamp).to_bytes())
+    Ok(bundle.to_bytes())
 }
 
 /// As [`bundle`], and refuses what isn't valid FHIR in every build: for `punte convert` and for tests.
@@ -313,11 +360,17 @@ pub fn checked_bundle(
     shape: Shape,
     stamp: &Stamp,
 ) -> Result<Vec<u8>, MapError> {
-    Ok(checked(bundle_json(changes, applied, shape, stamp))?.to_bytes())
+    Ok(checked(bundle_json(None, changes, applied, shape, stamp))?.to_bytes())
 }
 
-pub(crate) fn bundle_json(changes: &ChangeSet, applied: &Applied, shape: Shape, stamp: &Stamp) -> Json {
-    let set = Set::new(changes, applied);
+pub(crate) fn bundle_json(
+    server: Option<&str>,
+    changes: &ChangeSet,
+    applied: &Applied,
+    shape: Shape,
+    stamp: &Stamp,
+) -> Json {
+    let set = Set::new(changes, applied, server);
     let about = &changes.about;
     let head = Object::new()
         .put("resourceType", "Bundle")
@@ -380,6 +433,7 @@ fn requests(changes: &ChangeSet, set: &Set<'_>, stamp: &Stamp) -> Vec<Entry> {
         id,
         json,
         found_by: None,
+        id_there: None,
     }));
     addressed(resources)
 }
@@ -405,7 +459,7 @@ fn checked(bundle: Json) -> Result<Json, MapError> {
 /// What a message changed, as single requests in an order in which what is referred to comes first, as far as that can
 /// be. For servers without transactions.
 pub fn per_resource(changes: &ChangeSet, applied: &Applied, stamp: &Stamp) -> Result<Vec<Entry>, MapError> {
-    let set = Set::new(changes, applied);
+    let set = Set::new(changes, applied, None);
     let entries = requests(changes, &set, stamp);
     if cfg!(debug_assertions) {
         for entry in &entries {

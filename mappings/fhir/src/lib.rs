@@ -8,6 +8,7 @@
 //! constants and extensions follow the HL7 v2-to-FHIR maps, so that what came in by HL7 v2 leaves as those say.
 
 mod about;
+mod answer;
 mod bundle;
 mod context;
 mod diagnostics;
@@ -33,7 +34,8 @@ use clinic::value::Coding;
 use clinic::{Aggregate, Kind, Record};
 use uuid::Uuid;
 
-pub use bundle::{Entry, Shape, bundle, checked_bundle, per_resource};
+pub use answer::{decode_answer, patients_of};
+pub use bundle::{Entry, Shape, bundle, bundle_to, checked_bundle, per_resource};
 pub use gate::admit;
 pub use json::Json;
 pub use types::system_uri;

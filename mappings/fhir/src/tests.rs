@@ -359,7 +359,7 @@ fn check_bundle(bundle: &Value) {
 #[test]
 fn a_message_bundle_holds_everything_once_and_leads_nowhere_else() {
     let (changes, applied) = everything();
-    let json = bundle_json(&changes, &applied, Shape::Message, &stamp());
+    let json = bundle_json(None, &changes, &applied, Shape::Message, &stamp());
     dump("bundle-message", &json);
     admit(&json).unwrap();
     assert_eq!(unknown_elements(&json), Vec::<String>::new());
@@ -390,7 +390,7 @@ fn a_message_bundle_holds_everything_once_and_leads_nowhere_else() {
 #[test]
 fn a_transaction_updates_each_by_identifier_and_no_two_alike() {
     let (changes, applied) = everything();
-    let json = bundle_json(&changes, &applied, Shape::Transaction, &stamp());
+    let json = bundle_json(None, &changes, &applied, Shape::Transaction, &stamp());
     dump("bundle-transaction", &json);
     admit(&json).unwrap();
     let read = read(&bundle(&changes, &applied, Shape::Transaction, &stamp()).unwrap());
@@ -470,13 +470,13 @@ fn single_requests_refer_to_what_the_server_called_the_earlier_ones() {
 #[test]
 fn an_empty_change_set_still_makes_a_message() {
     let (changes, applied) = (ChangeSet::default(), Applied::default());
-    let json = bundle_json(&changes, &applied, Shape::Message, &stamp());
+    let json = bundle_json(None, &changes, &applied, Shape::Message, &stamp());
     dump("bundle-empty", &json);
     admit(&json).unwrap();
     check_bundle(&read(
         &bundle(&changes, &applied, Shape::Message, &stamp()).unwrap(),
     ));
-    let json = bundle_json(&changes, &applied, Shape::Transaction, &stamp());
+    let json = bundle_json(None, &changes, &applied, Shape::Transaction, &stamp());
     admit(&json).unwrap();
 }
 

@@ -265,7 +265,7 @@ mod tests {
                 &Response {
                     status: Some(status),
                     body: body.to_vec(),
-                    content_type: None,
+                    ..Response::default()
                 },
             )
         };

@@ -40,6 +40,17 @@ impl Format for FhirR4 {
     fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
         Ok(())
     }
+    /// The ids that a server gave to what was sent.
+    fn decode_answer(&self, sent: &[u8], answer: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        let server = settings.server.as_deref().ok_or_else(|| {
+            MapError::new(
+                Reason::Internal,
+                None,
+                "it is not known which server has answered",
+            )
+        })?;
+        mappings_fhir::decode_answer(sent, answer, server)
+    }
     fn decode(&self, _: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
         Err(not_read("decoded"))
     }
@@ -57,7 +68,9 @@ impl Format for FhirR4 {
         match shape {
             // Nobody checks what `convert` prints; a server checks what it is sent.
             Shape::Message => mappings_fhir::checked_bundle(changes, applied, shape, stamp),
-            Shape::Transaction => mappings_fhir::bundle(changes, applied, shape, stamp),
+            Shape::Transaction => {
+                mappings_fhir::bundle_to(settings.server.as_deref(), changes, applied, shape, stamp)
+            }
         }
     }
     fn replies(&self, _: &[u8], _: Verdict<'_>, _: &Stamp) -> Replies {
@@ -79,8 +92,8 @@ impl Format for FhirR4 {
     fn check_path(&self, path: &str) -> Result<(), String> {
         Document::json().check_path(path)
     }
-    fn set<'a>(&self, _: &'a [u8], _: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
-        Err(not_read("changed by paths"))
+    fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        Document::json().set(message, ops)
     }
 }
 
@@ -259,6 +272,7 @@ mod tests {
             status: Some(status),
             content_type: None,
             body: body.as_bytes().to_vec(),
+            ..Response::default()
         };
         FhirR4.answered(question.as_bytes(), &response)
     }

@@ -43,6 +43,10 @@ impl Format for Hl7v2 {
         hl7v2::decode::decode(message, &profile(settings))
     }
 
+    fn decode_answer(&self, sent: &[u8], answer: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        hl7v2::decode::decode_answer(sent, answer, &profile(settings))
+    }
+
     fn encode(
         &self,
         changes: &ChangeSet,

@@ -61,6 +61,17 @@ pub(super) fn read_answers(folder: &Path) -> anyhow::Result<BTreeMap<String, Res
     Ok(answers)
 }
 
+/// The files `response.lis.hl7` …: what destinations answer to what they get, by their names, as bytes of the wire.
+pub(super) fn read_responses(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut responses = vec![];
+    for name in names(folder)? {
+        if let ["response", destination, _] = name.split('.').collect::<Vec<_>>().as_slice() {
+            responses.push(((*destination).to_owned(), read_wire(&folder.join(&name))?));
+        }
+    }
+    Ok(responses)
+}
+
 /// Writes down what a destination has answered. Returns the name of the file.
 pub(super) fn write_answer(
     folder: &Path,
@@ -78,7 +89,7 @@ pub(super) fn write_answer(
 /// All files that say what is expected.
 pub(super) fn read_expected(folder: &Path) -> anyhow::Result<Files> {
     let is_expected = |name: &String| {
-        ["state.", "changes.", "asked.", "out.", "reply."]
+        ["state.", "changes.", "asked.", "out.", "reply.", "responded."]
             .iter()
             .any(|prefix| name.starts_with(prefix))
     };

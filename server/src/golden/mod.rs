@@ -10,6 +10,8 @@
 //!                                     /asked.mpi.txt      what it is asked
 //!                                     /out.portal.json    what each destination gets
 //!                                     /reply.hl7          what the sender is told
+//!                                     /response.lis.hl7   what a destination answers to it (none, one for each)
+//!                                     /responded.lis.…    what comes of it: state.txt, changes.json, out.CHANNEL.hl7
 //! ```
 //!
 //! Times and ids are the same in each run. Nothing is opened, written, sent or asked (but with `--ask`): the clinic is one

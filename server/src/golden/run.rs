@@ -10,12 +10,12 @@ use clinic::memory::MemoryClinic;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
 use engine::message::{Failure, MessageState};
-use engine::run::{Answers, Outcome, Trace, World, try_message};
+use engine::run::{Answers, Outcome, Trace, World, try_answer, try_message};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Files;
-use super::files::{read_before, read_input, readable};
+use super::files::{read_before, read_input, read_responses, readable};
 
 /// The moment at which all samples come: 2026-01-05, 08:00 UTC.
 const NOW: i64 = 1_767_600_000;
@@ -67,9 +67,74 @@ pub(super) fn run(
             try_message(channel.clone(), formats, &world, body, answers.clone(), &clinic)?
         }
     };
-    let mut files = files(&channel, formats, &body, &outcome, &traces);
-    asked(&channel, answers, &mut files);
-    Ok(files)
+    let mut all = files(&channel, formats, &body, &outcome, &traces);
+    asked(&channel, answers, &mut all);
+    if let Some(applied) = &outcome.applied {
+        let committed = clinic.commit(applied);
+        committed.map_err(|_| anyhow!("{}: the sample can't be applied", folder.display()))?;
+    }
+    for (name, answer) in read_responses(folder)? {
+        let destination = channel.destinations.iter().find(|known| known.name == name);
+        let response = destination
+            .and_then(|known| known.response.clone())
+            .ok_or_else(|| {
+                anyhow!(
+                    "response.{name}: the channel has no destination {name:?} with [[destination.response]]"
+                )
+            })?;
+        let delivery = outcome
+            .deliveries
+            .iter()
+            .find(|delivery| delivery.destination == name);
+        let delivery = delivery
+            .ok_or_else(|| anyhow!("response.{name}: nothing goes to {name:?}, which could answer"))?;
+        let sent = delivery.body.clone().unwrap_or_else(|| body.clone().into());
+        let (outcome, traces) = try_answer(
+            response.clone(),
+            formats,
+            &world,
+            sent,
+            answer.clone().into(),
+            &clinic,
+        )?;
+        all.extend(responded(&name, &response, &answer, &outcome, &traces));
+        if let Some(applied) = &outcome.applied {
+            let committed = clinic.commit(applied);
+            committed.map_err(|_| anyhow!("response.{name}: it can't be applied"))?;
+        }
+    }
+    Ok(all)
+}
+
+/// What comes of an answer.
+fn responded(name: &str, response: &Channel, answer: &[u8], outcome: &Outcome, traces: &[Trace]) -> Files {
+    let mut files = Files::new();
+    let mut said = state(outcome);
+    for write in outcome.applied.iter().flat_map(|applied| &applied.writes) {
+        let (kind, version) = (write.record.aggregate.kind().as_str(), write.record.meta.version);
+        said.push_str(&format!("{kind}.{} version {version}\n", write.verb));
+    }
+    files.insert(format!("responded.{name}.state.txt"), said.into_bytes());
+    let decoded = traces.iter().find(|trace| trace.step.ends_with(".decode"));
+    if let Some(changes) = decoded.and_then(|trace| trace.shows.as_ref()) {
+        files.insert(
+            format!("responded.{name}.changes.json"),
+            format!("{changes}\n").into_bytes(),
+        );
+    }
+    for delivery in &outcome.deliveries {
+        let link = response
+            .destinations
+            .iter()
+            .find(|link| link.name == delivery.destination);
+        let format = link.map_or("", |link| link.end.format.as_str());
+        let (ending, text) = readable(format, delivery.body.as_deref().unwrap_or(answer));
+        files.insert(
+            format!("responded.{name}.out.{}.{ending}", delivery.destination),
+            text,
+        );
+    }
+    files
 }
 
 fn files(channel: &Channel, formats: &Formats, body: &[u8], outcome: &Outcome, traces: &[Trace]) -> Files {

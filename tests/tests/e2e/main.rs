@@ -23,6 +23,7 @@ mod keys;
 mod links;
 mod operate;
 mod python;
+mod responses;
 mod samples;
 mod scenes;
 mod script_calls;

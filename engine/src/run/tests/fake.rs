@@ -1,7 +1,7 @@
-//! A format whose messages are `id:words`, and ends that keep what they get.
+//! A format whose messages are `id:words`, and ends that keep what they get. `id:re 7 words` answers the message 7.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -40,6 +40,7 @@ impl Format for Text {
         }
         Keys {
             control_id: text.split_once(':').map(|(id, _)| id.to_owned()),
+            answers: answered(message),
             ..Keys::default()
         }
     }
@@ -78,12 +79,20 @@ impl Format for Text {
         Replies::default()
     }
 
-    fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
-        true
+    fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
+        answered(candidate).is_none_or(|id| self.keys(sent).control_id == Some(id))
     }
 
-    fn judge(&self, _: &[u8], _: &Response) -> Judgement {
-        Judgement::Accepted
+    /// `pending`, what ends with `no`, and all the rest.
+    fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
+        if answer.body.starts_with(b"pending") {
+            let reference = self.keys(sent).control_id.unwrap();
+            Judgement::Pending { reference }
+        } else if answer.body.ends_with(b"no") {
+            Judgement::Refused { why: "no".into() }
+        } else {
+            Judgement::Accepted
+        }
     }
 
     fn values(&self, message: &[u8], _: &str) -> Result<Vec<String>, MapError> {
@@ -99,17 +108,31 @@ impl Format for Text {
     }
 }
 
+fn answered(message: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(message);
+    let rest = text.split_once(":re ")?.1.to_owned();
+    rest.split(' ').next().map(str::to_owned)
+}
+
 /// What is at the ends of channels, by their names.
 #[derive(Default)]
 pub(super) struct Ends {
     intakes: Mutex<BTreeMap<String, Intake>>,
     got: Mutex<BTreeMap<String, Vec<String>>>,
+    answers: Mutex<BTreeMap<String, VecDeque<String>>>,
 }
 
 impl Ends {
     /// The door of the channel with this source.
     pub fn intake(&self, source: &str) -> Option<Intake> {
         self.intakes.lock().unwrap().get(source).cloned()
+    }
+
+    /// What a destination is to answer next; without it nothing.
+    pub fn answer(&self, destination: &str, answer: &str) {
+        let mut answers = self.answers.lock().unwrap();
+        let answers = answers.entry(destination.to_owned()).or_default();
+        answers.push_back(answer.to_owned());
     }
 
     /// What a destination got, in its order.
@@ -213,7 +236,12 @@ impl Destination for End {
         let text = String::from_utf8_lossy(&outgoing.body).into_owned();
         let mut got = self.ends.got.lock().unwrap();
         got.entry(self.name.clone()).or_default().push(text);
-        Ok(Response::default())
+        let mut answers = self.ends.answers.lock().unwrap();
+        let answer = answers.get_mut(&self.name).and_then(VecDeque::pop_front);
+        Ok(Response {
+            body: answer.unwrap_or_default().into_bytes(),
+            ..Response::default()
+        })
     }
 
     async fn probe(&self) -> Result<(), ConnectorError> {

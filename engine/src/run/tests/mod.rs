@@ -6,6 +6,7 @@ mod events;
 mod fake;
 mod links;
 mod parts;
+mod responses;
 
 use std::path::PathBuf;
 use std::sync::Arc;

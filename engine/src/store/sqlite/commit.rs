@@ -256,7 +256,7 @@ fn may_make(connection: &Connection, made_by: &ReadyMadeBy) -> rusqlite::Result<
         .optional()?;
     let is_open = state
         .and_then(DeliveryState::from_number)
-        .is_some_and(|state| !state.is_over());
+        .is_some_and(|state| !state.is_over() || state == DeliveryState::Pending);
     Ok(is_open
         && !connection
             .prepare_cached("SELECT 1 FROM made WHERE delivery = ?1 AND number = ?2")?
@@ -537,5 +537,10 @@ pub(crate) fn attempted(
     connection
         .prepare_cached("INSERT OR REPLACE INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![ready.attempt, ready.at, ready.verdict, ready.note])?;
+    if let Some(hash) = ready.reference {
+        let message = ready.delivery / DELIVERIES;
+        let bucket = bucket(message, KeyKind::Reference);
+        batch.keys.push((bucket, hash, message));
+    }
     Ok(true)
 }

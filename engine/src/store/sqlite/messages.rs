@@ -18,10 +18,12 @@ use crate::message::{
     AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState,
 };
 use crate::store::seal::Column;
-use crate::store::{Lineage, MessageFilter, QueueRow, StoreError, Waiting};
+use crate::store::{Awaited, Lineage, MessageFilter, QueueRow, StoreError, Waiting};
 
 /// The most rows of one listing.
 const LIMIT: u32 = 10_000;
+/// The most messages that one answer may be asked about.
+const AWAITED: usize = 100;
 /// The most messages that are shown of those that a delivery has made.
 const MADE: i64 = 100;
 
@@ -513,6 +515,20 @@ struct SealedWaiting {
     head: Vec<u8>,
 }
 
+impl SealedWaiting {
+    fn new(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(SealedWaiting {
+            id: row.get(0)?,
+            state: row.get(1)?,
+            due: row.get(2)?,
+            body: row.get(3)?,
+            message: uuid_at(row, 4)?,
+            received_at: row.get(5)?,
+            head: row.get(6)?,
+        })
+    }
+}
+
 /// What waits for a destination, after this number, in order.
 pub(crate) fn waiting(
     shared: &Shared,
@@ -529,17 +545,7 @@ pub(crate) fn waiting(
         )
         .and_then(|mut statement| {
             statement
-                .query_map(params![destination, after, limit.min(LIMIT)], |row| {
-                    Ok(SealedWaiting {
-                        id: row.get(0)?,
-                        state: row.get(1)?,
-                        due: row.get(2)?,
-                        body: row.get(3)?,
-                        message: uuid_at(row, 4)?,
-                        received_at: row.get(5)?,
-                        head: row.get(6)?,
-                    })
-                })?
+                .query_map(params![destination, after, limit.min(LIMIT)], SealedWaiting::new)?
                 .collect()
         })
         .map_err(sql_error)?;
@@ -578,6 +584,94 @@ fn open_waiting(shared: &Shared, connection: &Connection, row: SealedWaiting) ->
         body,
         content_type,
     })
+}
+
+/// The deliveries that were pending with a reference, the oldest first.
+pub(crate) fn awaited(
+    shared: &Shared,
+    connection: &Connection,
+    reference: &str,
+) -> Result<Vec<Awaited>, StoreError> {
+    let hash = message_key(&shared.sealer, KeyKind::Reference, reference);
+    let found = by_keys(
+        connection,
+        (KeyKind::Reference, hash),
+        &[],
+        &Conditions::default(),
+        None,
+        AWAITED,
+    )
+    .map_err(sql_error)?;
+    let names = shared.names();
+    let mut awaited = vec![];
+    for plain in found.into_iter().rev() {
+        let range = [plain.seq * DELIVERIES, (plain.seq + 1) * DELIVERIES];
+        // One that was pending has a try with that verdict.
+        let deliveries: Vec<(i64, i64)> = connection
+            .prepare_cached(
+                "SELECT d.id, d.destination FROM delivery d WHERE d.id >= ?1 AND d.id < ?2 AND EXISTS (
+                 SELECT 1 FROM attempt a WHERE a.id > d.id * 4096 AND a.id < (d.id + 1) * 4096 AND a.verdict = 1)
+                 ORDER BY d.id",
+            )
+            .and_then(|mut statement| {
+                let rows = statement.query_map(range, |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            })
+            .map_err(sql_error)?;
+        for (id, destination) in deliveries {
+            let Some(waiting) = one(shared, connection, id)? else {
+                continue;
+            };
+            awaited.push(Awaited {
+                delivery: id,
+                message: waiting.message,
+                channel: names
+                    .channel_of(destination)
+                    .map(|nr| names.channel_name(nr))
+                    .unwrap_or_default(),
+                destination: names.destination_name(destination),
+                state: waiting.state,
+                attempts: waiting.attempts,
+                body: waiting.body,
+            });
+        }
+    }
+    Ok(awaited)
+}
+
+/// What is pending at a destination and was to be answered by now.
+pub(crate) fn overdue(
+    shared: &Shared,
+    connection: &Connection,
+    destination: i64,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Waiting>, StoreError> {
+    let ids: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT id FROM delivery WHERE state IN (2, 3, 4, 5, 6, 7, 8) AND state = 3
+             AND destination = ?1 AND due <= ?2 ORDER BY id LIMIT ?3",
+        )
+        .and_then(|mut statement| {
+            let values = params![destination, now.as_microsecond(), limit.min(LIMIT)];
+            statement.query_map(values, |row| row.get(0))?.collect()
+        })
+        .map_err(sql_error)?;
+    ids.into_iter()
+        .filter_map(|id| one(shared, connection, id).transpose())
+        .collect()
+}
+
+/// One delivery, as if its turn had come.
+fn one(shared: &Shared, connection: &Connection, delivery: i64) -> Result<Option<Waiting>, StoreError> {
+    let row = connection
+        .prepare_cached(
+            "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head
+             FROM delivery d JOIN message m ON m.seq = d.id / 1024 WHERE d.id = ?1",
+        )
+        .and_then(|mut statement| statement.query_row([delivery], SealedWaiting::new).optional())
+        .map_err(sql_error)?;
+    row.map(|row| open_waiting(shared, connection, row)).transpose()
 }
 
 /// How many tries there were, and when the first was.

@@ -44,9 +44,9 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, ApiKey, Attempted, Booked, ClinicQuery, Commit, Committed, CounterKey,
-    Halt, JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store, StoreError, Waiting,
-    Work,
+    Access, AccessFilter, AccessRow, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit, Committed,
+    CounterKey, Halt, JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store,
+    StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -350,6 +350,32 @@ impl Store for SqliteStore {
         };
         self.read_with(move |shared, connection| {
             messages::waiting(shared, connection, destination, after, limit)
+        })
+        .await
+    }
+
+    async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError> {
+        let reference = reference.to_owned();
+        self.read_with(move |shared, connection| messages::awaited(shared, connection, &reference))
+            .await
+    }
+
+    async fn overdue(
+        &self,
+        channel: &str,
+        destination: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let names = self.shared.names();
+        let Some(destination) = names
+            .channel(channel)
+            .and_then(|nr| names.destination(nr, destination))
+        else {
+            return Ok(vec![]);
+        };
+        self.read_with(move |shared, connection| {
+            messages::overdue(shared, connection, destination, now, limit)
         })
         .await
     }

@@ -40,6 +40,8 @@ pub(crate) enum KeyKind {
     Patient = 2,
     Visit = 3,
     Order = 4,
+    /// What a later answer names.
+    Reference = 5,
 }
 
 /// Messages of one bucket.
@@ -171,6 +173,8 @@ pub(crate) struct ReadyAttempt {
     pub(crate) state: DeliveryState,
     pub(crate) due: Option<i64>,
     pub(crate) verdict: u8,
+    /// By which a later answer finds it, where it is pending.
+    pub(crate) reference: Option<i64>,
     pub(crate) note: Option<Vec<u8>>,
 }
 
@@ -310,6 +314,9 @@ impl ReadyAttempt {
     pub(crate) fn new(sealer: &Sealer, attempted: Attempted) -> Result<Self, StoreError> {
         let number = i64::from(attempted.number).clamp(1, ATTEMPTS - 1);
         let attempt = attempted.delivery.wrapping_mul(ATTEMPTS).wrapping_add(number);
+        let is_pending = attempted.state == DeliveryState::Pending;
+        let reference = attempted.reference.as_deref().filter(|_| is_pending);
+        let reference = reference.map(|reference| message_key(sealer, KeyKind::Reference, reference));
         let nothing =
             attempted.why.is_none() && attempted.reference.is_none() && attempted.response.is_none();
         let verdict = verdict_number(attempted.verdict);
@@ -326,6 +333,7 @@ impl ReadyAttempt {
             state: attempted.state,
             due: attempted.due.map(Timestamp::as_microsecond),
             verdict,
+            reference,
             note,
         })
     }
@@ -579,6 +587,7 @@ pub(crate) fn message_key(sealer: &Sealer, kind: KeyKind, value: &str) -> i64 {
         KeyKind::Patient => Domain::Patient,
         KeyKind::Visit => Domain::Visit,
         KeyKind::Order => Domain::Order,
+        KeyKind::Reference => Domain::Reference,
     };
     sealer.hash8(domain, &[value.as_bytes()])
 }

@@ -15,6 +15,7 @@ use super::{Message, Reading};
 
 pub mod about;
 pub mod adt;
+mod answer;
 mod cases;
 pub mod collect;
 pub mod datatypes;
@@ -49,6 +50,8 @@ mod said;
 mod schedule_tests;
 #[cfg(test)]
 mod tests;
+
+pub use answer::decode_answer;
 
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]
