@@ -37,7 +37,7 @@ pub async fn bare(
             .map_err(sql_error)?;
         for number in done..count.min(done + each.max(1)) {
             let ready = Ready::new(&parts.shared, make(number))?;
-            commit(&connection, &mut memory, &mut batch, &ready).map_err(sql_error)?;
+            commit(&connection, &mut memory, &mut batch, &ready, &parts.shared.sealer).map_err(sql_error)?;
         }
         done += each.max(1);
         batch

@@ -9,6 +9,7 @@ mod load;
 mod machine;
 mod messages;
 mod report;
+mod runaway;
 mod scenes;
 mod sinks;
 
@@ -57,6 +58,8 @@ enum Part {
     Delivered,
     /// Memory after 100,000 messages (goes with `delivered`)
     Memory,
+    /// Other channels beside scripts that run away inside a native call
+    Runaway,
 }
 
 /// How much is run.
@@ -69,6 +72,8 @@ struct Plan {
     memory: u64,
     /// Flushes of the disk, each time.
     flushes: u32,
+    /// How long each rate beside a script that runs away is measured.
+    beside: std::time::Duration,
 }
 
 impl Plan {
@@ -83,6 +88,7 @@ impl Plan {
             bare: if options.quick { 20_000 } else { 60_000 },
             memory: if options.quick { 20_000 } else { 100_000 },
             flushes: 1_000,
+            beside: std::time::Duration::from_secs(if options.quick { 1 } else { 4 }),
         }
     }
 }
@@ -129,6 +135,9 @@ fn run(options: &Options) -> Result<Report> {
             wants(Part::Delivered),
             wants(Part::Memory),
         )?);
+    }
+    if wants(Part::Runaway) {
+        report.runaway = runaway::run(&plan)?;
     }
     if wants(Part::Bare) {
         // Once more: between the two lies everything that the machine did meanwhile.

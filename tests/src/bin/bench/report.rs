@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use crate::bare::{Bare, EACH};
 use crate::disk::Flushes;
 use crate::machine::{Environment, profile};
+use crate::runaway::Beside;
 use crate::scenes::{Level, Scene};
 
 /// Of the bare loop, at 16 connections.
 const STORED_GOAL: f64 = 0.4;
 const DELIVERED_GOAL: f64 = 0.2;
 const RESIDENT_GOAL: u64 = 100_000_000;
+/// One limit after a script has run away, of the rate before.
+const BESIDE_GOAL: f64 = 0.8;
 
 /// All of it; what was not asked for is not there.
 pub struct Report {
@@ -23,6 +26,7 @@ pub struct Report {
     pub bare: Vec<Bare>,
     pub stored: Option<Scene>,
     pub delivered: Option<Scene>,
+    pub runaway: Vec<Beside>,
 }
 
 /// A figure and what it has to be.
@@ -53,6 +57,7 @@ impl Report {
             bare: vec![],
             stored: None,
             delivered: None,
+            runaway: vec![],
         }
     }
 
@@ -107,6 +112,15 @@ impl Report {
                 below: true,
             });
         }
+        let worst = self.runaway.iter().map(|beside| beside.ratio);
+        if let Some(worst) = worst.min_by(f64::total_cmp) {
+            goals.push(Goal {
+                what: "another channel one limit after a script ran away / before",
+                is: worst,
+                goal: BESIDE_GOAL,
+                below: false,
+            });
+        }
         goals
     }
 
@@ -142,6 +156,7 @@ impl Report {
             "bare": bare,
             "stored": self.stored.as_ref().map(scene_json),
             "delivered": self.delivered.as_ref().map(scene_json),
+            "runaway": self.runaway.iter().map(beside_json).collect::<Vec<Value>>(),
             "goals": goals,
         })
     }
@@ -205,6 +220,7 @@ impl Report {
                 scene_table(scene, out)?;
             }
         }
+        runaway_table(&self.runaway, out)?;
         let goals = self.goals();
         if !goals.is_empty() {
             writeln!(out)?;
@@ -274,6 +290,40 @@ fn scene_table(scene: &Scene, out: &mut String) -> std::fmt::Result {
         writeln!(out, "delivered: HL7 {hl7} B, FHIR {fhir} B each, by the mean")?;
     }
     Ok(())
+}
+
+fn runaway_table(runaway: &[Beside], out: &mut String) -> std::fmt::Result {
+    if runaway.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nanother channel beside a script that runs away, messages/s"
+    )?;
+    writeln!(
+        out,
+        "{:>8} {:>8} {:>9} {:>9} {:>16} {:>7}",
+        "script", "beside", "before", "meanwhile", "one limit later", "ratio"
+    )?;
+    for beside in runaway {
+        writeln!(
+            out,
+            "{:>8} {:>8} {:>9.0} {:>9.0} {:>16.0} {:>7.2}",
+            beside.bomb, beside.channel, beside.before, beside.during, beside.after, beside.ratio
+        )?;
+    }
+    Ok(())
+}
+
+fn beside_json(beside: &Beside) -> Value {
+    json!({
+        "script": beside.bomb,
+        "channel": beside.channel,
+        "before_per_s": beside.before,
+        "during_per_s": beside.during,
+        "after_per_s": beside.after,
+        "after_before": beside.ratio,
+    })
 }
 
 fn scene_json(scene: &Scene) -> Value {

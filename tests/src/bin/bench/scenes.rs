@@ -368,7 +368,7 @@ fn start(home: &Home, address: SocketAddr, pool: &Pool, number: u64) -> Result<(
 }
 
 /// A port that nobody uses now.
-fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
