@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use e2e::eventually;
 use e2e::mllp::{Sender, field};
 use e2e::program::{Home, Punte};
+use e2e::sink::Sink;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -83,6 +84,16 @@ fn orders(lis: u16) -> String {
          [[destination.response]]\napply = true\n\
          [[destination.response]]\nchannel = \"closed\"\n"
     )
+}
+
+/// The same, to a laboratory that answers AA at once.
+fn answered_at_once(lis: SocketAddr) -> String {
+    orders(lis.port())
+        .replace("answers = { by = \"lis-acks\", within = \"1h\" }\n", "")
+        .replace(
+            "step = [{ set = { \"MSH-15\" = \"AL\", \"MSH-16\" = \"AL\" } }]\n",
+            "",
+        )
 }
 
 fn order(n: usize) -> String {
@@ -181,6 +192,101 @@ async fn an_application_acknowledgement_closes_its_order_once_whenever_the_progr
     assert!(shown.contains("Order.completed"), "{shown}");
     let shown = String::from_utf8(home.run(&["messages", "show", question])?.stdout)?;
     assert!(shown.contains(&format!("made {answer}")), "{shown}");
+    Ok(())
+}
+
+/// The same where the answer comes on the same connection at once: its try and what it does are one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_closes_its_order_once_whenever_the_program_is_killed() -> Result<()> {
+    const ORDERS: usize = 40;
+    let lis = Sink::hl7().await?;
+    let home = Home::with(&[
+        ("orders", &answered_at_once(lis.address)),
+        (
+            "closed",
+            "id = \"closed\"\n[source]\nformat = \"hl7v2\"\nchannel = {}\n",
+        ),
+    ])?;
+    write(&home, "close.js", CLOSE)?;
+    let mut punte = home.serve()?;
+    for n in 0..ORDERS {
+        place(&punte, &order(n)).await?;
+        if n % 4 == 3 {
+            // A moment later, at another place of its work each time.
+            tokio::time::sleep(Duration::from_micros(n as u64 * 1_900 % 37_000)).await;
+            punte.kill();
+            punte = home.serve()?;
+        }
+    }
+    let closed = eventually("all orders are closed", Duration::from_secs(90), async || {
+        let closed = punte.messages("&channel=closed").await.ok()?;
+        (ORDERS <= closed.len()).then_some(closed)
+    })
+    .await;
+    assert_eq!(closed.len(), ORDERS, "each is handed on once");
+    assert_eq!(punte.messages("&channel=orders@lis").await?.len(), ORDERS);
+    let found = punte.search("ServiceRequest?_count=100").await?;
+    let versions: Vec<&str> = found
+        .iter()
+        .filter_map(|order| order["meta"]["versionId"].as_str())
+        .collect();
+    assert_eq!(versions, ["2"; ORDERS], "placed once, closed once");
+    assert!(ORDERS <= lis.received().len());
+    Ok(())
+}
+
+/// What an answer speaks of is changed all the time by others: its steps run again, and nothing is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moves_under_an_answer_runs_its_steps_again_and_sends_nothing() -> Result<()> {
+    const ORDERS: usize = 60;
+    let lis = Sink::hl7().await?;
+    let home = Home::with(&[
+        ("orders", &answered_at_once(lis.address)),
+        (
+            "closed",
+            "id = \"closed\"\n[source]\nformat = \"hl7v2\"\nchannel = {}\n",
+        ),
+        ("clinic", &scenes::chart_only()),
+    ])?;
+    write(&home, "close.js", CLOSE)?;
+    let punte = home.serve()?;
+    let feed = punte.listens("clinic");
+    let others = tokio::spawn(async move {
+        let mut sender = Sender::connect(feed).await?;
+        for n in 0.. {
+            sender
+                .ask(scenes::register(&format!("R-{n}"), "P-1", &format!("Pop{n}")).as_bytes())
+                .await?;
+        }
+        Ok::<(), anyhow::Error>(())
+    });
+    for n in 0..ORDERS {
+        place(&punte, &order(n).replace(&format!("P-{n}^"), "P-1^")).await?;
+    }
+    eventually("all orders are closed", Duration::from_secs(60), async || {
+        let closed = punte.messages("&channel=closed").await.ok()?;
+        (ORDERS <= closed.len()).then_some(())
+    })
+    .await;
+    others.abort();
+    assert_eq!(lis.received().len(), ORDERS, "each was sent once");
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let metrics = client
+        .get(format!("http://{}/metrics", punte.http))
+        .bearer_auth(&punte.key)
+        .send()
+        .await?
+        .text()
+        .await?;
+    let mut reruns = metrics
+        .lines()
+        .filter(|line| line.starts_with("punte_reruns_total"));
+    assert!(
+        reruns.any(|line| line.contains("orders@lis")),
+        "nothing moved: the test shows nothing"
+    );
+    let found = punte.search("ServiceRequest?_count=100").await?;
+    assert!(found.len() == ORDERS && found.iter().all(|order| order["status"] == "completed"));
     Ok(())
 }
 
