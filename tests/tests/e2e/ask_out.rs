@@ -536,6 +536,42 @@ async fn a_message_that_is_run_again_asks_once() -> Result<()> {
     Ok(())
 }
 
+/// A channel that pauses takes messages, and their steps ask; also after a restart. One that was reloaded asks the new place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_pauses_asks_and_one_that_was_reloaded_asks_elsewhere() -> Result<()> {
+    let (registry, other) = (
+        Peer::start("fhir_server.py", 0)?,
+        Peer::start("fhir_server.py", 0)?,
+    );
+    let ris = Sink::hl7().await?;
+    let home = Home::with(&[("clinic", &channel(registry.port, "", &ris))])?;
+    let punte = home.serve()?;
+    assert!(home.run(&["channels", "pause", "clinic"])?.status.success());
+    let mut lab = Sender::connect(punte.listens("clinic")).await?;
+    lab.ask(scenes::register("1", "P-1", "Pop").as_bytes()).await?;
+    punte.kill();
+    let punte = home.serve()?;
+    let mut lab = Sender::connect(punte.listens("clinic")).await?;
+    lab.ask(scenes::register("2", "P-1", "Pop").as_bytes()).await?;
+    assert_eq!(registry.asked().await?.len(), 2);
+    assert_eq!(ris.received().len(), 0);
+    home.channel("clinic", &channel(other.port, "", &ris))?;
+    assert!(home.run(&["reload"])?.status.success());
+    lab.ask(scenes::register("3", "P-1", "Pop").as_bytes()).await?;
+    assert!(home.run(&["channels", "start", "clinic"])?.status.success());
+    lab.ask(scenes::register("4", "P-1", "Pop").as_bytes()).await?;
+    assert_eq!(
+        (registry.asked().await?.len(), other.asked().await?.len()),
+        (0, 2)
+    );
+    e2e::eventually("the RIS has all", SOON, async || {
+        (ris.received().len() == 4).then_some(())
+    })
+    .await;
+    assert!(ris.texts().iter().all(|message| message.contains("0740 111 222")));
+    Ok(())
+}
+
 /// Counters give each message its turn; nobody's turn is spent on waiting for an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_take_turns_ask_side_by_side() -> Result<()> {
