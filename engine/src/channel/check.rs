@@ -132,6 +132,11 @@ pub fn check(
             });
         }
     }
+    // What takes the later answers of a destination goes somewhere.
+    let takers = super::links::takers_of_answers(&rooted);
+    checked
+        .warnings
+        .retain(|warning| warning.what != super::read::NOWHERE || !takers.contains(&warning.file));
     let mut wrong = super::links::check(&rooted, &checked.channels);
     wrong.extend(wrong_listeners);
     wrong.extend(super::links::check_late(&rooted, &checked.channels));

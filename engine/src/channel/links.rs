@@ -135,6 +135,24 @@ fn wrong_with<'a>(
     })
 }
 
+/// The files of the channels by which answers of destinations come later.
+pub(super) fn takers_of_answers(files: &[(&PathBuf, &String, Node)]) -> Vec<PathBuf> {
+    let destinations = |root: &'_ Node| -> Vec<String> {
+        let destinations = root.get("destination").map(Node::items).unwrap_or_default();
+        let by = destinations
+            .iter()
+            .filter_map(|node| node.get("answers")?.get("by")?.text());
+        by.map(str::to_owned).collect()
+    };
+    let named: Vec<String> = files.iter().flat_map(|(_, _, root)| destinations(root)).collect();
+    let is_named = |root: &Node| {
+        let id = root.get("id").and_then(Node::text).unwrap_or_default();
+        named.iter().any(|by| by == id)
+    };
+    let takers = files.iter().filter(|(_, _, root)| is_named(root));
+    takers.map(|(file, _, _)| (*file).clone()).collect()
+}
+
 /// What is wrong with what destinations say of answers that come later: the channel by which they come is not there, or
 /// reads another format.
 pub(super) fn check_late<'a>(files: &'a [(&PathBuf, &String, Node)], channels: &[Channel]) -> Vec<Wrong<'a>> {

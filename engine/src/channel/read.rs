@@ -23,6 +23,10 @@ pub(super) type Tables<'a> = &'a dyn Fn(&FilePath) -> io::Result<String>;
 /// The longest id of a channel, site or name of a destination.
 const MAX_NAME: usize = 64;
 
+/// That nothing comes of the messages of a channel.
+pub(super) const NOWHERE: &str =
+    "the messages are stored and go nowhere: there is no destination and no apply";
+
 /// How long a sender may wait for a destination.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
@@ -137,10 +141,7 @@ impl Reader<'_> {
         let questions = self.questions(root, source_format.as_deref());
         let is_sent_to = |node: &Node| !is_only_asked(node);
         if !nodes.iter().any(is_sent_to) && !flow.applied && !questions && self.findings.is_empty() {
-            self.warning(
-                top.clone(),
-                "the messages are stored and go nowhere: there is no destination and no apply".to_owned(),
-            );
+            self.warning(top.clone(), NOWHERE.to_owned());
         }
 
         self.unused_state(root, &steps, &destinations);

@@ -101,10 +101,10 @@ impl Client {
 
 /// A word of a path, safe to put into a URL.
 pub fn path_word(word: &str) -> anyhow::Result<&str> {
-    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
     if word.is_empty() || !word.bytes().all(safe) {
         return Err(anyhow!(
-            "{word:?} is no name or id: letters, digits, '-', '_' and '.' only"
+            "{word:?} is no name or id: letters, digits, '-', '_', '.' and '@' only"
         ));
     }
     Ok(word)

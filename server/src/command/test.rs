@@ -17,7 +17,7 @@ use crate::render::Paint;
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Beside channels/adt.toml lies channels/adt.tests/, in it a folder for each test: in.hl7 is what comes in, the other\nfiles are what has to come of it: state.txt, changes.json, out.DESTINATION.hl7 (or .json …), reply.hl7. Messages that\nthe clinic knows before lie beside it as before-1.hl7, before-2.hl7 …  Times and ids are the same at each run.\n\n  punte test                                       all channels\n  punte test adt                                   one\n  punte test adt --add admit message.hl7           a new test from a sample\n  punte test adt --bless                           what comes out now is right: write it down\n\nExit codes: 0 all is as expected, 1 something differs."
+    after_help = "Beside channels/adt.toml lies channels/adt.tests/, in it a folder for each test: in.hl7 is what comes in, the other\nfiles are what has to come of it: state.txt, changes.json, out.DESTINATION.hl7 (or .json …), reply.hl7. Messages that\nthe clinic knows before lie beside it as before-1.hl7, before-2.hl7 …  What a destination answers lies there as\nresponse.DESTINATION.hl7, what comes of that as responded.DESTINATION.state.txt …  Times and ids are the same at each run.\n\n  punte test                                       all channels\n  punte test adt                                   one\n  punte test adt --add admit message.hl7           a new test from a sample\n  punte test adt --bless                           what comes out now is right: write it down\n\nExit codes: 0 all is as expected, 1 something differs."
 )]
 pub struct Args {
     /// Only of this channel

@@ -8,6 +8,7 @@ use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use clinic::apply::{Nobody, Snapshot};
 use engine::channel::Channel;
+use engine::channel::response::with_responses;
 use engine::format::Formats;
 use engine::message::MessageState;
 use engine::run::Answers;
@@ -118,7 +119,9 @@ pub fn from_files(home: &Home, id: &str) -> anyhow::Result<Arc<Channel>> {
         anyhow!("the channels are not right:\n{}", list.join("\n"))
     })?;
     let names: Vec<String> = channels.iter().map(|c| c.id.clone()).collect();
-    let channel = channels.into_iter().find(|channel| channel.id == id);
+    let channel = with_responses(channels)
+        .into_iter()
+        .find(|channel| channel.id == id);
     channel.map(Arc::new).ok_or_else(|| {
         let near = engine::channel::nearest(id, names.iter().map(String::as_str));
         match near {
@@ -162,6 +165,15 @@ pub fn show(
     answers: Arc<Answers>,
     snapshot: &dyn Snapshot,
 ) -> anyhow::Result<Value> {
+    if let Some(of) = &channel.answers_of {
+        bail!(
+            "an answer says nothing without what it answers. Write a golden test for {}: the message as in.hl7, and \
+             beside it what {} answers as response.{}.hl7 (punte test --help)",
+            of.channel,
+            of.destination,
+            of.destination
+        );
+    }
     let format = formats
         .open(&channel.source.format, &channel.source.format_settings)
         .ok_or_else(|| anyhow!("the channel's format is not here"))?;

@@ -547,6 +547,11 @@ fn a_golden_test_has_an_answer_and_what_comes_of_it() -> Result<()> {
         said.contains("filtered") && said.contains("responded.lis.state.txt"),
         "{said}"
     );
+    // By itself an answer says nothing; the check has nothing to say.
+    let tried = home.run(&["try", "orders@lis", &sample])?;
+    assert!(String::from_utf8(tried.stderr)?.contains("response.lis.hl7"));
+    let checked = String::from_utf8(home.run(&["check"])?.stderr)?;
+    assert!(!checked.contains("lis-acks"), "{checked}");
     // Nobody by that name answers.
     std::fs::rename(folder.join("response.lis.hl7"), folder.join("response.ris.hl7"))?;
     let said = String::from_utf8(home.run(&["test", "orders"])?.stdout)?;
