@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::message::{By, DeliveryState, MessageState, Origin};
 use engine::store::{
-    ApiKey, Asked, Attempted, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter, Store,
-    StoreError,
+    ApiKey, Asked, Attempted, Awaited, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter,
+    Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -409,6 +409,63 @@ pub async fn deliveries_go_through_their_states(store: Arc<dyn Store>) {
             .attempted(attempt(1 << 40, 1, DeliveryState::Sent, "accepted"))
             .await
             .is_err()
+    );
+}
+
+pub async fn what_is_pending_is_found_by_its_reference_and_has_an_end(store: Arc<dyn Store>) {
+    let mut work = commit(message("c1", "body"));
+    work.deliveries = vec![delivery("portal", Some("sent")), delivery("ris", None)];
+    seq(store.commit(work).await.unwrap());
+    let id = store.waiting("lab", "portal", 0, 10).await.unwrap()[0].id;
+    let until = now();
+    let pending = Attempted {
+        due: Some(until),
+        reference: Some("R-1".into()),
+        ..attempt(id, 1, DeliveryState::Pending, "pending")
+    };
+    store.attempted(pending).await.unwrap();
+    assert!(store.awaited("R-2").await.unwrap().is_empty());
+    let [awaited] = store.awaited("R-1").await.unwrap().try_into().ok().unwrap();
+    let awaited: Awaited = awaited;
+    assert_eq!(
+        (awaited.delivery, awaited.attempts, awaited.state),
+        (id, 1, DeliveryState::Pending)
+    );
+    assert_eq!(
+        (awaited.channel.as_str(), awaited.destination.as_str()),
+        ("lab", "portal")
+    );
+    assert_eq!(awaited.body, "sent");
+
+    let before = until - std::time::Duration::from_millis(1);
+    assert!(
+        store
+            .overdue("lab", "portal", before, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(store.overdue("lab", "ris", until, 10).await.unwrap().is_empty());
+    assert_eq!(store.overdue("lab", "portal", until, 10).await.unwrap()[0].id, id);
+
+    // What is pending makes the message of its answer; what is over makes none, and is still found.
+    let mut answer = commit(message("a1", "fine"));
+    answer.dedup = None;
+    answer.made_by = Some(MadeBy {
+        delivery: id,
+        number: 2,
+        ends: Some(attempt(id, 2, DeliveryState::Sent, "accepted")),
+    });
+    seq(store.commit(answer.clone()).await.unwrap());
+    answer.message.id = Uuid::now_v7();
+    assert!(matches!(store.commit(answer).await.unwrap(), Committed::Over));
+    assert_eq!(store.awaited("R-1").await.unwrap()[0].state, DeliveryState::Sent);
+    assert!(
+        store
+            .overdue("lab", "portal", until, 10)
+            .await
+            .unwrap()
+            .is_empty()
     );
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use e2e::eventually;
 use e2e::mllp::{Sender, field};
 use e2e::program::{Home, Punte};
-use e2e::sink::Sink;
+use e2e::sink::{Manner, Sink};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -232,6 +232,45 @@ async fn an_answer_closes_its_order_once_whenever_the_program_is_killed() -> Res
         .collect();
     assert_eq!(versions, ["2"; ORDERS], "placed once, closed once");
     assert!(ORDERS <= lis.received().len());
+    Ok(())
+}
+
+/// Garbage is nobody's answer: nothing comes of it, and the right answer closes the order.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_over_mllp_closes_nothing() -> Result<()> {
+    let lis = Sink::hl7().await?;
+    let home = Home::with(&[
+        (
+            "orders",
+            &answered_at_once(lis.address).replace("mllp = { ", "mllp = { reply_timeout = \"500ms\", "),
+        ),
+        (
+            "closed",
+            "id = \"closed\"\n[source]\nformat = \"hl7v2\"\nchannel = {}\n",
+        ),
+    ])?;
+    write(&home, "close.js", CLOSE)?;
+    let punte = home.serve()?;
+    for manner in [Manner::Html, Manner::AnotherOnly] {
+        lis.behave(manner);
+        let before = lis.received().len();
+        place(&punte, &order(before)).await?;
+        eventually("it was sent twice", Duration::from_secs(30), async || {
+            (before + 2 <= lis.received().len()).then_some(())
+        })
+        .await;
+        let answers = punte.messages("&channel=orders@lis&state=routed").await?;
+        assert_eq!(answers.len(), punte.messages("&channel=closed").await?.len());
+        let open = punte.search("ServiceRequest?status=active").await?;
+        assert_eq!(open.len(), 1, "nothing was closed by that");
+        lis.behave(Manner::Polite);
+        eventually("it is closed", Duration::from_secs(30), async || {
+            let open = punte.search("ServiceRequest?status=active").await.ok()?;
+            open.is_empty().then_some(())
+        })
+        .await;
+    }
+    assert_eq!(punte.messages("&channel=orders@lis").await?.len(), 2);
     Ok(())
 }
 
