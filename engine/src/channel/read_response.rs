@@ -85,6 +85,14 @@ impl Reader<'_> {
             if node.get("split").is_some() {
                 continue;
             }
+            if node
+                .get("lookup")
+                .is_some_and(|lookup| lookup.get("ask").is_some())
+            {
+                let what = "an answer asks nobody; hand it on (channel = \"…\") and ask there".to_owned();
+                self.problem(path.key("lookup").key("ask"), what);
+                continue;
+            }
             if !links.is_empty() {
                 let what = "stands after `channel`, which hands the answer on; put it before".to_owned();
                 self.problem(path.clone(), what);

@@ -283,6 +283,10 @@ fn the_check_finds_what_is_wrong_with_answers() {
             "7:1 destination[0].response[0].split  not known here",
         ),
         (
+            step("lookup = { ask = \"lab\", question = \"?\", set = { \"$\" = \"$\" } }"),
+            "7:18 destination[0].response[0].lookup.ask  an answer asks nobody; hand it on",
+        ),
+        (
             "answers = { by = \"lat\" }\n".to_owned(),
             "6:18 destination[0].answers.by  not known here; did you mean \"late\"?",
         ),
