@@ -48,6 +48,8 @@ pub struct Wanted<'a> {
     pub caches: &'a [&'a str],
     /// The far sides that its channel grants.
     pub granted: &'a [&'a str],
+    /// The destinations that its channel lets it ask.
+    pub asks: &'a [&'a str],
     /// How long it may take with one message.
     pub timeout: Duration,
     /// How many bytes it may take.
@@ -123,6 +125,23 @@ pub trait Reach {
     /// Calls a far side, for at most so long. `number`: which call of this run it is, from 0. A script whose process has
     /// ended runs once more, and gets what it was answered before.
     fn call(&self, number: usize, request: CallRequest, within: Duration) -> Result<CallAnswer, CallError>;
+    /// Asks a destination of the channel.
+    fn ask(&self, _destination: &str, _question: String) -> Heard {
+        Heard::Not("a destination is asked by steps".to_owned())
+    }
+}
+
+/// What a script hears from a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// What was found.
+    Found(Bytes),
+    /// There is nothing of what was asked for.
+    Nothing,
+    /// There is no answer that can be believed: why.
+    Not(String),
+    /// The script ends here, and runs again once the answer is known.
+    Later,
 }
 
 /// What a script is run for.
@@ -225,6 +244,8 @@ pub struct Call<'a> {
     pub caches: &'a [String],
     /// The far sides that its channel grants.
     pub granted: &'a [String],
+    /// The destinations that its channel lets it ask.
+    pub asks: &'a [String],
     /// What it may ask for while it runs.
     pub reach: &'a dyn Reach,
 }

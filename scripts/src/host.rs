@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clinic::exchange::{MapError, Reason};
 use engine::script::{
-    Call, Polled, PolledMessage, Returned, Said, Script, ScriptFailed, ScriptProblem, Scripts, Wanted,
+    Call, Heard, Polled, PolledMessage, Returned, Said, Script, ScriptFailed, ScriptProblem, Scripts, Wanted,
 };
 
 use crate::machine::LATE;
@@ -219,12 +219,23 @@ impl Script for Prepared {
             counters: call.counters.clone(),
             caches: call.caches.to_vec(),
             granted: call.granted.to_vec(),
+            asks: call.asks.to_vec(),
             task: call.task.clone(),
         };
         let give = |want, body: Vec<u8>, left: Duration| match want {
             Want::Cached { cache, key } => {
                 let value = call.reach.cached(&cache, &key);
                 (Given::Cached { value }, vec![])
+            }
+            Want::Ask { destination } => {
+                let question = String::from_utf8_lossy(&body).into_owned();
+                let (found, body) = match call.reach.ask(&destination, question) {
+                    Heard::Found(found) => (Ok(true), found.to_vec()),
+                    Heard::Nothing => (Ok(false), vec![]),
+                    Heard::Not(why) => (Err(why), vec![]),
+                    Heard::Later => (Err("the answer is not there yet".to_owned()), vec![]),
+                };
+                (Given::Heard { found }, body)
             }
             Want::Call { number, mut request } => {
                 request.body = body.into();

@@ -80,6 +80,8 @@ pub struct Current {
     pub caches: Vec<String>,
     pub cached: Vec<CacheWrite>,
     pub granted: Vec<String>,
+    /// The destinations that may be asked.
+    pub asks: Vec<String>,
     pub task: Task,
     /// What became of a delivery.
     pub verdict: Option<Verdict>,
@@ -216,6 +218,11 @@ impl Shared {
     /// Takes the next number of a counter, or tells the last one that it gave.
     fn count(&self, name: &str, moves: bool) -> Result<Option<f64>, MapError> {
         self.with(|current| {
+            if current.task != Task::Step {
+                return Err(internal(
+                    "a counter moves with the commit of a message: take the number in a step",
+                ));
+            }
             let Some(count) = current.counters.get_mut(name) else {
                 let known: Vec<&str> = current.counters.keys().map(String::as_str).collect();
                 return Err(internal(&state::missing("counter", name, &known)));
@@ -281,6 +288,25 @@ impl Shared {
             Ok((Given::Called { answer: Err(error) }, _)) => Ok(Called::Lost(error)),
             Ok(_) => Err(internal("the engine answers something else")),
             Err(what) => Err(internal(&what)),
+        }
+    }
+
+    /// Asks a destination; none: nothing was found.
+    fn ask(&self, destination: String, question: &str) -> Result<Option<String>, MapError> {
+        let wants = self.with(|current| {
+            if current.asks.contains(&destination) {
+                return Ok(current.wants.clone());
+            }
+            let known: Vec<&str> = current.asks.iter().map(String::as_str).collect();
+            Err(internal(&state::missing("ask", &destination, &known)))
+        })?;
+        match wants.want(Want::Ask { destination }, question.as_bytes()) {
+            Ok((Given::Heard { found: Ok(true) }, body)) => {
+                Ok(Some(String::from_utf8_lossy(&body).into_owned()))
+            }
+            Ok((Given::Heard { found: Ok(false) }, _)) => Ok(None),
+            Ok((Given::Heard { found: Err(why) }, _)) | Err(why) => Err(internal(&why)),
+            Ok(_) => Err(internal("the engine answers something else")),
         }
     }
 
@@ -539,6 +565,13 @@ pub fn functions<'js>(ctx: &Ctx<'js>, shared: &Host) -> rquickjs::Result<Object<
                             key: String,
                             value: Option<String>| {
         answered(&ctx, host.set_cached(cache, key, value))
+    });
+    function!("ask", |host, ctx, destination: String, question: String| {
+        match host.ask(destination, &question) {
+            Ok(Some(found)) => found.into_js(&ctx),
+            Ok(None) => Ok(Value::new_undefined(ctx)),
+            Err(error) => fault(&ctx, &error),
+        }
     });
     function!("granted", |host, ctx, name: String| answered(
         &ctx,

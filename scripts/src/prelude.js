@@ -449,6 +449,10 @@
     http(name) {
       return new FarSide(text(name));
     },
+    /** What a destination that the channel lets scripts ask has found, as text; undefined: nothing. */
+    ask(destination, question) {
+      return sure(host.ask(text(destination), text(question)));
+    },
     /** Where a script is a destination: the number of the delivery, the same at each try. */
     get delivery() {
       return parse(host.task()).deliver?.delivery;

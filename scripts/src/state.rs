@@ -19,6 +19,7 @@ pub fn undeclared(source: &str, wanted: &Wanted<'_>) -> Vec<Undeclared> {
         let declared = match kind {
             "counter" => wanted.counters,
             "cache" => wanted.caches,
+            "ask" => wanted.asks,
             _ => wanted.granted,
         };
         if !declared.contains(&name) {
@@ -39,9 +40,14 @@ pub fn missing(kind: &str, name: &str, declared: &[&str]) -> String {
     let line = match kind {
         "counter" => format!("[counter.{name}]"),
         "cache" => format!("[cache.{name}] with its life"),
+        "ask" => format!("[ask.{name}]"),
         _ => format!("[http.{name}] with its base"),
     };
-    let kind = if kind == "http" { "grant to call" } else { kind };
+    let kind = match kind {
+        "http" => "grant to call",
+        "ask" => "grant to ask",
+        kind => kind,
+    };
     let known = match declared {
         [] => String::new(),
         _ => format!(" (there are: {})", declared.join(", ")),
@@ -110,7 +116,7 @@ fn name_after(source: &str, at: usize) -> Option<(usize, &'static str, &str)> {
     let skip = |at: usize| at + source[at..].len() - source[at..].trim_start().len();
     let at = skip(at);
     let at = skip(at + source[at..].strip_prefix('.').map(|_| 1)?);
-    let kind = ["counter", "cache", "http"]
+    let kind = ["counter", "cache", "http", "ask"]
         .into_iter()
         .find(|kind| source[at..].starts_with(kind))?;
     let at = skip(at + kind.len());
@@ -119,7 +125,7 @@ fn name_after(source: &str, at: usize) -> Option<(usize, &'static str, &str)> {
     let rest = &source[at + 1..];
     let name = &rest[..rest.find(quote)?];
     let after = source[at + 2 + name.len()..].trim_start();
-    let is_plain = !name.contains(['\\', '\n']) && after.starts_with(')');
+    let is_plain = !name.contains(['\\', '\n']) && after.starts_with([')', ',']);
     is_plain.then_some((at, kind, name))
 }
 
@@ -144,6 +150,7 @@ mod tests {
             counters,
             caches,
             granted: &["a"],
+            asks: &[],
             timeout: Duration::ZERO,
             memory: 0,
         };

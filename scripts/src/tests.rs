@@ -43,6 +43,15 @@ impl Wants for Memory {
                 let value = (key == "old").then(|| "{\"n\":1}".to_owned());
                 Ok((Given::Cached { value }, vec![]))
             }
+            Want::Ask { destination } => {
+                let found = match body {
+                    b"nobody" => Ok(false),
+                    b"away" => Err("does not answer".to_owned()),
+                    _ => Ok(true),
+                };
+                let told = format!("{destination} knows {}", String::from_utf8_lossy(body));
+                Ok((Given::Heard { found }, told.into_bytes()))
+            }
             // Tells what it was asked.
             Want::Call { number, request } => {
                 let answer = match request.path.as_str() {
@@ -204,6 +213,7 @@ fn current(format: &'static str, unit: Unit, body: &str, changes: Option<&str>) 
         caches: vec!["seen".into()],
         cached: vec![],
         granted: vec!["far".into()],
+        asks: vec!["mpi".into()],
         task: Task::Step,
         verdict: None,
         polled: vec![],
@@ -584,6 +594,19 @@ fn a_far_side_is_called_only_where_it_is_granted() {
 }
 
 #[test]
+fn a_destination_is_asked_only_where_that_is_granted() {
+    gives(
+        "message.set('n', [context.ask('mpi', 'Patient/7'), context.ask('mpi', 'nobody')].join('|'));",
+        "a=1 b=2 b=3 n=mpi knows Patient/7|",
+    );
+    fails("\ncontext.ask('mpi', 'away');", "fix.js:3 does not answer");
+    fails(
+        "\ncontext.ask('m' + 'pj', 'x');",
+        "fix.js:3 the channel has no grant to ask \"mpj\" (there are: mpi); write [ask.mpj] in its file",
+    );
+}
+
+#[test]
 fn a_destination_says_what_became_of_its_delivery() {
     let said = |body: &str| {
         let done = run_for(Task::Deliver { delivery: 7 }, body)?;
@@ -633,6 +656,8 @@ fn a_destination_says_what_became_of_its_delivery() {
     ] {
         assert!(said(body).is_err(), "{body}");
     }
+    let counts = said("context.counter('lab').next();").expect_err("no step");
+    assert!(counts.ends_with("take the number in a step"), "{counts}");
 }
 
 #[test]

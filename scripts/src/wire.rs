@@ -76,6 +76,8 @@ pub enum Ask {
         caches: Vec<String>,
         /// The far sides that its channel grants.
         granted: Vec<String>,
+        /// The destinations that its channel lets it ask.
+        asks: Vec<String>,
         /// What it is run for.
         task: Task,
     },
@@ -104,6 +106,11 @@ pub enum Want {
         /// The request.
         request: CallRequest,
     },
+    /// What a destination answers. The body of the frame is the question.
+    Ask {
+        /// The destination.
+        destination: String,
+    },
 }
 
 /// What it gets.
@@ -119,6 +126,11 @@ pub enum Given {
     Called {
         /// Or why it did not.
         answer: Result<CallAnswer, CallError>,
+    },
+    /// What a destination answered. The body of the frame is what was found.
+    Heard {
+        /// Whether something was found; or why there is no answer.
+        found: Result<bool, String>,
     },
     /// Nothing: nobody is there to give it.
     Nothing,

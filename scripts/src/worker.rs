@@ -135,6 +135,7 @@ impl Worker {
                 counters,
                 caches,
                 granted,
+                asks,
                 task,
             } => {
                 let run = Run {
@@ -148,6 +149,7 @@ impl Worker {
                     counters,
                     caches,
                     granted,
+                    asks,
                     task,
                 };
                 match self.run_one(run, body, until(limit)) {
@@ -184,6 +186,7 @@ impl Worker {
             caches: run.caches,
             cached: vec![],
             granted: run.granted,
+            asks: run.asks,
             task: run.task,
             verdict: None,
             polled: vec![],
@@ -248,6 +251,7 @@ struct Run {
     counters: BTreeMap<String, Count>,
     caches: Vec<String>,
     granted: Vec<String>,
+    asks: Vec<String>,
     task: Task,
 }
 

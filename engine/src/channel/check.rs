@@ -193,6 +193,7 @@ fn check_file(
         counters: Vec::new(),
         caches: Vec::new(),
         calls: BTreeMap::new(),
+        script_asks: BTreeMap::new(),
         destinations: root.get("destination").map(Node::items).unwrap_or_default(),
     };
     let channel = reader.channel(root);

@@ -81,6 +81,8 @@ pub struct Channel {
     pub caches: Vec<state::Cache>,
     /// Whom its scripts may call: the settings by their names.
     pub calls: BTreeMap<String, serde_json::Value>,
+    /// Which destinations its scripts may ask, and how long each answer may take.
+    pub script_asks: BTreeMap<String, Duration>,
     /// Whose answers go through it; none: it is a channel of a file.
     pub answers_of: Option<AnswersOf>,
 }
@@ -212,7 +214,8 @@ impl Channel {
 impl Channel {
     /// Whether a destination may be asked.
     pub fn asks(&self) -> bool {
-        self.asks_late() || self.steps.iter().any(|step| matches!(step, Step::Ask(_)))
+        let by_script = !self.script_asks.is_empty() && self.has_scripts();
+        by_script || self.asks_late() || self.steps.iter().any(|step| matches!(step, Step::Ask(_)))
     }
 
     /// Whether a destination may be asked after the first `apply`, or on the way to a destination.
@@ -226,7 +229,8 @@ impl Channel {
                     .iter()
                     .flat_map(|destination| &destination.steps),
             );
-        late.any(|step| matches!(step, Step::Ask(_)))
+        let by_script = !self.script_asks.is_empty() && self.has_late_scripts();
+        by_script || late.any(|step| matches!(step, Step::Ask(_)))
     }
 }
 

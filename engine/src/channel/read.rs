@@ -51,6 +51,8 @@ pub(super) struct Reader<'a> {
     pub(super) caches: Vec<Cache>,
     /// Whom they may call.
     pub(super) calls: BTreeMap<String, serde_json::Value>,
+    /// Which destinations they may ask.
+    pub(super) script_asks: BTreeMap<String, Duration>,
     /// The destinations as they are written, for the steps that ask one.
     pub(super) destinations: &'a [Node],
 }
@@ -99,6 +101,7 @@ impl Reader<'_> {
         self.counters = self.counters(root);
         self.caches = self.caches(root);
         self.calls = self.calls(root);
+        self.script_asks = self.script_asks(root);
         let keys = self.keys(root, &flow);
         let mut steps = Vec::new();
         let said = settings.clone();
@@ -175,6 +178,7 @@ impl Reader<'_> {
             counters: std::mem::take(&mut self.counters),
             caches: std::mem::take(&mut self.caches),
             calls: std::mem::take(&mut self.calls),
+            script_asks: std::mem::take(&mut self.script_asks),
             answers_of: None,
         })
     }

@@ -1,5 +1,6 @@
 //! A `lookup` step that asks a destination: who is asked, what, and where the answer goes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,19 +42,7 @@ impl Reader<'_> {
             }
             set.push((entry.key.clone(), from.to_owned()));
         }
-        let within = match value.get("within").and_then(Node::text).map(duration::parse) {
-            Some(Ok(within)) if SHORTEST <= within && within <= LONGEST => within,
-            Some(Ok(_)) => {
-                let what = "an answer has from \"10ms\" to \"1m\"".to_owned();
-                self.problem(at.key("within"), what);
-                WITHIN
-            }
-            Some(Err(what)) => {
-                self.problem(at.key("within"), what);
-                WITHIN
-            }
-            None => WITHIN,
-        };
+        let within = self.within(value, at);
         if value
             .get("missing")
             .is_some_and(|node| node.get("default").is_some())
@@ -81,10 +70,41 @@ impl Reader<'_> {
         }))
     }
 
+    /// Which destinations the scripts of the channel may ask.
+    pub(super) fn script_asks(&mut self, root: &Node) -> BTreeMap<String, Duration> {
+        let mut asks = BTreeMap::new();
+        for entry in root.get("ask").map(Node::entries).unwrap_or_default() {
+            let path = Path::default().key("ask").key(&entry.key);
+            self.asked_by(&entry.key, path.clone());
+            let within = self.within(&entry.node, &path);
+            asks.insert(entry.key.clone(), within);
+        }
+        asks
+    }
+
+    /// How long an answer may take.
+    fn within(&mut self, value: &Node, at: &Path) -> Duration {
+        match value.get("within").and_then(Node::text).map(duration::parse) {
+            Some(Ok(within)) if SHORTEST <= within && within <= LONGEST => within,
+            Some(Ok(_)) => {
+                let what = "an answer has from \"10ms\" to \"1m\"".to_owned();
+                self.problem(at.key("within"), what);
+                WITHIN
+            }
+            Some(Err(what)) => {
+                self.problem(at.key("within"), what);
+                WITHIN
+            }
+            None => WITHIN,
+        }
+    }
+
     /// Who is asked.
     fn asked(&mut self, value: &Node, at: &Path) -> Option<Asked> {
-        let name = value.get("ask")?.text()?;
-        let path = at.key("ask");
+        self.asked_by(value.get("ask")?.text()?, at.key("ask"))
+    }
+
+    fn asked_by(&mut self, name: &str, path: Path) -> Option<Asked> {
         let is_it = |node: &&Node| node.get("name").and_then(Node::text) == Some(name);
         let Some(node) = self.destinations.iter().find(is_it) else {
             let names: Vec<&str> = self

@@ -137,6 +137,8 @@ impl Reader<'_> {
             counters: self.counters.clone(),
             caches: self.caches.clone(),
             calls: self.calls.clone(),
+            // A destination of the channel is asked by the channel's own steps.
+            script_asks: Default::default(),
             answers_of: Some(AnswersOf {
                 channel: channel.to_owned(),
                 destination: destination.name.clone(),

@@ -412,6 +412,7 @@ impl Reader<'_> {
             .map(|counter| counter.name.as_str())
             .collect();
         let caches: Vec<&str> = self.caches.iter().map(|cache| cache.name.as_str()).collect();
+        let asks: Vec<&str> = self.script_asks.keys().map(String::as_str).collect();
         let granted: Vec<&str> = self.calls.keys().map(String::as_str).collect();
         let wanted = Wanted {
             folder: &self.folder(),
@@ -420,6 +421,7 @@ impl Reader<'_> {
             counters: &counters,
             caches: &caches,
             granted: &granted,
+            asks: &asks,
             timeout,
             memory,
         };

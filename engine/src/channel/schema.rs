@@ -96,6 +96,7 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
             "counter": counters(),
             "cache": caches(),
             "http": calls(connectors),
+            "ask": script_asks(),
             "step": {
                 "description": "What happens to each message, in this order.",
                 "type": "array",
@@ -349,6 +350,26 @@ fn caches() -> Value {
                     "description": "How much it may hold; what was written first goes first.",
                     "type": "string",
                     "default": "1 MB"
+                }
+            }
+        }
+    })
+}
+
+fn script_asks() -> Value {
+    json!({
+        "description": "Which destinations the scripts of the channel may ask, each by its name: context.ask(name, question).",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "title": "ask",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "within": {
+                    "description": "How long an answer may take, waiting for its turn included.",
+                    "type": "string",
+                    "default": "5s"
                 }
             }
         }

@@ -157,10 +157,13 @@ impl Reader<'_> {
             || root
                 .get("source")
                 .is_some_and(|source| source.get("script").is_some());
-        if !self.findings.is_empty() || is_end || all.any(|step| matches!(step, Step::Script(_))) {
+        // A script that is wrong is one all the same.
+        let is_wrong =
+            !self.findings.is_empty() || !self.table_problems.is_empty() || !self.problems.is_empty();
+        if is_wrong || is_end || all.any(|step| matches!(step, Step::Script(_))) {
             return;
         }
-        for key in ["counter", "cache", "http"] {
+        for key in ["counter", "cache", "http", "ask"] {
             if root.get(key).is_some() {
                 let what = "is for scripts, and the channel has none".to_owned();
                 self.warning(Path::default().key(key), what);

@@ -54,6 +54,7 @@ pub fn channel() -> Channel {
         counters: vec![],
         caches: vec![],
         calls: Default::default(),
+        script_asks: Default::default(),
         answers_of: None,
     }
 }

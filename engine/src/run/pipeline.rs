@@ -25,7 +25,7 @@ use crate::channel::state::Counter;
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Answered, Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
-use crate::script::{CacheWrite, Call, Count, Reach, Returned, Said, Script, Task};
+use crate::script::{CacheWrite, Call, Count, Heard, Reach, Returned, Said, Script, Task};
 use crate::store::CounterMove;
 use uuid::Uuid;
 
@@ -153,6 +153,9 @@ struct Reached<'a> {
     pipeline: &'a Pipeline,
     pending: &'a Pending,
     called: &'a Called,
+    /// The step, and the question that it ends at.
+    step: &'a str,
+    open: &'a Mutex<Option<Question>>,
 }
 
 impl Reach for Reached<'_> {
@@ -176,6 +179,41 @@ impl Reach for Reached<'_> {
         self.called.answer(number, request, |request| {
             calling::call(channel, sides, request, within)
         })
+    }
+
+    fn ask(&self, destination: &str, question: String) -> Heard {
+        let Pipeline { channel, answers, .. } = self.pipeline;
+        let Some(within) = channel.script_asks.get(destination) else {
+            return Heard::Not(format!("the channel does not let scripts ask {destination}"));
+        };
+        let format = match self.pipeline.format_of(destination) {
+            Ok(format) => format,
+            Err(error) => return Heard::Not(error.what),
+        };
+        let question = Question {
+            step: self.step.to_owned(),
+            destination: destination.to_owned(),
+            body: question.into(),
+            within: *within,
+        };
+        let answered = match answers.of(&question, format.as_ref()) {
+            Known::Answer(answered) => answered,
+            Known::Asks => {
+                *lock(self.open) = Some(question);
+                return Heard::Later;
+            }
+            Known::WouldAsk => return Heard::Not(format!("{destination} is not asked here")),
+        };
+        if let Some(error) = failed(destination, &answered) {
+            return Heard::Not(error.what);
+        }
+        match answered {
+            Answered::Found(found) => Heard::Found(found),
+            Answered::Nothing | Answered::Not(_) => Heard::Nothing,
+            Answered::Several(count) => Heard::Not(format!(
+                "{destination} has found {count}, and which one is meant can't be known. Ask by more"
+            )),
+        }
     }
 }
 
@@ -688,6 +726,8 @@ impl Pipeline {
                 let caches: Vec<String> = self.channel.caches.iter().map(|c| c.name.clone()).collect();
                 let granted: Vec<String> = self.channel.calls.keys().cloned().collect();
                 let called = lock(&self.ran).called.entry(name.to_owned()).or_default().clone();
+                let asks: Vec<String> = self.channel.script_asks.keys().cloned().collect();
+                let open = Mutex::new(None);
                 let call = Call {
                     task: &Task::Step,
                     channel: &self.channel.id,
@@ -700,15 +740,21 @@ impl Pipeline {
                     counters: &counters,
                     caches: &caches,
                     granted: &granted,
+                    asks: &asks,
                     reach: &Reached {
                         pipeline: self,
                         pending: &flow.pending,
                         called: &called,
+                        step: name,
+                        open: &open,
                     },
                 };
-                let returned = script
-                    .run(&call)
-                    .map_err(|failed| Halt::Failed(Failure::of(name, failed.error)))?;
+                let returned = script.run(&call);
+                // Whatever the script made of it: it runs again once the answer is known.
+                if let Some(question) = lock(&open).take() {
+                    return Err(Halt::Asks(question));
+                }
+                let returned = returned.map_err(|failed| Halt::Failed(Failure::of(name, failed.error)))?;
                 let ran = Run {
                     body: flow.body.clone(),
                     changes: flow.changes.clone(),

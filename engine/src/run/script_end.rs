@@ -172,6 +172,7 @@ impl ScriptEnd {
                 counters: &BTreeMap::new(),
                 caches: &caches,
                 granted: &granted,
+                asks: &[],
                 reach: &Reached {
                     end: &end,
                     called: &called,

@@ -474,3 +474,71 @@ fn check_tells_what_is_wrong_with_scripts_as_ends() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_asks_a_destination_and_goes_on_with_the_answer() -> Result<()> {
+    let server = Server::start(&[])?;
+    let sink = Sink::hl7().await?;
+    let text = format!(
+        "{}\n[[destination]]\nname = \"wards\"\nwhen = \"asked\"\nformat = \"json\"\nhttp.url = \"http://127.0.0.1:{}/api\"\n[ask.wards]\nwithin = \"2s\"\n[counter.sample]\n{}",
+        channel("ward", "timeout = \"5s\"", sink.address),
+        server.port,
+        granted(server.port, "")
+    );
+    let home = Home::with(&[("ward", &text)])?;
+    // It runs twice, and does nothing twice: a call is made once, a number taken once.
+    script(
+        &home,
+        "ward.js",
+        "export default function (message, context) {\n\
+           const number = context.counter('sample').next();\n\
+           const order = context.http('erp').post('orders', 'x').json.id;\n\
+           const found = context.ask('wards', '/' + message.get('PID-5.1'));\n\
+           message.set('MSH-13', [number, order, JSON.parse(found).code].join(' '));\n\
+         }\n",
+    )?;
+    let punte = home.serve_with(&SESAME)?;
+    let (ack, message) = told(&punte, "ward", "1", "wards/7").await?;
+    assert_eq!(ack, "AA", "{message}");
+    let (ack, _) = told(&punte, "ward", "2", "wards/8").await?;
+    assert_eq!(ack, "AA");
+    until("they are delivered", || Ok(2 <= sink.received().len())).await?;
+    let said: Vec<String> = sink
+        .received()
+        .iter()
+        .map(|body| field(body, "MSH", 13))
+        .collect();
+    assert_eq!(said, ["1 A-77 W-7", "2 A-77 W-8"]);
+    let asked = server.asked();
+    let expected = [
+        "POST /api/orders known 1 x",
+        "GET /api/wards/7 - 0 ",
+        "POST /api/orders known 1 x",
+        "GET /api/wards/8 - 0 ",
+    ];
+    assert_eq!(asked, expected);
+    // Recorded as any other question that goes out.
+    assert_eq!(punte.messages("&channel=ward&state=answered").await?.len(), 2);
+
+    // No answer that can be believed fails the message, and takes no number.
+    let (ack, _) = told(&punte, "ward", "3", "status/500").await?;
+    assert_eq!(ack, "AE");
+    let failed = punte.messages("&channel=ward&state=failed").await?;
+    let why = failed[0]["failure"]["why"].as_str().unwrap_or_default();
+    assert!(why.starts_with("ward.js:4:") && why.contains("wards"), "{why}");
+    assert_eq!(told(&punte, "ward", "4", "wards/9").await?.0, "AA");
+    until("it is delivered", || Ok(3 <= sink.received().len())).await?;
+    assert_eq!(field(&sink.received()[2], "MSH", 13), "3 A-77 W-9");
+
+    // Only what the channel lets it ask.
+    let other = text.replace("[ask.wards]", "[ask.wrads]");
+    home.channel("ward", &other)?;
+    let output = home.run(&["check"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("ask.wrads") && said.contains("\"wards\""), "{said}");
+    assert!(
+        said.contains("ward.js:4:27 the channel has no grant to ask \"wards\""),
+        "{said}"
+    );
+    Ok(())
+}
