@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
-use engine::message::MessageState;
-use engine::run::{Answers, World, try_message};
+use engine::message::{By, MessageState, Origin};
+use engine::run::{Answers, World, parts_of, try_message};
 use engine::store::Store;
 use serde::Serialize;
 use uuid::Uuid;
@@ -69,9 +69,14 @@ pub async fn rerun(
     let inspected = formats
         .open(&channel.source.format, &channel.source.format_settings)
         .map_or(Ok(()), |format| format.inspect(&detail.body));
-    let (now, why, sent) = match inspected {
-        Err(error) => (MessageState::Failed, Some(error.to_string()), vec![]),
-        Ok(()) => {
+    let is_part = |origin: &Origin| origin.by == By::Part;
+    let whole =
+        parts_of(channel, formats, &detail.body).filter(|_| !detail.row.origin.as_ref().is_some_and(is_part));
+    let (now, why, sent) = match (whole, inspected) {
+        // Its parts are messages of their own, and run by themselves.
+        (Some(Ok(_)), _) => (MessageState::Routed, None, vec![]),
+        (Some(Err(error)), _) | (None, Err(error)) => (MessageState::Failed, Some(error.to_string()), vec![]),
+        (None, Ok(())) => {
             let snapshot = store.snapshot()?;
             let (outcome, _) = try_message(
                 channel.clone(),

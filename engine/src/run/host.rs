@@ -351,32 +351,8 @@ pub fn try_message(
     answers: Arc<Answers>,
     snapshot: &dyn Snapshot,
 ) -> Result<(Outcome, Vec<Trace>), StoreError> {
-    let (whole, body) = match channel.split() {
-        None => (None, body),
-        Some(settings) => match super::parts::of(formats, settings, &body) {
-            Ok(parts) => {
-                let said = Trace {
-                    step: "step[0].split".to_owned(),
-                    result: format!("{} parts; the first one goes on", parts.len()),
-                    before: None,
-                    shows: None,
-                };
-                match parts.into_iter().next() {
-                    Some(first) => (Some(said), first.body),
-                    None => return Ok((Outcome::default(), vec![said])),
-                }
-            }
-            Err(error) => {
-                let outcome = Outcome::failed(Failure::of("step[0].split", error));
-                let said = trace_halt("step[0].split", &outcome);
-                return Ok((outcome, vec![said]));
-            }
-        },
-    };
     let id = (world.new_id)();
-    let pipeline = Pipeline::new(channel, formats.clone(), world.clone(), id, None);
-    let (outcome, traces) = pipeline
+    Pipeline::new(channel, formats.clone(), world.clone(), id, None)
         .show(body, answers, snapshot)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok((outcome, whole.into_iter().chain(traces).collect()))
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
 }

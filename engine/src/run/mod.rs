@@ -44,6 +44,7 @@ pub use asking::{Answers, Askable, Heard, Question, Told};
 pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, Parts, try_answer, try_message};
 pub use link::{HOPS, LINK, Link};
+pub use parts::parts_of;
 pub use pipeline::Outcome;
 pub use reload::{Left, Reloaded};
 pub use replay::Again;

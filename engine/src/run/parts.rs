@@ -4,8 +4,14 @@ use bytes::Bytes;
 use clinic::exchange::{MapError, Reason};
 use serde_json::Value;
 
+use crate::channel::Channel;
 use crate::format::Formats;
 use crate::split::Part;
+
+/// What a channel takes a whole apart into, for those who only look; none: it takes nothing apart.
+pub fn parts_of(channel: &Channel, formats: &Formats, whole: &Bytes) -> Option<Result<Vec<Part>, MapError>> {
+    channel.split().map(|settings| of(formats, settings, whole))
+}
 
 /// The parts of a whole, on a thread that may take its time: a big file takes a while, and others must not wait for it.
 pub(super) async fn aside(formats: &Formats, settings: &Value, whole: &Bytes) -> Result<Vec<Part>, MapError> {

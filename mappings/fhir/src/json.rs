@@ -68,19 +68,22 @@ impl Value for Object {
 
 impl Value for String {
     fn json(self) -> Option<Json> {
-        clean(&self).map(Json::String)
+        Some(Json::String(match clean(&self)? {
+            Cow::Borrowed(_) => self,
+            Cow::Owned(cleaned) => cleaned,
+        }))
     }
 }
 
 impl Value for &str {
     fn json(self) -> Option<Json> {
-        clean(self).map(Json::String)
+        clean(self).map(|text| Json::String(text.into_owned()))
     }
 }
 
 impl Value for &String {
     fn json(self) -> Option<Json> {
-        clean(self).map(Json::String)
+        self.as_str().json()
     }
 }
 
@@ -117,13 +120,17 @@ impl<T: Value> Value for Vec<T> {
 
 /// A text as FHIR takes it (R4 §2.24.0.1, `string`): no control characters but tab and line ends, no white space other
 /// than the ASCII one, and something in it to be read.
-fn clean(text: &str) -> Option<String> {
+fn clean(text: &str) -> Option<Cow<'_, str>> {
+    let is_ascii = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_ascii && text.bytes().any(|byte| byte != b' ') {
+        return Some(Cow::Borrowed(text));
+    }
     if text.trim().is_empty() {
         return None;
     }
     let plain = |c: char| matches!(c, '\t' | '\r' | '\n') || !(c.is_control() || c.is_whitespace());
     if text.chars().all(|c| c == ' ' || plain(c)) {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     Some(text.chars().map(|c| if plain(c) { c } else { ' ' }).collect())
 }
@@ -224,7 +231,7 @@ impl Json {
 
     /// As text.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = String::with_capacity(1024);
+        let mut out = String::with_capacity(16 * 1024);
         self.write(&mut out);
         out.into_bytes()
     }

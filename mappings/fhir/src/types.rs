@@ -1,5 +1,7 @@
 //! The data types of FHIR R4 (§2.24) from the values of the clinic.
 
+use std::fmt::Write as _;
+
 use clinic::value::{
     Address, Annotation, Attachment, Coding, Concept, Identifier, Language, Period, PersonName, Quantity,
     Range, Ratio, Telecom, When,
@@ -144,7 +146,7 @@ pub(crate) fn percent_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
@@ -169,7 +171,7 @@ pub(crate) fn uri(text: &str) -> Option<String> {
         if byte.is_ascii_graphic() {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     Some(out)

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use bytes::Bytes;
 use clinic::apply::{Nobody, Snapshot};
+use clinic::exchange::MapError;
 use engine::channel::Channel;
 use engine::channel::response::with_responses;
 use engine::format::Formats;
 use engine::message::MessageState;
-use engine::run::Answers;
+use engine::run::{Answers, parts_of};
 use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
@@ -157,7 +158,8 @@ pub fn steps(value: &Value, paint: &Paint) -> String {
     out
 }
 
-/// Each step and what the message would come to.
+/// Each step and what the message would come to. Where the channel takes a whole apart: each part, on the clinic as it
+/// is now.
 pub fn show(
     channel: Arc<Channel>,
     formats: &Formats,
@@ -174,12 +176,49 @@ pub fn show(
             of.destination
         );
     }
+    let parts = match parts_of(&channel, formats, &body) {
+        None => return show_one(channel, formats, body, answers, snapshot),
+        Some(Err(error)) => return Ok(failed("step[0].split", &error)),
+        Some(Ok(parts)) => parts,
+    };
+    let split = json!({ "step": "step[0].split", "result": format!("{} parts", parts.len()), "shows": null });
+    let (mut steps, mut candidates, mut states) = (vec![split], vec![], vec![]);
+    let mut not_asked = vec![];
+    for part in parts {
+        let mut shown = show_one(channel.clone(), formats, part.body, answers.clone(), snapshot)?;
+        for step in shown["steps"].as_array_mut().into_iter().flatten() {
+            let name = format!("{}, {}", part.place, render::cell(step, "step"));
+            step["step"] = Value::String(name);
+            steps.push(step.take());
+        }
+        for (field, all) in [("candidates", &mut candidates), ("not_asked", &mut not_asked)] {
+            if let Some(list) = shown[field].as_array_mut() {
+                all.append(list);
+            }
+        }
+        states.push(shown["state"].take());
+    }
+    let worst = [MessageState::Failed, MessageState::Parked]
+        .map(MessageState::as_str)
+        .into_iter()
+        .find(|state| states.iter().any(|came| came == state));
+    let state = worst.unwrap_or(MessageState::Routed.as_str());
+    not_asked.dedup();
+    Ok(json!({ "state": state, "steps": steps, "candidates": candidates, "not_asked": not_asked }))
+}
+
+fn show_one(
+    channel: Arc<Channel>,
+    formats: &Formats,
+    body: Bytes,
+    answers: Arc<Answers>,
+    snapshot: &dyn Snapshot,
+) -> anyhow::Result<Value> {
     let format = formats
         .open(&channel.source.format, &channel.source.format_settings)
         .ok_or_else(|| anyhow!("the channel's format is not here"))?;
     if let Err(error) = format.inspect(&body) {
-        let step = json!({ "step": "source", "result": format!("failed: {error}"), "shows": null });
-        return Ok(json!({ "state": "failed", "steps": [step] }));
+        return Ok(failed("source", &error));
     }
     let (outcome, traces) = engine::run::try_message(
         channel,
@@ -200,4 +239,9 @@ pub fn show(
         "candidates": outcome.candidates,
         "not_asked": not_asked,
     }))
+}
+
+fn failed(step: &str, error: &MapError) -> Value {
+    let step = json!({ "step": step, "result": format!("failed: {error}"), "shows": null });
+    json!({ "state": MessageState::Failed.as_str(), "steps": [step], "candidates": [], "not_asked": [] })
 }

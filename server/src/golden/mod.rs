@@ -14,6 +14,8 @@
 //!                                     /responded.lis.…    what comes of it: state.txt, changes.json, out.CHANNEL.hl7
 //! ```
 //!
+//! Where the channel takes a whole apart, each part has files of its own: `state.2.txt`, `out.portal.2.json`.
+//!
 //! Times and ids are the same in each run. Nothing is opened, written, sent or asked (but with `--ask`): the clinic is one
 //! in memory.
 
@@ -231,6 +233,13 @@ fn missing(channel: &Channel, file: &str) -> String {
         .map(|(name, _)| name);
     let Some(destination) = destination else {
         return "is expected and did not come".to_owned();
+    };
+    // Of a part: `out.portal.2.json`.
+    let destination = match destination.rsplit_once('.') {
+        Some((name, number)) if channel.split().is_some() && number.bytes().all(|b| b.is_ascii_digit()) => {
+            name
+        }
+        Some(_) | None => destination,
     };
     let names: Vec<&str> = channel.destinations.iter().map(|d| d.name.as_str()).collect();
     if names.contains(&destination) {

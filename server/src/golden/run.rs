@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use clinic::exchange::{MapError, Reason, Stamp, Verdict};
 use clinic::memory::MemoryClinic;
 use engine::channel::{Channel, Step};
 use engine::format::Formats;
 use engine::message::{Failure, MessageState};
-use engine::run::{Answers, Outcome, Trace, World, try_answer, try_message};
+use engine::run::{Answers, Outcome, Trace, World, parts_of, try_answer, try_message};
+use engine::split::Part;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -28,8 +30,11 @@ pub(super) fn run(
     formats: &Formats,
     answers: &Arc<Answers>,
 ) -> anyhow::Result<Files> {
-    let world = fixed();
-    let mut clinic = MemoryClinic::new();
+    let mut stage = Stage {
+        formats,
+        world: fixed(),
+        clinic: MemoryClinic::new(),
+    };
     for (by, sample) in read_before(folder)? {
         let by = match &by {
             None => channel,
@@ -40,70 +45,155 @@ pub(super) fn run(
                 )
             })?,
         };
-        // What it asks is not what is tested: it goes on without.
-        let nobody = Arc::new(Answers::none());
-        let (outcome, _) = try_message(
-            Arc::new(by.clone()),
-            formats,
-            &world,
-            sample.into(),
-            nobody,
-            &clinic,
-        )?;
-        if let Some(applied) = &outcome.applied {
-            let committed = clinic.commit(applied);
-            committed.map_err(|_| anyhow!("{}: a sample before can't be applied", folder.display()))?;
-        }
+        stage
+            .before(&Arc::new(by.clone()), sample.into())
+            .with_context(|| format!("{}: a sample before", folder.display()))?;
     }
     let channel = Arc::new(channel.clone());
-    let body = read_input(folder)?;
-    let inspected = formats
-        .open(&channel.source.format, &channel.source.format_settings)
-        .map(|format| format.inspect(&body));
-    let (outcome, traces) = match inspected {
-        Some(Err(error)) => (Outcome::failed(Failure::of("source", error)), vec![]),
-        Some(Ok(())) | None => {
-            let body = body.clone().into();
-            try_message(channel.clone(), formats, &world, body, answers.clone(), &clinic)?
+    let body = Bytes::from(read_input(folder)?);
+    let mut all = match parts_of(&channel, formats, &body) {
+        None => {
+            let (outcome, mut came) = stage.one(&channel, &body, answers)?;
+            stage.commit(&outcome)?;
+            came.extend(stage.responses(folder, &channel, &body, &outcome)?);
+            came
         }
+        Some(Err(error)) => {
+            let outcome = Outcome::failed(Failure::of("step[0].split", error));
+            files(&channel, formats, &body, &outcome, &[])
+        }
+        Some(Ok(parts)) => stage.parts(&channel, &body, parts, answers)?,
     };
-    let mut all = files(&channel, formats, &body, &outcome, &traces);
     asked(&channel, answers, &mut all);
-    if let Some(applied) = &outcome.applied {
-        let committed = clinic.commit(applied);
-        committed.map_err(|_| anyhow!("{}: the sample can't be applied", folder.display()))?;
+    Ok(all)
+}
+
+/// Where samples are run.
+struct Stage<'a> {
+    formats: &'a Formats,
+    world: World,
+    clinic: MemoryClinic,
+}
+
+impl Stage<'_> {
+    /// What the clinic knows before. What it asks is not what is tested: it goes on without.
+    fn before(&mut self, channel: &Arc<Channel>, sample: Bytes) -> anyhow::Result<()> {
+        let parts = match parts_of(channel, self.formats, &sample) {
+            None => vec![sample],
+            Some(parts) => parts?.into_iter().map(|part| part.body).collect(),
+        };
+        for part in parts {
+            let (outcome, _) = self.one(channel, &part, &Arc::new(Answers::none()))?;
+            self.commit(&outcome)?;
+        }
+        Ok(())
     }
-    for (name, answer) in read_responses(folder)? {
-        let destination = channel.destinations.iter().find(|known| known.name == name);
-        let response = destination
-            .and_then(|known| known.response.clone())
-            .ok_or_else(|| {
-                anyhow!(
-                    "response.{name}: the channel has no destination {name:?} with [[destination.response]]"
-                )
-            })?;
-        let delivery = outcome
-            .deliveries
-            .iter()
-            .find(|delivery| delivery.destination == name);
-        let delivery = delivery
-            .ok_or_else(|| anyhow!("response.{name}: nothing goes to {name:?}, which could answer"))?;
-        let sent = delivery.body.clone().unwrap_or_else(|| body.clone().into());
-        let (outcome, traces) = try_answer(
-            response.clone(),
-            formats,
-            &world,
-            sent,
-            answer.clone().into(),
-            &clinic,
-        )?;
-        all.extend(responded(&name, &response, &answer, &outcome, &traces));
-        if let Some(applied) = &outcome.applied {
-            let committed = clinic.commit(applied);
-            committed.map_err(|_| anyhow!("response.{name}: it can't be applied"))?;
+
+    /// What comes of one message.
+    fn one(
+        &self,
+        channel: &Arc<Channel>,
+        body: &Bytes,
+        answers: &Arc<Answers>,
+    ) -> anyhow::Result<(Outcome, Files)> {
+        let inspected = self
+            .formats
+            .open(&channel.source.format, &channel.source.format_settings)
+            .map(|format| format.inspect(body));
+        let (outcome, traces) = match inspected {
+            Some(Err(error)) => (Outcome::failed(Failure::of("source", error)), vec![]),
+            Some(Ok(())) | None => try_message(
+                channel.clone(),
+                self.formats,
+                &self.world,
+                body.clone(),
+                answers.clone(),
+                &self.clinic,
+            )?,
+        };
+        let files = files(channel, self.formats, body, &outcome, &traces);
+        Ok((outcome, files))
+    }
+
+    /// What comes of the parts of a whole, each on the clinic as the one before left it.
+    fn parts(
+        &mut self,
+        channel: &Arc<Channel>,
+        whole: &Bytes,
+        parts: Vec<Part>,
+        answers: &Arc<Answers>,
+    ) -> anyhow::Result<Files> {
+        let mut all = files(channel, self.formats, whole, &Outcome::default(), &[]);
+        for (idx, part) in parts.iter().enumerate() {
+            let (outcome, came) = self.one(channel, &part.body, answers)?;
+            let is_of_part = |(name, _): &(String, Vec<u8>)| !name.starts_with("reply.");
+            all.extend(
+                came.into_iter()
+                    .filter(is_of_part)
+                    .map(|(name, text)| (of_part(idx + 1, &name), text)),
+            );
+            self.commit(&outcome).with_context(|| part.place.to_string())?;
+        }
+        Ok(all)
+    }
+
+    /// What comes of the answers that lie in the folder.
+    fn responses(
+        &mut self,
+        folder: &Path,
+        channel: &Channel,
+        body: &Bytes,
+        outcome: &Outcome,
+    ) -> anyhow::Result<Files> {
+        let mut all = Files::new();
+        for (name, answer) in read_responses(folder)? {
+            let destination = channel.destinations.iter().find(|known| known.name == name);
+            let response = destination
+                .and_then(|known| known.response.clone())
+                .ok_or_else(|| {
+                    anyhow!(
+                        "response.{name}: the channel has no destination {name:?} with [[destination.response]]"
+                    )
+                })?;
+            let delivery = outcome
+                .deliveries
+                .iter()
+                .find(|delivery| delivery.destination == name);
+            let delivery = delivery
+                .ok_or_else(|| anyhow!("response.{name}: nothing goes to {name:?}, which could answer"))?;
+            let sent = delivery.body.clone().unwrap_or_else(|| body.clone());
+            let (outcome, traces) = try_answer(
+                response.clone(),
+                self.formats,
+                &self.world,
+                sent,
+                answer.clone().into(),
+                &self.clinic,
+            )?;
+            all.extend(responded(&name, &response, &answer, &outcome, &traces));
+            self.commit(&outcome)
+                .with_context(|| format!("response.{name}"))?;
+        }
+        Ok(all)
+    }
+
+    fn commit(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
+        match &outcome.applied {
+            None => Ok(()),
+            Some(applied) => {
+                let committed = self.clinic.commit(applied);
+                committed.map_err(|_| anyhow!("what it says can't be applied"))
+            }
         }
     }
-    Ok(all)
+}
+
+/// `out.portal.json` of the second part is `out.portal.2.json`.
+fn of_part(number: usize, name: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, ending)) => format!("{stem}.{number}.{ending}"),
+        None => format!("{name}.{number}"),
+    }
 }
 
 /// What comes of an answer.

@@ -1,5 +1,6 @@
 //! Aggregates: written by the writer, read by snapshots.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use ::clinic::aggregate::Source;
@@ -310,8 +311,45 @@ impl Snapshot for SnapshotOf<'_> {
 /// The clinic as a connection of the pool sees it, or as it was lately seen. What has moved meanwhile is found out by the
 /// commit.
 pub(crate) struct PooledSnapshot<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) reader: Reader<'a>,
+    shared: &'a Shared,
+    reader: Reader<'a>,
+    /// One read transaction for all that is asked of the file: each one that begins after a write drops the pages that
+    /// the connection has read.
+    is_begun: Cell<bool>,
+}
+
+impl<'a> PooledSnapshot<'a> {
+    pub(crate) fn new(shared: &'a Shared, reader: Reader<'a>) -> Self {
+        PooledSnapshot {
+            shared,
+            reader,
+            is_begun: Cell::new(false),
+        }
+    }
+
+    /// The connection, inside its transaction.
+    fn file(&self) -> Result<&Connection, StoreError> {
+        if !self.is_begun.get() {
+            self.reader
+                .prepare_cached("BEGIN")
+                .and_then(|mut begin| begin.execute([]))
+                .map_err(sql_error)?;
+            self.is_begun.set(true);
+        }
+        Ok(&self.reader)
+    }
+}
+
+impl Drop for PooledSnapshot<'_> {
+    fn drop(&mut self) {
+        if self.is_begun.get() {
+            let ended = self.reader.prepare_cached("COMMIT");
+            if let Err(error) = ended.and_then(|mut end| end.execute([])) {
+                // A connection that is still inside its transaction is closed, not lent again.
+                tracing::warn!(%error, "A read transaction could not be ended.");
+            }
+        }
+    }
 }
 
 impl Snapshot for PooledSnapshot<'_> {
@@ -321,7 +359,7 @@ impl Snapshot for PooledSnapshot<'_> {
         if let Some(found) = cache.found(query.scope, query.hash) {
             return Ok(matching(&found, query.check));
         }
-        let found = found(&self.reader, query.scope, query.hash).map_err(sql_error)?;
+        let found = found(self.file()?, query.scope, query.hash).map_err(sql_error)?;
         cache.keep_found(query.scope, query.hash, &found);
         Ok(matching(&found, query.check))
     }
@@ -330,7 +368,7 @@ impl Snapshot for PooledSnapshot<'_> {
         if let Some(record) = self.shared.cache.record(kind, id) {
             return Ok(Some(Record::clone(&record)));
         }
-        let Some((record, weight)) = load_weighed(self.shared, &self.reader, kind, id)? else {
+        let Some((record, weight)) = load_weighed(self.shared, self.file()?, kind, id)? else {
             return Ok(None);
         };
         let kept = Kept {

@@ -286,10 +286,8 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(clinic::PooledSnapshot {
-            shared: &self.shared,
-            reader: self.shared.readers.get()?,
-        }))
+        let reader = self.shared.readers.get()?;
+        Ok(Box::new(clinic::PooledSnapshot::new(&self.shared, reader)))
     }
 
     async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError> {

@@ -95,6 +95,7 @@ impl Drop for Reader<'_> {
         if let Some(connection) = self.connection.take()
             && idle.generation == self.generation
             && idle.connections.len() < IDLE
+            && connection.is_autocommit()
         {
             idle.connections.push(connection);
         }
