@@ -426,3 +426,150 @@ async fn the_channel_that_ships_works_as_its_page_says() -> Result<()> {
     punte.stop()?;
     Ok(())
 }
+
+/// A folder, what takes a file of it apart, and where each part goes: into a file that is named by the part.
+fn taken_apart(name: &str, source: &str, split: &str, part: &str) -> (String, String) {
+    let text = format!(
+        r#"id = "{name}"
+[source]
+{source}
+file = {{ folder = "../in", pattern = "*.{name}", stable = "0s", every = "10ms", after = {{ move = "done" }} }}
+[[step]]
+split = {split}
+[[destination]]
+name = "parts"
+file = {{ folder = "../out", name = "{part}" }}
+"#
+    );
+    (name.to_owned(), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wholes_of_each_kind_are_taken_apart() -> Result<()> {
+    let home = home(
+        &[
+            taken_apart(
+                "json",
+                "format = \"json\"",
+                "{ json = \"$.entry\" }",
+                "{$.nr}.part",
+            ),
+            taken_apart(
+                "xml",
+                "format = \"xml\"",
+                "{ xml = \"Pacient\" }",
+                "{/Pacient/@nr}.part",
+            ),
+            taken_apart(
+                "csv",
+                "format = \"csv\"",
+                "{ lines = { header = true, quoted = true } }",
+                "{nr}.part",
+            ),
+            taken_apart("zip", "format = \"hl7v2\"", "\"zip\"", "{MSH-10}.part"),
+        ]
+        .each_ref()
+        .map(|(name, text)| (name.as_str(), text.clone())),
+    )?;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+    for number in ["Z1", "Z2"] {
+        archive.start_file(format!("{number}.hl7"), zip::write::SimpleFileOptions::default())?;
+        std::io::Write::write_all(
+            &mut archive,
+            scenes::result(number, "P-1", "O1", "1.0").as_bytes(),
+        )?;
+    }
+    let archive = archive.finish()?.into_inner();
+    let punte = home.serve()?;
+    put(
+        home.path(),
+        "a.json",
+        r#"{"entry": [{"nr": "J1"}, {"nr": "J2", "x": [1.50]}], "count": 2}"#,
+    )?;
+    put(
+        home.path(),
+        "a.xml",
+        "<l xmlns=\"urn:l\"><Pacient nr=\"X1\"><n>Ș</n></Pacient><Pacient nr=\"X2\"/></l>",
+    )?;
+    put(home.path(), "a.csv", "nr;text\nC1;\"one\ntwo\"\nC2;x\n")?;
+    std::fs::write(home.path().join("in/.a.zip"), archive)?;
+    std::fs::rename(home.path().join("in/.a.zip"), home.path().join("in/a.zip"))?;
+    // Cut in the middle: none of it is taken.
+    put(home.path(), "cut.json", r#"{"entry": [{"nr": "J8"}, {"nr": "J9""#)?;
+
+    let wanted = ["C1", "C2", "J1", "J2", "X1", "X2", "Z1", "Z2"].map(|name| format!("{name}.part"));
+    eventually("all parts are there", PATIENCE, async || {
+        (names(home.path().join("out")) == wanted && names(home.path().join("in")).len() == 2).then_some(())
+    })
+    .await;
+    let part = |name: &str| std::fs::read_to_string(home.path().join("out").join(name));
+    assert_eq!(part("J2.part")?, r#"{"nr": "J2", "x": [1.50]}"#);
+    assert_eq!(part("C1.part")?, "nr;text\nC1;\"one\ntwo\"\n");
+    assert!(part("X1.part")?.contains("<n>Ș</n>"));
+    assert_eq!(
+        names(home.path().join("in/failed")),
+        ["cut.json", "cut.json.reason.txt"]
+    );
+    // Each part has a link to its whole.
+    let parts = punte.messages("&channel=csv").await?;
+    let is_part = |row: &&serde_json::Value| row["origin"]["by"] == "part";
+    assert_eq!(
+        (parts.len(), parts.iter().filter(is_part).count()),
+        (3, 2),
+        "{parts:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_wrong_is_set_aside_and_the_others_go_on_as_hl7() -> Result<()> {
+    let reception = Sink::hl7().await?;
+    let shipped = std::fs::read_to_string(root().join("channels/csv-day.toml"))?;
+    let channel = shipped
+        .replace("127.0.0.1:2594", &reception.address.to_string())
+        .replace(
+            "pattern = \"*.csv\"",
+            "pattern = \"*.csv\", stable = \"0s\", every = \"10ms\"",
+        );
+    let home = Home::with(&[])?;
+    for map in ["csv-day.map.toml", "csv-day-erp.map.toml"] {
+        std::fs::copy(
+            root().join("channels").join(map),
+            home.path().join("channels").join(map),
+        )?;
+    }
+    home.channel("csv-day", &channel)?;
+    std::fs::create_dir_all(home.path().join("files/day"))?;
+    let punte = home.serve()?;
+    let day =
+        std::fs::read_to_string(root().join("samples/csv/day.csv"))?.replace("30.11.2026;08:50", ";08:50");
+    let day = format!("{day}\nA-2044;1004;;Lup;Eva;;F;;30.11.2026;09:40;20;CONS;\n");
+    std::fs::write(home.path().join("files/.day.csv"), day)?;
+    std::fs::rename(
+        home.path().join("files/.day.csv"),
+        home.path().join("files/day/day.csv"),
+    )?;
+    let sent = eventually("three of four rows are at the reception", PATIENCE, async || {
+        let sent = reception.received();
+        (sent.len() == 3).then_some(sent)
+    })
+    .await;
+    let numbers: Vec<String> = sent.iter().map(|message| field(message, "SCH", 1)).collect();
+    let first = |number: &String| number.split('^').next().unwrap_or_default().to_owned();
+    assert_eq!(
+        numbers.iter().map(first).collect::<Vec<_>>(),
+        ["A-2041", "A-2043", "A-2044"]
+    );
+    assert!(
+        sent.iter()
+            .all(|message| field(message, "MSH", 9).starts_with("SIU^S12"))
+    );
+    let failed = punte.messages("&channel=csv-day&state=failed").await?;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    let why = failed[0]["failure"].to_string();
+    assert!(
+        why.contains("Data") && !why.contains("Ene"),
+        "the column, and nothing of the person: {why}"
+    );
+    Ok(())
+}
