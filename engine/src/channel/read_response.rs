@@ -97,14 +97,6 @@ impl Reader<'_> {
                 let what = "stands after `channel`, which hands the answer on; put it before".to_owned();
                 self.problem(path.clone(), what);
             }
-            if node
-                .get("lookup")
-                .is_some_and(|lookup| lookup.get("ask").is_some())
-            {
-                let what = "an answer asks nobody in this version; hand it on by `channel`, and ask there"
-                    .to_owned();
-                self.problem(path.key("lookup").key("ask"), what);
-            }
             if let Some(step) = self.step(node, &path, &mut flow, true) {
                 if let Step::Decode { settings, .. } = &step {
                     source_settings = settings.clone();
