@@ -345,12 +345,15 @@ fn the_day_that_ships_is_tried() -> Result<()> {
     let sample = python::root().join("samples/csv/day.csv").display().to_string();
     let tried = home.json(&["try", "csv-day", &sample, "--json"])?;
     assert_eq!(tried["state"], "routed", "{tried:#}");
-    let last = tried["steps"]
-        .as_array()
-        .and_then(|steps| steps.last())
-        .context("no steps")?;
-    let sent: Value = serde_json::from_str(last["shows"].as_str().unwrap_or_default())?;
-    assert_eq!(sent["appointments"].as_array().map(Vec::len), Some(3));
+    let steps = tried["steps"].as_array().context("no steps")?;
+    let to_erp = |step: &&Value| {
+        step["step"]
+            .as_str()
+            .is_some_and(|name| name.ends_with(", destination[1]"))
+    };
+    let sent: Vec<&Value> = steps.iter().filter(to_erp).collect();
+    assert_eq!(sent.len(), 3, "one for each row: {tried:#}");
+    let sent: Value = serde_json::from_str(sent[0]["shows"].as_str().unwrap_or_default())?;
     assert_eq!(
         sent["appointments"][0],
         json!({

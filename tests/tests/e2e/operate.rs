@@ -339,11 +339,23 @@ async fn only_who_may_operates_channels() -> Result<()> {
     Ok(())
 }
 
+/// Messages of each sender, and the pause between two reloads: few and none, unless `PUNTE_LOAD` says how many. The long
+/// form leaves the processors to the messages, to see the rate: with the release build,
+/// `PUNTE_BIN=target/release/punte PUNTE_LOAD=5000`.
+fn load() -> (usize, std::time::Duration) {
+    let said = std::env::var("PUNTE_LOAD")
+        .ok()
+        .and_then(|said| said.parse().ok());
+    said.map_or((600, std::time::Duration::ZERO), |each| {
+        (each, std::time::Duration::from_millis(250))
+    })
+}
+
 /// Senders at full speed; meanwhile the channel is reloaded, paused and started, and messages are replayed.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay() -> Result<()> {
     const SENDERS: usize = 8;
-    const EACH: usize = 600;
+    let (each, breath) = load();
     let (ris, lis) = (Sink::hl7().await?, Sink::hl7().await?);
     let listen = free_address()?;
     let home = Arc::new(Home::with(&[("adt", &router(&listen, "A", "1s", &ris, &lis))])?);
@@ -358,8 +370,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
             let mut sender = Sender::connect(to).await?;
             // Eight are sent before the first answer is read: the order of a connection is that of its frames.
             let mut asked = 0;
-            for answered in 0..EACH {
-                while asked < EACH && asked < answered + 8 {
+            for answered in 0..each {
+                while asked < each && asked < answered + 8 {
                     sender
                         .tell(message(&format!("S{number}-{asked}")).as_bytes())
                         .await?;
@@ -392,6 +404,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
                         bail!("{status} {value}");
                     }
                     count += 1;
+                    tokio::time::sleep(breath).await;
                 }
                 Ok(count)
             })
@@ -410,6 +423,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
                         }
                     }
                     count += 1;
+                    tokio::time::sleep(breath).await;
                 }
                 anyhow::Ok(count)
             })
@@ -434,6 +448,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
                         }
                         *replayed.entry(control_id.to_owned()).or_default() += 1;
                     }
+                    tokio::time::sleep(breath).await;
                 }
                 Ok(replayed)
             })
@@ -448,8 +463,8 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
     let replayed: usize = replays.values().sum();
     println!(
         "{} messages in {took:?} ({:.0} a second), {reloads} reloads, {pauses} pauses, {replayed} replays",
-        SENDERS * EACH,
-        (SENDERS * EACH) as f64 / took.as_secs_f64(),
+        SENDERS * each,
+        (SENDERS * each) as f64 / took.as_secs_f64(),
     );
 
     let all_sent = async || {
@@ -477,7 +492,7 @@ async fn nothing_is_lost_doubled_or_out_of_order_under_reload_pause_and_replay()
                 last.insert(sender, number);
             }
         }
-        assert_eq!(seen.len(), SENDERS * EACH, "{name}: each one came");
+        assert_eq!(seen.len(), SENDERS * each, "{name}: each one came");
         for (control_id, times) in seen {
             let again = if name == "lis" {
                 replays.get(&control_id).copied().unwrap_or(0)
