@@ -63,6 +63,31 @@ pub(crate) fn schema_of<T: Table>() -> Value {
     schemars::schema_for!(T).to_value()
 }
 
+/// Inside `impl Connector`: the schemas and checks of its tables.
+macro_rules! tables {
+    ($(source = $source:ident $(,)?)? $(destination = $destination:ident)?) => {
+        $(
+            fn source_schema(&self) -> Option<serde_json::Value> {
+                Some($crate::values::schema_of::<$source>())
+            }
+
+            fn check_source(&self, settings: &serde_json::Value) -> Vec<engine::connector::SettingsProblem> {
+                $crate::values::problems::<$source>(settings)
+            }
+        )?
+        $(
+            fn destination_schema(&self) -> Option<serde_json::Value> {
+                Some($crate::values::schema_of::<$destination>())
+            }
+
+            fn check_destination(&self, settings: &serde_json::Value) -> Vec<engine::connector::SettingsProblem> {
+                $crate::values::problems::<$destination>(settings)
+            }
+        )?
+    };
+}
+pub(crate) use tables;
+
 /// Collects what is wrong. Its readers give a harmless value where the text can't be read.
 #[derive(Default)]
 pub(crate) struct Problems {

@@ -42,7 +42,7 @@ use engine::connector::{
 use serde_json::Value;
 
 use crate::tls::look_at_destination;
-use crate::values::{checked, problems, read, schema_of};
+use crate::values::{checked, read, tables};
 use settings::DestinationSettings;
 
 /// FHIR R4 §2.6.0.
@@ -66,19 +66,13 @@ impl Connector for Fhir {
         None
     }
 
-    fn destination_schema(&self) -> Option<Value> {
-        Some(schema_of::<DestinationSettings>())
-    }
+    tables!(destination = DestinationSettings);
 
     fn check_source(&self, _settings: &Value) -> Vec<SettingsProblem> {
         vec![SettingsProblem {
             path: String::new(),
             what: "fhir is no source; the FHIR API of `punte serve` is where others ask and write".to_owned(),
         }]
-    }
-
-    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<DestinationSettings>(settings)
     }
 
     fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {

@@ -76,7 +76,7 @@ use engine::connector::{
 };
 use serde_json::Value;
 
-use crate::values::{checked, problems, read, schema_of};
+use crate::values::{checked, read, tables};
 use settings::{DestinationSettings, How, SourceSettings, normal};
 
 /// The connector `file`.
@@ -93,21 +93,7 @@ impl Connector for Files {
         None
     }
 
-    fn source_schema(&self) -> Option<Value> {
-        Some(schema_of::<SourceSettings>())
-    }
-
-    fn destination_schema(&self) -> Option<Value> {
-        Some(schema_of::<DestinationSettings>())
-    }
-
-    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<SourceSettings>(settings)
-    }
-
-    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<DestinationSettings>(settings)
-    }
+    tables!(source = SourceSettings, destination = DestinationSettings);
 
     fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
         look_for_folder(settings, surroundings)

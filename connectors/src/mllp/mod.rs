@@ -52,13 +52,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{
-    Asks, Connector, ConnectorError, Destination, Looked, SettingsProblem, Source, Surroundings,
-};
+use engine::connector::{Asks, Connector, ConnectorError, Destination, Looked, Source, Surroundings};
 use serde_json::Value;
 
 use crate::tls::{look_at_destination, look_at_source};
-use crate::values::{checked, problems, read, schema_of};
+use crate::values::{checked, read, tables};
 use settings::{DestinationSettings, SourceSettings};
 
 /// What MLLP carries, as far as anybody ever saw.
@@ -78,21 +76,7 @@ impl Connector for Mllp {
         Some("hl7v2")
     }
 
-    fn source_schema(&self) -> Option<Value> {
-        Some(schema_of::<SourceSettings>())
-    }
-
-    fn destination_schema(&self) -> Option<Value> {
-        Some(schema_of::<DestinationSettings>())
-    }
-
-    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<SourceSettings>(settings)
-    }
-
-    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<DestinationSettings>(settings)
-    }
+    tables!(source = SourceSettings, destination = DestinationSettings);
 
     fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
         match read::<SourceSettings>(settings) {

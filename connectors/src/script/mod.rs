@@ -35,13 +35,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{
-    Connector, ConnectorError, Destination, NamedScript, SettingsProblem, Source, Surroundings,
-};
+use engine::connector::{Connector, ConnectorError, Destination, NamedScript, Source, Surroundings};
 use engine::run::ScriptEnd;
 use serde_json::Value;
 
-use crate::values::{checked, problems, read, schema_of};
+use crate::values::{checked, read, tables};
 use settings::{DestinationSettings, SourceSettings};
 
 /// The connector `script`.
@@ -64,21 +62,7 @@ impl Connector for Script {
         None
     }
 
-    fn source_schema(&self) -> Option<Value> {
-        Some(schema_of::<SourceSettings>())
-    }
-
-    fn destination_schema(&self) -> Option<Value> {
-        Some(schema_of::<DestinationSettings>())
-    }
-
-    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<SourceSettings>(settings)
-    }
-
-    fn check_destination(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<DestinationSettings>(settings)
-    }
+    tables!(source = SourceSettings, destination = DestinationSettings);
 
     fn script(&self, settings: &Value) -> Option<NamedScript> {
         let source = || read::<SourceSettings>(settings).ok().map(|source| source.script);

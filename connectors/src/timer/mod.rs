@@ -32,11 +32,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, SettingsProblem, Source, Surroundings};
+use engine::connector::{Connector, ConnectorError, Source, Surroundings};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::values::{checked, problems, schema_of};
+use crate::values::{checked, tables};
 use settings::TimerSettings;
 
 /// What time it is, and waiting for it.
@@ -93,13 +93,7 @@ impl Connector for Timers {
         Some("json")
     }
 
-    fn source_schema(&self) -> Option<Value> {
-        Some(schema_of::<TimerSettings>())
-    }
-
-    fn check_source(&self, settings: &Value) -> Vec<SettingsProblem> {
-        problems::<TimerSettings>(settings)
-    }
+    tables!(source = TimerSettings);
 
     async fn open_source(
         &self,
