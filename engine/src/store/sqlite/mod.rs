@@ -94,6 +94,12 @@ impl Shared {
             .clone()
     }
 
+    /// The number of a destination that something was queued for.
+    fn destination(&self, channel: &str, destination: &str) -> Option<i64> {
+        let names = self.names();
+        names.destination(names.channel(channel)?, destination)
+    }
+
     pub(crate) fn head(&self) -> JournalHead {
         *self.head.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -255,6 +261,12 @@ impl SqliteStore {
             .await
     }
 
+    /// Waits for what stands in the inbox. Reads hand their event to the writer and go on: whoever asks what was read has
+    /// to wait for it.
+    async fn inbox_is_written(&self) -> Result<(), StoreError> {
+        self.small(|_| Ok(true)).await.map(drop)
+    }
+
     /// Something small inside the writer's transaction.
     async fn small(
         &self,
@@ -339,11 +351,7 @@ impl Store for SqliteStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Waiting>, StoreError> {
-        let names = self.shared.names();
-        let Some(destination) = names
-            .channel(channel)
-            .and_then(|nr| names.destination(nr, destination))
-        else {
+        let Some(destination) = self.shared.destination(channel, destination) else {
             return Ok(vec![]);
         };
         self.read_with(move |shared, connection| {
@@ -365,11 +373,7 @@ impl Store for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<Waiting>, StoreError> {
-        let names = self.shared.names();
-        let Some(destination) = names
-            .channel(channel)
-            .and_then(|nr| names.destination(nr, destination))
-        else {
+        let Some(destination) = self.shared.destination(channel, destination) else {
             return Ok(vec![]);
         };
         self.read_with(move |shared, connection| {
@@ -464,8 +468,7 @@ impl Store for SqliteStore {
     }
 
     async fn journal(&self, filter: &AccessFilter) -> Result<Vec<AccessRow>, StoreError> {
-        // Reads hand their event to the writer and go on: whoever asks what was read waits for what stands in its inbox.
-        self.small(|_| Ok(true)).await?;
+        self.inbox_is_written().await?;
         let filter = filter.clone();
         self.read_with(move |shared, connection| journal::list(shared, connection, &filter))
             .await
@@ -473,7 +476,7 @@ impl Store for SqliteStore {
 
     async fn verify_journal(&self, logged: Option<JournalHead>) -> Result<JournalReport, StoreError> {
         // What was handed in before is on disk then.
-        self.small(|_| Ok(true)).await?;
+        self.inbox_is_written().await?;
         self.read_with(move |shared, connection| journal::verify(shared, connection, logged))
             .await
     }
