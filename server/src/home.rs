@@ -1,7 +1,7 @@
 //! The folder that an engine lives in: `punte.toml`, `channels/`, `data/`; and the master key, which lies elsewhere.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
@@ -88,6 +88,21 @@ impl Home {
     /// Where the channels are.
     pub fn channels_folder(&self) -> PathBuf {
         self.folder.join("channels")
+    }
+
+    /// What belongs to this engine beside its store, from the folder: the channels, `punte.toml`, and the certificates in
+    /// the folder that it names.
+    pub fn beside_the_store(&self, settings: &Settings) -> Vec<PathBuf> {
+        let named = settings.http.tls.iter().flat_map(|tls| {
+            let certificates = [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()];
+            certificates.into_iter().flatten().map(PathBuf::from)
+        });
+        let is_here = |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
+        ["channels", "punte.toml"]
+            .into_iter()
+            .map(PathBuf::from)
+            .chain(named.filter(is_here))
+            .collect()
     }
 
     /// Reads `punte.toml`.
@@ -192,7 +207,8 @@ impl Home {
         Ok(key)
     }
 
-    fn key_file(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
+    /// Where the master key lies, or is to lie.
+    pub fn key_file(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
         if let Some(path) = std::env::var_os("PUNTE_KEY_FILE") {
             return Ok(path.into());
         }
@@ -227,15 +243,23 @@ impl Home {
         real.starts_with(&home)
     }
 
-    /// Opens the store; `make` where it may be new.
-    pub async fn open_store(&self, make: bool) -> anyhow::Result<Arc<dyn Store>> {
-        let settings = self.settings()?;
-        if !make && !self.data().join("punte.db").exists() {
+    /// Refuses where no store is.
+    pub fn needs_a_store(&self) -> anyhow::Result<()> {
+        if !self.data().join("punte.db").exists() {
             bail!(
                 "there is no store in {}. Start one with: punte serve --home {}",
                 self.data().display(),
                 self.folder.display()
             );
+        }
+        Ok(())
+    }
+
+    /// Opens the store; `make` where it may be new.
+    pub async fn open_store(&self, make: bool) -> anyhow::Result<Arc<dyn Store>> {
+        let settings = self.settings()?;
+        if !make {
+            self.needs_a_store()?;
         }
         let key = self.master_key(&settings, make)?;
         std::fs::create_dir_all(self.data())

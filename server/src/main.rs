@@ -84,6 +84,10 @@ enum Command {
     Journal(command::journal::Args),
     /// Check that the journal is as it was written
     Verify(command::verify::Args),
+    /// Copy the store and the channels, while the engine runs, into a folder that can be restored
+    Backup(command::backup::Args),
+    /// Put a backup into an empty home folder, and check it
+    Restore(command::restore::Args),
     /// Run the scripts of channels for the engine that starts it
     #[command(hide = true, name = scripting::WORKER)]
     ScriptWorker,
@@ -123,6 +127,8 @@ fn main() -> ExitCode {
             Command::Key(args) => command::key::run(&home, args).await,
             Command::Journal(args) => command::journal::run(&home, args).await,
             Command::Verify(args) => command::verify::run(&home, &args).await,
+            Command::Backup(args) => command::backup::run(&home, &args),
+            Command::Restore(args) => command::restore::run(&home, &args),
             Command::ScriptWorker => Ok(scripting::work()),
         }
     });

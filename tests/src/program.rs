@@ -49,6 +49,21 @@ impl Home {
         Ok(home)
     }
 
+    /// An empty folder, with the key of another home.
+    pub fn empty_with_key_of(other: &Home) -> Result<Home> {
+        let home = Home {
+            folder: TempDir::new()?,
+            key: TempDir::new()?,
+        };
+        std::fs::copy(other.key_file(), home.key_file())?;
+        Ok(home)
+    }
+
+    /// Where its master key lies.
+    pub fn key_file(&self) -> PathBuf {
+        self.key.path().join("master.key")
+    }
+
     /// Writes one channel file.
     pub fn channel(&self, name: &str, text: &str) -> Result<()> {
         Ok(std::fs::write(
@@ -66,7 +81,7 @@ impl Home {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(args).arg("--home").arg(self.path());
-        command.env("PUNTE_KEY_FILE", self.key.path().join("master.key"));
+        command.env("PUNTE_KEY_FILE", self.key_file());
         command.env_remove("PUNTE_HOME").env_remove("PUNTE_LOG");
         command
     }

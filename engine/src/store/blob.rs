@@ -20,7 +20,7 @@ const CHUNK: usize = 64 * 1024;
 const SEAL: usize = 28;
 
 /// Which blob, and how long it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BlobName {
     pub(crate) hash: [u8; 32],
     pub(crate) length: u64,
@@ -66,7 +66,8 @@ fn failed(error: std::io::Error) -> StoreError {
     }
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+/// Flushes the entries of a folder.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     // Elsewhere a folder can't be opened as a file, and its entries are flushed with the file.
     if cfg!(unix) {
         File::open(folder)?.sync_all()
@@ -83,7 +84,8 @@ impl Blobs {
         }
     }
 
-    fn place(&self, hash: &[u8; 32]) -> (PathBuf, PathBuf) {
+    /// The folder and the file of a blob.
+    pub(crate) fn place(&self, hash: &[u8; 32]) -> (PathBuf, PathBuf) {
         let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = self.folder.join(&name[..2]);
         let file = folder.join(name);
@@ -156,7 +158,8 @@ impl Blobs {
     }
 }
 
-fn sealed_length(length: u64) -> u64 {
+/// How long the file of a blob is.
+pub(crate) fn sealed_length(length: u64) -> u64 {
     length + length.div_ceil(CHUNK as u64).max(1) * SEAL as u64
 }
 

@@ -1,5 +1,6 @@
 //! The durable store: one unit of work that it takes whole, and what can be read.
 
+pub mod backup;
 mod blob;
 mod halt;
 mod journal;

@@ -1,6 +1,7 @@
 //! The subcommands, one file each. Each says what it did and returns the exit code.
 
 pub mod ask;
+pub mod backup;
 pub mod channels;
 pub mod check;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod parked;
 pub mod progress;
 pub mod reload;
 pub mod replay;
+pub mod restore;
 pub mod send;
 pub mod serve;
 pub mod test;

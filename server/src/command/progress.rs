@@ -22,6 +22,16 @@ impl Progress {
         }
     }
 
+    /// Work in several parts: each says what it does, how many are done, of how many.
+    pub fn of_parts() -> impl FnMut(&'static str, usize, usize) {
+        let mut progress = Progress::new("", 0);
+        move |what, done, total| {
+            progress.what = what;
+            progress.total = total;
+            progress.at(done);
+        }
+    }
+
     /// So many are done.
     pub fn at(&mut self, done: usize) {
         let recently = self

@@ -321,7 +321,8 @@ async fn a_stolen_data_folder_shows_nothing() -> Result<()> {
     Ok(())
 }
 
-fn collect(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) -> Result<()> {
+/// All files of a folder and of those below it.
+pub fn collect(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -340,6 +341,8 @@ fn help_teaches() -> Result<()> {
         &["messages", "--help"],
         &["convert", "--help"],
         &["demo", "--help"],
+        &["backup", "--help"],
+        &["restore", "--help"],
     ] {
         let output = Command::new(binary()).args(args).output()?;
         assert!(output.status.success());

@@ -3,6 +3,7 @@
 mod again;
 mod ask;
 mod ask_out;
+mod backup;
 mod bad_input;
 mod blanks;
 mod cli;

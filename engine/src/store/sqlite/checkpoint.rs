@@ -1,11 +1,12 @@
 //! Checkpoints, on a thread and a connection of their own, so that no commit waits for them. The writer only starts the
 //! log anew, which needs it to pause for a moment: when the log has grown long, or when it has nothing else to do.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -21,6 +22,8 @@ pub(crate) const RESTART_IDLE: i64 = 8 * PAGES_PER_MB;
 const EACH: Duration = Duration::from_millis(50);
 /// How long the writer waits for those who still read the old log.
 const READERS: Duration = Duration::from_millis(50);
+/// And how long it leaves them alone after that: a backup reads for longer.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct State {
@@ -38,6 +41,8 @@ struct State {
 pub(crate) struct Checkpointer {
     state: Arc<State>,
     thread: Option<JoinHandle<()>>,
+    /// Somebody reads the old log: it is not started anew before then.
+    left_alone: Cell<Option<Instant>>,
 }
 
 impl Checkpointer {
@@ -57,6 +62,7 @@ impl Checkpointer {
         Ok(Checkpointer {
             state,
             thread: Some(thread),
+            left_alone: Cell::new(None),
         })
     }
 
@@ -78,15 +84,20 @@ impl Checkpointer {
         if self.state.pages.load(Ordering::Acquire) <= pages {
             return;
         }
+        if self.left_alone.get().is_some_and(|until| Instant::now() < until) {
+            return;
+        }
         let _gate = self.state.gate.lock();
         let restarted = connection
             .busy_timeout(READERS)
-            .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
+            .and_then(|()| restart(connection));
         let _ = connection.busy_timeout(Duration::from_secs(5));
         // Where somebody still reads the old log, the next checkpoint says again how long it is.
         self.state.pages.store(0, Ordering::Release);
-        if let Err(error) = restarted {
-            note(&self.state, &error);
+        match restarted {
+            Ok(true) => self.left_alone.set(None),
+            Ok(false) => self.left_alone.set(Some(Instant::now() + LEFT_ALONE)),
+            Err(error) => note(&self.state, &error),
         }
     }
 }
@@ -105,6 +116,14 @@ impl Drop for Checkpointer {
 /// Pages in the log.
 fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<i64> {
     connection.prepare_cached(how)?.query_row([], |row| row.get(1))
+}
+
+/// Starts the log anew. False: somebody still reads the old one.
+fn restart(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("PRAGMA wal_checkpoint(RESTART)")?
+        .query_row([], |row| row.get::<_, i64>(0))
+        .map(|busy| busy == 0)
 }
 
 fn note(state: &State, error: &rusqlite::Error) {

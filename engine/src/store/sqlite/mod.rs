@@ -1,6 +1,7 @@
 //! The store in SQLite: one file in WAL mode, one thread that writes it, connections that read it.
 
 mod api_keys;
+pub(crate) mod backup;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod cache;

@@ -212,6 +212,24 @@ fn keys(
     master: &MasterKey,
     clinic: Option<Uuid>,
 ) -> Result<(Sealer, Uuid), StoreError> {
+    let Some((sealer, its)) = stored_keys(connection, master)? else {
+        return new_keys(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
+    };
+    if let Some(clinic) = clinic
+        && clinic != its
+    {
+        return Err(damaged(format!(
+            "it is the store of the clinic {its}, not of {clinic}. Give the data folder of this clinic"
+        )));
+    }
+    Ok((sealer, its))
+}
+
+/// The keys that a store has, unwrapped, and its clinic; none: it has none yet.
+pub(crate) fn stored_keys(
+    connection: &Connection,
+    master: &MasterKey,
+) -> Result<Option<(Sealer, Uuid)>, StoreError> {
     let get = |name: &str| {
         connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
@@ -221,21 +239,28 @@ fn keys(
             .map_err(sql_error)
     };
     let (Some(data), Some(hash), Some(its)) = (get("data_key")?, get("hash_key")?, get("clinic")?) else {
-        return new_keys(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
+        return Ok(None);
     };
     let its = Uuid::from_slice(&its).map_err(|_| damaged("the id of its clinic can't be read"))?;
     let sealer = Sealer::new(
         &*master.unwrap("data_key", &data)?,
         &*master.unwrap("hash_key", &hash)?,
     )?;
-    if let Some(clinic) = clinic
-        && clinic != its
-    {
-        return Err(damaged(format!(
-            "it is the store of the clinic {its}, not of {clinic}. Give the data folder of this clinic"
-        )));
-    }
-    Ok((sealer, its))
+    Ok(Some((sealer, its)))
+}
+
+/// The version of the tables that this program makes.
+pub(crate) fn newest_version() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
+}
+
+/// The version of the tables of a store.
+pub(crate) fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row(
+        "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success",
+        [],
+        |row| row.get(0),
+    )
 }
 
 fn new_keys(connection: &Connection, master: &MasterKey, clinic: Uuid) -> Result<(Sealer, Uuid), StoreError> {

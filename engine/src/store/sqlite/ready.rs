@@ -384,7 +384,42 @@ fn pack(
     shared.sealer.seal(column, id, n, &plain)
 }
 
-/// Opens what [`pack`] made.
+/// Where a body lies, as its row says.
+enum Packed {
+    Inline(Bytes),
+    Blob(BlobName),
+    WithMessage,
+}
+
+/// Opens what [`pack`] made: the content type, and where the body lies.
+fn opened(
+    sealer: &Sealer,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    sealed: &[u8],
+) -> Result<(String, Packed), StoreError> {
+    let wrong = || StoreError::Damaged("a body can't be read".into());
+    let plain = Bytes::from(sealer.open(column, id, n, sealed)?);
+    let (&lies, rest) = plain.split_first().ok_or_else(wrong)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+    let (content_type, rest) = rest
+        .split_at_checked(u32::from_le_bytes(*length) as usize)
+        .ok_or_else(wrong)?;
+    let packed = if lies == Lies::Inline as u8 {
+        Packed::Inline(plain.slice_ref(rest))
+    } else if lies == Lies::Blob as u8 {
+        Packed::Blob(BlobName::from_bytes(rest).ok_or_else(wrong)?)
+    } else if lies == Lies::WithMessage as u8 {
+        Packed::WithMessage
+    } else {
+        return Err(wrong());
+    };
+    let content_type = String::from_utf8(content_type.to_vec()).map_err(|_| wrong())?;
+    Ok((content_type, packed))
+}
+
+/// Opens what [`pack`] made, and reads its blob.
 pub(crate) fn unpack(
     shared: &Shared,
     column: Column,
@@ -392,26 +427,26 @@ pub(crate) fn unpack(
     n: u64,
     sealed: &[u8],
 ) -> Result<Opened, StoreError> {
-    let wrong = || StoreError::Damaged("a body can't be read".into());
-    let plain = Bytes::from(shared.sealer.open(column, id, n, sealed)?);
-    let (&lies, rest) = plain.split_first().ok_or_else(wrong)?;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
-    let (content_type, rest) = rest
-        .split_at_checked(u32::from_le_bytes(*length) as usize)
-        .ok_or_else(wrong)?;
-    let body = if lies == Lies::Inline as u8 {
-        Some(plain.slice_ref(rest))
-    } else if lies == Lies::Blob as u8 {
-        let name = BlobName::from_bytes(rest).ok_or_else(wrong)?;
-        Some(shared.blobs.read(&shared.sealer, name)?)
-    } else if lies == Lies::WithMessage as u8 {
-        None
-    } else {
-        return Err(wrong());
+    let (content_type, packed) = opened(&shared.sealer, column, id, n, sealed)?;
+    let body = match packed {
+        Packed::Inline(body) => Some(body),
+        Packed::Blob(name) => Some(shared.blobs.read(&shared.sealer, name)?),
+        Packed::WithMessage => None,
     };
-    Ok(Opened {
-        content_type: String::from_utf8(content_type.to_vec()).map_err(|_| wrong())?,
-        body,
+    Ok(Opened { content_type, body })
+}
+
+/// The blob that a row refers to; none: its body lies elsewhere.
+pub(crate) fn blob_of(
+    sealer: &Sealer,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    sealed: &[u8],
+) -> Result<Option<BlobName>, StoreError> {
+    Ok(match opened(sealer, column, id, n, sealed)?.1 {
+        Packed::Blob(name) => Some(name),
+        Packed::Inline(_) | Packed::WithMessage => None,
     })
 }
 
