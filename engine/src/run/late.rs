@@ -12,7 +12,7 @@ use clinic::exchange::{Judgement, MapError, Reason, Response};
 use tokio::time::{Instant, sleep};
 
 use super::door::{Door, Settled};
-use super::pipeline::Outcome;
+use super::outcome::Outcome;
 use super::response::Question;
 use crate::channel::OnError;
 use crate::message::{DeliveryState, Failure, Incoming, MessageState};

@@ -2,76 +2,30 @@
 //! only `apply` does. It is given back before the steps after it, so that none is held while a script runs. Where a step
 //! asks a destination, the run ends there with the question; it is run again once the answer is known.
 
+mod ask;
+mod script;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use clinic::aggregate::Source;
 use clinic::apply::{ApplyError, Candidate, Context, Decision, Nobody, OnUnmatched, Snapshot, SnapshotError};
 use clinic::exchange::{MapError, Place, Reason, Stamp};
 use clinic::{Applied, ChangeSet};
-
-use super::World;
-use super::asking::{Answers, Known, Question, failed};
-use super::calling::{self, Called};
-use super::state::{self, Kept, Pending};
-use super::trace::{Shown, Trace, said, show, trace, trace_halt};
-use crate::call::{CallAnswer, CallError, CallRequest};
-use crate::channel::ask::{Ask, Filled, OrElse, Stamped};
-use crate::channel::state::Counter;
-use crate::channel::{Channel, Step, heading, is_heading};
-use crate::format::{Answered, Format, Formats, SetOp, Settings};
-use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
-use crate::script::{CacheWrite, Call, Count, Heard, Reach, Returned, Said, Script, Task};
-use crate::store::CounterMove;
 use uuid::Uuid;
 
-/// What a message came to, before it is committed.
-#[derive(Clone, Default)]
-pub struct Outcome {
-    /// What is to be written to the clinic.
-    pub applied: Option<Applied>,
-    /// What is owed to whom.
-    pub deliveries: Vec<NewDelivery>,
-    /// Routed unless said otherwise.
-    pub state: Option<MessageState>,
-    /// Why it failed or was parked.
-    pub failure: Option<Failure>,
-    /// Who may be meant.
-    pub candidates: Vec<Candidate>,
-    /// What is told beside that.
-    pub notes: Notes,
-    /// The counters that scripts moved.
-    pub counters: Vec<CounterMove>,
-    /// What scripts wrote to caches.
-    pub cached: Vec<CacheWrite>,
-}
-
-impl Outcome {
-    /// What the message came to.
-    pub fn state(&self) -> MessageState {
-        self.state.unwrap_or(MessageState::Routed)
-    }
-
-    /// It could not be understood or written.
-    pub fn failed(failure: Failure) -> Self {
-        Outcome {
-            state: Some(MessageState::Failed),
-            failure: Some(failure),
-            ..Outcome::default()
-        }
-    }
-
-    pub(super) fn filtered() -> Self {
-        Outcome {
-            state: Some(MessageState::Filtered),
-            ..Outcome::default()
-        }
-    }
-}
+use self::script::Ran;
+use super::World;
+use super::asking::{Answers, Question};
+use super::outcome::Outcome;
+use super::state::{Kept, Pending};
+use super::trace::{Shown, Trace, said, show, trace, trace_halt};
+use crate::channel::{Channel, Step, heading, is_heading};
+use crate::format::{Format, Formats, SetOp, Settings};
+use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
 
 /// A message on its way through the steps.
 #[derive(Clone)]
@@ -131,90 +85,6 @@ pub struct Pipeline {
     answers: Arc<Answers>,
     /// What is to be asked before the steps can go on.
     asks: Option<Question>,
-}
-
-/// What the scripts of one message did, by their steps.
-#[derive(Default)]
-pub(super) struct Ran {
-    returned: HashMap<String, Run>,
-    called: HashMap<String, Arc<Called>>,
-}
-
-/// One run of a script.
-struct Run {
-    body: Bytes,
-    changes: Option<Arc<ChangeSet>>,
-    counters: BTreeMap<String, Count>,
-    returned: Returned,
-}
-
-/// What a script of this message reaches.
-struct Reached<'a> {
-    pipeline: &'a Pipeline,
-    pending: &'a Pending,
-    called: &'a Called,
-    /// The step, and the question that it ends at.
-    step: &'a str,
-    open: &'a Mutex<Option<Question>>,
-}
-
-impl Reach for Reached<'_> {
-    fn cached(&self, cache: &str, key: &str) -> Option<String> {
-        if let Some(own) = self.pending.cached(cache, key) {
-            return own.map(str::to_owned);
-        }
-        let Pipeline {
-            channel, kept, world, ..
-        } = self.pipeline;
-        kept.state.as_ref()?.cached(channel, cache, key, (world.now)())
-    }
-
-    fn call(&self, number: usize, request: CallRequest, within: Duration) -> Result<CallAnswer, CallError> {
-        let Some(sides) = &self.pipeline.kept.sides else {
-            return Err(CallError::not_sent(
-                "nobody is called here: a message that is tried is sent to nobody",
-            ));
-        };
-        let channel = &self.pipeline.channel.id;
-        self.called.answer(number, request, |request| {
-            calling::call(channel, sides, request, within)
-        })
-    }
-
-    fn ask(&self, destination: &str, question: String) -> Heard {
-        let Pipeline { channel, answers, .. } = self.pipeline;
-        let Some(within) = channel.script_asks.get(destination) else {
-            return Heard::Not(format!("the channel does not let scripts ask {destination}"));
-        };
-        let format = match self.pipeline.format_of(destination) {
-            Ok(format) => format,
-            Err(error) => return Heard::Not(error.what),
-        };
-        let question = Question {
-            step: self.step.to_owned(),
-            destination: destination.to_owned(),
-            body: question.into(),
-            within: *within,
-        };
-        let answered = match answers.of(&question, format.as_ref()) {
-            Known::Answer(answered) => answered,
-            Known::Asks => {
-                *lock(self.open) = Some(question);
-                return Heard::Later;
-            }
-            Known::WouldAsk => return Heard::Not(format!("{destination} is not asked here")),
-        };
-        if let Some(error) = failed(destination, &answered) {
-            return Heard::Not(error.what);
-        }
-        match answered {
-            Answered::Found(found) => Heard::Found(found),
-            Answered::Nothing | Answered::Not(_) => Heard::Nothing,
-            Answered::Several(count) => Heard::Not(format!(
-                "{destination} has found {count}, and which one is meant can't be known. Ask by more"
-            )),
-        }
-    }
 }
 
 /// How far a message is once what it says is applied.
@@ -621,216 +491,6 @@ impl Pipeline {
         }
     }
 
-    /// Writes what a destination answers into the message, or says what is to be asked first.
-    fn ask(&self, name: &str, flow: &mut Flow, ask: &Ask) -> Result<(), Halt> {
-        let fail = |error: MapError| Halt::Failed(Failure::of(name, error));
-        let format = self.format_of(&ask.destination).map_err(fail)?;
-        let (id, now) = self.answers.stamp(name, &self.world);
-        let zone = self.channel.source.format_settings.zone.as_deref();
-        let value = |path: &str| match heading(&self.headers, path) {
-            Some(values) => Ok(values),
-            None => flow.format.values(&flow.body, path),
-        };
-        let filled = ask
-            .question
-            .fill(format.as_ref(), Stamped { id, now, zone }, &value);
-        let body = match filled.map_err(fail)? {
-            Filled::Question(body) => Bytes::from(body),
-            Filled::Lacks(path) => {
-                let what = format!("has no value, so that {} can't be asked by it", ask.destination);
-                let error = MapError::new(Reason::RequiredMissing, Some(&path), what);
-                return without(ask.missing, error, flow).map_err(fail);
-            }
-        };
-        let question = Question {
-            step: name.to_owned(),
-            destination: ask.destination.clone(),
-            body,
-            within: ask.within,
-        };
-        let nothing = |what: String| MapError::new(Reason::UnknownKey, None, what);
-        let answered = match self.answers.of(&question, format.as_ref()) {
-            Known::Answer(answered) => answered,
-            Known::Asks => return Err(Halt::Asks(question)),
-            Known::WouldAsk => {
-                let text = String::from_utf8_lossy(&question.body).into_owned();
-                flow.told = format!("{} was not asked: {text}", ask.destination);
-                return Ok(());
-            }
-        };
-        if let Some(error) = failed(&ask.destination, &answered) {
-            return without(ask.on_failure, error, flow).map_err(fail);
-        }
-        match answered {
-            Answered::Found(found) => self.take(flow, ask, format.as_ref(), &found).map_err(fail),
-            Answered::Nothing | Answered::Not(_) => {
-                let error = nothing(format!("{} has found nothing", ask.destination));
-                without(ask.missing, error, flow).map_err(fail)
-            }
-            Answered::Several(count) => {
-                let error = nothing(format!(
-                    "{} has found {count}, and which one is meant can't be known. Ask by more",
-                    ask.destination
-                ));
-                without(ask.missing, error, flow).map_err(fail)
-            }
-        }
-    }
-
-    /// Writes the values of an answer into the message. What the answer does not say stays as it is.
-    fn take(&self, flow: &mut Flow, ask: &Ask, format: &dyn Format, found: &[u8]) -> Result<(), MapError> {
-        let mut ops = vec![];
-        let is_same_format = format.name() == flow.format.name();
-        for (to, from) in &ask.set {
-            let values = format.values(found, from)?;
-            if let Some(value) = values.into_iter().find(|value| !value.trim().is_empty()) {
-                ops.push(match is_same_format {
-                    true => (to.clone(), SetOp::Assign(value)),
-                    false => (to.clone(), SetOp::Literal(value)),
-                });
-            }
-        }
-        flow.told = format!(
-            "{} answered: {} of {} values",
-            ask.destination,
-            ops.len(),
-            ask.set.len()
-        );
-        if !ops.is_empty()
-            && let Cow::Owned(body) = flow.format.set(&flow.body, &ops)?
-        {
-            flow.body = Bytes::from(body);
-            flow.own_body = true;
-        }
-        Ok(())
-    }
-
-    /// The format of what a destination answers.
-    fn format_of(&self, destination: &str) -> Result<Arc<dyn Format>, MapError> {
-        let mut all = self.channel.destinations.iter();
-        let end = all
-            .find(|known| known.name == destination)
-            .map(|known| &known.end);
-        let end = end.ok_or_else(|| {
-            let what = format!("the channel has no destination {destination:?}");
-            MapError::new(Reason::Internal, None, what)
-        })?;
-        self.format(&end.format, &end.format_settings)
-    }
-
-    fn script(&self, name: &str, flow: &mut Flow, script: &dyn Script) -> Result<(), Halt> {
-        let counters = self.counters(&flow.pending);
-        let returned = match self.ran_already(name, flow, &counters) {
-            Some(returned) => returned,
-            None => {
-                let caches: Vec<String> = self.channel.caches.iter().map(|c| c.name.clone()).collect();
-                let granted: Vec<String> = self.channel.calls.keys().cloned().collect();
-                let called = lock(&self.ran).called.entry(name.to_owned()).or_default().clone();
-                let asks: Vec<String> = self.channel.script_asks.keys().cloned().collect();
-                let open = Mutex::new(None);
-                let call = Call {
-                    task: &Task::Step,
-                    channel: &self.channel.id,
-                    message: self.message,
-                    format: flow.format.name(),
-                    body: &flow.body,
-                    changes: flow.changes.as_deref(),
-                    sent: self.sent.as_ref(),
-                    may_change: flow.applied.is_none(),
-                    counters: &counters,
-                    caches: &caches,
-                    granted: &granted,
-                    asks: &asks,
-                    reach: &Reached {
-                        pipeline: self,
-                        pending: &flow.pending,
-                        called: &called,
-                        step: name,
-                        open: &open,
-                    },
-                };
-                let returned = script.run(&call);
-                // Whatever the script made of it: it runs again once the answer is known.
-                if let Some(question) = lock(&open).take() {
-                    return Err(Halt::Asks(question));
-                }
-                let returned = returned.map_err(|failed| Halt::Failed(Failure::of(name, failed.error)))?;
-                let ran = Run {
-                    body: flow.body.clone(),
-                    changes: flow.changes.clone(),
-                    counters,
-                    returned: returned.clone(),
-                };
-                lock(&self.ran).returned.insert(name.to_owned(), ran);
-                returned
-            }
-        };
-        if !returned.console.is_empty() {
-            // What it wrote may hold anything of a patient: `punte try` shows it, a log never.
-            tracing::debug!(channel = %self.channel.id, message = %self.message, step = name, lines = returned.console.len(), "The script wrote to its console.");
-        }
-        flow.console = returned.console;
-        flow.pending.counted.extend(returned.counted);
-        flow.pending.cached.extend(returned.cached);
-        if let Some(changes) = returned.changes {
-            flow.changes = Some(Arc::new(changes));
-            flow.imagined = None;
-        }
-        match returned.said {
-            Said::Kept => {}
-            Said::Body(body) => {
-                flow.body = body;
-                flow.own_body = true;
-            }
-            Said::Filtered => return Err(Halt::Filtered),
-            Said::Verdict(_) | Said::Polled(_) => {
-                let error = MapError::new(Reason::Internal, None, "a step says nothing of a delivery");
-                return Err(Halt::Failed(Failure::of(name, error)));
-            }
-        }
-        Ok(())
-    }
-
-    /// The counters of the channel, as this message finds them now.
-    fn counters(&self, pending: &Pending) -> BTreeMap<String, Count> {
-        let count = |counter: &Counter| {
-            let name = &counter.name;
-            let given = pending.counted.get(name).or_else(|| self.kept.counted.get(name));
-            let count = Count {
-                given: given.copied(),
-                first: counter.first,
-                last: counter.last,
-            };
-            (name.clone(), count)
-        };
-        self.channel.counters.iter().map(count).collect()
-    }
-
-    /// What the commit does to counters.
-    fn moves(&self, counted: BTreeMap<String, u64>) -> Vec<CounterMove> {
-        let of_channel = |name: &String| self.channel.counters.iter().find(|c| c.name == *name);
-        let moved = |(name, to): (String, u64)| {
-            Some(CounterMove {
-                counter: state::key(&self.channel, of_channel(&name)?),
-                from: self.kept.counted.get(&name).copied(),
-                to,
-            })
-        };
-        counted.into_iter().filter_map(moved).collect()
-    }
-
-    /// What its scripts have returned, for another run of the same message.
-    fn take_ran(&self) -> Ran {
-        std::mem::take(&mut *lock(&self.ran))
-    }
-
-    fn ran_already(&self, name: &str, flow: &Flow, counters: &BTreeMap<String, Count>) -> Option<Returned> {
-        let ran = lock(&self.ran);
-        let ran = ran.returned.get(name)?;
-        let is_same = ran.body == flow.body && ran.changes == flow.changes && ran.counters == *counters;
-        is_same.then(|| ran.returned.clone())
-    }
-
     fn apply(
         &self,
         name: &str,
@@ -909,17 +569,6 @@ impl Pipeline {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a message comes to without the values that were asked for.
-fn without(otherwise: OrElse, error: MapError, flow: &mut Flow) -> Result<(), MapError> {
-    match otherwise {
-        OrElse::Fail => Err(error),
-        OrElse::Keep => {
-            flow.told = error.to_string();
-            Ok(())
-        }
-    }
 }
 
 fn no_decode(verb: &str) -> MapError {

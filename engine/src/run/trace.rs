@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::pipeline::{Flow, Outcome};
+use super::outcome::Outcome;
+use super::pipeline::Flow;
 use crate::channel::Step;
 
 /// What one step did, for `punte try`.
