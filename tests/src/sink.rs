@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,7 +39,7 @@ pub enum Manner {
 pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
-    received: Arc<Mutex<Vec<Vec<u8>>>>,
+    received: Kept,
     manner: Arc<Mutex<Manner>>,
     task: JoinHandle<()>,
 }
@@ -96,6 +96,11 @@ impl Sink {
 
     /// All bodies in the order of arrival, repeats too.
     pub fn received(&self) -> Vec<Vec<u8>> {
+        self.arrivals().into_iter().map(|(_, body)| body).collect()
+    }
+
+    /// The same, each with the time when it was there whole. It is written down before it is answered.
+    pub fn arrivals(&self) -> Vec<(Instant, Vec<u8>)> {
         self.received
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -117,13 +122,13 @@ impl Drop for Sink {
     }
 }
 
-type Kept = Arc<Mutex<Vec<Vec<u8>>>>;
+type Kept = Arc<Mutex<Vec<(Instant, Vec<u8>)>>>;
 type How = Arc<Mutex<Manner>>;
 
 fn keep(kept: &Kept, body: &[u8]) {
     kept.lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
-        .push(body.to_vec());
+        .push((Instant::now(), body.to_vec()));
 }
 
 fn manner(how: &How) -> Manner {

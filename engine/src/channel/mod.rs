@@ -15,6 +15,7 @@ mod read_ask;
 mod read_condition;
 mod read_response;
 mod read_step;
+mod read_window;
 pub mod response;
 mod schema;
 mod shape;
@@ -24,6 +25,7 @@ mod steps;
 pub mod table;
 mod tree;
 mod uses;
+pub mod window;
 pub mod write_door;
 
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use problem::{Problem, nearest};
 pub use response::{AnswersOf, Late};
 pub use schema::channel_schema;
 pub use uses::{Use, uses};
+pub use window::Window;
 
 /// A checked channel.
 #[derive(Clone, Debug)]
@@ -322,6 +325,19 @@ pub struct Destination {
     pub response: Option<Arc<Channel>>,
     /// How answers come that come later.
     pub late: Late,
+    /// When it may be sent to; none: always.
+    pub window: Option<Window>,
+    /// How fast it may be sent to; none: as it can.
+    pub rate: Option<Rate>,
+}
+
+/// The most tries in any span of time, as their receiver sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub most: usize,
+    /// In how long a span.
+    pub per: Duration,
 }
 
 /// How often a delivery is tried.

@@ -483,6 +483,8 @@ impl Reader<'_> {
             Some(_) | None => None,
         };
         let late = self.late(node, path);
+        let window = self.window(node, path, flow.settings.zone.as_deref());
+        let rate = self.rate(node, path);
         let connector = connector?;
         let end_path = path.key(connector.name());
         let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;
@@ -503,13 +505,24 @@ impl Reader<'_> {
             on_error,
             response: None,
             late,
+            window,
+            rate,
         })
     }
 
     /// What has no meaning for a destination that is only asked.
     fn only_asked(&mut self, node: &Node, path: &Path) {
         let what = "belongs to a destination that messages are sent to; this one is only asked";
-        for key in ["step", "encode", "mapping", "retry", "on_error", "on_unsure"] {
+        for key in [
+            "step",
+            "encode",
+            "mapping",
+            "retry",
+            "on_error",
+            "on_unsure",
+            "window",
+            "rate",
+        ] {
             if node.get(key).is_some() {
                 self.problem(path.key(key), what.to_owned());
             }

@@ -170,6 +170,8 @@ impl Reader<'_> {
             on_unsure: OnUnsure::Repeat,
             response: None,
             late: Late::default(),
+            window: None,
+            rate: None,
         })
     }
 }

@@ -260,6 +260,27 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
                 }
             }
         },
+        "window": window(),
+        "rate": {
+            "title": "rate",
+            "description": "The most tries in any span of time, as their receiver sees them. Without it as fast as it answers.",
+            "type": "object",
+            "required": ["most", "per"],
+            "additionalProperties": false,
+            "properties": {
+                "most": {
+                    "description": "How many, one behind the other or all at once.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 10000
+                },
+                "per": {
+                    "description": "In how long a span, at most an hour.",
+                    "type": "string",
+                    "examples": ["1s"]
+                }
+            }
+        },
         "on_unsure": {
             "description": "What happens to what was sent and whose answer is lost: sent again with the same bytes, or a person decides. The connector has its own default.",
             "enum": ["repeat", "hold"]
@@ -282,6 +303,32 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
         "additionalProperties": false,
         "properties": properties,
         "oneOf": one_of(&names),
+    })
+}
+
+/// When a destination is sent to.
+fn window() -> Value {
+    let span = json!({
+        "title": "window",
+        "type": "object",
+        "required": ["open"],
+        "additionalProperties": false,
+        "properties": {
+            "open": {
+                "description": "From when to when, by the clock of the channel's zone; \"19:00-07:00\" is over midnight.",
+                "type": "string",
+                "examples": ["07:00-19:00"]
+            },
+            "days": {
+                "description": "The days on which it opens: \"mon-sat\", \"mon,wed,fri\". Without it all.",
+                "type": "string",
+                "examples": ["mon-sat"]
+            }
+        }
+    });
+    json!({
+        "description": "{ open = \"07:00-19:00\", days = \"mon-sat\" }, or a list of such: when it is sent to",
+        "anyOf": [span, { "type": "array", "minItems": 1, "maxItems": 50, "items": span }]
     })
 }
 

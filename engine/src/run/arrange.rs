@@ -89,6 +89,8 @@ fn own_queue(queue: &str, channel: &Channel) -> Settings {
         on_unsure: Default::default(),
         response: None,
         late: Default::default(),
+        window: None,
+        rate: None,
     }
 }
 

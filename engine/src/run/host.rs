@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use clinic::apply::Snapshot;
+use jiff::Timestamp;
 
 use super::World;
 use super::asking::{Answers, Askables, Asking, Question, Told};
@@ -89,6 +90,37 @@ pub struct ChannelRow {
     pub queues: BTreeMap<String, BTreeMap<String, u64>>,
     /// What of it stands still, by whom, since when and why.
     pub halts: Vec<Halt>,
+    /// Which of its destinations are shut just now, so that what is for them waits.
+    pub shut: Vec<Shut>,
+}
+
+/// A destination outside its window.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Shut {
+    /// The destination.
+    pub destination: String,
+    /// When it opens.
+    pub until: Option<Timestamp>,
+    /// The same in words, by the clock of the channel's zone: `shut until Mon 07:00`.
+    pub says: String,
+}
+
+/// What of a channel is outside its window. What stands still is left out: it does not wait for that.
+fn shut(channel: &Channel, halts: &[Halt], now: Timestamp) -> Vec<Shut> {
+    let stands_still = |name: &str| {
+        let mut of = halts.iter().map(|halt| halt.destination.as_deref());
+        of.any(|halted| halted.is_none_or(|halted| halted == name))
+    };
+    let running = channel.destinations.iter().filter(|d| !stands_still(&d.name));
+    let shut = running.filter_map(|destination| {
+        let window = destination.window.as_ref()?;
+        Some(Shut {
+            destination: destination.name.clone(),
+            until: window.shut_until(now),
+            says: window.says(now)?,
+        })
+    });
+    shut.collect()
 }
 
 /// A running engine.
@@ -190,6 +222,7 @@ impl Engine {
         let queues = self.store.queues().await?;
         let halts = self.halts.read().unwrap_or_else(PoisonError::into_inner);
         let lives = self.lives();
+        let now = (self.world.now)();
         let rows = lives.values().map(|life| {
             let channel = life.channel();
             let messages = counts
@@ -229,6 +262,7 @@ impl Engine {
                 destinations: channel.destinations.iter().map(|d| d.name.clone()).collect(),
                 messages,
                 queues,
+                shut: shut(&channel, &halts, now),
                 halts,
             }
         });

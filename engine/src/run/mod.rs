@@ -34,6 +34,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tries;
 mod worker;
 
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use uuid::Uuid;
 
 pub use asking::{Answers, Askable, Heard, Question, Told};
 pub use events::{CLINIC, Clinic};
-pub use host::{ChannelRow, Engine, EngineError, Parts, try_answer, try_message};
+pub use host::{ChannelRow, Engine, EngineError, Parts, Shut, try_answer, try_message};
 pub use link::{HOPS, LINK, Link};
 pub use outcome::Outcome;
 pub use parts::parts_of;

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, broadcast};
 use super::World;
 use super::door::{Door, Settled};
 use super::response::Question;
+use super::tries::Tries;
 use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
 use crate::connector::{About, Destination, Outgoing, SendError, Stop};
 use crate::format::Format;
@@ -30,6 +31,8 @@ const UNFLUSHED: usize = 256;
 pub(super) const LOOK: Duration = Duration::from_secs(30);
 /// The same where answers have a time by which they must have come.
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+/// After a rest of so long the queue is looked at again: a person may have acted meanwhile.
+const LONG_REST: Duration = Duration::from_secs(1);
 /// The pause after the store could not be read or written.
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -41,6 +44,8 @@ pub(super) struct Bell {
     notify: Notify,
     from_the_start: AtomicBool,
     settled: broadcast::Sender<i64>,
+    /// What was tried, by the workers before as well.
+    tries: Tries,
 }
 
 impl Default for Bell {
@@ -49,6 +54,7 @@ impl Default for Bell {
             notify: Notify::default(),
             from_the_start: AtomicBool::default(),
             settled: broadcast::channel(TOLD).0,
+            tries: Tries::default(),
         }
     }
 }
@@ -106,6 +112,8 @@ enum Turn {
     Send,
     /// Wait until then, or for ever (a person has to act).
     Wait(Option<Timestamp>),
+    /// It could go, but for the rate of the destination.
+    Rest(Duration),
     /// An old `sending` or `unsure` whose destination holds: a person decides.
     Hold,
 }
@@ -157,11 +165,21 @@ impl Worker {
             };
             match self.turn(head) {
                 Turn::Wait(until) => {
+                    // What was sent before is written down while there is nothing else to do.
+                    while flushing.next().await.is_some() {}
                     let look = self.look();
                     let pause = until.map_or(look, |at| duration_until((self.world.now)(), at).min(look));
                     tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     // A person may have acted meanwhile.
                     queue.clear();
+                }
+                Turn::Rest(rest) => {
+                    while flushing.next().await.is_some() {}
+                    let pause = rest.min(self.look());
+                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
+                    if LONG_REST <= rest {
+                        queue.clear();
+                    }
                 }
                 Turn::Hold => {
                     let Some(head) = queue.pop_front() else { continue };
@@ -205,7 +223,33 @@ impl Worker {
         while flushing.next().await.is_some() {}
     }
 
+    /// What comes next: by the state of the delivery, and where it could go by the window and the rate of the
+    /// destination. What is under way when the window shuts ends.
     fn turn(&self, head: &Waiting) -> Turn {
+        match self.turn_by_state(head) {
+            Turn::Send => self.turn_outside(),
+            turn @ (Turn::Wait(_) | Turn::Rest(_) | Turn::Hold) => turn,
+        }
+    }
+
+    fn turn_outside(&self) -> Turn {
+        let now = (self.world.now)();
+        if let Some(window) = self
+            .settings
+            .window
+            .as_ref()
+            .filter(|window| !window.is_open(now))
+        {
+            return Turn::Wait(window.shut_until(now));
+        }
+        let rest = self
+            .settings
+            .rate
+            .and_then(|rate| self.bell.tries.rest(rate, Instant::now()));
+        rest.map_or(Turn::Send, Turn::Rest)
+    }
+
+    fn turn_by_state(&self, head: &Waiting) -> Turn {
         match head.state {
             DeliveryState::Queued => Turn::Send,
             DeliveryState::Retrying | DeliveryState::Unsure => match head.due {
@@ -251,6 +295,9 @@ impl Worker {
             // A try under way is given a second to end; after that it is unsure, as after a crash.
             () = stopped_for(&self.stop, Duration::from_secs(1)) => Err(SendError::Unsure { why: "the program was stopped while it was sent".into() }),
         };
+        if let Some(rate) = self.settings.rate {
+            self.bell.tries.note(rate, Instant::now());
+        }
         let (verdict, response) = match answer {
             Ok(response) if !self.answers => (Verdict::new("accepted", None), Some(response)),
             Ok(response) => {
@@ -290,7 +337,7 @@ impl Worker {
         let now = (self.world.now)();
         let number = head.attempts + 1;
         let first = head.first_attempt_at.unwrap_or(now);
-        let give_up = self.settings.retry.give_up <= duration_until(first, now);
+        let give_up = self.settings.retry.give_up <= self.tried_for(first, now);
         let stuck = match self.settings.on_error {
             OnError::Hold => DeliveryState::Held,
             OnError::Dead => DeliveryState::Dead,
@@ -328,6 +375,17 @@ impl Worker {
             why: verdict.why,
             reference: verdict.reference,
             response,
+        }
+    }
+
+    /// How long it has been tried: only the time counts in which the destination could be sent to. So a night in which
+    /// it is shut uses nothing up.
+    fn tried_for(&self, first: Timestamp, now: Timestamp) -> Duration {
+        let all = duration_until(first, now);
+        match &self.settings.window {
+            // To reckon is only worth it where it can matter.
+            Some(window) if self.settings.retry.give_up <= all => window.open_between(first, now),
+            Some(_) | None => all,
         }
     }
 

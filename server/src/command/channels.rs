@@ -118,9 +118,12 @@ async fn list(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
         &["CHANNEL", "STATE", "SOURCE", "LISTENS", "MESSAGES", "WAITING"],
         &rows,
     ));
-    let halts: Vec<String> = channels.iter().flat_map(|row| halts(row, &paint)).collect();
-    if !halts.is_empty() {
-        print(&format!("\n{}", halts.concat()));
+    let still: Vec<String> = channels
+        .iter()
+        .flat_map(|row| halts(row, &paint).into_iter().chain(shut(row)))
+        .collect();
+    if !still.is_empty() {
+        print(&format!("\n{}", still.concat()));
     }
     if value["running"] == false {
         print("\nNo engine runs here. Start it with: punte serve\n");
@@ -146,6 +149,15 @@ fn halts(row: &Value, paint: &Paint) -> Vec<String> {
         )
     };
     row["halts"].as_array().into_iter().flatten().map(line).collect()
+}
+
+/// `adt/portal shut until Mon 07:00`
+fn shut(row: &Value) -> Vec<String> {
+    let line = |shut: &Value| {
+        let (channel, destination) = (render::cell(row, "id"), render::cell(shut, "destination"));
+        format!("{channel}/{destination} {}\n", render::cell(shut, "says"))
+    };
+    row["shut"].as_array().into_iter().flatten().map(line).collect()
 }
 
 fn counts(states: &Value) -> String {

@@ -32,4 +32,5 @@ mod script_state;
 mod scripts;
 mod timers;
 mod tls;
+mod windows;
 mod write_door;

@@ -116,6 +116,17 @@ fn every_key_is_read() {
         (portal.on_error, portal.on_unsure),
         (OnError::Dead, OnUnsure::Hold)
     );
+    let window = portal.window.as_ref().expect("a window");
+    assert_eq!(
+        (window.zone.iana_name(), window.spans.len()),
+        (Some("Europe/Bucharest"), 2)
+    );
+    let rate = Rate {
+        most: 10,
+        per: Duration::from_secs(1),
+    };
+    assert_eq!(portal.rate, Some(rate));
+    assert_eq!((&ris.window, ris.rate), (&None, None));
     assert_eq!(ris.when.as_ref().expect("a when").all.len(), 3);
     assert_eq!(
         ris.steps.iter().map(Step::verb).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clinic::exchange::{Judgement, Keys, MapError, Place, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::channel::OnUnsure;
@@ -83,11 +84,13 @@ impl Format for Text {
         answered(candidate).is_none_or(|id| self.keys(sent).control_id == Some(id))
     }
 
-    /// `pending`, what ends with `no`, and all the rest.
+    /// `pending`, `busy`, what ends with `no`, and all the rest.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
         if answer.body.starts_with(b"pending") {
             let reference = self.keys(sent).control_id.unwrap();
             Judgement::Pending { reference }
+        } else if answer.body.starts_with(b"busy") {
+            Judgement::Retry { why: "busy".into() }
         } else if answer.body.ends_with(b"no") {
             Judgement::Refused { why: "no".into() }
         } else {
@@ -114,12 +117,33 @@ fn answered(message: &[u8]) -> Option<String> {
     rest.split(' ').next().map(str::to_owned)
 }
 
+/// The clock of the world: it goes as fast as ours, from where it was set.
+#[derive(Default)]
+pub(super) struct Clock {
+    ahead: Mutex<SignedDuration>,
+}
+
+impl Clock {
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + *self.ahead.lock().unwrap()
+    }
+
+    pub fn set(&self, to: Timestamp) {
+        *self.ahead.lock().unwrap() = to.duration_since(Timestamp::now());
+    }
+}
+
 /// What is at the ends of channels, by their names.
 #[derive(Default)]
 pub(super) struct Ends {
     intakes: Mutex<BTreeMap<String, Intake>>,
     got: Mutex<BTreeMap<String, Vec<String>>>,
     answers: Mutex<BTreeMap<String, VecDeque<String>>>,
+    pub clock: Clock,
+    /// When each arrived, at all destinations.
+    arrived: Mutex<Vec<Timestamp>>,
+    /// What the clock shows at the end of the next send.
+    later: Mutex<Option<Timestamp>>,
 }
 
 impl Ends {
@@ -133,6 +157,16 @@ impl Ends {
         let mut answers = self.answers.lock().unwrap();
         let answers = answers.entry(destination.to_owned()).or_default();
         answers.push_back(answer.to_owned());
+    }
+
+    /// The next send takes until then.
+    pub fn takes_until(&self, later: Timestamp) {
+        *self.later.lock().unwrap() = Some(later);
+    }
+
+    /// When each arrived, at all destinations.
+    pub fn arrived(&self) -> Vec<Timestamp> {
+        self.arrived.lock().unwrap().clone()
     }
 
     /// What a destination got, in its order.
@@ -234,6 +268,10 @@ impl Source for End {
 impl Destination for End {
     async fn send(&self, outgoing: &Outgoing, _: &Mine<'_>) -> Result<Response, SendError> {
         let text = String::from_utf8_lossy(&outgoing.body).into_owned();
+        self.ends.arrived.lock().unwrap().push(self.ends.clock.now());
+        if let Some(later) = self.ends.later.lock().unwrap().take() {
+            self.ends.clock.set(later);
+        }
         let mut got = self.ends.got.lock().unwrap();
         got.entry(self.name.clone()).or_default().push(text);
         let mut answers = self.ends.answers.lock().unwrap();

@@ -7,6 +7,7 @@ mod fake;
 mod links;
 mod parts;
 mod responses;
+mod windows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,7 +81,10 @@ impl Place {
             connectors: self.connectors(),
             store,
             world: World {
-                now: Arc::new(Timestamp::now),
+                now: {
+                    let ends = self.ends.clone();
+                    Arc::new(move || ends.clock.now())
+                },
                 new_id: Arc::new(Uuid::now_v7),
             },
         };
