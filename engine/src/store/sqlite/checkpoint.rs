@@ -151,3 +151,47 @@ fn run(state: &State, connection: &Connection) {
         std::thread::sleep(EACH);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_for_long_is_waited_for_once_and_then_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        drop(Connection::open(&path).unwrap());
+        let writer = open_for_writing(&path, 1024).unwrap();
+        writer
+            .execute_batch("CREATE TABLE a (b); INSERT INTO a VALUES (1)")
+            .unwrap();
+        let reader = Connection::open(&path).unwrap();
+        reader
+            .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
+            .unwrap();
+        writer.execute_batch("INSERT INTO a VALUES (2)").unwrap();
+
+        let checkpointer = Checkpointer::start(&path).unwrap();
+        let long = || {
+            checkpointer
+                .state
+                .pages
+                .store(RESTART_BUSY + 1, Ordering::Release)
+        };
+        let is_tried = || {
+            long();
+            checkpointer.restart_past(&writer, RESTART_BUSY);
+            checkpointer.state.pages.load(Ordering::Acquire) == 0
+        };
+        assert!(is_tried());
+        assert!(!is_tried(), "the writer waits again for somebody who reads on");
+        checkpointer.left_alone.set(Some(Instant::now()));
+        assert!(is_tried(), "the log is never started anew");
+        assert!(!is_tried());
+        reader.execute_batch("COMMIT").unwrap();
+        checkpointer.left_alone.set(Some(Instant::now()));
+        assert!(is_tried());
+        assert!(is_tried(), "nobody reads any more, and is left alone");
+        assert!(!checkpointer.has_failed());
+    }
+}
