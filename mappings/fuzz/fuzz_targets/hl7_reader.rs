@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = judge(bytes, &Response { body, ..Response::default() });
         }
     }
-    let _ = judge(bytes, &Response { status: Some(500), body: bytes.to_vec(), content_type: None });
+    let _ = judge(bytes, &Response { status: Some(500), body: bytes.to_vec(), ..Response::default() });
 });
 
 /// Escapes are written with letters, digits, dots and signs (`.br`, `.sp+2`, `X0D`): where a header makes one of these a
