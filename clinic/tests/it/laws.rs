@@ -1,5 +1,7 @@
 //! Laws that hold whatever is said.
 
+use std::collections::BTreeSet;
+
 use clinic::Kind;
 use clinic::change_set::{Change, ChangeSet};
 use clinic::patch::{Field, Items, Patch};
@@ -161,9 +163,15 @@ proptest! {
         }
         if let Ok(applied) = play.tries(&last) {
             play.clinic.commit(&applied).expect("nothing moved");
-            let again = play.tries(&last);
             // A set that brought two patients under one number may be ambiguous afterwards; it never writes.
-            prop_assert!(again.map_or(true, |again| again.writes.is_empty()));
+            if let Ok(again) = play.tries(&last) && !again.writes.is_empty() {
+                // One that says two things of one record takes an entry out and puts it back: at the end of its list, where
+                // it stays.
+                let ids: BTreeSet<_> = applied.ids.values().collect();
+                prop_assert!(ids.len() < applied.ids.len());
+                play.clinic.commit(&again).expect("nothing moved");
+                prop_assert!(play.tries(&last).is_ok_and(|third| third.writes.is_empty()));
+            }
         }
     }
 
