@@ -18,7 +18,7 @@ use crate::machine::LATE;
 use crate::modules::{place_of, resolve};
 use crate::pool::{Pool, PoolError, Program};
 use crate::state;
-use crate::wire::{Answer, Ask, Became, Given, Unit, Want};
+use crate::wire::{Answer, Ask, Became, Given, Run, Unit, Want};
 
 /// The most modules of one script.
 const MAX_MODULES: usize = 100;
@@ -203,7 +203,7 @@ impl Script for Prepared {
             ),
             None => None,
         };
-        let ask = Ask::Run {
+        let ask = Ask::Run(Run {
             script: self.number,
             limit: milliseconds(self.timeout),
             channel: call.channel.to_owned(),
@@ -221,7 +221,7 @@ impl Script for Prepared {
             granted: call.granted.to_vec(),
             asks: call.asks.to_vec(),
             task: call.task.clone(),
-        };
+        });
         let give = |want, body: Vec<u8>, left: Duration| match want {
             Want::Cached { cache, key } => {
                 let value = call.reach.cached(&cache, &key);

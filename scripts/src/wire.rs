@@ -52,40 +52,44 @@ pub enum Ask {
         limit: u64,
     },
     /// Run one on the body of the frame.
-    Run {
-        /// Its number.
-        script: u64,
-        /// How long it may take, in milliseconds.
-        limit: u64,
-        /// The channel.
-        channel: String,
-        /// The message.
-        message: Uuid,
-        /// The name of the body's format.
-        format: String,
-        /// The change set as JSON, where there is one and the script speaks of it.
-        changes: Option<String>,
-        /// What the message answers, where it is an answer, that is text, and the script speaks of it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sent: Option<String>,
-        /// Whether it may be changed.
-        may_change: bool,
-        /// The counters of its channel.
-        counters: BTreeMap<String, Count>,
-        /// The caches of its channel.
-        caches: Vec<String>,
-        /// The far sides that its channel grants.
-        granted: Vec<String>,
-        /// The destinations that its channel lets it ask.
-        asks: Vec<String>,
-        /// What it is run for.
-        task: Task,
-    },
+    Run(Run),
     /// What a script wanted while it runs. The body of the frame is that of an answer.
     Given {
         /// What it gets.
         given: Given,
     },
+}
+
+/// One run of a script.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Its number.
+    pub script: u64,
+    /// How long it may take, in milliseconds.
+    pub limit: u64,
+    /// The channel.
+    pub channel: String,
+    /// The message.
+    pub message: Uuid,
+    /// The name of the body's format.
+    pub format: String,
+    /// The change set as JSON, where there is one and the script speaks of it.
+    pub changes: Option<String>,
+    /// What the message answers, where it is an answer, that is text, and the script speaks of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+    /// Whether it may be changed.
+    pub may_change: bool,
+    /// The counters of its channel.
+    pub counters: BTreeMap<String, Count>,
+    /// The caches of its channel.
+    pub caches: Vec<String>,
+    /// The far sides that its channel grants.
+    pub granted: Vec<String>,
+    /// The destinations that its channel lets it ask.
+    pub asks: Vec<String>,
+    /// What it is run for.
+    pub task: Task,
 }
 
 /// What a script wants of the engine while it runs.

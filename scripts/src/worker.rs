@@ -9,13 +9,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use engine::format::Formats;
-use engine::script::{Count, PolledMessage, Task};
-use uuid::Uuid;
+use engine::script::{PolledMessage, Task};
 
 use crate::machine::{Failed, Machine, Unfit};
 use crate::message::{Current, Ready, Wants};
 use crate::unix;
-use crate::wire::{self, Answer, Ask, Became, Fault, Given, Want};
+use crate::wire::{self, Answer, Ask, Became, Fault, Given, Run, Want};
 
 /// The stack of the thread that runs scripts: theirs, and what formats and the runtime need beside it.
 const STACK: usize = 16 << 20;
@@ -123,36 +122,9 @@ impl Worker {
             }
             // What nobody waits for any more.
             Ask::Given { .. } => Ok(()),
-            Ask::Run {
-                script,
-                limit,
-                channel,
-                message,
-                format,
-                changes,
-                sent,
-                may_change,
-                counters,
-                caches,
-                granted,
-                asks,
-                task,
-            } => {
-                let run = Run {
-                    script,
-                    channel,
-                    message,
-                    format,
-                    changes,
-                    sent,
-                    may_change,
-                    counters,
-                    caches,
-                    granted,
-                    asks,
-                    task,
-                };
-                match self.run_one(run, body, until(limit)) {
+            Ask::Run(run) => {
+                let limit = until(run.limit);
+                match self.run_one(run, body, limit) {
                     Ok((answer, body)) => self.pipes.write(&answer, &body),
                     Err(Failed { fault, error }) => self.pipes.write(&Answer::Failed { fault, error }, &[]),
                 }
@@ -238,21 +210,6 @@ impl Worker {
         };
         Ok((answer, body))
     }
-}
-
-struct Run {
-    script: u64,
-    channel: String,
-    message: Uuid,
-    format: String,
-    changes: Option<String>,
-    sent: Option<String>,
-    may_change: bool,
-    counters: BTreeMap<String, Count>,
-    caches: Vec<String>,
-    granted: Vec<String>,
-    asks: Vec<String>,
-    task: Task,
 }
 
 fn failed(what: String) -> Failed {
