@@ -191,16 +191,12 @@ fn fill(source: &Source<'_>, draft: &Path, progress: Progress<'_>) -> Result<Man
     let copied = draft.join(DATABASE);
     new_file(&copied).map_err(|error| unwritten(&copied, &error))?;
     let from = source.home.join(DATABASE);
-    let (contents, sealer) = database::copy(&from, &copied, source.master, progress)
+    let contents = database::copy(&from, &copied, source.master, progress)
         .map_err(|error| of_store("the store could not be copied", &from, error))?;
 
     // The copy is looked at, so that nothing is held up by that.
     progress("Checked:", 0, 1);
-    let looked = database::open_at_rest(&copied).and_then(|copy| {
-        database::check_pages(&copy)?;
-        let (found, _) = database::contents(&copy, source.master)?;
-        Ok((found, database::blobs(&copy, &sealer)?))
-    });
+    let looked = database::look(&copied, source.master);
     let (found, names) = looked.map_err(|error| of_store("the store can't be backed up", &from, error))?;
     if found != contents {
         return Err(refused(format!(
@@ -378,11 +374,7 @@ impl Backup {
     /// Compares what was restored with what the manifest says.
     fn compare(&self, restored: &Path, master: &MasterKey) -> Result<(), BackupError> {
         let path = restored.join(DATABASE);
-        let looked = database::open_at_rest(&path).and_then(|connection| {
-            database::check_pages(&connection)?;
-            let (contents, sealer) = database::contents(&connection, master)?;
-            Ok((contents, database::blobs(&connection, &sealer)?))
-        });
+        let looked = database::look(&path, master);
         let (contents, names) =
             looked.map_err(|error| of_store("the backup can't be restored", &self.folder, error))?;
         let blobs = Blobs::new(&restored.join("data"));

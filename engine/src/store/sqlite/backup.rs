@@ -42,12 +42,12 @@ pub(crate) fn copy(
     to: &Path,
     master: &MasterKey,
     progress: Progress<'_>,
-) -> Result<(Contents, Sealer), StoreError> {
+) -> Result<Contents, StoreError> {
     let readers = Readers::new(from);
     let source = readers.get()?;
     // All that follows reads what stands there now.
     let transaction = source.unchecked_transaction().map_err(sql_error)?;
-    let (contents, sealer) = contents(&transaction, master)?;
+    let (contents, _) = contents(&transaction, master)?;
     let mut target = Connection::open_with_flags(
         to,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -62,7 +62,7 @@ pub(crate) fn copy(
         .map_err(sql_error)?;
     pages(&transaction, &mut target, progress).map_err(sql_error)?;
     target.close().map_err(|(_, error)| sql_error(error))?;
-    Ok((contents, sealer))
+    Ok(contents)
 }
 
 fn pages(from: &Connection, to: &mut Connection, progress: Progress<'_>) -> rusqlite::Result<()> {
@@ -156,8 +156,19 @@ fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
     })
 }
 
+/// What a database that nobody writes holds, and the blobs that it names, once its pages are seen to hang together.
+pub(crate) fn look(
+    path: &Path,
+    master: &MasterKey,
+) -> Result<(Contents, BTreeMap<BlobName, Uuid>), StoreError> {
+    let connection = open_at_rest(path)?;
+    check_pages(&connection)?;
+    let (contents, sealer) = contents(&connection, master)?;
+    Ok((contents, blobs(&connection, &sealer)?))
+}
+
 /// Says whether the pages of a database hang together.
-pub(crate) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
+fn check_pages(connection: &Connection) -> Result<(), StoreError> {
     let said: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(sql_error)?;
@@ -170,10 +181,7 @@ pub(crate) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// The blobs that the rows of a database name, each with the first message that does.
-pub(crate) fn blobs(
-    connection: &Connection,
-    sealer: &Sealer,
-) -> Result<BTreeMap<BlobName, Uuid>, StoreError> {
+fn blobs(connection: &Connection, sealer: &Sealer) -> Result<BTreeMap<BlobName, Uuid>, StoreError> {
     let mut found = BTreeMap::new();
     // Of messages the row says how long the body is, so that only big ones are opened.
     let of_messages = format!(
