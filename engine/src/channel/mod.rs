@@ -40,6 +40,7 @@ use clinic::apply::OnUnmatched;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{CodeTables, SetOp, Settings};
+use crate::message::DeliveryState;
 use crate::script::Script;
 
 pub use check::{Checked, check, read_folder, read_table};
@@ -370,6 +371,16 @@ pub enum OnError {
     Hold,
     /// It is set aside, the next goes.
     Dead,
+}
+
+impl OnError {
+    /// What the delivery is then.
+    pub fn state(self) -> DeliveryState {
+        match self {
+            OnError::Hold => DeliveryState::Held,
+            OnError::Dead => DeliveryState::Dead,
+        }
+    }
 }
 
 /// What happens to a delivery that was sent and whose answer is lost.

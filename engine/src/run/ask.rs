@@ -6,6 +6,7 @@ use clinic::ask::PatientQuestion;
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::{Aggregate, Kind, Record};
 
+use super::asking::words;
 use super::door::Door;
 use crate::actor::Actor;
 use crate::connector::{Acknowledgement, Outcome};
@@ -14,8 +15,6 @@ use crate::store::{Access, AccessOutcome, ClinicQuery, Commit, StoreError};
 
 /// How long a search may take.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Of a question so much stands in the journal.
-const WORDS: usize = 1_000;
 /// How many rows are opened for one question: one that fits more people is to be narrowed.
 const OPENED: u32 = 1_000;
 
@@ -114,7 +113,7 @@ async fn note(
         },
         patients,
         identifiers,
-        words: Some(String::from_utf8_lossy(question).chars().take(WORDS).collect()),
+        words: Some(words(question)),
         purpose: None,
     };
     door.store.accessed(access).await

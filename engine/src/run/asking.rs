@@ -31,7 +31,7 @@ const ASKED_WITHIN: Duration = Duration::from_secs(600);
 const MOST_RECORDS: u32 = 1_000;
 /// Of an answer the store keeps so much.
 const KEPT: usize = 64 * 1024;
-/// Of a question so much stands in the journal.
+/// Of a question so many letters stand in the journal.
 const WORDS: usize = 1_000;
 
 /// A question, as it is asked.
@@ -403,10 +403,6 @@ impl Asking<'_> {
             .commit(self.record(id, received_at, question, &heard, keys))
             .await?;
         let is_found = matches!(heard.answered, Answered::Found(_));
-        let words: String = String::from_utf8_lossy(&question.body)
-            .chars()
-            .take(WORDS)
-            .collect();
         let access = Access {
             at: received_at,
             actor: self.actor.clone(),
@@ -421,7 +417,7 @@ impl Asking<'_> {
                 true => AccessOutcome::Shown,
                 false => AccessOutcome::Nothing,
             },
-            words: Some(words),
+            words: Some(words(&question.body)),
             purpose: self.purpose.clone(),
         };
         self.store.accessed(access).await?;
@@ -536,6 +532,16 @@ impl Asking<'_> {
             tracing::warn!(channel = self.channel, %destination, why, "A question was not answered.");
         }
     }
+}
+
+/// What of a question stands in the journal.
+pub(super) fn words(question: &[u8]) -> String {
+    String::from_utf8_lossy(question).chars().take(WORDS).collect()
+}
+
+/// Why several say nothing.
+pub(super) fn several(destination: &str, count: usize) -> String {
+    format!("{destination} has found {count}, and which one is meant can't be known. Ask by more")
 }
 
 fn verdict(answered: &Answered) -> (&'static str, Option<String>) {

@@ -97,9 +97,10 @@ impl Accept for Door {
         if self.channel.questions && is_question(&body) {
             return self.ask(incoming).await;
         }
-        let settled = match self.late_answer(&incoming).await {
+        let case = self.case(incoming);
+        let settled = match self.late_answer(&case.keys, &case.incoming).await {
             Some(settled) => return self.acknowledge(&body, settled),
-            None => self.inspect_and_settle(self.case(incoming)).await,
+            None => self.inspect_and_settle(case).await,
         };
         match self.answered_by_destination(&body, &settled).await {
             Some(answer) => answer,
@@ -451,12 +452,7 @@ impl Door {
         let mut pipeline = self.prepare(case, asked.as_deref()).await?;
         let mut runs = 0;
         loop {
-            let applying = {
-                let snapshot = self.store.snapshot()?;
-                pipeline
-                    .apply_on(snapshot.as_ref())
-                    .map_err(|e| StoreError::Unavailable(e.to_string()))?
-            };
+            let applying = self.apply(&pipeline)?;
             let outcome = self.complete(case, &pipeline, applying).await?;
             let outcome = told(&self.listeners(), &self.channel, case, outcome);
             let ran = Ran::of(&outcome);
@@ -480,17 +476,19 @@ impl Door {
         }
     }
 
+    /// The `apply` on a fresh snapshot, which is given back at once.
+    fn apply(&self, pipeline: &Pipeline) -> Result<Applying, StoreError> {
+        let snapshot = self.store.snapshot()?;
+        pipeline
+            .apply_on(snapshot.as_ref())
+            .map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
     /// Runs a message to its end for the answers to what it asks; nothing else comes of it.
     async fn ask_ahead(&self, case: &Case) -> Result<Arc<Pipeline>, StoreError> {
         let pipeline = self.prepare(case, None).await?;
         if self.channel.asks_late() {
-            let applying = {
-                let snapshot = self.store.snapshot()?;
-                pipeline
-                    .apply_on(snapshot.as_ref())
-                    .map_err(|e| StoreError::Unavailable(e.to_string()))?
-            };
-            self.complete(case, &pipeline, applying).await?;
+            self.complete(case, &pipeline, self.apply(&pipeline)?).await?;
         }
         Ok(pipeline)
     }

@@ -228,9 +228,10 @@ impl Feeder {
     /// What can't be fed is held or set aside, as the destination says.
     async fn refuse(&self, head: &Waiting, why: String) -> Result<Fed, StoreError> {
         let (channel, destination) = (&self.channel, &self.queue);
-        let (state, fed) = match self.on_error {
-            OnError::Hold => (DeliveryState::Held, Fed::Held),
-            OnError::Dead => (DeliveryState::Dead, Fed::Over),
+        let state = self.on_error.state();
+        let fed = match self.on_error {
+            OnError::Hold => Fed::Held,
+            OnError::Dead => Fed::Over,
         };
         tracing::error!(%channel, %destination, delivery = head.id, why, state = state.as_str(), "A delivery to a channel was refused.");
         self.count("refused");

@@ -8,13 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clinic::exchange::{Judgement, MapError, Reason, Response};
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Response};
 use tokio::time::{Instant, sleep};
 
 use super::door::{Door, Settled};
 use super::outcome::Outcome;
 use super::response::Question;
-use crate::channel::OnError;
 use crate::message::{DeliveryState, Failure, Incoming, MessageState};
 use crate::store::{Attempted, Awaited, MessageFilter, StoreError};
 
@@ -40,18 +39,16 @@ enum Found {
 }
 
 impl Door {
-    /// What became of an answer that came in by this channel; none: it is a message like others.
-    pub(super) async fn late_answer(&self, incoming: &Incoming) -> Option<Settled> {
+    /// What became of an answer that came in by this channel; none: it is a message like others. `keys`: what it says of
+    /// itself.
+    pub(super) async fn late_answer(&self, keys: &Keys, incoming: &Incoming) -> Option<Settled> {
         let mut doors = self.doors.upgrade()?.answering();
         doors.retain(|door| {
             let by = door.channel.answers_of.as_ref().and_then(|of| of.by.as_ref());
             by.is_none_or(|by| *by == self.channel.id) && door.format.name() == self.format.name()
         });
-        if doors.is_empty() {
-            return None;
-        }
-        let reference = self.format.keys(&incoming.body).answers?;
-        match self.settle_late(&doors, &reference, incoming).await {
+        let reference = keys.answers.as_deref().filter(|_| !doors.is_empty())?;
+        match self.settle_late(&doors, reference, incoming).await {
             Ok(settled) => settled,
             Err(error) => Some(self.refused(error)),
         }
@@ -194,10 +191,7 @@ impl Door {
             ..Response::default()
         };
         let on_error = door.channel.answers_of.as_ref().map(|of| of.on_error);
-        let stuck = match on_error.unwrap_or_default() {
-            OnError::Hold => DeliveryState::Held,
-            OnError::Dead => DeliveryState::Dead,
-        };
+        let stuck = on_error.unwrap_or_default().state();
         let (state, verdict, why) = match door.format.judge(&asked.body, &response) {
             Judgement::Accepted => (DeliveryState::Sent, "accepted", None),
             // It has had its time: what it wants to be sent again is for a person to send again.

@@ -55,7 +55,7 @@ pub(super) fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
 pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Trace {
     let (result, shows) = match step {
         Step::Filter(_) => ("kept".to_owned(), None),
-        Step::Split { .. } => ("this is the first part".to_owned(), None),
+        Step::Split { .. } => ("taken apart before; this is one of the parts".to_owned(), None),
         Step::Decode { .. } => {
             let changes = flow.changes.as_deref();
             let said = changes.map_or(String::new(), |c| {

@@ -17,7 +17,7 @@ use super::World;
 use super::door::{Door, Settled};
 use super::response::Question;
 use super::tries::Tries;
-use crate::channel::{Channel, Destination as Settings, OnError, OnUnsure};
+use crate::channel::{Channel, Destination as Settings, OnUnsure};
 use crate::connector::{About, Destination, Outgoing, SendError, Stop};
 use crate::format::Format;
 use crate::message::DeliveryState;
@@ -267,7 +267,7 @@ impl Worker {
         }
     }
 
-    /// One try.
+    /// One try, and its answer where steps follow it.
     async fn send(&self, head: &mut Waiting) -> (Attempted, Option<Response>) {
         if self.settings.on_unsure == OnUnsure::Hold {
             // What is on its way must be known to be on its way before the first byte leaves.
@@ -314,10 +314,13 @@ impl Worker {
             Err(SendError::Refused { why }) => (Verdict::new("refused", Some(why)), None),
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
         };
-        let body = response
-            .as_ref()
-            .map(|response| Bytes::copy_from_slice(&response.body));
-        (self.attempted(head, verdict, body), response)
+        // Kept a second time only where something comes of it.
+        let answer = match self.response {
+            Some(_) => response.clone(),
+            None => None,
+        };
+        let body = response.map(|response| Bytes::from(response.body));
+        (self.attempted(head, verdict, body), answer)
     }
 
     /// What the destination may say of the message beside its bytes.
@@ -338,10 +341,7 @@ impl Worker {
         let number = head.attempts + 1;
         let first = head.first_attempt_at.unwrap_or(now);
         let give_up = self.settings.retry.give_up <= self.tried_for(first, now);
-        let stuck = match self.settings.on_error {
-            OnError::Hold => DeliveryState::Held,
-            OnError::Dead => DeliveryState::Dead,
-        };
+        let stuck = self.settings.on_error.state();
         let pause = || {
             after(
                 now,

@@ -183,7 +183,6 @@ pub fn show(
     };
     let split = json!({ "step": "step[0].split", "result": format!("{} parts", parts.len()), "shows": null });
     let (mut steps, mut candidates, mut states) = (vec![split], vec![], vec![]);
-    let mut not_asked = vec![];
     for part in parts {
         let mut shown = show_one(channel.clone(), formats, part.body, answers.clone(), snapshot)?;
         for step in shown["steps"].as_array_mut().into_iter().flatten() {
@@ -191,10 +190,8 @@ pub fn show(
             step["step"] = Value::String(name);
             steps.push(step.take());
         }
-        for (field, all) in [("candidates", &mut candidates), ("not_asked", &mut not_asked)] {
-            if let Some(list) = shown[field].as_array_mut() {
-                all.append(list);
-            }
+        if let Some(list) = shown["candidates"].as_array_mut() {
+            candidates.append(list);
         }
         states.push(shown["state"].take());
     }
@@ -203,8 +200,12 @@ pub fn show(
         .into_iter()
         .find(|state| states.iter().any(|came| came == state));
     let state = worst.unwrap_or(MessageState::Routed.as_str());
-    not_asked.dedup();
-    Ok(json!({ "state": state, "steps": steps, "candidates": candidates, "not_asked": not_asked }))
+    Ok(json!({
+        "state": state,
+        "steps": steps,
+        "candidates": candidates,
+        "not_asked": not_asked(&answers),
+    }))
 }
 
 fn show_one(
@@ -228,17 +229,18 @@ fn show_one(
         answers.clone(),
         snapshot,
     )?;
-    let not_asked: Vec<String> = answers
-        .not_asked()
-        .into_iter()
-        .map(|question| question.destination)
-        .collect();
     Ok(json!({
         "state": outcome.state().as_str(),
         "steps": traces,
         "candidates": outcome.candidates,
-        "not_asked": not_asked,
+        "not_asked": not_asked(&answers),
     }))
+}
+
+/// The destinations that would have been asked.
+fn not_asked(answers: &Answers) -> Vec<String> {
+    let open = answers.not_asked().into_iter();
+    open.map(|question| question.destination).collect()
 }
 
 fn failed(step: &str, error: &MapError) -> Value {

@@ -11,7 +11,7 @@ use crate::channel::ask::{Ask, Filled, OrElse, Stamped};
 use crate::channel::heading;
 use crate::format::{Answered, Format, SetOp};
 use crate::message::Failure;
-use crate::run::asking::{Known, Question, failed};
+use crate::run::asking::{Known, Question, failed, several};
 
 impl Pipeline {
     /// Writes what a destination answers into the message, or says what is to be asked first.
@@ -61,10 +61,7 @@ impl Pipeline {
                 without(ask.missing, error, flow).map_err(fail)
             }
             Answered::Several(count) => {
-                let error = nothing(format!(
-                    "{} has found {count}, and which one is meant can't be known. Ask by more",
-                    ask.destination
-                ));
+                let error = nothing(several(&ask.destination, count));
                 without(ask.missing, error, flow).map_err(fail)
             }
         }

@@ -13,7 +13,7 @@ use crate::call::{CallAnswer, CallError, CallRequest};
 use crate::channel::state::Counter;
 use crate::format::Answered;
 use crate::message::Failure;
-use crate::run::asking::{Known, Question, failed};
+use crate::run::asking::{Known, Question, failed, several};
 use crate::run::calling::{self, Called};
 use crate::run::state::{self, Pending};
 use crate::script::{Call, Count, Heard, Reach, Returned, Said, Script, Task};
@@ -96,9 +96,7 @@ impl Reach for Reached<'_> {
         match answered {
             Answered::Found(found) => Heard::Found(found),
             Answered::Nothing | Answered::Not(_) => Heard::Nothing,
-            Answered::Several(count) => Heard::Not(format!(
-                "{destination} has found {count}, and which one is meant can't be known. Ask by more"
-            )),
+            Answered::Several(count) => Heard::Not(several(destination, count)),
         }
     }
 }
