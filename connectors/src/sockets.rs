@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::connector::ConnectorError;
+use engine::connector::{ConnectorError, Stop};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,19 @@ use crate::values::Allowed;
 
 /// What is begun at a stop has this long to end; the rest of the second is for closing.
 pub(crate) const GRACE: Duration = Duration::from_millis(700);
+
+/// What comes of work before the grace after a stop is over; what is under way then, the next start does again.
+pub(crate) async fn before_the_end<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
+    let end = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = end => None,
+    }
+}
 
 /// A source that is stopped is gone after this.
 pub(crate) const STOPPED_AFTER: Duration = Duration::from_millis(900);

@@ -99,6 +99,19 @@ impl Sink {
         self.arrivals().into_iter().map(|(_, body)| body).collect()
     }
 
+    /// The same from one on, for who has read those before.
+    pub fn received_from(&self, first: usize) -> Vec<Vec<u8>> {
+        let received = self
+            .received
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        received
+            .iter()
+            .skip(first)
+            .map(|(_, body)| body.clone())
+            .collect()
+    }
+
     /// The same, each with the time when it was there whole. It is written down before it is answered.
     pub fn arrivals(&self) -> Vec<(Instant, Vec<u8>)> {
         self.received

@@ -20,7 +20,7 @@ use super::aside::{give_reason, move_into};
 use super::disk::is_same;
 use super::listing::{Found, Stamp, Watch, look};
 use super::settings;
-use crate::sockets::GRACE;
+use crate::sockets::before_the_end;
 
 /// What is kept of a file that can't be a message.
 const KEPT: usize = 256 * 1024;
@@ -373,19 +373,6 @@ fn content_type(name: &str) -> &'static str {
 fn note(ack: Acknowledgement) -> String {
     ack.note
         .unwrap_or_else(|| "The message could not be processed; see it with `punte messages`.".to_owned())
-}
-
-/// What comes before the grace after a stop is over.
-async fn before_the_end<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
-    let end = async {
-        stop.cancelled().await;
-        sleep(GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = end => None,
-    }
 }
 
 /// Work on the disk, beside the runtime.

@@ -1,7 +1,6 @@
 //! Lets the script fetch messages at set times, and hands them in.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::connector::{ConnectorError, Intake, Outcome, Stop};
@@ -9,11 +8,9 @@ use engine::message::Incoming;
 use engine::run::ScriptEnd;
 use engine::script::PolledMessage;
 
-use crate::sockets::GRACE;
+use crate::sockets::before_the_end;
 use crate::timer::settings::Schedule;
-
-/// The clock is looked at so often, since it may be set, and a machine may sleep.
-const LOOK: Duration = Duration::from_secs(30);
+use crate::timer::wait_until;
 
 /// A script that waits to be run.
 pub(super) struct ScriptSource {
@@ -28,16 +25,7 @@ impl engine::connector::Source for ScriptSource {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError> {
-        let end = async {
-            stop.cancelled().await;
-            // What is being stored has this long to end; the rest is fetched again at the next start.
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            biased;
-            () = self.tick(&intake, &stop) => {}
-            () = end => {}
-        }
+        before_the_end(self.tick(&intake, &stop), &stop).await;
         Ok(())
     }
 }
@@ -77,15 +65,7 @@ impl ScriptSource {
         let Some(due) = self.schedule.next(self.end.now()) else {
             return stop.cancelled().await;
         };
-        while !stop.is_cancelled() {
-            match Duration::try_from(due.duration_since(self.end.now())) {
-                Ok(left) if !left.is_zero() => tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(left.min(LOOK)) => {}
-                },
-                Ok(_) | Err(_) => return,
-            }
-        }
+        wait_until(due, || self.end.now(), tokio::time::sleep, stop).await;
     }
 
     /// Fetches once. The error says why the script failed.

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Source, Surroundings};
+use engine::connector::{Connector, ConnectorError, Source, Stop, Surroundings};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -61,6 +61,28 @@ impl Clock for RealClock {
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+/// The clock is looked at so often, since it may be set, and a machine may sleep.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Waits until a time has come. False: stopped before.
+pub(crate) async fn wait_until<Sleep: Future<Output = ()>>(
+    due: Timestamp,
+    now: impl Fn() -> Timestamp,
+    sleep: impl Fn(Duration) -> Sleep,
+    stop: &Stop,
+) -> bool {
+    while !stop.is_cancelled() {
+        match Duration::try_from(due.duration_since(now())) {
+            Ok(left) if !left.is_zero() => tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(left.min(LOOK)) => {}
+            },
+            Ok(_) | Err(_) => return true,
+        }
+    }
+    false
 }
 
 /// The connector `timer`.

@@ -9,16 +9,14 @@ use engine::connector::{ConnectorError, Intake, Outcome, Stop};
 use engine::message::Incoming;
 use jiff::Timestamp;
 
-use super::Clock;
 use super::settings::{Missed, Timer};
-use crate::sockets::GRACE;
+use super::{Clock, wait_until};
+use crate::sockets::before_the_end;
 
 /// What the number of a tick begins with.
 const NUMBER: &str = "tick-";
 /// A tick that comes later than this was missed.
 const LATE: Duration = Duration::from_secs(60);
-/// The clock is looked at so often, since it may be set, and a machine may sleep.
-const LOOK: Duration = Duration::from_secs(30);
 /// The first pause and the longest, where the store can't take a tick or tell the last one.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -35,16 +33,7 @@ impl engine::connector::Source for TimerSource {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError> {
-        let end = async {
-            stop.cancelled().await;
-            // A tick that is being stored has this long to end; after that it is handed in again at the next start.
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            biased;
-            () = self.tick(&intake, &stop) => {}
-            () = end => {}
-        }
+        before_the_end(self.tick(&intake, &stop), &stop).await;
         Ok(())
     }
 }
@@ -55,7 +44,8 @@ impl TimerSource {
             return;
         };
         while let Some(due) = self.settings.schedule.next(last) {
-            if !self.wait_until(due, stop).await {
+            let sleep = |pause| self.clock.sleep(pause);
+            if !wait_until(due, || self.clock.now(), sleep, stop).await {
                 return;
             }
             let now = self.clock.now();
@@ -97,23 +87,6 @@ impl TimerSource {
             self.pause(&mut pause, stop).await;
         }
         None
-    }
-
-    /// False: stopped.
-    async fn wait_until(&self, due: Timestamp, stop: &Stop) -> bool {
-        while !stop.is_cancelled() {
-            let Ok(left) = Duration::try_from(due.duration_since(self.clock.now())) else {
-                return true;
-            };
-            if left.is_zero() {
-                return true;
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.clock.sleep(left.min(LOOK)) => {}
-            }
-        }
-        false
     }
 
     /// Hands a tick in until it is stored. Killed meanwhile, it is handed in again with the same number, and counts once.

@@ -20,23 +20,9 @@ impl Reader<'_> {
         for entry in entries {
             let path = top.key(&entry.key);
             self.state_name(&entry.key, &path);
-            let mut settings = entry.node.to_json();
-            let mut is_right = true;
-            // What the schema has refused is left out, so that the rest can still be looked at.
-            for finding in self
-                .findings
-                .iter()
-                .filter(|finding| finding.path.is_under(&path))
-            {
-                is_right = false;
-                finding.path.remove_from(&path, &mut settings);
-            }
+            let (settings, mut is_right) = self.settings(&entry.node, &path);
             if is_right || Shape::fits(calls.schema(), &settings) {
-                let problems = calls.check(&settings);
-                is_right &= problems.is_empty();
-                for problem in problems {
-                    self.problem(path.join(&problem.path), problem.what);
-                }
+                is_right &= self.are_right(&path, calls.check(&settings));
             }
             self.secrets(&entry.node, &path);
             if is_right {
@@ -44,13 +30,7 @@ impl Reader<'_> {
                     folder: self.folder(),
                     script: None,
                 };
-                let looked = calls.look_at(&settings, &surroundings);
-                for problem in looked.problems {
-                    self.problem(path.join(&problem.path), problem.what);
-                }
-                for warning in looked.warnings {
-                    self.warning(path.join(&warning.path), warning.what);
-                }
+                self.looks_right(&path, calls.look_at(&settings, &surroundings));
             }
             // Named even where it is wrong: a script that uses it is told nothing more.
             granted.insert(entry.key.clone(), settings);

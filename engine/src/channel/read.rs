@@ -13,7 +13,7 @@ use super::shape::{Finding, Shape};
 use super::state::{Cache, Counter};
 use super::tree::{Node, Path, Value};
 use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
-use crate::connector::{Connector, Connectors, Surroundings};
+use crate::connector::{Connector, Connectors, Looked, SettingsProblem, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::script::Scripts;
 
@@ -342,17 +342,7 @@ impl Reader<'_> {
             return None;
         };
         let path = path.key(connector.name());
-        let mut settings = table.to_json();
-        let mut is_right = true;
-        // What the schema has refused is left out, so that the connector can still say what it thinks of the rest.
-        for finding in self
-            .findings
-            .iter()
-            .filter(|finding| finding.path.is_under(&path))
-        {
-            is_right = false;
-            finding.path.remove_from(&path, &mut settings);
-        }
+        let (settings, mut is_right) = self.settings(table, &path);
         if !is_right && !Shape::fits(schema, &settings) {
             return Some((connector, None));
         }
@@ -361,10 +351,7 @@ impl Reader<'_> {
         } else {
             connector.check_destination(&settings)
         };
-        is_right &= problems.is_empty();
-        for problem in problems {
-            self.problem(path.join(&problem.path), problem.what);
-        }
+        is_right &= self.are_right(&path, problems);
         self.secrets(table, &path);
         if is_right {
             let surroundings = Surroundings {
@@ -376,15 +363,38 @@ impl Reader<'_> {
             } else {
                 connector.look_at_destination(&settings, &surroundings)
             };
-            is_right = looked.problems.is_empty();
-            for problem in looked.problems {
-                self.problem(path.join(&problem.path), problem.what);
-            }
-            for warning in looked.warnings {
-                self.warning(path.join(&warning.path), warning.what);
-            }
+            is_right = self.looks_right(&path, looked);
         }
         Some((connector, is_right.then_some(settings)))
+    }
+
+    /// A table of settings, and whether the schema has taken it whole. What it has refused is left out, so that whoever it
+    /// is for can still say what it thinks of the rest.
+    pub(super) fn settings(&self, table: &Node, path: &Path) -> (serde_json::Value, bool) {
+        let mut settings = table.to_json();
+        let mut is_right = true;
+        for finding in self.findings.iter().filter(|finding| finding.path.is_under(path)) {
+            is_right = false;
+            finding.path.remove_from(path, &mut settings);
+        }
+        (settings, is_right)
+    }
+
+    /// Tells what is wrong with a table of settings. True: nothing is.
+    pub(super) fn are_right(&mut self, path: &Path, problems: Vec<SettingsProblem>) -> bool {
+        let are_right = problems.is_empty();
+        for problem in problems {
+            self.problem(path.join(&problem.path), problem.what);
+        }
+        are_right
+    }
+
+    /// Tells what a look around a table of settings has found. True: nothing is wrong.
+    pub(super) fn looks_right(&mut self, path: &Path, looked: Looked) -> bool {
+        for warning in looked.warnings {
+            self.warning(path.join(&warning.path), warning.what);
+        }
+        self.are_right(path, looked.problems)
     }
 
     /// Secrets stand in the environment or in files; whether they are there is known for sure when the channel opens.

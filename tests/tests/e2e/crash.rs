@@ -1,6 +1,6 @@
 //! The program is killed (SIGKILL) in the middle of the day, again and again; nothing is missing at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -25,6 +25,28 @@ fn kills() -> u32 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(20)
+}
+
+/// What has come to a receiver, by first arrivals. Each body is read once: there are many, and the program needs the
+/// processors.
+#[derive(Default)]
+struct Arrivals {
+    read: usize,
+    seen: BTreeSet<String>,
+    first: Vec<String>,
+}
+
+impl Arrivals {
+    fn read(&mut self, sink: &Sink, id_of: impl Fn(&[u8]) -> String) {
+        let new = sink.received_from(self.read);
+        self.read += new.len();
+        for body in new {
+            let id = id_of(&body);
+            if self.seen.insert(id.clone()) {
+                self.first.push(id);
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,33 +148,21 @@ async fn killed_in_the_middle_of_the_day_nothing_is_missing() -> Result<()> {
         );
     }
     // Delivered at least once to both, none invented.
-    let arrived = |ids: Vec<String>| -> Vec<String> {
-        let mut first: Vec<String> = vec![];
-        let mut seen = std::collections::BTreeSet::new();
-        for id in ids {
-            if seen.insert(id.clone()) {
-                first.push(id);
-            }
-        }
-        first
-    };
-    let at_ris = || arrived(ris.received().iter().map(|body| field(body, "MSH", 10)).collect());
-    let at_portal = || {
-        let bundles = portal.received();
-        arrived(
-            bundles
-                .iter()
-                .map(|body| control_id_of(&serde_json::from_slice::<Value>(body).unwrap_or_default()))
-                .collect(),
-        )
-    };
+    let mut at_ris = Arrivals::default();
+    let mut at_portal = Arrivals::default();
     eventually(
         "everything arrives at both",
         Duration::from_secs(120),
-        async || (stored.len() <= at_ris().len() && stored.len() <= at_portal().len()).then_some(()),
+        async || {
+            at_ris.read(&ris, |body| field(body, "MSH", 10));
+            at_portal.read(&portal, |body| {
+                control_id_of(&serde_json::from_slice::<Value>(body).unwrap_or_default())
+            });
+            (stored.len() <= at_ris.first.len() && stored.len() <= at_portal.first.len()).then_some(())
+        },
     )
     .await;
-    for arrivals in [at_ris(), at_portal()] {
+    for arrivals in [at_ris.first, at_portal.first] {
         for id in &arrivals {
             assert!(stored.contains_key(id), "{id} was delivered and is not stored");
         }

@@ -10,6 +10,8 @@ use e2e::eventually;
 use e2e::mllp::{Sender, field};
 use e2e::program::{Home, Punte};
 use e2e::sink::{Manner, Sink};
+
+use crate::scenes::{control_ids, message};
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(90);
@@ -32,19 +34,6 @@ mllp.connect = "{}"
 "#,
         ris.address, lis.address
     )
-}
-
-fn message(control_id: &str) -> String {
-    format!(
-        "MSH|^~\\&|HIS|CLINIC|PUNTE|CLINIC|20260505083000||ADT^A08|{control_id}|P|2.5.1\rPID|1||P-1^^^HIS||Pop^Ana\r"
-    )
-}
-
-fn control_ids(sink: &Sink) -> Vec<String> {
-    sink.received()
-        .iter()
-        .map(|body| field(body, "MSH", 10))
-        .collect()
 }
 
 async fn post(punte: &Punte, path: &str, body: Value) -> Result<(u16, Value)> {

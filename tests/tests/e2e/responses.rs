@@ -115,6 +115,28 @@ async fn place(punte: &Punte, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Places orders and kills the program after each fourth, so many microseconds later; all are closed in the end, each
+/// once. Returns the program that runs then.
+async fn closed_under_kills(home: &Home, orders: usize, later: fn(u64) -> u64) -> Result<Punte> {
+    let mut punte = home.serve()?;
+    for n in 0..orders {
+        place(&punte, &order(n)).await?;
+        if n % 4 == 3 {
+            // At another place of its work each time.
+            tokio::time::sleep(Duration::from_micros(later(n as u64))).await;
+            punte.kill();
+            punte = home.serve()?;
+        }
+    }
+    let closed = eventually("all orders are closed", Duration::from_secs(90), async || {
+        let closed = punte.messages("&channel=closed").await.ok()?;
+        (orders <= closed.len()).then_some(closed)
+    })
+    .await;
+    assert_eq!(closed.len(), orders, "each is handed on once");
+    Ok(punte)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_acknowledgement_closes_its_order_once_whenever_the_program_is_killed() -> Result<()> {
     const ORDERS: usize = 40;
@@ -132,22 +154,7 @@ async fn an_application_acknowledgement_closes_its_order_once_whenever_the_progr
         ),
     ])?;
     write(&home, "close.js", CLOSE)?;
-    let mut punte = home.serve()?;
-    for n in 0..ORDERS {
-        place(&punte, &order(n)).await?;
-        if n % 4 == 3 {
-            // A moment later, at another place of its work each time.
-            tokio::time::sleep(Duration::from_micros(n as u64 * 3_700 % 61_000)).await;
-            punte.kill();
-            punte = home.serve()?;
-        }
-    }
-    let closed = eventually("all orders are closed", Duration::from_secs(90), async || {
-        let closed = punte.messages("&channel=closed").await.ok()?;
-        (ORDERS <= closed.len()).then_some(closed)
-    })
-    .await;
-    assert_eq!(closed.len(), ORDERS, "each is handed on once");
+    let punte = closed_under_kills(&home, ORDERS, |n| n * 3_700 % 61_000).await?;
     let found = punte.search("ServiceRequest?_count=100").await?;
     assert_eq!(found.len(), ORDERS);
     for order in &found {
@@ -208,22 +215,7 @@ async fn an_answer_closes_its_order_once_whenever_the_program_is_killed() -> Res
         ),
     ])?;
     write(&home, "close.js", CLOSE)?;
-    let mut punte = home.serve()?;
-    for n in 0..ORDERS {
-        place(&punte, &order(n)).await?;
-        if n % 4 == 3 {
-            // A moment later, at another place of its work each time.
-            tokio::time::sleep(Duration::from_micros(n as u64 * 1_900 % 37_000)).await;
-            punte.kill();
-            punte = home.serve()?;
-        }
-    }
-    let closed = eventually("all orders are closed", Duration::from_secs(90), async || {
-        let closed = punte.messages("&channel=closed").await.ok()?;
-        (ORDERS <= closed.len()).then_some(closed)
-    })
-    .await;
-    assert_eq!(closed.len(), ORDERS, "each is handed on once");
+    let punte = closed_under_kills(&home, ORDERS, |n| n * 1_900 % 37_000).await?;
     assert_eq!(punte.messages("&channel=orders@lis").await?.len(), ORDERS);
     let found = punte.search("ServiceRequest?_count=100").await?;
     let versions: Vec<&str> = found

@@ -1,5 +1,8 @@
 //! Messages and channels that several tests use. The people are invented.
 
+use e2e::mllp::field;
+use e2e::sink::Sink;
+
 /// A listener that routes to one HL7 receiver.
 pub fn route(to: std::net::SocketAddr) -> String {
     format!(
@@ -48,4 +51,19 @@ pub fn booking(id: &str, appointment: &str, chart: &str, start: &str, end: &str)
         "{}SCH|{appointment}^TEST|||||S12^S12^L|ROUTINE^Check-up^HL70276|NORMAL^Normal^HL70277|20|MIN|^^20^{start}^{end}|||||D1^Dan^Ilinca|||||||||Booked\rPID|1||{chart}^^^TEST^MR||Pop^Ana^^^^^L||19800514|F\rRGS|1|A\rAIS|1|A|C-01^Consultation^L|{start}|||20|MIN\rAIP|1|A|D500^Munteanu^Vlad|||{start}|||20|MIN\r",
         msh("SIU^S12^SIU_S12", id)
     )
+}
+
+/// A change of a patient, for channels that only route.
+pub fn message(control_id: &str) -> String {
+    format!(
+        "MSH|^~\\&|HIS|CLINIC|PUNTE|CLINIC|20260505083000||ADT^A08|{control_id}|P|2.5.1\rPID|1||P-1^^^HIS||Pop^Ana\r"
+    )
+}
+
+/// The numbers of the HL7 messages that a receiver got, in order, repeats too.
+pub fn control_ids(sink: &Sink) -> Vec<String> {
+    sink.received()
+        .iter()
+        .map(|body| field(body, "MSH", 10))
+        .collect()
 }

@@ -337,6 +337,17 @@ async fn a_call_is_made_by_tls_and_the_certificate_checked() -> Result<()> {
     Ok(())
 }
 
+/// What `punte check` refuses; all of this is in it.
+fn check_says(home: &Home, all: &[&str]) -> Result<String> {
+    let output = home.run(&["check"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    for told in all {
+        assert!(said.contains(told), "{told}\n{said}");
+    }
+    Ok(said)
+}
+
 #[test]
 fn check_tells_what_is_wrong_with_grants() -> Result<()> {
     let home = Home::with(&[(
@@ -349,17 +360,15 @@ fn check_tells_what_is_wrong_with_grants() -> Result<()> {
         "ward.js",
         "export default (message, context) => {\n  context.http('epr').get('x');\n};\n",
     )?;
-    let output = home.run(&["check"])?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    for told in [
-        "http.erp.base  \"ftp://x\" is no http or https address",
-        "http.erp.methods[0]  \"get\" is no method known here",
-        "http.other.auth.bearer  a secret does not stand in a channel file",
-        "ward.js:2:16 the channel has no grant to call \"epr\" (there are: a b, erp, other)",
-    ] {
-        assert!(said.contains(told), "{told}\n{said}");
-    }
+    let said = check_says(
+        &home,
+        &[
+            "http.erp.base  \"ftp://x\" is no http or https address",
+            "http.erp.methods[0]  \"get\" is no method known here",
+            "http.other.auth.bearer  a secret does not stand in a channel file",
+            "ward.js:2:16 the channel has no grant to call \"epr\" (there are: a b, erp, other)",
+        ],
+    )?;
     assert!(!said.contains("geheim"), "{said}");
     Ok(())
 }
@@ -460,18 +469,16 @@ fn check_tells_what_is_wrong_with_scripts_as_ends() -> Result<()> {
         "syntax.js",
         "export default function () {\n  let x = ;\n}\n",
     )?;
-    let output = home.run(&["check"])?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    for told in [
-        "ends.toml:4:51 source.script.cron  stands beside `every`",
-        "source.script.timeout  a script has from \"10ms\" to \"1m\"",
-        "ends.toml:7:10 destination[0].script  there is no file",
-        "destination[1].script.fast  not known here",
-        "syntax.js:2:11 SyntaxError",
-    ] {
-        assert!(said.contains(told), "{told}\n{said}");
-    }
+    check_says(
+        &home,
+        &[
+            "ends.toml:4:51 source.script.cron  stands beside `every`",
+            "source.script.timeout  a script has from \"10ms\" to \"1m\"",
+            "ends.toml:7:10 destination[0].script  there is no file",
+            "destination[1].script.fast  not known here",
+            "syntax.js:2:11 SyntaxError",
+        ],
+    )?;
     Ok(())
 }
 

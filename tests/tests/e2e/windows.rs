@@ -10,20 +10,9 @@ use e2e::mllp::{Sender, field};
 use e2e::program::Home;
 use e2e::sink::{Manner, Sink};
 
+use crate::scenes::{control_ids, message};
+
 const LONG: Duration = Duration::from_secs(90);
-
-fn message(control_id: &str) -> String {
-    format!(
-        "MSH|^~\\&|HIS|CLINIC|PUNTE|CLINIC|20260505083000||ADT^A08|{control_id}|P|2.5.1\rPID|1||P-1^^^HIS||Pop^Ana\r"
-    )
-}
-
-fn control_ids(sink: &Sink) -> Vec<String> {
-    sink.received()
-        .iter()
-        .map(|body| field(body, "MSH", 10))
-        .collect()
-}
 
 /// What the `date` of the machine says, in the clinic's zone.
 fn date(of: &str, form: &str) -> Result<String> {
