@@ -9,6 +9,7 @@ use connectors::tls::{ListenerTls, OPEN, look_at_listener};
 use engine::channel::{self, Channel, Problem};
 use engine::connector::{Looked, SettingsProblem};
 use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::formats;
@@ -29,6 +30,14 @@ pub struct Settings {
     pub key: KeySettings,
     /// The clinic's zone, an IANA name.
     pub zone: Option<String>,
+}
+
+impl Settings {
+    /// The clinic's zone.
+    pub fn time_zone(&self) -> anyhow::Result<TimeZone> {
+        let zone = self.zone.as_deref().unwrap_or("Europe/Bucharest");
+        TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))
+    }
 }
 
 /// Where the HTTP interface listens.

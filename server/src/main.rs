@@ -9,6 +9,7 @@ mod formats;
 mod golden;
 mod home;
 mod journal;
+mod overview;
 mod render;
 mod rerun;
 mod scripting;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
     version,
     about,
     max_term_width = 110,
-    after_help = "First steps:\n  punte demo                     a day of a clinic, made up, on free ports\n  punte check --home DIR         are the channels right?\n  punte serve --home DIR         run them\n  punte messages --home DIR      what came, and what became of it\n\nExit codes: 0 all is well, 1 something was refused or is wrong, 2 the command line is wrong."
+    after_help = "First steps:\n  punte demo                     a day of a clinic, made up, on free ports\n  punte check --home DIR         are the channels right?\n  punte serve --home DIR         run them\n  punte messages --home DIR      what came, and what became of it\n  punte status --home DIR        how it goes\n\nExit codes: 0 all is well, 1 something was refused or is wrong, 2 the command line is wrong."
 )]
 struct Cli {
     /// The folder with punte.toml, channels/ and data/
@@ -72,6 +73,8 @@ enum Command {
     Parked(command::parked::Args),
     /// List the channels, what they have done and what waits; start, stop and pause them
     Channels(command::channels::Args),
+    /// Say how it goes: channels, queues, rates, disk, certificates; exit code 1 where something needs a person
+    Status(command::status::Args),
     /// Take the channel files as they are now, without a stop
     Reload(command::reload::Args),
     /// Say where an order, a result, a patient's messages are: received, held, sent, in the chart
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
             Command::Messages(args) => command::messages::run(&home, args).await,
             Command::Parked(args) => command::parked::run(&home, args).await,
             Command::Channels(args) => command::channels::run(&home, args).await,
+            Command::Status(args) => command::status::run(&home, &args).await,
             Command::Reload(args) => command::reload::run(&home, &args).await,
             Command::Where(args) => command::where_is::run(&home, &args).await,
             Command::Uses(args) => command::uses::run(&home, &args),

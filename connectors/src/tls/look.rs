@@ -52,6 +52,28 @@ pub fn look_at_listener(tls: &ListenerTls, folder: &Path, now: Timestamp) -> Loo
     look.looked
 }
 
+/// What a certificate file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is shown: one that has ended in its chain ends all of it.
+    Shown,
+    /// Others are checked by it: any one of it will do.
+    Checks,
+}
+
+/// Until when the certificates of a file are good.
+pub fn valid_until(file: &Path, used: Use) -> Result<Timestamp, String> {
+    let certificates = files::certificates(file)?;
+    let ends = certificates
+        .iter()
+        .filter_map(|certificate| Some(files::validity(certificate)?.to));
+    let until = match used {
+        Use::Shown => ends.min(),
+        Use::Checks => ends.max(),
+    };
+    until.ok_or_else(|| format!("no certificate in {} can be read", file.display()))
+}
+
 struct Look<'a> {
     folder: &'a Path,
     now: Timestamp,

@@ -335,6 +335,8 @@ impl Engine {
                 state: self.state.clone(),
                 sides: opened.sides.get(&channel.id).cloned().unwrap_or_default(),
                 askables: self.askables.clone(),
+                numbers: self.numbers.channel(&channel.id),
+                all_numbers: self.numbers.clone(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {
@@ -411,6 +413,7 @@ impl Engine {
                 answers,
             } => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
                 let worker = Worker {
+                    numbers: self.numbers.end(&channel.id, &settings.name),
                     response,
                     channel,
                     settings,
@@ -427,6 +430,7 @@ impl Engine {
             }),
             Way::Channel(feeds) => self.lanes.begin(&lane.0, &lane.1, &self.tasks, |bell, quit| {
                 let feeder = Feeder {
+                    numbers: self.numbers.end(&channel.id, &settings.name),
                     channel: channel.id.clone(),
                     queue: settings.name,
                     target: settings.end.settings.as_str().unwrap_or_default().to_owned(),

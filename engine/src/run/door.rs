@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::World;
 use super::asking::{Askables, Asking, MOST, Question};
 use super::doors::Doors;
 use super::events::{self, Listeners};
+use super::numbers::{ChannelNumbers, Numbers};
 use super::outcome::Outcome;
 use super::pipeline::{Applying, Pipeline};
 use super::state::{self, Kept, State};
@@ -58,6 +60,9 @@ pub(super) struct Door {
     pub sides: Arc<FarSides>,
     /// The destinations that can be asked.
     pub askables: Arc<Askables>,
+    /// What is counted of this channel, and of all.
+    pub numbers: Arc<ChannelNumbers>,
+    pub all_numbers: Arc<Numbers>,
 }
 
 /// What became of one message.
@@ -90,22 +95,11 @@ pub(super) struct Handed {
 #[async_trait]
 impl Accept for Door {
     async fn accept(&self, incoming: Incoming) -> Acknowledgement {
-        let body = incoming.body.clone();
-        let is_question = |question: &[u8]| {
-            self.format.inspect(question).is_ok() && self.format.question(question).is_some()
-        };
-        if self.channel.questions && is_question(&body) {
-            return self.ask(incoming).await;
-        }
-        let case = self.case(incoming);
-        let settled = match self.late_answer(&case.keys, &case.incoming).await {
-            Some(settled) => return self.acknowledge(&body, settled),
-            None => self.inspect_and_settle(case).await,
-        };
-        match self.answered_by_destination(&body, &settled).await {
-            Some(answer) => answer,
-            None => self.acknowledge(&body, settled),
-        }
+        self.numbers.heard(incoming.received_at);
+        let begun = Instant::now();
+        let acknowledgement = self.take_from_outside(incoming).await;
+        self.numbers.answered(begun.elapsed());
+        acknowledgement
     }
 
     async fn ask(&self, question: Incoming) -> Acknowledgement {
@@ -113,6 +107,7 @@ impl Accept for Door {
     }
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
+        self.numbers.heard(kept.received_at);
         let body = kept.body.clone();
         let failure = Failure {
             step: "source".into(),
@@ -155,6 +150,25 @@ impl Accept for Door {
 }
 
 impl Door {
+    async fn take_from_outside(&self, incoming: Incoming) -> Acknowledgement {
+        let body = incoming.body.clone();
+        let is_question = |question: &[u8]| {
+            self.format.inspect(question).is_ok() && self.format.question(question).is_some()
+        };
+        if self.channel.questions && is_question(&body) {
+            return self.ask(incoming).await;
+        }
+        let case = self.case(incoming);
+        let settled = match self.late_answer(&case.keys, &case.incoming).await {
+            Some(settled) => return self.acknowledge(&body, settled),
+            None => self.inspect_and_settle(case).await,
+        };
+        match self.answered_by_destination(&body, &settled).await {
+            Some(answer) => answer,
+            None => self.acknowledge(&body, settled),
+        }
+    }
+
     /// Takes a stored message again, as new: to all destinations or some.
     pub async fn replay(
         &self,
@@ -410,8 +424,7 @@ impl Door {
                     case.again = Some(repeat.seq);
                 }
                 Ok(Done::Repeat(repeat)) => {
-                    metrics::counter!("punte_repeats_total", "channel" => self.channel.id.clone())
-                        .increment(1);
+                    self.numbers.repeated();
                     return Settled::Stored {
                         id: repeat.id,
                         state: repeat.state,
@@ -464,7 +477,7 @@ impl Door {
                 pipeline = self.prepare(case, Some(&pipeline)).await?;
             }
             runs += 1;
-            metrics::counter!("punte_reruns_total", "channel" => self.channel.id.clone()).increment(1);
+            self.numbers.reran();
             if self.channel.has_late_scripts() || self.channel.asks_late() {
                 // The writer waits for no script and no answer.
                 if RERUNS_WITH_SCRIPTS <= runs {
@@ -688,13 +701,12 @@ impl Door {
 
     pub(super) fn refused(&self, error: StoreError) -> Settled {
         tracing::error!(channel = %self.channel.id, %error, "A message could not be stored; its sender was told to send it again.");
-        metrics::counter!("punte_not_stored_total", "channel" => self.channel.id.clone()).increment(1);
+        self.numbers.not_stored();
         Settled::Not(error)
     }
 
     pub(super) fn count(&self, state: MessageState) {
-        metrics::counter!("punte_messages_total", "channel" => self.channel.id.clone(), "outcome" => state.as_str())
-            .increment(1);
+        self.numbers.stored(state);
     }
 }
 

@@ -10,6 +10,7 @@ use super::World;
 use super::door::{Door, Handed, Settled};
 use super::doors::Doors;
 use super::link::HOPS;
+use super::numbers::EndNumbers;
 use super::worker::{Bell, LOOK, PAGE, STORE_PAUSE, duration_until};
 use crate::channel::OnError;
 use crate::connector::Stop;
@@ -31,6 +32,7 @@ pub(super) struct Feeder {
     pub store: Arc<dyn Store>,
     pub world: World,
     pub bell: Arc<Bell>,
+    pub numbers: Arc<EndNumbers>,
     pub stop: Stop,
 }
 
@@ -184,7 +186,7 @@ impl Feeder {
                 return Ok(Fed::Held);
             }
         }
-        self.count("accepted");
+        self.numbers.tried("accepted");
         Ok(Fed::Over)
     }
 
@@ -234,7 +236,7 @@ impl Feeder {
             OnError::Dead => Fed::Over,
         };
         tracing::error!(%channel, %destination, delivery = head.id, why, state = state.as_str(), "A delivery to a channel was refused.");
-        self.count("refused");
+        self.numbers.tried("refused");
         let attempted = self.attempted(head, state, "refused", Some(why));
         self.store.attempted(attempted).await?;
         Ok(fed)
@@ -258,11 +260,6 @@ impl Feeder {
             reference: None,
             response: None,
         }
-    }
-
-    fn count(&self, verdict: &'static str) {
-        metrics::counter!("punte_attempts_total", "channel" => self.channel.clone(), "destination" => self.queue.clone(), "outcome" => verdict)
-            .increment(1);
     }
 
     /// Until the bell rings, at most so long.

@@ -15,6 +15,7 @@ use super::doors::Doors;
 use super::doorway::Life;
 use super::halt::known_destination;
 use super::lane::Lanes;
+use super::numbers::{Numbers, Total};
 use super::outcome::Outcome;
 use super::pipeline::Pipeline;
 use super::state::State;
@@ -131,6 +132,8 @@ pub struct Engine {
     pub(super) lanes: Lanes,
     /// The destinations that can be asked.
     pub(super) askables: Arc<Askables>,
+    /// What is counted.
+    pub(super) numbers: Arc<Numbers>,
     pub(super) halts: RwLock<Vec<Halt>>,
     /// What scripts keep.
     pub(super) state: Arc<State>,
@@ -152,6 +155,7 @@ impl Engine {
             doors: Arc::new(Doors::new()),
             lanes: Lanes::default(),
             askables: Arc::default(),
+            numbers: Arc::default(),
             halts: RwLock::new(halts),
             state: Arc::default(),
             change: tokio::sync::Mutex::default(),
@@ -197,6 +201,11 @@ impl Engine {
         let lives = self.lives();
         let files = lives.values().filter(|life| life.channel().answers_of.is_none());
         files.map(|life| life.channel().id.clone()).collect()
+    }
+
+    /// How much has gone through each channel since the program was started.
+    pub fn totals(&self) -> Vec<Total> {
+        self.numbers.totals()
     }
 
     /// The address that a channel's source listens on.

@@ -12,6 +12,7 @@ use clinic::exchange::{Judgement, Keys, MapError, Reason, Response};
 use tokio::time::{Instant, sleep};
 
 use super::door::{Door, Settled};
+use super::numbers::EndNumbers;
 use super::outcome::Outcome;
 use super::response::Question;
 use crate::message::{DeliveryState, Failure, Incoming, MessageState};
@@ -209,7 +210,8 @@ impl Door {
             reference: None,
             response: Some(incoming.body.clone()),
         };
-        tell(&asked, state, ends.why.as_deref().unwrap_or_default());
+        let numbers = self.all_numbers.end(&asked.channel, &asked.destination);
+        tell(&asked, &numbers, state, ends.why.as_deref().unwrap_or_default());
         let question = Question {
             message: asked.message,
             lineage: self.store.lineage(asked.message).await?.unwrap_or_default(),
@@ -289,14 +291,14 @@ fn waits(state: DeliveryState) -> bool {
 }
 
 /// The one place for the log line and the number of an answer that came later.
-fn tell(asked: &Awaited, state: DeliveryState, why: &str) {
+fn tell(asked: &Awaited, numbers: &EndNumbers, state: DeliveryState, why: &str) {
     let (channel, destination) = (&asked.channel, &asked.destination);
     let outcome = if state == DeliveryState::Sent {
         "accepted"
     } else {
         "refused"
     };
-    metrics::counter!("punte_attempts_total", "channel" => channel.clone(), "destination" => destination.clone(), "outcome" => outcome).increment(1);
+    numbers.tried(outcome);
     match state {
         DeliveryState::Held => {
             tracing::error!(%channel, %destination, delivery = asked.delivery, why, "A delivery was refused later and is held; the queue waits for a person.");

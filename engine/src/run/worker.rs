@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::World;
 use super::door::{Door, Settled};
+use super::numbers::EndNumbers;
 use super::response::Question;
 use super::tries::Tries;
 use crate::channel::{Channel, Destination as Settings, OnUnsure};
@@ -99,6 +100,7 @@ pub(super) struct Worker {
     pub store: Arc<dyn Store>,
     pub world: World,
     pub bell: Arc<Bell>,
+    pub numbers: Arc<EndNumbers>,
     /// Ends it at once: a try under way is given a second.
     pub stop: Stop,
     /// Ends it gently: a try under way ends by itself. A child of `stop`.
@@ -289,12 +291,14 @@ impl Worker {
         let format = self.format.clone();
         let sent = head.body.clone();
         let mine = move |candidate: &[u8]| format.is_answer_to(&sent, candidate);
+        let begun = Instant::now();
         let sending = AssertUnwindSafe(self.destination.send(&outgoing, &mine)).catch_unwind();
         let answer = tokio::select! {
             answer = sending => answer.unwrap_or_else(|_| Err(SendError::Unsure { why: "the connector panicked".into() })),
             // A try under way is given a second to end; after that it is unsure, as after a crash.
             () = stopped_for(&self.stop, Duration::from_secs(1)) => Err(SendError::Unsure { why: "the program was stopped while it was sent".into() }),
         };
+        self.numbers.answered(begun.elapsed());
         if let Some(rate) = self.settings.rate {
             self.bell.tries.note(rate, Instant::now());
         }
@@ -518,7 +522,7 @@ impl Worker {
 
     /// The one place for the log line and the number of a try.
     fn tell(&self, head: &Waiting, state: DeliveryState, verdict: &Verdict, number: u32) {
-        metrics::counter!("punte_attempts_total", "channel" => self.channel.id.clone(), "destination" => self.settings.name.clone(), "outcome" => verdict.word).increment(1);
+        self.numbers.tried(verdict.word);
         let why = verdict.why.as_deref().unwrap_or("");
         let (channel, destination) = (&self.channel.id, &self.settings.name);
         match state {

@@ -383,6 +383,8 @@ pub trait Store: Send + Sync {
     async fn message(&self, id: Uuid) -> Result<Option<MessageDetail>, StoreError>;
     /// What waits for whom.
     async fn queues(&self) -> Result<Vec<QueueRow>, StoreError>;
+    /// How many messages of each channel have failed that came at this time or later.
+    async fn failed_since(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError>;
     /// How many messages of each state each channel has.
     async fn counts(&self) -> Result<Vec<(String, MessageState, u64)>, StoreError>;
 

@@ -70,6 +70,7 @@ suite!(
     message_suite::what_is_pending_is_found_by_its_reference_and_has_an_end,
     message_suite::messages_are_found_by_their_keys,
     message_suite::queues_and_counts_add_up,
+    message_suite::what_failed_lately_is_counted_by_channel,
     message_suite::a_big_body_comes_back,
     message_suite::a_panic_in_exclusive_work_fails_it_alone,
     message_suite::keys_of_the_api_are_kept_hashed,

@@ -594,6 +594,25 @@ pub async fn messages_are_found_by_their_keys(store: Arc<dyn Store>) {
     );
 }
 
+pub async fn what_failed_lately_is_counted_by_channel(store: Arc<dyn Store>) {
+    let since = now();
+    for (id, state, hours) in [
+        ("early", MessageState::Failed, -30),
+        ("one", MessageState::Failed, 1),
+        ("well", MessageState::Routed, 2),
+        ("parked", MessageState::Parked, 2),
+        ("two", MessageState::Failed, 3),
+    ] {
+        let mut one = message(id, id);
+        one.state = state;
+        one.incoming.received_at = since + jiff::SignedDuration::from_hours(hours);
+        seq(store.commit(commit(one)).await.unwrap());
+    }
+    assert_eq!(store.failed_since(since).await.unwrap(), [("lab".to_owned(), 2)]);
+    let later = since + jiff::SignedDuration::from_hours(4);
+    assert!(store.failed_since(later).await.unwrap().is_empty());
+}
+
 pub async fn queues_and_counts_add_up(store: Arc<dyn Store>) {
     let mut oldest = None;
     for n in 0..5 {

@@ -32,6 +32,7 @@ pub fn routes() -> Router<State> {
         .route("/messages/{id}/resolve", post(resolve))
         .route("/parked", get(parked))
         .route("/where", get(whereabouts))
+        .route("/status", get(status))
         .route("/channels", get(channels))
         .route("/channels/{id}/try", post(try_message))
         .route("/channels/{id}/rerun", post(rerun))
@@ -216,6 +217,13 @@ async fn whereabouts(
     seen.words = Some(key.clone());
     journal::note(state.store(), asker, "where", seen).await?;
     Ok(Json(json!({ "key": key, "messages": found })))
+}
+
+async fn status(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::MessagesRead)?;
+    let overview = state.lookout().overview().await?;
+    let value = serde_json::to_value(&overview).map_err(|error| Problem::failed(error.to_string()))?;
+    Ok(Json(value))
 }
 
 async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {

@@ -26,6 +26,7 @@ pub use problem::Problem;
 
 use crate::door::Doorway;
 use crate::home::Home;
+use crate::overview::Lookout;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -47,8 +48,8 @@ pub struct Serving {
     pub local_key: String,
     /// The numbers for Prometheus.
     pub metrics: metrics::Handle,
-    /// The clinic's zone.
-    pub zone: jiff::tz::TimeZone,
+    /// What looks at how it goes.
+    pub lookout: Arc<Lookout>,
     /// How links to this interface begin: `http` or `https`.
     pub scheme: &'static str,
     /// The folder that the engine lives in.
@@ -100,9 +101,14 @@ impl State {
         &self.inner.serving.refusals
     }
 
+    /// What looks at how it goes.
+    pub fn lookout(&self) -> &Lookout {
+        &self.inner.serving.lookout
+    }
+
     /// The clinic's zone.
     pub fn zone(&self) -> &jiff::tz::TimeZone {
-        &self.inner.serving.zone
+        &self.inner.serving.lookout.zone
     }
 }
 

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod restore;
 pub mod send;
 pub mod serve;
+pub mod status;
 pub mod test;
 pub mod try_out;
 pub mod try_since;

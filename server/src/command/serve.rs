@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::door::Door;
 use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
+use crate::overview::Lookout;
 use crate::{api, formats};
 
 /// What it is told.
@@ -113,7 +114,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         .with_context(|| format!("http can't listen on {listen}"))?;
     let address = listener.local_addr()?;
     let store = home.open_store(true).await?;
-    let metrics = api::metrics::install();
+    let metrics = api::metrics::install().context("the numbers for Prometheus can't be kept")?;
     let doorway = Doorway::default();
     let parts = Parts {
         channels,
@@ -138,10 +139,11 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         key: key.clone(),
     })?;
     let stop = CancellationToken::new();
-    let zone = settings.zone.as_deref().unwrap_or("Europe/Bucharest");
-    let zone =
-        jiff::tz::TimeZone::get(zone).with_context(|| format!("punte.toml: zone {zone:?} is not known"))?;
+    let zone = settings.time_zone()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
+    let is_secure = settings.http.tls.is_some();
+    let http = format!("{scheme}://{address}");
+    let lookout = Arc::new(Lookout::new(engine.clone(), home, settings, zone, http));
     let refusals = Arc::new(api::refused::Refusals::default());
     let state = api::State::new(
         engine.clone(),
@@ -149,8 +151,8 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         doorway,
         api::Serving {
             local_key: key.clone(),
-            metrics,
-            zone,
+            metrics: metrics.clone(),
+            lookout: lookout.clone(),
             scheme,
             home: home.clone(),
             refusals: refusals.clone(),
@@ -165,11 +167,12 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     }
     servers.spawn(refusals.keep(store.clone(), stop.clone()));
     servers.spawn(log_heads(store, stop.clone()));
+    servers.spawn(keep_pace(lookout, metrics, stop.clone()));
     Ok(Started {
         engine,
         http: address,
         key,
-        is_secure: settings.http.tls.is_some(),
+        is_secure,
         servers,
         stop,
     })
@@ -181,6 +184,14 @@ async fn serve(door: Door, router: axum::Router, stop: CancellationToken) {
     let serve = axum::serve(door, service).with_graceful_shutdown(async move { stop.cancelled().await });
     if let Err(error) = serve.await {
         tracing::error!(%error, "The HTTP interface ended.");
+    }
+}
+
+/// The rates, and what the histograms have gathered: read or not, it is put together before it grows.
+async fn keep_pace(lookout: Arc<Lookout>, metrics: api::metrics::Handle, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = lookout.keep_pace(|| metrics.run_upkeep()) => {}
     }
 }
 

@@ -22,6 +22,7 @@ mod house;
 mod journal;
 mod keys;
 mod links;
+mod metrics;
 mod operate;
 mod python;
 mod responses;

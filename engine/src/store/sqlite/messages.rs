@@ -722,6 +722,35 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
         .collect()
 }
 
+/// How many messages of each channel have failed that came at this time or later. Read from the newest back: what came
+/// before another one came earlier, but for clocks that were set.
+pub(crate) fn failed_since(
+    shared: &Shared,
+    connection: &Connection,
+    since: Timestamp,
+) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+    let mut count = || {
+        let mut statement = connection.prepare_cached(
+            "SELECT channel, received_at FROM message WHERE state IN (4, 5) AND state = 5 ORDER BY seq DESC",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if time(row.get(1)?) < since {
+                break;
+            }
+            *counts.entry(row.get(0)?).or_default() += 1;
+        }
+        Ok(())
+    };
+    count().map_err(sql_error)?;
+    let names = shared.names();
+    let named = counts
+        .into_iter()
+        .map(|(channel, count)| (names.channel_name(channel), count));
+    Ok(named.collect())
+}
+
 /// How many messages of each state each channel has.
 pub(crate) fn counts(
     shared: &Shared,

@@ -398,6 +398,11 @@ impl Store for SqliteStore {
         self.read_with(messages::queues).await
     }
 
+    async fn failed_since(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
+        self.read_with(move |shared, connection| messages::failed_since(shared, connection, since))
+            .await
+    }
+
     async fn counts(&self) -> Result<Vec<(String, MessageState, u64)>, StoreError> {
         self.read_with(messages::counts).await
     }

@@ -1,0 +1,141 @@
+//! What the data folder takes of its disk, and what is left.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// How long the size of the blob folder is believed: to count it, every file is looked at.
+const BELIEVED: Duration = Duration::from_secs(60);
+
+/// A disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// What this program may still write.
+    pub free_bytes: u64,
+    /// How large it is.
+    pub total_bytes: u64,
+}
+
+/// The files of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    /// `punte.db`.
+    pub database_bytes: u64,
+    /// Its log, `punte.db-wal`.
+    pub log_bytes: u64,
+    /// The big bodies.
+    pub blob_bytes: u64,
+}
+
+impl Sizes {
+    /// All of it.
+    pub fn all(&self) -> u64 {
+        self.database_bytes + self.log_bytes + self.blob_bytes
+    }
+}
+
+/// The disk that a folder is on; none where the system does not say.
+#[cfg(unix)]
+pub fn disk(folder: &Path) -> Option<Disk> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some(Disk {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+    })
+}
+
+/// The disk that a folder is on; none where the system does not say.
+#[cfg(not(unix))]
+pub fn disk(_: &Path) -> Option<Disk> {
+    None
+}
+
+/// The files of the store in a data folder.
+pub struct Measure {
+    data: PathBuf,
+    blobs: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Measure {
+    /// Of this data folder.
+    pub fn new(data: PathBuf) -> Self {
+        Measure {
+            data,
+            blobs: Mutex::default(),
+        }
+    }
+
+    /// The disk that it is on.
+    pub fn disk(&self) -> Option<Disk> {
+        disk(&self.data)
+    }
+
+    /// How large they are. Waits for the disk.
+    pub fn sizes(&self) -> Sizes {
+        let size = |name: &str| std::fs::metadata(self.data.join(name)).map_or(0, |file| file.len());
+        Sizes {
+            database_bytes: size("punte.db"),
+            log_bytes: size("punte.db-wal"),
+            blob_bytes: self.blobs(),
+        }
+    }
+
+    fn blobs(&self) -> u64 {
+        let mut known = self.blobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match *known {
+            Some((at, size)) if at.elapsed() < BELIEVED => size,
+            Some(_) | None => {
+                let size = all_within(&self.data.join("blobs"));
+                *known = Some((Instant::now(), size));
+                size
+            }
+        }
+    }
+}
+
+/// The bytes of all files in a folder and those in it. What vanishes meanwhile counts nothing.
+fn all_within(folder: &Path) -> u64 {
+    let (mut folders, mut bytes) = (vec![folder.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => bytes += found.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_added_up_over_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        std::fs::create_dir_all(data.join("blobs/ab")).unwrap();
+        std::fs::write(data.join("punte.db"), [0; 100]).unwrap();
+        std::fs::write(data.join("blobs/ab/one"), [0; 30]).unwrap();
+        std::fs::write(data.join("blobs/two"), [0; 4]).unwrap();
+        let measure = Measure::new(data.to_owned());
+        assert_eq!(
+            measure.sizes(),
+            Sizes {
+                database_bytes: 100,
+                log_bytes: 0,
+                blob_bytes: 34
+            }
+        );
+        assert_eq!(measure.sizes().all(), 134);
+        assert!(
+            measure
+                .disk()
+                .is_some_and(|disk| disk.free_bytes <= disk.total_bytes)
+        );
+    }
+}
