@@ -1,6 +1,7 @@
 //! The cast of the end-to-end tests: the built program in a folder of its own, senders, and receivers that can
 //! misbehave. They speak the protocols by themselves and share no code with the product.
 
+pub mod crash;
 pub mod mllp;
 pub mod pki;
 pub mod program;

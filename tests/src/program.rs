@@ -33,6 +33,7 @@ const SERVE: &[&str] = &["serve", "--http", "127.0.0.1:0"];
 pub struct Home {
     folder: TempDir,
     key: TempDir,
+    program: PathBuf,
 }
 
 impl Home {
@@ -41,6 +42,7 @@ impl Home {
         let home = Home {
             folder: TempDir::new()?,
             key: TempDir::new()?,
+            program: binary(),
         };
         std::fs::create_dir(home.path().join("channels"))?;
         for (name, text) in channels {
@@ -54,9 +56,15 @@ impl Home {
         let home = Home {
             folder: TempDir::new()?,
             key: TempDir::new()?,
+            program: binary(),
         };
         std::fs::copy(other.key_file(), home.key_file())?;
         Ok(home)
+    }
+
+    /// Runs this program from now on.
+    pub fn runs(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Where its master key lies.
@@ -79,7 +87,7 @@ impl Home {
 
     /// A command of the program in this home.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.program);
         command.args(args).arg("--home").arg(self.path());
         command.env("PUNTE_KEY_FILE", self.key_file());
         command.env_remove("PUNTE_HOME").env_remove("PUNTE_LOG");
@@ -91,7 +99,7 @@ impl Home {
         self.command(args)
             .stdin(Stdio::null())
             .output()
-            .with_context(|| format!("{} {args:?}", binary().display()))
+            .with_context(|| format!("{} {args:?}", self.program.display()))
     }
 
     /// Runs a command that must succeed and prints JSON.
@@ -119,6 +127,22 @@ impl Home {
         self.start(command)
     }
 
+    /// Starts it, and kills it after so long, ready or not.
+    pub fn killed_after(&self, env: &[(String, String)], after: Duration) -> Result<()> {
+        let mut child = self
+            .command(SERVE)
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(self.log_file()?)
+            .spawn()
+            .with_context(|| self.program.display().to_string())?;
+        std::thread::sleep(after);
+        let _ = child.kill();
+        child.wait()?;
+        Ok(())
+    }
+
     /// Starts it by another program that does something first and then becomes it.
     pub fn serve_by(&self, wrapper: &[&str]) -> Result<Punte> {
         let plain = self.command(SERVE);
@@ -134,17 +158,22 @@ impl Home {
         self.start(command)
     }
 
-    fn start(&self, mut command: Command) -> Result<Punte> {
-        let log = std::fs::OpenOptions::new()
+    fn log_file(&self) -> Result<std::fs::File> {
+        let mut options = std::fs::OpenOptions::new();
+        Ok(options
             .create(true)
             .append(true)
-            .open(self.path().join("log.txt"))?;
+            .open(self.path().join("log.txt"))?)
+    }
+
+    fn start(&self, mut command: Command) -> Result<Punte> {
+        let log = self.log_file()?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .with_context(|| binary().display().to_string())?;
+            .with_context(|| self.program.display().to_string())?;
         let stdout = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
         let (tx, rx) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -160,7 +189,8 @@ impl Home {
                 Ok(line) => line,
                 Err(_) => {
                     let _ = child.kill();
-                    bail!("the program did not become ready:\n{}", self.log());
+                    let _ = child.wait();
+                    bail!("the program did not become ready:\n{}", self.log_end(20));
                 }
             };
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -189,6 +219,13 @@ impl Home {
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log.txt")).unwrap_or_default()
+    }
+
+    /// The last lines of that.
+    pub fn log_end(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
     }
 }
 

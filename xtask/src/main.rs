@@ -57,9 +57,15 @@ enum Command {
         /// See `cargo xtask bench --help`
         args: Vec<String>,
     },
-    /// The long forms: many kills, long fuzzing. By hand
+    /// Kill the program under load, or cut its power, and prove that nothing is lost. Arguments are passed on
+    #[command(trailing_var_arg = true, allow_hyphen_values = true)]
+    Crash {
+        /// See `cargo xtask crash --help`: --kills N, --power, --seed S
+        args: Vec<String>,
+    },
+    /// The long forms: many kills and power cuts, long fuzzing. By hand
     Soak {
-        /// How many times the program is killed in the middle of the day
+        /// How many times the program is killed in the middle of the day, and how many times its power is cut
         #[arg(long, default_value_t = 500)]
         kills: u32,
         /// Seconds of fuzzing
@@ -81,13 +87,12 @@ fn main() -> Result<()> {
         Command::Schemas => schemas(),
         Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds, Path::New),
         Command::Bench { args } => bench(&args),
+        Command::Crash { args } => crash(&args.iter().map(String::as_str).collect::<Vec<_>>()),
         Command::Soak { kills, fuzz_seconds } => {
             let needs = Needs::new(false)?;
-            run(with_python(
-                &needs,
-                cargo().args(["test", "-p", "e2e", "--", "killed_in_the_middle"]),
-            )?
-            .env("PUNTE_KILLS", kills.to_string()))?;
+            let kills = kills.to_string();
+            crash(&["--kills", &kills])?;
+            crash(&["--kills", &kills, "--power"])?;
             fuzz(&needs, fuzz_seconds, Path::New)
         }
     }
@@ -190,6 +195,12 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             ]))?;
     }
     Ok(())
+}
+
+/// The harness over the program as it is built for tests.
+fn crash(args: &[&str]) -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked"]))?;
+    run(std::process::Command::new(tools::target().join("debug").join("crash")).args(args))
 }
 
 fn bench(args: &[String]) -> Result<()> {

@@ -1,0 +1,45 @@
+//! The crash harness by hand: `cargo xtask crash --kills 500 --power`. Exit code 1 where a promise is broken.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use e2e::crash::{Plan, run};
+
+/// Kills the program under load, again and again, and proves that nothing acknowledged is lost, doubled, reordered or
+/// invented
+#[derive(Parser)]
+struct Args {
+    /// How often it is killed
+    #[arg(long, default_value_t = 20)]
+    kills: u32,
+    /// Cut its power: what was not flushed is lost, wholly or in part
+    #[arg(long)]
+    power: bool,
+    /// All that is random comes from this number; a fresh one unless given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Another program than the one that was built beside this
+    #[arg(long)]
+    program: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let mut plan = Plan {
+        power: args.power,
+        program: args.program,
+        says: true,
+        ..Plan::kills(args.kills)
+    };
+    plan.seed = args.seed.unwrap_or(plan.seed);
+    eprintln!("seed {}", plan.seed);
+    let report = run(&plan).await?;
+    println!("{report}");
+    Ok(if report.violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
