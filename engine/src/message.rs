@@ -360,10 +360,22 @@ pub struct MessageRow {
     pub reused_control_id: bool,
     /// The message that it is a replay of.
     pub replay_of: Option<Uuid>,
+    /// What of it was taken out after its time.
+    pub pruned: Option<Pruned>,
     /// What it was made from, where it did not come from outside.
     pub origin: Option<Origin>,
     /// How far each of its deliveries is: destination and state.
     pub deliveries: Vec<DeliveryRow>,
+}
+
+/// What was taken out of a message after its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pruned {
+    /// The bytes that came and those that were sent and answered.
+    Bodies,
+    /// All but its row, which tells where a value of the clinic comes from.
+    AllButARow,
 }
 
 /// A delivery as it is listed.
@@ -381,6 +393,20 @@ pub struct DeliveryRow {
     pub due: Option<Timestamp>,
     /// What the last try came to, in words.
     pub last: Option<String>,
+    /// Who has seen that it is dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// That a person has seen a dead delivery, and needs nothing more of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the name of a key.
+    pub by: String,
+    /// Why nothing is to come of it, if it was said.
+    pub reason: Option<String>,
 }
 
 /// Everything about one message.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use connectors::tls::{ListenerTls, OPEN, look_at_listener};
-use engine::channel::{self, Channel, Problem};
+use engine::channel::{self, Channel, Keep, Problem};
 use engine::connector::{Looked, SettingsProblem};
 use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
 use jiff::tz::TimeZone;
@@ -30,6 +30,8 @@ pub struct Settings {
     pub key: KeySettings,
     /// The clinic's zone, an IANA name.
     pub zone: Option<String>,
+    /// How long messages are kept whose channel does not say it, and the journal.
+    pub keep: Keep,
 }
 
 impl Settings {

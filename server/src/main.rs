@@ -87,6 +87,8 @@ enum Command {
     Journal(command::journal::Args),
     /// Check that the journal is as it was written
     Verify(command::verify::Args),
+    /// Take out what is older than its channel keeps; by itself the engine does it every hour
+    Prune(command::prune::Args),
     /// Copy the store and the channels, while the engine runs, into a folder that can be restored
     Backup(command::backup::Args),
     /// Put a backup into an empty home folder, and check it
@@ -131,6 +133,7 @@ fn main() -> ExitCode {
             Command::Key(args) => command::key::run(&home, args).await,
             Command::Journal(args) => command::journal::run(&home, args).await,
             Command::Verify(args) => command::verify::run(&home, &args).await,
+            Command::Prune(args) => command::prune::run(&home, &args).await,
             Command::Backup(args) => command::backup::run(&home, &args),
             Command::Restore(args) => command::restore::run(&home, &args),
             Command::ScriptWorker => Ok(scripting::work()),

@@ -53,7 +53,7 @@ pub async fn rerun(
     let Some(detail) = store.message(id).await? else {
         return Ok(None);
     };
-    if detail.is_question() {
+    if detail.is_question() || detail.row.pruned.is_some() {
         return Ok(None);
     }
     let received_at = detail.row.received_at;

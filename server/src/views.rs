@@ -248,6 +248,10 @@ pub fn decode(
         .origin
         .as_ref()
         .is_some_and(|origin| origin.by == By::Part);
+    if detail.row.pruned.is_some() {
+        // There are no bytes any more.
+        return None;
+    }
     if detail.is_question() || (channel.split().is_some() && !is_part) {
         // A question tells nothing; of a whole the parts say what they say.
         return None;

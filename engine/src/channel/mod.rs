@@ -6,6 +6,7 @@ mod check;
 mod condition;
 pub mod duration;
 mod heading;
+pub mod keep;
 mod keys;
 mod links;
 mod literal;
@@ -45,6 +46,7 @@ use crate::script::Script;
 
 pub use check::{Checked, check, read_folder, read_table};
 pub use heading::{heading, is_heading};
+pub use keep::{Keep, KeepFor};
 pub use keys::KeyPaths;
 pub use problem::{Problem, nearest};
 pub use response::{AnswersOf, Late};
@@ -71,6 +73,8 @@ pub struct Channel {
     pub ack: Ack,
     /// How long a repeat is known again.
     pub dedup: Duration,
+    /// How long its messages are kept.
+    pub keep: Keep,
     /// Which site of the clinic it belongs to.
     pub site: Option<String>,
     /// What happens to each message.

@@ -77,6 +77,7 @@ impl Reader<'_> {
         let top = Path::default();
         let id = self.name(root, &top, "id");
         let dedup = self.duration(root, &top, "dedup");
+        let keep = self.keep(root);
         let site = root.get("site").and_then(Node::text).map(str::to_owned);
         let settings = Settings {
             csv: self.csv(root),
@@ -171,6 +172,7 @@ impl Reader<'_> {
             questions,
             ack,
             dedup: dedup.unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+            keep,
             site,
             steps,
             destinations,

@@ -122,6 +122,8 @@ impl Reader<'_> {
             questions: false,
             ack: Ack::Stored,
             dedup: Duration::from_secs(7 * 24 * 3600),
+            // As that of the channel that it belongs to.
+            keep: Default::default(),
             site: site.map(str::to_owned),
             steps,
             destinations: links,

@@ -81,6 +81,20 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
                 "examples": ["7d"],
                 "default": "7d"
             },
+            "keep": {
+                "title": "keep",
+                "description": "How long its messages are kept, each as a duration or \"forever\"; what is not said is as in punte.toml. Nothing goes that is open, parked, or dead and not seen, and nothing before dedup is over.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": false,
+                "properties": {
+                    "messages": keep("Messages with all that belongs to them."),
+                    "bodies": keep("Their bytes and those of their deliveries and answers: the rest stays."),
+                    "failed": keep("Messages that failed; unless said as messages."),
+                    "filtered": keep("Messages that a filter left out; unless said as messages."),
+                    "answered": keep("Questions and their answers; unless said as messages.")
+                }
+            },
             "site": {
                 "description": "The site of the clinic that the channel belongs to.",
                 "type": "string",
@@ -109,6 +123,10 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
             }
         }
     })
+}
+
+fn keep(description: &str) -> Value {
+    json!({ "description": description, "type": "string", "examples": ["90d", "forever"] })
 }
 
 fn charset(description: &str) -> Value {

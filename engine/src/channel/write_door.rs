@@ -38,6 +38,7 @@ pub fn channel() -> Channel {
         questions: false,
         ack: Ack::Stored,
         dedup: Duration::from_secs(7 * 24 * 3600),
+        keep: Default::default(),
         site: None,
         steps: vec![
             Step::Decode {

@@ -21,9 +21,10 @@ use super::pipeline::Pipeline;
 use super::state::State;
 use super::tasks::Tasks;
 use super::trace::{Trace, trace_halt};
+use super::upkeep;
 use crate::actor::Actor;
 use crate::channel::ask::is_address;
-use crate::channel::{Channel, nearest};
+use crate::channel::{Channel, Keep, nearest};
 use crate::connector::{Asks, ConnectorError, Connectors};
 use crate::format::Formats;
 use crate::message::Failure;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Time and ids.
     pub world: World,
+    /// How long messages are kept whose channel does not say it.
+    pub keep: Keep,
 }
 
 /// The engine can't do what was asked.
@@ -144,6 +147,7 @@ pub struct Engine {
     pub(super) formats: Formats,
     pub(super) world: World,
     pub(super) tasks: Tasks,
+    pub(super) keep: Keep,
 }
 
 impl Engine {
@@ -164,8 +168,10 @@ impl Engine {
             formats: parts.formats,
             world: parts.world,
             tasks: Tasks::default(),
+            keep: parts.keep,
         });
         engine.reload(parts.channels).await?;
+        upkeep::begin(&engine);
         Ok(engine)
     }
 

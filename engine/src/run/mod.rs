@@ -36,6 +36,7 @@ mod tasks;
 mod tests;
 mod trace;
 mod tries;
+mod upkeep;
 mod worker;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use resolve::{Resolve, Resolved};
 pub(crate) use response::Responses;
 pub use script_end::{Fetched, ScriptEnd};
 pub use trace::Trace;
+pub use upkeep::keeping;
 
 /// Time and ids, passed in so that tests can choose them.
 #[derive(Clone)]

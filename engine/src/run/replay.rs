@@ -116,6 +116,11 @@ impl Engine {
                 "message {id} is a question, which is answered and not taken again; ask it again"
             )));
         }
+        if detail.row.pruned.is_some() && again.body.is_none() {
+            return Err(EngineError::NotNow(format!(
+                "the bytes of message {id} were taken out when their time had come; give others with --edit, or ask its sender"
+            )));
+        }
         let door = self.door(&detail.row.channel).ok_or_else(|| {
             EngineError::NotThere(format!(
                 "the channel {:?} of message {id} is not there any more",

@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -121,6 +122,67 @@ impl Blobs {
         Ok(name)
     }
 
+    /// Whether the file of a blob is there.
+    pub(crate) fn is_there(&self, hash: &[u8; 32]) -> bool {
+        self.place(hash).1.is_file()
+    }
+
+    /// Marks a blob that no row names any more as of now. Where that fails it may go sooner than in a day.
+    pub(crate) fn mark(&self, hash: &[u8; 32]) {
+        let marked = File::options()
+            .write(true)
+            .open(self.place(hash).1)
+            .and_then(|file| file.set_modified(std::time::SystemTime::now()));
+        if let Err(error) = marked
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "The file of a big body that is not needed any more could not be marked.");
+        }
+    }
+
+    /// The blobs whose files were written or marked before then. Drafts that are as old are removed: nobody writes them
+    /// any more.
+    pub(crate) fn older_than(&self, then: SystemTime) -> Result<Vec<[u8; 32]>, StoreError> {
+        let unreadable = |error: std::io::Error| {
+            StoreError::Unavailable(format!("the folder of big bodies can't be read: {error}"))
+        };
+        let mut found = vec![];
+        let folders = match std::fs::read_dir(&self.folder) {
+            Ok(folders) => folders,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(unreadable(error)),
+        };
+        for folder in folders {
+            let folder = folder.map_err(unreadable)?.path();
+            if !folder.is_dir() {
+                continue;
+            }
+            for file in std::fs::read_dir(folder).map_err(unreadable)? {
+                let file = file.map_err(unreadable)?.path();
+                if !is_older(&file, then) {
+                    continue;
+                }
+                if let Some(hash) = file.file_name().and_then(|name| hash_of(name.to_str()?)) {
+                    found.push(hash);
+                } else if file.extension().is_some_and(|ending| ending == "draft") {
+                    // Tried again the next time.
+                    let _ = std::fs::remove_file(file);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a blob that no row names, if it is still that old. For the writer alone.
+    pub(crate) fn remove(&self, hash: &[u8; 32], then: SystemTime) {
+        let (_, file) = self.place(hash);
+        if is_older(&file, then)
+            && let Err(error) = std::fs::remove_file(file)
+        {
+            tracing::warn!(%error, "The file of a big body that is not needed any more could not be removed.");
+        }
+    }
+
     /// Reads a blob whole.
     pub(crate) fn read(&self, sealer: &Sealer, name: BlobName) -> Result<Bytes, StoreError> {
         let damaged = |what: &str| StoreError::Damaged(format!("a big body {what}"));
@@ -156,6 +218,23 @@ impl Blobs {
         }
         Ok(body.into())
     }
+}
+
+fn is_older(file: &Path, then: SystemTime) -> bool {
+    let modified = std::fs::metadata(file).and_then(|found| found.modified());
+    modified.is_ok_and(|modified| modified < then)
+}
+
+/// The hash that a file is named by.
+fn hash_of(name: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if name.len() != 64 || !name.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(name.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
 }
 
 /// How long the file of a blob is.

@@ -5,6 +5,7 @@ mod blob;
 mod halt;
 mod journal;
 pub mod keys;
+mod prune;
 mod seal;
 pub mod sqlite;
 
@@ -22,9 +23,10 @@ pub use self::journal::{
     Access, AccessFilter, AccessOutcome, AccessRow, JournalFault, JournalHead, JournalReport,
 };
 pub use self::keys::{KeyError, MasterKey};
+pub use self::prune::{Ages, Keeping, PrunePlace, PruneStep, PrunedOf};
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::message::{
-    DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage,
+    DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage, Seen,
 };
 
 /// Everything that one message does, taken whole or not at all.
@@ -430,6 +432,17 @@ pub trait Store: Send + Sync {
     async fn unhalt(&self, channel: &str, destination: Option<&str>) -> Result<bool, StoreError>;
     /// All that stand still.
     async fn halts(&self) -> Result<Vec<Halt>, StoreError>;
+
+    /// One step of a pass that takes out what is old enough, a few at a time beside what comes in. `act`: false only counts.
+    async fn prune(
+        &self,
+        keeping: &Keeping,
+        now: Timestamp,
+        place: PrunePlace,
+        act: bool,
+    ) -> Result<PruneStep, StoreError>;
+    /// Notes that a person has seen the dead deliveries of a message; how many that are.
+    async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError>;
 
     /// Flushes what is under way and closes.
     async fn close(&self) -> Result<(), StoreError>;

@@ -28,6 +28,8 @@ pub(crate) enum Column {
     HaltNote = 70,
     /// `cursor.cursor`.
     Cursor = 100,
+    /// `seen.note`, by the delivery's id.
+    SeenNote = 120,
 }
 
 /// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.

@@ -29,7 +29,7 @@ fn access(nr: u64, patient: Uuid) -> Access {
     }
 }
 
-async fn reads(store: &dyn Store, count: u64, patient: Uuid) {
+pub async fn reads(store: &dyn Store, count: u64, patient: Uuid) {
     for nr in 1..=count {
         store.accessed(access(nr, patient)).await.unwrap();
     }

@@ -7,6 +7,7 @@ mod clinic_suite;
 mod journal_suite;
 mod make;
 mod message_suite;
+mod prune_suite;
 mod sqlite;
 
 use std::path::Path;
@@ -74,6 +75,11 @@ suite!(
     message_suite::a_big_body_comes_back,
     message_suite::a_panic_in_exclusive_work_fails_it_alone,
     message_suite::keys_of_the_api_are_kept_hashed,
+    prune_suite::what_is_open_stays_and_what_is_over_goes,
+    prune_suite::time_counts_from_the_last_try,
+    prune_suite::bodies_go_and_the_rest_stays,
+    prune_suite::what_failed_and_is_sent_again_has_its_bytes_again,
+    prune_suite::a_value_of_the_clinic_still_knows_its_message,
     journal_suite::reads_are_found_by_whom_they_are_about,
     clinic_suite::each_kind_is_written_changed_and_read_with_its_history,
     clinic_suite::a_version_that_moved_takes_out_one_message,

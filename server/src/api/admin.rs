@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use engine::format::SetOp;
 use engine::run::{Again, Answers, Resolve};
-use engine::store::{ApiKey, Halt, HaltWord, StoreError};
+use engine::store::{ApiKey, Halt, HaltWord, PrunePlace, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,6 +30,8 @@ pub fn routes() -> Router<State> {
         .route("/messages/{id}", get(message))
         .route("/messages/{id}/replay", post(replay))
         .route("/messages/{id}/resolve", post(resolve))
+        .route("/messages/{id}/seen", post(see))
+        .route("/prune", post(prune))
         .route("/parked", get(parked))
         .route("/where", get(whereabouts))
         .route("/status", get(status))
@@ -396,6 +398,44 @@ async fn reload(Extract(state): Extract<State>, who: Who) -> Answer {
     Ok(Json(
         json!({ "problems": [], "warnings": warnings, "reloaded": reloaded }),
     ))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct See {
+    reason: Option<String>,
+}
+
+/// Somebody has seen what is dead of a message.
+async fn see(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
+    let asker = who.may(Scope::MessagesReplay)?;
+    let See { reason } = if body.is_empty() {
+        See::default()
+    } else {
+        parse(&body)?
+    };
+    let id = known_message(&state, &id).await?;
+    let seen = state.engine().see(id, asker.name(), reason).await?;
+    Ok(Json(json!({ "seen": seen })))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Prune {
+    place: PrunePlace,
+    dry_run: bool,
+}
+
+/// One step of a pass that takes out what is old enough.
+async fn prune(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
+    who.may(Scope::Admin)?;
+    let Prune { place, dry_run } = if body.is_empty() {
+        Prune::default()
+    } else {
+        parse(&body)?
+    };
+    let step = state.engine().prune(place, !dry_run).await?;
+    Ok(Json(json!(step)))
 }
 
 async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {

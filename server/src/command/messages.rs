@@ -123,6 +123,8 @@ enum Verb {
     },
     /// Take stored messages again, as new, with a link to their origin
     Replay(super::replay::Args),
+    /// Say that you have seen what is dead, so that it may go when its time has come
+    Seen(super::seen::Args),
 }
 
 /// Lists, shows or replays.
@@ -136,6 +138,7 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
             json,
         }) => show(home, &id, raw, changes, json).await,
         Some(Verb::Replay(args)) => super::replay::run(home, args).await,
+        Some(Verb::Seen(args)) => super::seen::run(home, args).await,
     }
 }
 
@@ -282,6 +285,14 @@ fn whole(value: &Value) -> String {
     line("control id", render::cell(value, "control_id"));
     line("state", render::cell(value, "state"));
     line("why", render::failure(value));
+    line(
+        "taken out",
+        match value["pruned"].as_str() {
+            Some("bodies") => "the bytes, after their time".into(),
+            Some(_) => "all but this, after its time".into(),
+            None => String::new(),
+        },
+    );
     line("replay of", render::cell(value, "replay_of"));
     if value["origin"].is_object() {
         line("made from", made_from(&value["origin"]));
@@ -354,6 +365,20 @@ fn whole(value: &Value) -> String {
                 render::cell(delivery, "attempts")
             ),
         );
+        if delivery["seen"].is_object() {
+            let seen = &delivery["seen"];
+            let reason = seen["reason"]
+                .as_str()
+                .map_or(String::new(), |why| format!(": {why}"));
+            line(
+                "",
+                format!(
+                    "  seen at {} by {}{reason}",
+                    render::moment(seen, "at"),
+                    render::cell(seen, "by")
+                ),
+            );
+        }
         for made in delivery["made"].as_array().into_iter().flatten() {
             line("", format!("  made {}", made.as_str().unwrap_or_default()));
         }

@@ -122,6 +122,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         connectors: connectors::all().with(WriteDoor::new(doorway.clone())),
         store: store.clone(),
         world: crate::world::real(),
+        keep: settings.keep.clone(),
     };
     let engine = Engine::start(parts).await?;
     let key = api::auth::new_secret()?;

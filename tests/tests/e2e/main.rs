@@ -24,6 +24,7 @@ mod keys;
 mod links;
 mod metrics;
 mod operate;
+mod prune;
 mod python;
 mod responses;
 mod samples;

@@ -87,6 +87,7 @@ impl Place {
                 },
                 new_id: Arc::new(Uuid::now_v7),
             },
+            keep: Default::default(),
         };
         Running {
             engine: Engine::start(parts).await.unwrap(),

@@ -12,7 +12,7 @@ use super::journal;
 use super::names::Names;
 use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAsked, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket,
-    sent_of,
+    key_sum, sent_of,
 };
 use crate::message::{DeliveryState, MessageState};
 use crate::store::JournalHead;
@@ -26,9 +26,51 @@ pub(crate) struct Memory {
     /// Where the next row of the journal is hung on.
     pub(crate) journal: JournalHead,
     /// Hashes of what was received and has a dedup key. Only a hit asks the disk.
-    repeats: HashSet<i64>,
+    repeats: Many<i64>,
     /// The halves of those that do not know the content.
-    sent: HashSet<u32>,
+    sent: Many<u32>,
+    /// Before the first bucket that has any key; those further back are not looked at.
+    first_place: i64,
+}
+
+/// A set that knows which of its members came more than once, so that taking out one of them leaves the others.
+struct Many<T> {
+    all: HashSet<T>,
+    more: HashMap<T, u32>,
+}
+
+impl<T: Copy + Eq + std::hash::Hash> Many<T> {
+    fn new() -> Self {
+        Many {
+            all: HashSet::new(),
+            more: HashMap::new(),
+        }
+    }
+
+    fn insert(&mut self, one: T) {
+        if !self.all.insert(one) {
+            *self.more.entry(one).or_default() += 1;
+        }
+    }
+
+    fn contains(&self, one: &T) -> bool {
+        self.all.contains(one)
+    }
+
+    fn remove(&mut self, one: T) {
+        match self.more.get_mut(&one) {
+            Some(1) => drop(self.more.remove(&one)),
+            Some(more) => *more -= 1,
+            None => drop(self.all.remove(&one)),
+        }
+    }
+}
+
+/// The first place (of [`BUCKET`] messages each) that has any key.
+fn first_place(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(min(bucket), 0) / 8 FROM key")?
+        .query_row([], |row| row.get(0))
 }
 
 impl Memory {
@@ -43,11 +85,12 @@ impl Memory {
             next_aggregate: next("SELECT coalesce(max(nr), 0) FROM aggregate")?,
             names: Names::load(connection)?,
             journal: journal::head(connection, sealer)?,
-            repeats: HashSet::new(),
-            sent: HashSet::new(),
+            repeats: Many::new(),
+            sent: Many::new(),
+            first_place: first_place(connection)?,
         };
         let mut statement = connection.prepare("SELECT hash FROM key WHERE bucket = ?1")?;
-        for place in 0..=memory.next_seq / BUCKET {
+        for place in memory.first_place..=memory.next_seq / BUCKET {
             let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat)])?;
             while let Some(row) = rows.next()? {
                 let hash = row.get(0)?;
@@ -64,6 +107,13 @@ impl Memory {
             self.repeats.insert(*hash);
             self.sent.insert(sent_of(*hash));
         }
+        for hash in &batch.forgotten {
+            self.repeats.remove(*hash);
+            self.sent.remove(sent_of(*hash));
+        }
+        if let Some(place) = batch.first_place {
+            self.first_place = place;
+        }
     }
 }
 
@@ -75,6 +125,9 @@ pub(crate) struct Batch {
     sent: HashMap<u32, i64>,
     tally: HashMap<(Tally, i64, u8), i64>,
     pub(crate) new_names: bool,
+    /// Hashes of messages that were taken out.
+    pub(crate) forgotten: Vec<i64>,
+    first_place: Option<i64>,
     /// What the cache of the readers is told once it is on disk.
     pub(crate) records: Vec<(Uuid, Kept)>,
     pub(crate) moved_finds: Vec<(i64, i64)>,
@@ -99,7 +152,7 @@ impl Batch {
         }
     }
 
-    fn count(&mut self, what: Tally, owner: i64, state: u8, by: i64) {
+    pub(crate) fn count(&mut self, what: Tally, owner: i64, state: u8, by: i64) {
         *self.tally.entry((what, owner, state)).or_default() += by;
     }
 
@@ -115,6 +168,9 @@ impl Batch {
             "INSERT INTO tally (what, owner, state, count) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (what, owner, state) DO UPDATE SET count = count + excluded.count",
         )?;
+        if !self.forgotten.is_empty() {
+            self.first_place = Some(first_place(connection)?);
+        }
         for ((what, owner, state), by) in &self.tally {
             if *by != 0 {
                 count.execute(params![*what as u8, owner, state, by])?;
@@ -288,8 +344,8 @@ fn write_message(
     if let Some(row) = place {
         connection
             .prepare_cached(
-                "UPDATE message SET channel = ?2, state = ?3, length = ?4, wrote = ?5, head = ?6, verbs = ?7
-                 WHERE seq = ?1",
+                "UPDATE message SET channel = ?2, state = ?3, length = ?4, wrote = ?5, head = ?6, verbs = ?7,
+                 flags = flags & 1, key_sum = NULL WHERE seq = ?1",
             )?
             .execute(params![
                 seq,
@@ -301,15 +357,15 @@ fn write_message(
                 ready.verbs
             ])?;
         connection
-            .prepare_cached("UPDATE body SET body = ?2 WHERE seq = ?1")?
+            .prepare_cached("INSERT OR REPLACE INTO body (seq, body) VALUES (?1, ?2)")?
             .execute(params![seq, ready.body])?;
         batch.count(Tally::Messages, channel, row.state, -1);
         drop_deliveries(connection, batch, seq)?;
     } else {
         connection
             .prepare_cached(
-                "INSERT INTO message (seq, id, channel, state, flags, repeats, received_at, length, digest, replay_of, wrote, head, verbs)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT INTO message (seq, id, channel, state, flags, repeats, received_at, length, digest, replay_of, wrote, head, verbs, key_sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 seq,
@@ -324,6 +380,7 @@ fn write_message(
                 ready.wrote,
                 ready.head,
                 ready.verbs,
+                key_sum(ready.keys.iter().copied()),
             ])?;
         connection
             .prepare_cached("INSERT INTO body (seq, body) VALUES (?1, ?2)")?
@@ -337,6 +394,11 @@ fn write_message(
         }
     }
     batch.count(Tally::Messages, channel, ready.state as u8, 1);
+    for (n, hash) in &ready.blobs {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO blob (place, hash) VALUES (?1, ?2)")?
+            .execute(params![n.map_or(-seq, |n| seq * DELIVERIES + n), hash])?;
+    }
     for (kind, hash) in &ready.keys {
         batch.keys.push((bucket(seq, *kind), *hash, seq));
     }
@@ -456,7 +518,7 @@ fn find_repeat(
     }
     let mut statement = connection
         .prepare_cached("SELECT message FROM key WHERE bucket = ?1 AND hash = ?2 ORDER BY message DESC")?;
-    for place in (0..=memory.next_seq / BUCKET).rev() {
+    for place in (memory.first_place..=memory.next_seq / BUCKET).rev() {
         let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat), hash])?;
         while let Some(row) = rows.next()? {
             let seq = row.get(0)?;
@@ -491,7 +553,7 @@ fn was_reused(
     let mut statement = connection.prepare_cached(
         "SELECT message FROM key WHERE bucket = ?1 AND hash BETWEEN ?2 AND ?3 ORDER BY hash DESC LIMIT 8",
     )?;
-    for place in (0..=memory.next_seq / BUCKET).rev() {
+    for place in (memory.first_place..=memory.next_seq / BUCKET).rev() {
         let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat), low, low | 0xffff_ffff])?;
         while let Some(row) = rows.next()? {
             if is_same(connection, row.get(0)?, half, now, key.window)? {

@@ -425,6 +425,22 @@ fn index(connection: &Connection, sealer: &Sealer, row: &Raw, faults: &mut Fault
     Ok(())
 }
 
+/// The last of the first rows that are all older than this, at most so many, and how many they are.
+pub(crate) fn old(connection: &Connection, before: i64, most: i64) -> rusqlite::Result<Option<(u64, u64)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT nr, at FROM journal WHERE chain = ?1 ORDER BY nr LIMIT ?2")?;
+    let mut rows = statement.query([CHAIN, most])?;
+    let mut found = None;
+    while let Some(row) = rows.next()? {
+        if before <= row.get(1)? {
+            break;
+        }
+        let count = found.map_or(0, |(_, count)| count);
+        found = Some((row.get::<_, i64>(0)?.unsigned_abs(), count + 1));
+    }
+    Ok(found)
+}
+
 /// Takes out the rows up to `nr` (included), and leaves a beginning that only this program can have made. False: the
 /// chain has no such row.
 pub(crate) fn prune(connection: &Connection, sealer: &Sealer, nr: i64) -> rusqlite::Result<bool> {

@@ -10,15 +10,16 @@ use uuid::Uuid;
 
 use super::commit::{Tally, uuid_at};
 use super::names::Names;
+use super::prune::{BODIES_GONE, ROW_LEFT};
 use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Note, bucket, message_key, unpack, verdict_name, wrote_list,
 };
 use super::{Shared, sql_error, time};
 use crate::message::{
-    AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState,
+    AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState, Pruned,
 };
-use crate::store::seal::Column;
-use crate::store::{Awaited, Lineage, MessageFilter, QueueRow, StoreError, Waiting};
+use crate::store::seal::{Column, Sealer};
+use crate::store::{Awaited, Lineage, MessageFilter, QueueRow, Seen, StoreError, Waiting};
 
 /// The most rows of one listing.
 const LIMIT: u32 = 10_000;
@@ -106,11 +107,51 @@ impl Plain {
             repeats: self.repeats,
             reused_control_id: self.flags & 1 != 0,
             replay_of: self.replay_of,
+            pruned: pruned(self.flags),
             origin: head.origin.clone(),
             deliveries,
         };
         Ok((row, head))
     }
+}
+
+/// What was taken out of a message, by its flags.
+fn pruned(flags: u8) -> Option<Pruned> {
+    match (flags & ROW_LEFT, flags & BODIES_GONE) {
+        (0, 0) => None,
+        (0, _) => Some(Pruned::Bodies),
+        _ => Some(Pruned::AllButARow),
+    }
+}
+
+/// What a person said of a dead delivery, as its row has it.
+pub(crate) fn sealed_seen(sealer: &Sealer, delivery: i64, seen: &Seen) -> Result<Vec<u8>, StoreError> {
+    let json = serde_json::to_vec(&(&seen.by, &seen.reason))
+        .map_err(|error| StoreError::Unavailable(format!("a value can't be written: {error}")))?;
+    sealer.seal(Column::SeenNote, Uuid::nil(), delivery as u64, &json)
+}
+
+/// Whether a person has seen a dead delivery, and what they said.
+fn seen(shared: &Shared, connection: &Connection, delivery: i64) -> Result<Option<Seen>, StoreError> {
+    let found: Option<(i64, Vec<u8>)> = connection
+        .prepare_cached("SELECT at, note FROM seen WHERE delivery = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .map_err(sql_error)?;
+    let Some((at, note)) = found else { return Ok(None) };
+    let json = shared
+        .sealer
+        .open(Column::SeenNote, Uuid::nil(), delivery as u64, &note)?;
+    let (by, reason) = serde_json::from_slice(&json)
+        .map_err(|_| StoreError::Damaged("who has seen a delivery can't be read".into()))?;
+    Ok(Some(Seen {
+        at: time(at),
+        by,
+        reason,
+    }))
 }
 
 /// The last try of a delivery: number, verdict, note.
@@ -178,7 +219,12 @@ fn deliveries(
         .into_iter()
         .map(|(id, destination, state, due)| {
             let last = last_attempt(shared, connection, id)?;
+            let state = delivery_state(state)?;
             Ok(DeliveryRow {
+                seen: match state {
+                    DeliveryState::Dead => seen(shared, connection, id)?,
+                    _ => None,
+                },
                 id,
                 destination: match names.channel_of(destination) {
                     // What waits for a channel that listens: `orders-out@events`.
@@ -191,7 +237,7 @@ fn deliveries(
                     }
                     Some(_) | None => names.destination_name(destination),
                 },
-                state: delivery_state(state)?,
+                state,
                 attempts: last.as_ref().map_or(0, |(number, _)| *number),
                 due: due.map(time),
                 last: last.map(|(_, words)| words),
@@ -323,7 +369,10 @@ fn by_keys(
     let mut probe =
         connection.prepare_cached("SELECT 1 FROM key WHERE bucket = ?1 AND hash = ?2 AND message = ?3")?;
     let mut found = vec![];
-    for place in (0..=before / BUCKET).rev() {
+    let oldest: i64 = connection
+        .prepare_cached("SELECT coalesce(min(bucket), 0) / 8 FROM key")?
+        .query_row([], |row| row.get(0))?;
+    for place in (oldest..=before / BUCKET).rev() {
         let (kind, hash) = first;
         let mut rows = find.query(params![bucket(place * BUCKET, kind), hash, before])?;
         while let Some(row) = rows.next()? {
@@ -371,7 +420,10 @@ pub(crate) fn detail(
         return Ok(None);
     };
     let (row, head) = plain.open(shared, &shared.names(), connection)?;
-    let body = message_body(shared, id, body)?;
+    let body = match (body, row.pruned) {
+        (None, Some(_)) => Bytes::new(),
+        (body, _) => message_body(shared, id, body)?,
+    };
     let mut deliveries = vec![];
     for delivery in &row.deliveries {
         let sealed: Option<Vec<u8>> = connection
@@ -606,6 +658,10 @@ pub(crate) fn awaited(
     let mut awaited = vec![];
     for plain in found.into_iter().rev() {
         let range = [plain.seq * DELIVERIES, (plain.seq + 1) * DELIVERIES];
+        // Its bytes are gone: it has long been over.
+        if plain.flags & BODIES_GONE != 0 {
+            continue;
+        }
         // One that was pending has a try with that verdict.
         let deliveries: Vec<(i64, i64)> = connection
             .prepare_cached(

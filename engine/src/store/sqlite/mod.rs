@@ -16,6 +16,7 @@ mod keys;
 mod messages;
 mod names;
 mod open;
+mod prune;
 mod readers;
 mod ready;
 mod search;
@@ -46,8 +47,8 @@ use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
     Access, AccessFilter, AccessRow, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit, Committed,
-    CounterKey, Halt, JournalHead, JournalReport, Lineage, MessageFilter, QueueRow, Repeat, Store,
-    StoreError, Waiting, Work,
+    CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage, MessageFilter, PrunePlace, PruneStep,
+    QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -506,6 +507,20 @@ impl Store for SqliteStore {
 
     async fn halts(&self) -> Result<Vec<Halt>, StoreError> {
         self.read_with(halts::all).await
+    }
+
+    async fn prune(
+        &self,
+        keeping: &Keeping,
+        now: Timestamp,
+        place: PrunePlace,
+        act: bool,
+    ) -> Result<PruneStep, StoreError> {
+        self.prune_step(keeping, now, place, act).await
+    }
+
+    async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError> {
+        self.note_seen(message, seen).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

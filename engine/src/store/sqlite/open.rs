@@ -46,6 +46,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "counter",
         include_str!("../../../../schemas/sql/sqlite/0010_counter.sql"),
     ),
+    (
+        12,
+        "keep",
+        include_str!("../../../../schemas/sql/sqlite/0012_keep.sql"),
+    ),
 ];
 
 fn damaged(what: impl Into<String>) -> StoreError {
@@ -80,6 +85,7 @@ pub(crate) async fn parts(
     let cache_kib = i64::from(options.cache_mb.max(1)) * 1024;
     let connection = open_for_writing(&path, 1024).map_err(sql_error)?;
     let (sealer, clinic) = keys(&connection, master, options.clinic)?;
+    super::prune::name_blobs(&connection, &sealer)?;
     drop(connection);
     let shared = Arc::new(Shared {
         sealer,

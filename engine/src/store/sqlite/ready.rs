@@ -44,6 +44,18 @@ pub(crate) enum KeyKind {
     Reference = 5,
 }
 
+impl KeyKind {
+    /// All of them.
+    pub(crate) const ALL: [KeyKind; 6] = [
+        KeyKind::Repeat,
+        KeyKind::ControlId,
+        KeyKind::Patient,
+        KeyKind::Visit,
+        KeyKind::Order,
+        KeyKind::Reference,
+    ];
+}
+
 /// Messages of one bucket.
 pub(crate) const BUCKET: i64 = 4096;
 
@@ -88,6 +100,8 @@ pub(crate) struct Ready {
     pub(crate) length: i64,
     pub(crate) repeat: Option<RepeatKey>,
     pub(crate) keys: Vec<(KeyKind, i64)>,
+    /// The big bodies that its rows name: of a delivery by its place in the message, none: its own.
+    pub(crate) blobs: Vec<(Option<i64>, [u8; 32])>,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) wrote: Option<Vec<u8>>,
@@ -277,6 +291,24 @@ impl Note {
     }
 }
 
+impl Note {
+    /// The note without what came back; none: nothing did.
+    pub(crate) fn without_response(
+        sealer: &Sealer,
+        attempt: i64,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let note = Note::open(sealer, attempt, sealed)?;
+        if note.response.is_none() {
+            return Ok(None);
+        }
+        let plain = note_bytes(note.why, None, None)?;
+        sealer
+            .seal(Column::AttemptNote, Uuid::nil(), attempt as u64, &plain)
+            .map(Some)
+    }
+}
+
 /// Verdicts by their number in the store.
 const VERDICTS: [&str; 5] = ["accepted", "pending", "refused", "retry", "unsure"];
 
@@ -366,14 +398,17 @@ fn pack(
     n: u64,
     content_type: &str,
     body: Option<&[u8]>,
+    blobs: &mut Vec<(Option<i64>, [u8; 32])>,
 ) -> Result<Vec<u8>, StoreError> {
-    let name;
+    let bytes_of_name;
     let (lies, bytes): (Lies, &[u8]) = match body {
         None => (Lies::WithMessage, &[]),
         Some(body) if body.len() <= INLINE => (Lies::Inline, body),
         Some(body) => {
-            name = shared.blobs.write(&shared.sealer, body)?.to_bytes();
-            (Lies::Blob, &name)
+            let name = shared.blobs.write(&shared.sealer, body)?;
+            blobs.push(((column == Column::DeliveryBody).then_some(n as i64), name.hash));
+            bytes_of_name = name.to_bytes();
+            (Lies::Blob, &bytes_of_name)
         }
     };
     let mut plain = Vec::with_capacity(5 + content_type.len() + bytes.len());
@@ -506,6 +541,7 @@ impl Ready {
         let wrote = (!applied.writes.is_empty()).then(|| wrote_bytes(&applied.writes));
         let verbs: Vec<&str> = applied.writes.iter().map(|write| write.verb).collect();
         let verbs = (!verbs.is_empty()).then(|| verbs.join(" "));
+        let mut blobs = vec![];
         let mut ready = Ready {
             id: message.id,
             replay_of: message.replay_of,
@@ -522,7 +558,9 @@ impl Ready {
                 0,
                 "",
                 Some(&message.incoming.body),
+                &mut blobs,
             )?,
+            blobs: vec![],
             wrote,
             verbs,
             again,
@@ -560,6 +598,7 @@ impl Ready {
                     n as u64,
                     &content_type,
                     body.as_deref(),
+                    &mut blobs,
                 )?)
             };
             ready.deliveries.push(ReadyDelivery {
@@ -568,6 +607,7 @@ impl Ready {
                 body: packed,
             });
         }
+        ready.blobs = blobs;
         for write in applied.writes {
             ready.writes.push(super::clinic::ready_write(shared, write)?);
         }
@@ -612,6 +652,14 @@ fn message_keys(sealer: &Sealer, keys: &Keys) -> Vec<(KeyKind, i64)> {
     hashes.sort_unstable();
     hashes.dedup();
     hashes
+}
+
+/// What the rows of `key` of a message add up to: one that is missing, or another one, is noticed.
+pub(crate) fn key_sum(keys: impl Iterator<Item = (KeyKind, i64)>) -> i64 {
+    keys.filter(|(kind, _)| !matches!(kind, KeyKind::Repeat | KeyKind::Reference))
+        .fold(0, |sum: i64, (kind, hash)| {
+            sum.wrapping_add(hash.rotate_left(8 * kind as u32))
+        })
 }
 
 /// The hash that messages are found by.

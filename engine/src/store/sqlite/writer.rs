@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::{Checkpointer, RESTART_BUSY, RESTART_IDLE};
 use super::commit::{self, Batch, Memory, Raw};
 use super::journal::ReadyAccess;
+use super::prune::{self, Done, Doomed};
 use super::ready::{Ready, ReadyAttempt};
 use super::{Shared, clinic, journal, sql_error};
 use crate::message::DeliveryState;
@@ -44,6 +45,8 @@ pub(crate) enum Job {
     Attempted(ReadyAttempt, Reply<bool>),
     Sending(i64, Reply<bool>),
     Small(Small, Reply<bool>),
+    /// Messages that are old enough.
+    Prune(Vec<Doomed>, Reply<Vec<Done>>),
     /// A read of patient data; whoever read has gone on.
     Accessed(ReadyAccess),
     Close(Reply<bool>),
@@ -52,6 +55,7 @@ pub(crate) enum Job {
 enum Outcome {
     Raw(Raw),
     Done(bool),
+    Pruned(Vec<Done>),
     Refused(StoreError),
 }
 
@@ -63,7 +67,7 @@ impl Job {
                 let _ = reply.send(match outcome {
                     Ok(Outcome::Raw(raw)) => Ok(raw),
                     Ok(Outcome::Refused(error)) | Err(error) => Err(error),
-                    Ok(Outcome::Done(_)) => Err(StoreError::Unavailable("the work had no outcome".into())),
+                    Ok(Outcome::Done(_) | Outcome::Pruned(_)) => Err(no_outcome()),
                 });
             }
             (
@@ -73,12 +77,23 @@ impl Job {
                 let _ = reply.send(match outcome {
                     Ok(Outcome::Done(done)) => Ok(done),
                     Ok(Outcome::Refused(error)) | Err(error) => Err(error),
-                    Ok(Outcome::Raw(_)) => Ok(true),
+                    Ok(Outcome::Raw(_) | Outcome::Pruned(_)) => Ok(true),
+                });
+            }
+            (Job::Prune(_, reply), outcome) => {
+                let _ = reply.send(match outcome {
+                    Ok(Outcome::Pruned(done)) => Ok(done),
+                    Ok(Outcome::Refused(error)) | Err(error) => Err(error),
+                    Ok(Outcome::Raw(_) | Outcome::Done(_)) => Err(no_outcome()),
                 });
             }
             (Job::Accessed(_), _) => {}
         }
     }
+}
+
+fn no_outcome() -> StoreError {
+    StoreError::Unavailable("the work had no outcome".into())
 }
 
 pub(crate) struct Writer {
@@ -248,6 +263,7 @@ impl Writer {
                     | Job::Exclusive(..)
                     | Job::Sending(..)
                     | Job::Small(..)
+                    | Job::Prune(..)
                     | Job::Close(_) => {
                         return None;
                     }
@@ -436,6 +452,8 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match job {
+                // A big body that no row named may have been removed meanwhile: the next run writes it anew.
+                Job::Commit(ready, _) if !self.has_blobs(ready) => Outcome::Raw(Raw::Moved),
                 Job::Commit(ready, _) => Outcome::Raw(commit::commit(
                     connection,
                     memory,
@@ -453,6 +471,12 @@ impl Writer {
                     None,
                 )?),
                 Job::Small(work, _) => Outcome::Done(work(connection)?),
+                Job::Prune(doomed, _) => Outcome::Pruned(
+                    doomed
+                        .iter()
+                        .map(|one| prune::take_out(&self.shared, connection, batch, one))
+                        .collect::<rusqlite::Result<_>>()?,
+                ),
                 Job::Accessed(ready) => {
                     journal::append(connection, &self.shared.sealer, &mut memory.journal, ready)?;
                     Outcome::Done(true)
@@ -463,6 +487,13 @@ impl Writer {
         batch.finish(connection)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(outcomes)
+    }
+
+    fn has_blobs(&self, ready: &Ready) -> bool {
+        ready
+            .blobs
+            .iter()
+            .all(|(_, hash)| self.shared.blobs.is_there(hash))
     }
 
     /// Runs the work itself, inside the transaction: what it reads can't move. A panic in it refuses it alone.
