@@ -68,6 +68,8 @@ impl Sink {
         let (kept, how) = (received.clone(), manner.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // Without it the second write of an answer waits for a delayed acknowledgement: 40 ms for each.
+                let _ = stream.set_nodelay(true);
                 let (kept, how) = (kept.clone(), how.clone());
                 tokio::spawn(async move {
                     let _ = if http {
@@ -266,8 +268,9 @@ async fn serve_http(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
             "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             answer.len()
         );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(answer.as_bytes()).await?;
+        stream
+            .write_all(&[head.as_bytes(), answer.as_bytes()].concat())
+            .await?;
     }
 }
 
