@@ -138,6 +138,34 @@ pub enum SetOp {
     Remove,
 }
 
+/// What a message can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Patients, by their numbers.
+    Patient,
+    /// Visits, by their numbers.
+    Visit,
+    /// Orders and appointments, by the numbers of who placed them.
+    Order,
+}
+
+impl Subject {
+    /// Its word in channel files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subject::Patient => "patient",
+            Subject::Visit => "visit",
+            Subject::Order => "order",
+        }
+    }
+
+    /// By its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Subject::Patient, Subject::Visit, Subject::Order];
+        all.into_iter().find(|subject| subject.as_str() == word)
+    }
+}
+
 /// A wire format.
 pub trait Format: Send + Sync {
     /// Its name in channel files: `hl7v2`, `fhir-r4`.
@@ -165,6 +193,17 @@ pub trait Format: Send + Sync {
     }
     /// What a message says of itself. Never fails.
     fn keys(&self, message: &[u8]) -> Keys;
+    /// What it is about, for the order by key: a key of each patient (visit, order) that it speaks of, so that of two it
+    /// is seen that they are two. A format that does not know who is who takes the first of its [`Format::keys`].
+    fn about(&self, message: &[u8], what: Subject) -> Vec<String> {
+        let keys = self.keys(message);
+        let all = match what {
+            Subject::Patient => keys.patients,
+            Subject::Visit => keys.visits,
+            Subject::Order => keys.orders,
+        };
+        all.into_iter().take(1).collect()
+    }
     /// Why this is no message of the format at all, or none that can be answered; checked before anything else.
     fn inspect(&self, message: &[u8]) -> Result<(), MapError>;
     /// What it says about the clinic.

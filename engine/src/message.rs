@@ -325,6 +325,41 @@ pub struct NewDelivery {
     pub content_type: String,
     /// The channel in whose queue it waits; none: that of the message. An event waits with the channel that listens.
     pub queue_of: Option<String>,
+    /// With which others it keeps its order; none: with all of its destination.
+    pub lane: Option<Lane>,
+}
+
+/// Which deliveries of a destination keep their order among themselves, where it does not keep that of all
+/// (`order_by`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// What the order goes by, as the channel file has it: `patient`, `PID-3.1`.
+    pub by: String,
+    /// The key of this delivery.
+    pub key: LaneKey,
+}
+
+/// The key of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaneKey {
+    /// It has none: those without keep their order among themselves.
+    None,
+    /// This one.
+    One(String),
+    /// It is about several (the merge of two patients): all that is before and after it keeps its order with it.
+    Several,
+}
+
+impl LaneKey {
+    /// Of all that a message is about.
+    pub fn of(keys: impl IntoIterator<Item = String>) -> Self {
+        let mut keys = keys.into_iter().filter(|key| !key.is_empty());
+        match keys.next() {
+            None => LaneKey::None,
+            Some(first) if keys.any(|other| other != first) => LaneKey::Several,
+            Some(first) => LaneKey::One(first),
+        }
+    }
 }
 
 /// A message as it is listed.

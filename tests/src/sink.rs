@@ -33,6 +33,8 @@ pub enum Manner {
     Close,
     /// Answers after this.
     Late(Duration),
+    /// Is busy for messages with this in them; polite for the others.
+    BusyFor(String),
 }
 
 /// A receiver.
@@ -177,7 +179,11 @@ async fn serve_hl7(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
             let body = &frame[1..end];
             keep(&kept, body);
             let id = field(body, "MSH", 10);
-            match manner(&how) {
+            let manner = match manner(&how) {
+                Manner::BusyFor(part) if !String::from_utf8_lossy(body).contains(&part) => Manner::Polite,
+                manner => manner,
+            };
+            match manner {
                 Manner::Polite => stream.write_all(&ack("AA", &id, "")).await?,
                 Manner::Silent => {}
                 Manner::AnotherFirst => {
@@ -195,7 +201,7 @@ async fn serve_hl7(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
                         .write_all(&ack("AE", &id, "102^Data type error^HL70357"))
                         .await?
                 }
-                Manner::Busy => {
+                Manner::Busy | Manner::BusyFor(_) => {
                     stream
                         .write_all(&ack("AE", &id, "207^Application internal error^HL70357"))
                         .await?
@@ -261,7 +267,7 @@ async fn serve_http(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
                 "<html><body>Welcome</body></html>".to_owned(),
             ),
             Manner::Refuse => ("422 Unprocessable Entity", "application/fhir+json", outcome()),
-            Manner::Busy => ("503 Service Unavailable", "text/plain", String::new()),
+            Manner::Busy | Manner::BusyFor(_) => ("503 Service Unavailable", "text/plain", String::new()),
             Manner::Close => return Ok(()),
         };
         let head = format!(

@@ -1,9 +1,12 @@
-//! Sends to an MLLP receiver, one message at a time, and waits for the answer that is this message's own.
+//! Sends to an MLLP receiver, one message at a time on a connection, and waits for the answer that is this message's
+//! own. Where several are sent at once (`order_by`), each has a connection of its own.
 //!
 //! An answer can only reach the message that it belongs to: what waits on the connection before a message is sent is
 //! thrown away, what comes for another is read past, and a connection on which an answer is still due is never used
 //! again.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -24,10 +27,47 @@ use crate::tls::{Secured, Stream, refused_by_peer};
 pub(super) struct MllpDestination {
     settings: settings::Destination,
     secured: Option<Secured>,
-    /// Taken out while a message is under way, so that a send that is broken off takes its connection with it.
-    connection: Mutex<Option<Connection>>,
-    /// Questions go by a connection of their own, so that no answer to one is met by a delivery, nor the reverse.
-    asking: Mutex<Option<Connection>>,
+    deliveries: Kept,
+    /// Questions go by a connection of their own, so that no answer to one is met by a delivery, nor the reverse; one
+    /// behind the other.
+    questions: Kept,
+    asking: Mutex<()>,
+}
+
+/// The connections that nothing is under way on. One is taken out for a message, so that a send that is broken off takes
+/// its connection with it.
+#[derive(Default)]
+struct Kept {
+    idle: std::sync::Mutex<Vec<Connection>>,
+    under_way: AtomicUsize,
+}
+
+/// A message is under way.
+struct UnderWay<'k>(&'k Kept);
+
+impl Kept {
+    fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        UnderWay(self)
+    }
+
+    fn take(&self) -> Option<Connection> {
+        self.lock().pop()
+    }
+
+    fn put(&self, connection: Connection) {
+        self.lock().push(connection);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 struct Connection {
@@ -54,8 +94,9 @@ impl MllpDestination {
         Ok(MllpDestination {
             settings,
             secured,
-            connection: Mutex::new(None),
-            asking: Mutex::new(None),
+            deliveries: Kept::default(),
+            questions: Kept::default(),
+            asking: Mutex::default(),
         })
     }
 
@@ -100,12 +141,7 @@ impl MllpDestination {
     }
 
     /// One message and its answer, by this connection.
-    async fn exchange(
-        &self,
-        by: &Mutex<Option<Connection>>,
-        outgoing: &Outgoing,
-        mine: &Mine<'_>,
-    ) -> Result<Response, SendError> {
+    async fn exchange(&self, by: &Kept, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
         let refused = |why: String| Err(SendError::Refused { why });
         let body = &outgoing.body;
         if body.is_empty() {
@@ -122,8 +158,8 @@ impl MllpDestination {
                 "Byte {at} of the message is 0x0B or 0x1C, which MLLP can't carry."
             ));
         }
-        let mut slot = by.lock().await;
-        let kept = slot.take();
+        let _under_way = by.begin();
+        let kept = by.take();
         let mut frame = BytesMut::new();
         write_frame(body, &mut frame);
         let mut connection = self.deliver(kept, &frame).await?;
@@ -132,7 +168,7 @@ impl MllpDestination {
         let answer = connection.answer(mine, deadline, &self.settings).await;
         let body = answer?;
         if self.settings.keep_open {
-            *slot = Some(connection);
+            by.put(connection);
         } else {
             sockets::close(connection.stream, Duration::from_millis(100)).await;
         }
@@ -146,25 +182,28 @@ impl MllpDestination {
 #[async_trait]
 impl engine::connector::Destination for MllpDestination {
     async fn send(&self, outgoing: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
-        self.exchange(&self.connection, outgoing, mine).await
+        self.exchange(&self.deliveries, outgoing, mine).await
     }
 
     async fn query(&self, question: &Outgoing, mine: &Mine<'_>) -> Result<Response, SendError> {
-        self.exchange(&self.asking, question, mine).await
+        let _one = self.asking.lock().await;
+        self.exchange(&self.questions, question, mine).await
     }
 
     async fn probe(&self) -> Result<(), ConnectorError> {
         // A message under way proves more than we could.
-        let Ok(mut slot) = self.connection.try_lock() else {
+        if self.deliveries.under_way.load(Ordering::Acquire) != 0 {
             return Ok(());
-        };
-        if let Some(alive) = slot.take().and_then(Connection::still_alive) {
-            *slot = Some(alive);
+        }
+        // It takes the place of a message meanwhile: a receiver may take one connection only.
+        let _under_way = self.deliveries.begin();
+        if let Some(alive) = self.deliveries.take().and_then(Connection::still_alive) {
+            self.deliveries.put(alive);
             return Ok(());
         }
         let connection = self.connect().await.map_err(ConnectorError::new)?;
         if self.settings.keep_open {
-            *slot = Some(connection);
+            self.deliveries.put(connection);
         }
         Ok(())
     }

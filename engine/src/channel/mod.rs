@@ -14,6 +14,7 @@ mod problem;
 mod read;
 mod read_ask;
 mod read_condition;
+mod read_order;
 mod read_response;
 mod read_step;
 mod read_window;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use clinic::apply::OnUnmatched;
 use serde::{Deserialize, Serialize};
 
-use crate::format::{CodeTables, SetOp, Settings};
+use crate::format::{CodeTables, SetOp, Settings, Subject};
 use crate::message::DeliveryState;
 use crate::script::Script;
 
@@ -334,6 +335,48 @@ pub struct Destination {
     pub window: Option<Window>,
     /// How fast it may be sent to; none: as it can.
     pub rate: Option<Rate>,
+    /// By which key its order goes; none: one after the other.
+    pub order_by: Option<OrderBy>,
+    /// When it is left alone for a while; none: never.
+    pub breaker: Option<Breaker>,
+}
+
+/// By which key the order of a destination goes, and how many keys are sent at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    /// Where the key stands.
+    pub by: By,
+    /// The same as the channel file has it.
+    pub written: String,
+    /// How many deliveries may be under way at once, each of another key.
+    pub parallel: usize,
+}
+
+/// Where the key of an order stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// In the message that came in: whom or what it is about.
+    Subject(Subject),
+    /// At a path of what is sent.
+    Path(String),
+}
+
+/// When a destination is left alone for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// After how many tries in a row that were surely not taken.
+    pub after: u32,
+    /// How long until the next one is tried.
+    pub pause: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            after: 10,
+            pause: Duration::from_secs(30),
+        }
+    }
 }
 
 /// The most tries in any span of time, as their receiver sees them.

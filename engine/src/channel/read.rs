@@ -497,6 +497,10 @@ impl Reader<'_> {
         let late = self.late(node, path);
         let window = self.window(node, path, flow.settings.zone.as_deref());
         let rate = self.rate(node, path);
+        let order_by = self.order_by(node, path, &flow);
+        let breaker = self.breaker(node, path, order_by.is_some());
+        self.not_of_a_link(node, path, "retry");
+        self.not_of_a_link(node, path, "on_unsure");
         let connector = connector?;
         let end_path = path.key(connector.name());
         let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;
@@ -519,6 +523,8 @@ impl Reader<'_> {
             late,
             window,
             rate,
+            order_by,
+            breaker,
         })
     }
 
@@ -534,6 +540,9 @@ impl Reader<'_> {
             "on_unsure",
             "window",
             "rate",
+            "order_by",
+            "parallel",
+            "breaker",
         ] {
             if node.get(key).is_some() {
                 self.problem(path.key(key), what.to_owned());

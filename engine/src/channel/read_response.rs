@@ -174,6 +174,8 @@ impl Reader<'_> {
             late: Late::default(),
             window: None,
             rate: None,
+            order_by: None,
+            breaker: None,
         })
     }
 }

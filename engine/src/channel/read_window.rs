@@ -78,7 +78,7 @@ impl Reader<'_> {
     }
 
     /// What leads to a channel stays in the house: nobody is shut there, and nobody is slow.
-    fn not_of_a_link(&mut self, node: &Node, path: &Path, key: &str) {
+    pub(super) fn not_of_a_link(&mut self, node: &Node, path: &Path, key: &str) {
         if node.get(key).is_some() && node.get(LINK).is_some() {
             let what = "belongs to a destination outside; write it in that channel, at its destinations";
             self.problem(path.key(key), what.to_owned());

@@ -299,6 +299,41 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
                 }
             }
         },
+        "order_by": {
+            "title": "order by",
+            "description": "By which key the order goes, so that several are sent at once: \"patient\", \"visit\" or \"order\" of the message that came in, or a path of what is sent. Without it one after the other.",
+            "type": "string",
+            "minLength": 1,
+            "examples": ["patient"]
+        },
+        "parallel": {
+            "description": "How many are sent at once, each of another key; with order_by.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 64,
+            "default": 8
+        },
+        "breaker": {
+            "title": "breaker",
+            "description": "When it is left alone for a while, since it takes nothing. Without it never; with order_by by these defaults.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "after": {
+                    "description": "After how many tries in a row that were surely not taken.",
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 10000,
+                    "default": 10
+                },
+                "pause": {
+                    "description": "How long until the next one is tried, at most an hour.",
+                    "type": "string",
+                    "examples": ["30s"],
+                    "default": "30s"
+                }
+            }
+        },
         "on_unsure": {
             "description": "What happens to what was sent and whose answer is lost: sent again with the same bytes, or a person decides. The connector has its own default.",
             "enum": ["repeat", "hold"]

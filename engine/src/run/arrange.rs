@@ -91,6 +91,8 @@ fn own_queue(queue: &str, channel: &Channel) -> Settings {
         late: Default::default(),
         window: None,
         rate: None,
+        order_by: None,
+        breaker: None,
     }
 }
 

@@ -16,6 +16,7 @@ use super::asking::{Askables, Asking, MOST, Question};
 use super::doors::Doors;
 use super::events::{self, Listeners};
 use super::numbers::{ChannelNumbers, Numbers};
+use super::ordering;
 use super::outcome::Outcome;
 use super::pipeline::{Applying, Pipeline};
 use super::state::{self, Kept, State};
@@ -381,6 +382,7 @@ impl Door {
                     body: None,
                     content_type: whole.content_type.clone(),
                     queue_of: None,
+                    lane: None,
                 }],
                 ..Outcome::default()
             },
@@ -468,6 +470,7 @@ impl Door {
             let applying = self.apply(&pipeline)?;
             let outcome = self.complete(case, &pipeline, applying).await?;
             let outcome = told(&self.listeners(), &self.channel, case, outcome);
+            let outcome = ordered(&self.channel, self.format.as_ref(), case, outcome);
             let ran = Ran::of(&outcome);
             let committed = self.store.commit(self.unit(case, outcome)).await?;
             if !matches!(committed, Committed::Moved) {
@@ -657,8 +660,10 @@ impl Door {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
         let (case, channel, listeners) = (case.clone(), self.channel.clone(), self.listeners());
+        let format = self.format.clone();
         let work = Box::new(move |snapshot: &dyn Snapshot| {
             let outcome = told(&listeners, &channel, &case, pipeline.finish(snapshot)?);
+            let outcome = ordered(&channel, format.as_ref(), &case, outcome);
             if let Ok(mut slot) = shared.lock() {
                 *slot = Ran::of(&outcome);
             }
@@ -776,6 +781,12 @@ fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outc
             .deliveries
             .extend(events::owed(listeners, applied, &channel.id, trace));
     }
+    outcome
+}
+
+/// An outcome whose deliveries say with which others they keep their order.
+fn ordered(channel: &Channel, format: &dyn Format, case: &Case, mut outcome: Outcome) -> Outcome {
+    ordering::by_subject(channel, format, &case.incoming, &mut outcome.deliveries);
     outcome
 }
 

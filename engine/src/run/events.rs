@@ -105,6 +105,7 @@ pub(super) fn owed(
             continue;
         }
         owed.push(NewDelivery {
+            lane: None,
             destination: EVENTS.to_owned(),
             body: Some(Bytes::from(serde_json::to_vec(&events).unwrap_or_default())),
             content_type: "application/json".to_owned(),

@@ -96,6 +96,19 @@ pub struct ChannelRow {
     pub halts: Vec<Halt>,
     /// Which of its destinations are shut just now, so that what is for them waits.
     pub shut: Vec<Shut>,
+    /// Which of its destinations take nothing, so that they are left alone for a while.
+    pub left_alone: Vec<LeftAlone>,
+}
+
+/// A destination whose circuit breaker is open.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct LeftAlone {
+    /// The destination.
+    pub destination: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is asked by the next delivery.
+    pub next: Timestamp,
 }
 
 /// A destination outside its window.
@@ -278,10 +291,30 @@ impl Engine {
                 messages,
                 queues,
                 shut: shut(&channel, &halts, now),
+                left_alone: self.left_alone(&channel),
                 halts,
             }
         });
         Ok(rows.collect())
+    }
+
+    /// Which destinations of a channel take nothing.
+    fn left_alone(&self, channel: &Channel) -> Vec<LeftAlone> {
+        let with_breaker = channel.destinations.iter().filter(|d| d.breaker.is_some());
+        let bells = self.lanes.bells(&channel.id, with_breaker);
+        let mut left_alone: Vec<LeftAlone> = bells
+            .into_iter()
+            .filter_map(|(destination, bell)| {
+                let (since, next) = bell.left_alone()?;
+                Some(LeftAlone {
+                    destination,
+                    since,
+                    next,
+                })
+            })
+            .collect();
+        left_alone.sort_by(|one, other| one.destination.cmp(&other.destination));
+        left_alone
     }
 
     /// Asks a destination in the name of somebody, and records it. `question.step`: the step for which it is asked, if any.

@@ -33,7 +33,11 @@ struct Running {
 
 impl Lanes {
     /// The bells of these destinations of a channel, for its door.
-    pub(super) fn bells(&self, channel: &str, destinations: &[Settings]) -> HashMap<String, Arc<Bell>> {
+    pub(super) fn bells<'s>(
+        &self,
+        channel: &str,
+        destinations: impl IntoIterator<Item = &'s Settings>,
+    ) -> HashMap<String, Arc<Bell>> {
         let mut lanes = self.lock();
         let bell = |settings: &Settings| {
             let lane = lanes
@@ -41,7 +45,7 @@ impl Lanes {
                 .or_default();
             (settings.name.clone(), lane.bell.clone())
         };
-        destinations.iter().map(bell).collect()
+        destinations.into_iter().map(bell).collect()
     }
 
     /// Whether a worker runs with exactly these settings.

@@ -9,6 +9,7 @@
 mod arrange;
 mod ask;
 mod asking;
+mod breaker;
 mod calling;
 mod delivered;
 mod door;
@@ -22,6 +23,7 @@ mod lane;
 mod late;
 mod link;
 mod numbers;
+mod ordering;
 mod outcome;
 mod parts;
 mod pipeline;
@@ -46,7 +48,7 @@ use uuid::Uuid;
 
 pub use asking::{Answers, Askable, Heard, Question, Told};
 pub use events::{CLINIC, Clinic};
-pub use host::{ChannelRow, Engine, EngineError, Parts, Shut, try_answer, try_message};
+pub use host::{ChannelRow, Engine, EngineError, LeftAlone, Parts, Shut, try_answer, try_message};
 pub use link::{HOPS, LINK, Link};
 pub use numbers::Total;
 pub use outcome::Outcome;

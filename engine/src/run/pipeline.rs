@@ -20,6 +20,7 @@ use uuid::Uuid;
 use self::script::Ran;
 use super::World;
 use super::asking::{Answers, Question};
+use super::ordering;
 use super::outcome::Outcome;
 use super::state::{Kept, Pending};
 use super::trace::{Shown, Trace, said, show, trace, trace_halt};
@@ -383,11 +384,13 @@ impl Pipeline {
             before: None,
             shows: Some(String::from_utf8_lossy(&flow.body).into_owned()),
         });
+        let lane = ordering::by_path(destination, flow.format.as_ref(), &flow.body, &self.headers);
         let delivery = NewDelivery {
             destination: destination.name.clone(),
             body: flow.own_body.then_some(flow.body),
             content_type: flow.content_type,
             queue_of: None,
+            lane,
         };
         Ok(Some((delivery, flow.pending)))
     }

@@ -32,10 +32,14 @@ impl Tries {
         }
     }
 
-    /// How long the next try has to wait; none: it may begin.
-    pub fn rest(&self, rate: Rate, now: Instant) -> Option<Duration> {
+    /// How long the next try has to wait, while so many are under way; none: it may begin.
+    pub fn rest(&self, rate: Rate, under_way: usize, now: Instant) -> Option<Duration> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let first_that_counts = match ended.len().checked_sub(rate.most) {
+        let Some(most) = rate.most.checked_sub(under_way).filter(|most| *most != 0) else {
+            // Until one of them has ended.
+            return Some(rate.per);
+        };
+        let first_that_counts = match ended.len().checked_sub(most) {
             Some(older) => ended.get(older).copied(),
             // There may have been as many just before.
             None => Some(self.known_from),
@@ -68,19 +72,28 @@ mod tests {
         };
         let tries = Tries::since(start);
         // What the program before has tried is not known: a span is left free.
-        assert_eq!(tries.rest(rate, ms(0)), Some(rate.per));
-        assert_eq!(tries.rest(rate, ms(999)), Some(Duration::from_millis(1)));
+        assert_eq!(tries.rest(rate, 0, ms(0)), Some(rate.per));
+        assert_eq!(tries.rest(rate, 0, ms(999)), Some(Duration::from_millis(1)));
         // Then a burst …
         for end in [1001, 1002, 1500] {
-            assert_eq!(tries.rest(rate, ms(end - 1)), None);
+            assert_eq!(tries.rest(rate, 0, ms(end - 1)), None);
             tries.note(rate, ms(end));
         }
         // … and the next when the first of it is a span old, counted from its end.
-        assert_eq!(tries.rest(rate, ms(1501)), Some(Duration::from_millis(500)));
-        assert_eq!(tries.rest(rate, ms(2001)), None);
+        assert_eq!(tries.rest(rate, 0, ms(1501)), Some(Duration::from_millis(500)));
+        assert_eq!(tries.rest(rate, 0, ms(2001)), None);
         tries.note(rate, ms(2100));
-        assert_eq!(tries.rest(rate, ms(2101)), None, "the second is a span old too");
+        assert_eq!(
+            tries.rest(rate, 0, ms(2101)),
+            None,
+            "the second is a span old too"
+        );
         tries.note(rate, ms(2102));
-        assert_eq!(tries.rest(rate, ms(2103)), Some(Duration::from_millis(397)));
+        assert_eq!(tries.rest(rate, 0, ms(2103)), Some(Duration::from_millis(397)));
+        // What is under way counts as if it ended just now.
+        assert_eq!(tries.rest(rate, 0, ms(3103)), None);
+        assert_eq!(tries.rest(rate, 2, ms(2503)), Some(Duration::from_millis(599)));
+        assert_eq!(tries.rest(rate, 2, ms(3103)), None);
+        assert_eq!(tries.rest(rate, 3, ms(9000)), Some(rate.per));
     }
 }

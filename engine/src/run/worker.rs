@@ -1,4 +1,7 @@
-//! The worker of one destination: takes deliveries in order, sends, judges, records.
+//! The worker of one destination: takes deliveries in order, sends, judges, records. One whose order goes by a key sends
+//! several at once (`keyed.rs`).
+
+mod keyed;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -14,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::World;
+use super::breaker::{Breaker, Turned};
 use super::door::{Door, Settled};
 use super::numbers::EndNumbers;
 use super::response::Question;
@@ -47,6 +51,8 @@ pub(super) struct Bell {
     settled: broadcast::Sender<i64>,
     /// What was tried, by the workers before as well.
     tries: Tries,
+    /// Whether it takes anything.
+    breaker: Breaker,
 }
 
 impl Default for Bell {
@@ -56,6 +62,7 @@ impl Default for Bell {
             from_the_start: AtomicBool::default(),
             settled: broadcast::channel(TOLD).0,
             tries: Tries::default(),
+            breaker: Breaker::default(),
         }
     }
 }
@@ -81,6 +88,11 @@ impl Bell {
     /// True once after [`Bell::ring_for_an_old_one`].
     pub fn starts_anew(&self) -> bool {
         self.from_the_start.swap(false, Ordering::AcqRel)
+    }
+
+    /// Since when the destination is left alone, and when the next one is tried; none: it is not.
+    pub fn left_alone(&self) -> Option<(Timestamp, Timestamp)> {
+        self.breaker.shown()
     }
 
     /// The deliveries whose results are written down from now on.
@@ -114,7 +126,7 @@ enum Turn {
     Send,
     /// Wait until then, or for ever (a person has to act).
     Wait(Option<Timestamp>),
-    /// It could go, but for the rate of the destination.
+    /// It could go, but for the rate of the destination, or since that takes nothing.
     Rest(Duration),
     /// An old `sending` or `unsure` whose destination holds: a person decides.
     Hold,
@@ -123,6 +135,13 @@ enum Turn {
 impl Worker {
     /// Runs until stopped. What it leaves in the queue, the next worker of this destination finds there.
     pub async fn run(self) {
+        match &self.settings.order_by {
+            Some(order) => keyed::run(&self, order).await,
+            None => self.one_by_one().await,
+        }
+    }
+
+    async fn one_by_one(&self) {
         let mut done = 0;
         let mut queue: VecDeque<Waiting> = VecDeque::new();
         let mut flushing = FuturesUnordered::new();
@@ -229,12 +248,13 @@ impl Worker {
     /// destination. What is under way when the window shuts ends.
     fn turn(&self, head: &Waiting) -> Turn {
         match self.turn_by_state(head) {
-            Turn::Send => self.turn_outside(),
+            Turn::Send => self.turn_outside(0),
             turn @ (Turn::Wait(_) | Turn::Rest(_) | Turn::Hold) => turn,
         }
     }
 
-    fn turn_outside(&self) -> Turn {
+    /// The same for a destination to which so many are under way.
+    fn turn_outside(&self, under_way: usize) -> Turn {
         let now = (self.world.now)();
         if let Some(window) = self
             .settings
@@ -244,11 +264,16 @@ impl Worker {
         {
             return Turn::Wait(window.shut_until(now));
         }
-        let rest = self
+        let (bell, now) = (&self.bell, Instant::now());
+        let of_rate = self
             .settings
             .rate
-            .and_then(|rate| self.bell.tries.rest(rate, Instant::now()));
-        rest.map_or(Turn::Send, Turn::Rest)
+            .and_then(|rate| bell.tries.rest(rate, under_way, now));
+        let of_breaker = self
+            .settings
+            .breaker
+            .and_then(|breaker| bell.breaker.rest(breaker, now));
+        of_rate.max(of_breaker).map_or(Turn::Send, Turn::Rest)
     }
 
     fn turn_by_state(&self, head: &Waiting) -> Turn {
@@ -282,6 +307,7 @@ impl Worker {
                 }
             }
         }
+        self.bell.breaker.begins();
         let outgoing = Outgoing {
             delivery: head.id,
             body: head.body.clone(),
@@ -318,6 +344,7 @@ impl Worker {
             Err(SendError::Refused { why }) => (Verdict::new("refused", Some(why)), None),
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
         };
+        self.turn_breaker(verdict.word);
         // Kept a second time only where something comes of it.
         let answer = match self.response {
             Some(_) => response.clone(),
@@ -382,15 +409,51 @@ impl Worker {
         }
     }
 
+    /// Whether the destination is to be left alone after this try, or is there again.
+    fn turn_breaker(&self, verdict: &str) {
+        let Some(settings) = self.settings.breaker else {
+            return;
+        };
+        let (channel, destination) = (&self.channel.id, &self.settings.name);
+        let is_open = |open: f64| {
+            metrics::gauge!("punte_breaker_open", "channel" => channel.clone(), "destination" => destination.clone()).set(open);
+        };
+        let turned = self
+            .bell
+            .breaker
+            .ends(settings, verdict, Instant::now(), (self.world.now)());
+        match turned {
+            Turned::Not => {}
+            Turned::Open => {
+                is_open(1.0);
+                tracing::warn!(%channel, %destination, tries = settings.after, pause = ?settings.pause, "The destination takes nothing; it is left alone, and asked by one delivery after each pause.");
+            }
+            Turned::Closed => {
+                is_open(0.0);
+                tracing::info!(%channel, %destination, "The destination takes messages again.");
+            }
+        }
+    }
+
     /// How long it has been tried: only the time counts in which the destination could be sent to. So a night in which
-    /// it is shut uses nothing up.
+    /// it is shut uses nothing up, nor does the time in which it is left alone.
     fn tried_for(&self, first: Timestamp, now: Timestamp) -> Duration {
         let all = duration_until(first, now);
-        match &self.settings.window {
+        if all < self.settings.retry.give_up {
             // To reckon is only worth it where it can matter.
-            Some(window) if self.settings.retry.give_up <= all => window.open_between(first, now),
-            Some(_) | None => all,
+            return all;
         }
+        let open = |from, to| match &self.settings.window {
+            Some(window) => window.open_between(from, to),
+            None => duration_until(from, to),
+        };
+        let left_alone = self
+            .settings
+            .breaker
+            .map(|_| self.bell.breaker.left_alone(first, now));
+        let left_alone = left_alone.unwrap_or_default().into_iter();
+        let left_alone: Duration = left_alone.map(|(from, to)| open(from, to)).sum();
+        open(first, now).saturating_sub(left_alone)
     }
 
     /// Doubles with each try up to the longest; a tenth more or less, so that many do not come at once.

@@ -181,6 +181,15 @@ pub struct Waiting {
     pub content_type: String,
 }
 
+/// A delivery that is to be sent, by its number and its lane alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its number: grows with the order of messages.
+    pub id: i64,
+    /// The lane in which it keeps its order; none: it has none by this key, and keeps its order with all.
+    pub lane: Option<i64>,
+}
+
 /// A delivery that was pending once, or is: its far side has it and answers later.
 #[derive(Clone)]
 pub struct Awaited {
@@ -367,6 +376,26 @@ pub trait Store: Send + Sync {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Waiting>, StoreError>;
+
+    /// What waits for a destination whose order goes by this key, after this number, in order.
+    async fn ahead(
+        &self,
+        channel: &str,
+        destination: &str,
+        by: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Ahead>, StoreError>;
+    /// The first delivery of a lane after this number that waits.
+    async fn next_of_lane(
+        &self,
+        channel: &str,
+        destination: &str,
+        lane: i64,
+        after: i64,
+    ) -> Result<Option<i64>, StoreError>;
+    /// One delivery, whatever has become of it.
+    async fn delivery(&self, id: i64) -> Result<Option<Waiting>, StoreError>;
 
     /// The deliveries that were pending with this reference, whatever has become of them, the oldest first.
     async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError>;

@@ -58,6 +58,8 @@ pub(crate) enum Domain {
     ApiKey = 10,
     /// The reference by which a later answer names its question.
     Reference = 11,
+    /// The key by which a destination keeps the order of its deliveries.
+    Lane = 12,
     /// The key of the journal's chain.
     JournalKey = 40,
     /// Whom a row of the journal is about.

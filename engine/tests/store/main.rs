@@ -68,6 +68,7 @@ suite!(
     message_suite::order_is_that_of_the_inbox,
     message_suite::a_delivery_makes_each_of_its_messages_once,
     message_suite::deliveries_go_through_their_states,
+    message_suite::what_waits_is_known_by_its_lane,
     message_suite::what_is_pending_is_found_by_its_reference_and_has_an_end,
     message_suite::messages_are_found_by_their_keys,
     message_suite::queues_and_counts_add_up,

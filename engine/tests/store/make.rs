@@ -89,6 +89,7 @@ pub fn delivery(destination: &str, body: Option<&str>) -> NewDelivery {
         }
         .into(),
         queue_of: None,
+        lane: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::message::{By, DeliveryState, MessageState, Origin};
+use engine::message::{By, DeliveryState, Lane, LaneKey, MessageState, NewDelivery, Origin};
 use engine::store::{
     ApiKey, Asked, Attempted, Awaited, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter,
     Store, StoreError,
@@ -412,6 +412,71 @@ pub async fn deliveries_go_through_their_states(store: Arc<dyn Store>) {
     );
 }
 
+pub async fn what_waits_is_known_by_its_lane(store: Arc<dyn Store>) {
+    let lane = |by: &str, key: LaneKey| Some(Lane { by: by.into(), key });
+    let one = |key: &str| LaneKey::One(key.into());
+    let lanes = [
+        None,
+        lane("patient", one("1")),
+        lane("patient", one("2")),
+        lane("patient", LaneKey::None),
+        lane("patient", one("")),
+        lane("patient", LaneKey::Several),
+        lane("visit", one("1")),
+        lane("patient", one("1")),
+        lane("patient", LaneKey::None),
+    ];
+    let mut ids = vec![];
+    for (n, lane) in lanes.into_iter().enumerate() {
+        let mut work = commit(message(&format!("c{n}"), "body"));
+        work.deliveries = vec![NewDelivery {
+            lane,
+            ..delivery("ris", None)
+        }];
+        ids.push(seq(store.commit(work).await.unwrap()) * 1024);
+    }
+    let ahead = store.ahead("lab", "ris", "patient", 0, 100).await.unwrap();
+    assert_eq!(ahead.iter().map(|ahead| ahead.id).collect::<Vec<_>>(), ids);
+    let lanes: Vec<Option<i64>> = ahead.iter().map(|ahead| ahead.lane).collect();
+    // What has none by this key, is about several, or was queued by another key has no lane.
+    for n in [0, 5, 6] {
+        assert_eq!(lanes[n], None, "{n}");
+    }
+    let distinct: std::collections::BTreeSet<i64> = [1, 2, 3, 4].map(|n| lanes[n].unwrap()).into();
+    assert_eq!(
+        distinct.len(),
+        4,
+        "a key, another, none and an empty one are four lanes"
+    );
+    assert_eq!((lanes[7], lanes[8]), (lanes[1], lanes[3]));
+    let page = store.ahead("lab", "ris", "patient", ids[2], 2).await.unwrap();
+    assert_eq!(page, ahead[3..5]);
+    let by_visit = store.ahead("lab", "ris", "visit", 0, 100).await.unwrap();
+    let with_lane: Vec<i64> = by_visit
+        .iter()
+        .filter_map(|ahead| ahead.lane.map(|_| ahead.id))
+        .collect();
+    assert_eq!(with_lane, [ids[6]]);
+
+    let next = async |after| {
+        let lane = lanes[1].unwrap();
+        store.next_of_lane("lab", "ris", lane, after).await.unwrap()
+    };
+    assert_eq!(
+        (next(0).await, next(ids[1]).await, next(ids[7]).await),
+        (Some(ids[1]), Some(ids[7]), None)
+    );
+    store
+        .attempted(attempt(ids[1], 1, DeliveryState::Sent, "accepted"))
+        .await
+        .unwrap();
+    assert_eq!(next(0).await, Some(ids[7]));
+    assert!(store.next_of_lane("lab", "nobody", 1, 0).await.unwrap().is_none());
+    let sent = store.delivery(ids[1]).await.unwrap().unwrap();
+    assert_eq!((sent.state, sent.attempts), (DeliveryState::Sent, 1));
+    assert!(store.delivery(1 << 50).await.unwrap().is_none());
+}
+
 pub async fn what_is_pending_is_found_by_its_reference_and_has_an_end(store: Arc<dyn Store>) {
     let mut work = commit(message("c1", "body"));
     work.deliveries = vec![delivery("portal", Some("sent")), delivery("ris", None)];
@@ -673,11 +738,12 @@ pub async fn a_big_body_comes_back(store: Arc<dyn Store>) {
     let other: Vec<u8> = big.iter().rev().copied().collect();
     work.deliveries = vec![
         delivery("ris", None),
-        engine::message::NewDelivery {
+        NewDelivery {
             destination: "portal".into(),
             body: Some(other.clone().into()),
             content_type: "application/pdf".into(),
             queue_of: None,
+            lane: None,
         },
     ];
     seq(store.commit(work).await.unwrap());

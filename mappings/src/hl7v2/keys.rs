@@ -101,6 +101,57 @@ pub fn of(message: &Message) -> Keys {
     }
 }
 
+/// What a message can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Patients: PID, and the one that is merged away (MRG).
+    Patient,
+    /// Visits: PV1, and the one that is merged away (MRG-5).
+    Visit,
+    /// Orders (ORC, OBR) and appointments (SCH, ARQ).
+    Order,
+}
+
+/// A number of each patient (visit, order) that a message is about, for those who keep an order by it: PID-3, else 2, 4;
+/// PV1-19, else 50; the number of who placed the order, else of who fills it. Two mean that it is about two.
+pub fn about(bytes: &[u8], what: Subject) -> Vec<String> {
+    let Some(message) = lenient(bytes) else {
+        return vec![];
+    };
+    let mut about = Found::default();
+    for segment in message.segments() {
+        let numbers: &[usize] = match (what, segment.name()) {
+            (Subject::Patient, "PID") => &[3, 2, 4],
+            (Subject::Patient, "MRG") => &[1, 2, 4],
+            (Subject::Visit, "PV1") => &[19, 50],
+            (Subject::Visit, "MRG") => &[5],
+            (Subject::Order, "ORC" | "OBR") => &[2, 3],
+            (Subject::Order, "SCH" | "ARQ") => &[1, 2],
+            _ => continue,
+        };
+        let first = numbers
+            .iter()
+            .find_map(|number| first_of(&segment.field(*number)));
+        about.looked_at += 1;
+        if MAX_LOOKED_AT < about.looked_at || MAX_KEYS <= about.keys.len() {
+            break;
+        }
+        if let Some(first) = first {
+            about.push(first);
+        }
+    }
+    about.keys
+}
+
+/// The first number of a field.
+fn first_of(field: &Field<'_>) -> Option<String> {
+    let mut repetitions = field.repetitions();
+    repetitions.find_map(|repetition| {
+        let value = repetition.component(1).present()?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    })
+}
+
 /// The keys of one kind.
 #[derive(Default)]
 struct Found {
@@ -178,6 +229,20 @@ fn authority_of(repetition: &Repetition<'_>, number: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_merge_is_about_two_patients_and_a_result_about_one() {
+        let merge = "MSH|^~\\&|A|B|C|D|20260505||ADT^A40|1|P|2.5.1\r\
+            PID|1||N-1^^^NORD~175^^^CNP\rMRG|N-2^^^NORD\r";
+        assert_eq!(about(merge.as_bytes(), Subject::Patient), ["N-1", "N-2"]);
+        let result = "MSH|^~\\&|A|B|C|D|20260505||ORU^R01|1|P|2.5.1\r\
+            PID|1||N-1~175\rPV1|1|O|||||||||||||||||VN-1\r\
+            ORC|RE|C-1|L-1\rOBR|1|C-1|L-1\rORC|RE||L-2\rOBR|1||L-2\r";
+        assert_eq!(about(result.as_bytes(), Subject::Patient), ["N-1"]);
+        assert_eq!(about(result.as_bytes(), Subject::Visit), ["VN-1"]);
+        assert_eq!(about(result.as_bytes(), Subject::Order), ["C-1", "L-2"]);
+        assert_eq!(about(b"nothing", Subject::Order), [""; 0]);
+    }
 
     #[test]
     fn keys_of_a_result() {

@@ -120,7 +120,12 @@ async fn list(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     ));
     let still: Vec<String> = channels
         .iter()
-        .flat_map(|row| halts(row, &paint).into_iter().chain(shut(row)))
+        .flat_map(|row| {
+            halts(row, &paint)
+                .into_iter()
+                .chain(shut(row))
+                .chain(left_alone(row))
+        })
         .collect();
     if !still.is_empty() {
         print(&format!("\n{}", still.concat()));
@@ -158,6 +163,25 @@ fn shut(row: &Value) -> Vec<String> {
         format!("{channel}/{destination} {}\n", render::cell(shut, "says"))
     };
     row["shut"].as_array().into_iter().flatten().map(line).collect()
+}
+
+/// `adt/portal takes nothing since …; it is tried again …`
+fn left_alone(row: &Value) -> Vec<String> {
+    let line = |left: &Value| {
+        format!(
+            "{}/{} takes nothing since {}; it is tried again at {}\n",
+            render::cell(row, "id"),
+            render::cell(left, "destination"),
+            render::moment(left, "since"),
+            render::moment(left, "next"),
+        )
+    };
+    row["left_alone"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(line)
+        .collect()
 }
 
 fn counts(states: &Value) -> String {

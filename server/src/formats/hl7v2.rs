@@ -7,7 +7,7 @@ use clinic::ask::PatientQuestion;
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::value::Coding;
 use clinic::{Applied, ChangeSet, Record};
-use engine::format::{Answered, Format, Replies, SetOp, Settings};
+use engine::format::{Answered, Format, Replies, SetOp, Settings, Subject};
 use mappings::hl7v2::decode::Profile;
 use mappings::hl7v2::query::Told;
 use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
@@ -28,6 +28,17 @@ impl Format for Hl7v2 {
 
     fn keys(&self, message: &[u8]) -> Keys {
         hl7v2::keys(message)
+    }
+
+    fn about(&self, message: &[u8], what: Subject) -> Vec<String> {
+        hl7v2::about(
+            message,
+            match what {
+                Subject::Patient => hl7v2::Subject::Patient,
+                Subject::Visit => hl7v2::Subject::Visit,
+                Subject::Order => hl7v2::Subject::Order,
+            },
+        )
     }
 
     fn inspect(&self, message: &[u8]) -> Result<(), MapError> {

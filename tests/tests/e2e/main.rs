@@ -20,6 +20,7 @@ mod first_channel;
 mod golden;
 mod house;
 mod journal;
+mod keyed;
 mod keys;
 mod links;
 mod metrics;

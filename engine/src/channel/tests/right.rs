@@ -5,7 +5,7 @@ use std::time::Duration;
 use clinic::apply::OnUnmatched;
 
 use super::*;
-use crate::format::SetOp;
+use crate::format::{SetOp, Subject};
 
 #[track_caller]
 fn channel(text: &str) -> Channel {
@@ -127,6 +127,18 @@ fn every_key_is_read() {
     };
     assert_eq!(portal.rate, Some(rate));
     assert_eq!((&ris.window, ris.rate), (&None, None));
+    let order = OrderBy {
+        by: By::Subject(Subject::Visit),
+        written: "visit".to_owned(),
+        parallel: 4,
+    };
+    assert_eq!(portal.order_by, Some(order));
+    let breaker = Breaker {
+        after: 3,
+        pause: Duration::from_secs(60),
+    };
+    assert_eq!(portal.breaker, Some(breaker));
+    assert_eq!((&ris.order_by, ris.breaker), (&None, None));
     assert_eq!(ris.when.as_ref().expect("a when").all.len(), 3);
     assert_eq!(
         ris.steps.iter().map(Step::verb).collect::<Vec<_>>(),

@@ -1,9 +1,12 @@
-//! A format whose messages are `id:words`, and ends that keep what they get. `id:re 7 words` answers the message 7.
+//! A format whose messages are `id:words`, and ends that keep what they get. `id:re 7 words` answers the message 7, and
+//! `id:words for P1+P2` is about two patients.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +20,7 @@ use crate::connector::{
     Connector, ConnectorError, Destination, Intake, Mine, Outgoing, SendError, SettingsProblem, Source, Stop,
     Surroundings,
 };
-use crate::format::{Format, Replies, SetOp, Settings};
+use crate::format::{Format, Replies, SetOp, Settings, Subject};
 use crate::split::{Part, Splitter};
 
 /// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it.
@@ -42,7 +45,15 @@ impl Format for Text {
         Keys {
             control_id: text.split_once(':').map(|(id, _)| id.to_owned()),
             answers: answered(message),
+            patients: patients(&text),
             ..Keys::default()
+        }
+    }
+
+    fn about(&self, message: &[u8], what: Subject) -> Vec<String> {
+        match what {
+            Subject::Patient => patients(&String::from_utf8_lossy(message)),
+            Subject::Visit | Subject::Order => vec![],
         }
     }
 
@@ -111,6 +122,13 @@ impl Format for Text {
     }
 }
 
+fn patients(text: &str) -> Vec<String> {
+    let Some((_, patients)) = text.split_once(" for ") else {
+        return vec![];
+    };
+    patients.split('+').map(str::to_owned).collect()
+}
+
 fn answered(message: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(message);
     let rest = text.split_once(":re ")?.1.to_owned();
@@ -144,6 +162,13 @@ pub(super) struct Ends {
     arrived: Mutex<Vec<Timestamp>>,
     /// What the clock shows at the end of the next send.
     later: Mutex<Option<Timestamp>>,
+    /// What destinations answer to texts with this in them, each time; `lost`: the answer is lost.
+    always: Mutex<BTreeMap<String, String>>,
+    /// How long each send takes.
+    pub takes: Mutex<Duration>,
+    /// How many sends there are now, and were at most.
+    pub at_once: AtomicUsize,
+    pub most_at_once: AtomicUsize,
 }
 
 impl Ends {
@@ -157,6 +182,15 @@ impl Ends {
         let mut answers = self.answers.lock().unwrap();
         let answers = answers.entry(destination.to_owned()).or_default();
         answers.push_back(answer.to_owned());
+    }
+
+    /// What is always answered to texts with this in them; none: nothing from now on.
+    pub fn always(&self, part: &str, answer: Option<&str>) {
+        let mut always = self.always.lock().unwrap();
+        match answer {
+            Some(answer) => always.insert(part.to_owned(), answer.to_owned()),
+            None => always.remove(part),
+        };
     }
 
     /// The next send takes until then.
@@ -272,8 +306,31 @@ impl Destination for End {
         if let Some(later) = self.ends.later.lock().unwrap().take() {
             self.ends.clock.set(later);
         }
-        let mut got = self.ends.got.lock().unwrap();
-        got.entry(self.name.clone()).or_default().push(text);
+        let always = {
+            let always = self.ends.always.lock().unwrap();
+            let found = always.iter().find(|(part, _)| text.contains(*part));
+            found.map(|(_, answer)| answer.clone())
+        };
+        {
+            let mut got = self.ends.got.lock().unwrap();
+            got.entry(self.name.clone()).or_default().push(text);
+        }
+        let at_once = 1 + self.ends.at_once.fetch_add(1, Ordering::SeqCst);
+        self.ends.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+        let takes = *self.ends.takes.lock().unwrap();
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        self.ends.at_once.fetch_sub(1, Ordering::SeqCst);
+        if let Some(answer) = always {
+            if answer == "lost" {
+                return Err(SendError::Unsure { why: "lost".into() });
+            }
+            return Ok(Response {
+                body: answer.into_bytes(),
+                ..Response::default()
+            });
+        }
         let mut answers = self.ends.answers.lock().unwrap();
         let answer = answers.get_mut(&self.name).and_then(VecDeque::pop_front);
         Ok(Response {

@@ -4,6 +4,7 @@
 
 mod events;
 mod fake;
+mod keyed;
 mod links;
 mod parts;
 mod responses;

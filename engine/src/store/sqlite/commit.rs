@@ -403,7 +403,7 @@ fn write_message(
         batch.keys.push((bucket(seq, *kind), *hash, seq));
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO delivery (id, destination, state, due, body) VALUES (?1, ?2, 0, NULL, ?3)",
+        "INSERT INTO delivery (id, destination, state, due, body, lane) VALUES (?1, ?2, 0, NULL, ?3, ?4)",
     )?;
     for (n, delivery) in ready.deliveries.iter().enumerate() {
         let channel = match &delivery.queue_of {
@@ -419,7 +419,12 @@ fn write_message(
                 .names
                 .intern_destination(connection, channel, &delivery.destination)?;
         batch.new_names |= new;
-        insert.execute(params![seq * DELIVERIES + n as i64, destination, delivery.body])?;
+        insert.execute(params![
+            seq * DELIVERIES + n as i64,
+            destination,
+            delivery.body,
+            delivery.lane
+        ])?;
         batch.count(Tally::Deliveries, destination, DeliveryState::Queued as u8, 1);
     }
     Ok(())

@@ -719,7 +719,11 @@ pub(crate) fn overdue(
 }
 
 /// One delivery, as if its turn had come.
-fn one(shared: &Shared, connection: &Connection, delivery: i64) -> Result<Option<Waiting>, StoreError> {
+pub(crate) fn one(
+    shared: &Shared,
+    connection: &Connection,
+    delivery: i64,
+) -> Result<Option<Waiting>, StoreError> {
     let row = connection
         .prepare_cached(
             "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head

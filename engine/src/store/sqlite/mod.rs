@@ -13,6 +13,7 @@ mod cursors;
 mod halts;
 mod journal;
 mod keys;
+mod lanes;
 mod messages;
 mod names;
 mod open;
@@ -46,9 +47,9 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit, Committed,
-    CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage, MessageFilter, PrunePlace, PruneStep,
-    QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
+    Access, AccessFilter, AccessRow, Ahead, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit,
+    Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage, MessageFilter, PrunePlace,
+    PruneStep, QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 
@@ -360,6 +361,43 @@ impl Store for SqliteStore {
             messages::waiting(shared, connection, destination, after, limit)
         })
         .await
+    }
+
+    async fn ahead(
+        &self,
+        channel: &str,
+        destination: &str,
+        by: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Ahead>, StoreError> {
+        let Some(destination) = self.shared.destination(channel, destination) else {
+            return Ok(vec![]);
+        };
+        let by = by.to_owned();
+        self.read_with(move |shared, connection| {
+            lanes::ahead(shared, connection, destination, &by, after, limit)
+        })
+        .await
+    }
+
+    async fn next_of_lane(
+        &self,
+        channel: &str,
+        destination: &str,
+        lane: i64,
+        after: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let Some(destination) = self.shared.destination(channel, destination) else {
+            return Ok(None);
+        };
+        self.read_with(move |_, connection| lanes::next(connection, destination, lane, after))
+            .await
+    }
+
+    async fn delivery(&self, id: i64) -> Result<Option<Waiting>, StoreError> {
+        self.read_with(move |shared, connection| messages::one(shared, connection, id))
+            .await
     }
 
     async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError> {

@@ -51,6 +51,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "keep",
         include_str!("../../../../schemas/sql/sqlite/0012_keep.sql"),
     ),
+    (
+        15,
+        "lane",
+        include_str!("../../../../schemas/sql/sqlite/0015_lane.sql"),
+    ),
 ];
 
 fn damaged(what: impl Into<String>) -> StoreError {

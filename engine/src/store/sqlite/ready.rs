@@ -151,6 +151,7 @@ pub(crate) struct ReadyDelivery {
     pub(crate) queue_of: Option<String>,
     pub(crate) destination: String,
     pub(crate) body: Option<Vec<u8>>,
+    pub(crate) lane: Option<i64>,
 }
 
 /// The delivery that makes a message, sealed.
@@ -587,6 +588,7 @@ impl Ready {
                 body,
                 content_type,
                 queue_of,
+                lane,
             } = delivery;
             let packed = if body.is_none() && content_type == message.incoming.content_type {
                 None
@@ -605,6 +607,7 @@ impl Ready {
                 queue_of,
                 destination,
                 body: packed,
+                lane: lane.and_then(|lane| super::lanes::number(sealer, &lane)),
             });
         }
         ready.blobs = blobs;
