@@ -10,6 +10,7 @@ pub mod connector;
 pub mod format;
 pub mod message;
 pub mod run;
+pub mod sabotage;
 pub mod script;
 pub mod split;
 pub mod store;

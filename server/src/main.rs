@@ -22,11 +22,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The version; a build that can break its promises says so.
+pub(crate) const VERSION: &str = match engine::sabotage::IS_BUILT_IN {
+    true => concat!(env!("CARGO_PKG_VERSION"), "+sabotage"),
+    false => env!("CARGO_PKG_VERSION"),
+};
+
 /// The integration engine of a clinic: HL7 v2 and FHIR in, one clinic inside, HL7 v2 and FHIR out.
 #[derive(Parser)]
 #[command(
     name = "punte",
-    version,
+    version = VERSION,
     about,
     max_term_width = 110,
     after_help = "First steps:\n  punte demo                     a day of a clinic, made up, on free ports\n  punte check --home DIR         are the channels right?\n  punte serve --home DIR         run them\n  punte messages --home DIR      what came, and what became of it\n  punte status --home DIR        how it goes\n\nExit codes: 0 all is well, 1 something was refused or is wrong, 2 the command line is wrong."

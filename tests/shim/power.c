@@ -64,6 +64,8 @@ static struct control *control;
 /* Per open file: 0 not ours, 1 a file of ours, 2 a folder of ours. */
 static volatile unsigned char ours[FDS];
 static volatile uint64_t inode_of[FDS];
+/* A failed flush is told once to each handle that was open then, as the kernel does. */
+static volatile unsigned char unheard[FDS];
 /* Held from before the log is written until the write is done, so that both have one order. Never during a flush. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -220,7 +222,7 @@ static uint64_t keep_file(const char *path, uint64_t *inode) {
 static int opened(int fd, const char *path, int flags, int was_there) {
     struct stat found;
     if (fd < 0 || FDS <= fd || fstat(fd, &found)) return fd;
-    inode_of[fd] = found.st_ino;
+    inode_of[fd] = found.st_ino, unheard[fd] = 0;
     if (!was_there && flags & O_CREAT) note_name('C', found.st_ino, path, 0);
     ours[fd] = S_ISDIR(found.st_mode) ? 2 : S_ISREG(found.st_mode) ? 1 : 0;
     return fd;
@@ -361,7 +363,13 @@ static int flush(int fd, int (*flush_really)(int)) {
     if (log_fd < 0) open_log();
     uint64_t reached = log_end, inode = inode_of[fd];
     int is_folder = ours[fd] == 2, fails = control->failing_flushes > 0 && !is_folder;
-    if (fails) control->failing_flushes--, control->failed++;
+    if (fails) {
+        control->failing_flushes--, control->failed++;
+        for (int other = 0; other < FDS; other++)
+            if (ours[other] && inode_of[other] == inode) unheard[other] = 1;
+    }
+    fails |= unheard[fd];
+    unheard[fd] = 0;
     control->flushes++;
     uint64_t delay = control->flush_delay_us;
     pthread_mutex_unlock(&lock);

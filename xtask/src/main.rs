@@ -117,6 +117,7 @@ fn check(needs: &Needs) -> Result<()> {
 
 /// Everything that can be tested by a test runner: nextest where it is there, cargo's own elsewhere.
 fn test(needs: &Needs, filter: Option<&str>) -> Result<()> {
+    build_sabotaged()?;
     run(cargo().args(["build", "--workspace", "--locked"]))?;
     let mut runner = cargo();
     if tools::works("cargo", &["nextest", "--version"]) {
@@ -127,6 +128,18 @@ fn test(needs: &Needs, filter: Option<&str>) -> Result<()> {
     runner.args(filter);
     run(with_python(needs, &mut runner)?)?;
     run(cargo().args(["test", "--workspace", "--locked", "--doc"]))
+}
+
+/// The program once more, with switches that break what it promises (`engine::sabotage`): the tests show that the crash
+/// harness would notice. In the same target folder, so that only what knows the engine is compiled twice.
+fn build_sabotaged() -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked", "--features", "punte/sabotage"]))?;
+    let debug = tools::target().join("debug");
+    let folder = debug.join("sabotage");
+    std::fs::create_dir_all(&folder)?;
+    let name = if cfg!(windows) { "punte.exe" } else { "punte" };
+    std::fs::copy(debug.join(name), folder.join(name))?;
+    Ok(())
 }
 
 /// The end-to-end tests find their Python peers by this.

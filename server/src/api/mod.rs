@@ -153,6 +153,6 @@ async fn health(
 ) -> Result<axum::Json<serde_json::Value>, Problem> {
     state.store().counts().await?;
     Ok(axum::Json(
-        serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }),
+        serde_json::json!({ "status": "ok", "version": crate::VERSION }),
     ))
 }

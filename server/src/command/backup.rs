@@ -35,7 +35,7 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         master: &master,
         beside: &home.beside_the_store(&settings),
         key_file: &key_file,
-        program: env!("CARGO_PKG_VERSION"),
+        program: crate::VERSION,
         now: (crate::world::real().now)(),
     };
     let manifest = back_up(&source, &args.to, &mut Progress::of_parts())?;

@@ -32,6 +32,11 @@ pub struct Args {
 /// Runs until a signal.
 pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     log();
+    if engine::sabotage::IS_BUILT_IN {
+        eprintln!(
+            "\n  *** THIS BUILD CAN BREAK WHAT PUNTE PROMISES (feature sabotage). It is for the crash harness.\n  *** NEVER GIVE IT A MESSAGE OF A REAL PERSON.\n"
+        );
+    }
     let started = start(home, args.http.as_deref()).await?;
     for line in started.lines() {
         super::print(&line);

@@ -177,7 +177,7 @@ pub async fn look(looking: Looking<'_>) -> Result<Overview, StoreError> {
     });
     let mut overview = Overview {
         running: looking.alive.is_some(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
         at: now,
         since: looking.alive.as_ref().map(|alive| alive.since),
         http: looking.alive.as_ref().map(|alive| alive.http.clone()),

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use e2e::crash::{Plan, run};
+use e2e::program::{Home, binary};
 
 /// `PUNTE_KILLS` says how often; 20 unless it does.
 fn kills() -> u32 {
@@ -34,5 +35,95 @@ async fn after_a_power_cut_nothing_is_missing_that_was_acknowledged() -> Result<
     assert!(kills() / 2 < report.cuts, "{report}");
     // There was something to lose, and it was lost.
     assert!(report.undone.writes > 0 && report.undone.names > 0, "{report}");
+    Ok(())
+}
+
+/// The build that can break its promises, beside the one under test.
+fn sabotaged() -> Option<std::path::PathBuf> {
+    let program = binary().parent()?.join("sabotage").join("punte");
+    if !program.is_file() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{} is missing, and this is CI",
+            program.display()
+        );
+        eprintln!("SKIPPED: the harness is tested by `cargo xtask test`, which builds the program for it");
+        return None;
+    }
+    Some(program)
+}
+
+/// Runs the harness over a program that breaks its word until it is found out. True: it said so in these words.
+async fn finds(switch: &str, power: bool, words: &[&str]) -> Result<bool> {
+    let Some(program) = sabotaged() else {
+        return Ok(true);
+    };
+    for _ in 0..5 {
+        let plan = Plan {
+            power,
+            program: Some(program.clone()),
+            env: vec![("PUNTE_SABOTAGE".to_owned(), switch.to_owned())],
+            ..Plan::kills(6)
+        };
+        let report = run(&plan).await?;
+        println!("{switch}: {report}");
+        if report
+            .violations
+            .iter()
+            .any(|broken| words.iter().any(|words| broken.contains(words)))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_harness_finds_a_store_that_does_not_flush() -> Result<()> {
+    // Lost, or so damaged that it can't be opened.
+    let words = ["was acknowledged and is not stored", "it does not start"];
+    assert!(finds("no-flush", true, &words).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_harness_finds_an_acknowledgement_before_the_commit() -> Result<()> {
+    assert!(finds("ack-first", false, &["was acknowledged and is not stored"]).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_harness_finds_repeats_that_are_not_known_again() -> Result<()> {
+    assert!(finds("no-dedup", false, &["is stored 2 times"]).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_harness_finds_a_delivery_that_was_skipped() -> Result<()> {
+    let words = ["is stored and did not come to", "is said to be sent to"];
+    assert!(finds("skip-one", false, &words).await?);
+    Ok(())
+}
+
+#[test]
+fn a_build_that_can_break_its_promises_says_so() -> Result<()> {
+    let version = |program: &std::path::Path| -> Result<String> {
+        let output = std::process::Command::new(program).arg("--version").output()?;
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    assert!(!version(&binary())?.contains("sabotage"));
+    let Some(program) = sabotaged() else { return Ok(()) };
+    assert!(version(&program)?.trim().ends_with("+sabotage"));
+    let demo = std::process::Command::new(&program)
+        .args(["demo", "--once"])
+        .output()?;
+    assert!(!demo.status.success());
+    let home = Home::with(&[])?;
+    // It can't start without a channel, and has said it by then.
+    let output = std::process::Command::new(&program)
+        .args(["serve", "--home"])
+        .arg(home.path())
+        .output()?;
+    assert!(String::from_utf8_lossy(&output.stderr).contains("CAN BREAK WHAT PUNTE PROMISES"));
     Ok(())
 }

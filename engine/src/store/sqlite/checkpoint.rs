@@ -81,7 +81,7 @@ impl Checkpointer {
 
     /// Starts the log anew where it is longer than `pages`. Called by the writer between transactions.
     pub(crate) fn restart_past(&self, connection: &Connection, pages: i64) {
-        if self.state.pages.load(Ordering::Acquire) <= pages {
+        if self.has_failed() || self.state.pages.load(Ordering::Acquire) <= pages {
             return;
         }
         if self.left_alone.get().is_some_and(|until| Instant::now() < until) {
@@ -135,7 +135,8 @@ fn note(state: &State, error: &rusqlite::Error) {
 }
 
 fn run(state: &State, connection: &Connection) {
-    while !state.stop.load(Ordering::Acquire) {
+    // What failed is not tried again by the same handle: the writer opens the store again.
+    while !state.stop.load(Ordering::Acquire) && !state.failed.load(Ordering::Acquire) {
         if !state.dirty.swap(false, Ordering::AcqRel) {
             std::thread::park();
             continue;

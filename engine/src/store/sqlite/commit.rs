@@ -15,6 +15,7 @@ use super::ready::{
     key_sum, sent_of,
 };
 use crate::message::{DeliveryState, MessageState};
+use crate::sabotage::{self, Switch};
 use crate::store::JournalHead;
 use crate::store::seal::Sealer;
 
@@ -246,6 +247,7 @@ pub(crate) fn commit(
     }
     let mut reused = false;
     if place.is_none()
+        && !sabotage::is_on(Switch::NoDedup)
         && let Some(key) = &ready.repeat
     {
         if let Some(seq) = find_repeat(connection, memory, batch, key, ready.received_at)?

@@ -5,8 +5,9 @@
 //! handle is never used again: the store is closed, opened, its whole log checkpointed into the file and flushed; what
 //! comes meanwhile is told that the store is not available.
 
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::prune::{self, Done, Doomed};
 use super::ready::{Ready, ReadyAttempt};
 use super::{Shared, clinic, journal, sql_error};
 use crate::message::DeliveryState;
+use crate::sabotage::{self, Switch};
 use crate::store::{StoreError, Work};
 
 /// The most units of work in one transaction.
@@ -121,7 +123,7 @@ impl Open {
     /// flush that failed, is checkpointed and flushed before anything else.
     pub(crate) fn new(
         shared: &Shared,
-        path: &std::path::Path,
+        path: &Path,
         cache_kib: i64,
         max_pages: u32,
     ) -> rusqlite::Result<Self> {
@@ -129,6 +131,7 @@ impl Open {
         if max_pages > 0 {
             connection.pragma_update(None, "max_page_count", max_pages)?;
         }
+        write_log_again(path)?;
         checkpoint_whole(&connection)?;
         let memory = Memory::load(&connection, &shared.sealer)?;
         shared.publish_names(&memory.names);
@@ -143,20 +146,64 @@ impl Open {
 }
 
 /// A connection with our settings.
-pub(crate) fn open_for_writing(path: &std::path::Path, cache_kib: i64) -> rusqlite::Result<Connection> {
+pub(crate) fn open_for_writing(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = match sabotage::is_on(Switch::NoFlush) {
+        true => "OFF",
+        false => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(96);
     super::never_checkpoint_on_close(&connection)?;
     Ok(connection)
+}
+
+/// Writes the log once more as it is, and flushes it.
+///
+/// A flush that failed is forgotten by the system: what it should have written can still be read, and is never written.
+/// SQLite reads it back and believes that it is on disk. Were the file brought up to date from it, and the power cut
+/// before the log is cut off on disk as well, a log without its end would lie beside a newer file, and what is read from
+/// it would not fit the rest.
+fn write_log_again(path: &Path) -> rusqlite::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    let again = || -> std::io::Result<()> {
+        let mut log = match std::fs::OpenOptions::new().read(true).write(true).open(&name) {
+            Ok(log) => log,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut piece = vec![0; 1 << 20];
+        let mut at = 0;
+        loop {
+            log.seek(SeekFrom::Start(at))?;
+            let length = log.read(&mut piece)?;
+            if length == 0 {
+                return log.sync_all();
+            }
+            log.seek(SeekFrom::Start(at))?;
+            log.write_all(&piece[..length])?;
+            at += length as u64;
+        }
+    };
+    again().map_err(|error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => rusqlite::ffi::SQLITE_FULL,
+            _ => rusqlite::ffi::SQLITE_IOERR,
+        };
+        rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(code),
+            Some(format!("the log can't be flushed: {error}")),
+        )
+    })
 }
 
 /// Checkpoints the whole log into the file, flushed, and cuts it off.

@@ -263,7 +263,7 @@ async fn metadata(
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
     let date = (crate::world::real().now)().strftime("%Y-%m-%d").to_string();
-    let statement = capability_statement(&base(&state, &headers), env!("CARGO_PKG_VERSION"), &date, TYPES);
+    let statement = capability_statement(&base(&state, &headers), crate::VERSION, &date, TYPES);
     Ok(fhir(StatusCode::OK, &statement))
 }
 
