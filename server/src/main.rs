@@ -91,7 +91,7 @@ enum Command {
     Key(command::key::Args),
     /// Say who read what of whom
     Journal(command::journal::Args),
-    /// Check that the journal is as it was written
+    /// Check that the store and the journal are as they were written
     Verify(command::verify::Args),
     /// Take out what is older than its channel keeps; by itself the engine does it every hour
     Prune(command::prune::Args),

@@ -8,6 +8,7 @@ pub mod keys;
 mod prune;
 mod seal;
 pub mod sqlite;
+pub mod verify;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod make;
 mod message_suite;
 mod prune_suite;
 mod sqlite;
+mod verify_suite;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -35,5 +35,6 @@ mod script_state;
 mod scripts;
 mod timers;
 mod tls;
+mod verify;
 mod windows;
 mod write_door;

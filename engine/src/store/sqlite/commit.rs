@@ -128,6 +128,8 @@ pub(crate) struct Batch {
     pub(crate) new_names: bool,
     /// Hashes of messages that were taken out.
     pub(crate) forgotten: Vec<i64>,
+    /// How many rows of messages were taken out.
+    pub(crate) taken_out: i64,
     first_place: Option<i64>,
     /// What the cache of the readers is told once it is on disk.
     pub(crate) records: Vec<(Uuid, Kept)>,
@@ -169,6 +171,12 @@ impl Batch {
             "INSERT INTO tally (what, owner, state, count) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (what, owner, state) DO UPDATE SET count = count + excluded.count",
         )?;
+        if self.taken_out != 0 {
+            let all = taken_out(connection)? + self.taken_out;
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES ('taken_out', ?1)")?
+                .execute([all.to_be_bytes()])?;
+        }
         if !self.forgotten.is_empty() {
             self.first_place = Some(first_place(connection)?);
         }
@@ -179,6 +187,15 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// How many rows of messages the program has taken out: their numbers are missing rightly.
+pub(crate) fn taken_out(connection: &Connection) -> rusqlite::Result<i64> {
+    let value: Option<[u8; 8]> = connection
+        .prepare_cached("SELECT value FROM meta WHERE name = 'taken_out'")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(value.map_or(0, i64::from_be_bytes))
 }
 
 /// What became of a unit of work, before the caller opens what is sealed.

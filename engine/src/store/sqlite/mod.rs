@@ -21,6 +21,7 @@ mod prune;
 mod readers;
 mod ready;
 mod search;
+pub(crate) mod verify;
 mod writer;
 
 use std::path::Path;

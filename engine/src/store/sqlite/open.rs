@@ -260,6 +260,11 @@ pub(crate) fn stored_keys(
     Ok(Some((sealer, its)))
 }
 
+/// What the migrations do, in their order.
+pub(crate) fn migrations() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|(_, _, sql)| *sql)
+}
+
 /// The version of the tables that this program makes.
 pub(crate) fn newest_version() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _, _)| *version)

@@ -307,6 +307,7 @@ pub(crate) fn take_out(
         .prepare_cached("DELETE FROM message WHERE seq = ?1")?
         .execute([seq])?;
     batch.count(Tally::Messages, channel, doomed.state, -1);
+    batch.taken_out += 1;
     Ok(Done::Messages)
 }
 

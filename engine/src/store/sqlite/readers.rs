@@ -41,6 +41,11 @@ impl Readers {
         }
     }
 
+    /// The file that they read.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn get(&self) -> Result<Reader<'_>, StoreError> {
         let (idle, generation) = {
             let mut idle = self.lock();

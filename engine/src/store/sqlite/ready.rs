@@ -472,6 +472,31 @@ pub(crate) fn unpack(
     Ok(Opened { content_type, body })
 }
 
+/// Where a body lies, for who does not need its bytes.
+pub(crate) enum Lay {
+    /// In its row: so many bytes.
+    Inline(usize),
+    /// In a file.
+    Blob(BlobName),
+    /// It is that of the message.
+    WithMessage,
+}
+
+/// Opens a row of a body and says where the body lies.
+pub(crate) fn lay_of(
+    sealer: &Sealer,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    sealed: &[u8],
+) -> Result<Lay, StoreError> {
+    Ok(match opened(sealer, column, id, n, sealed)?.1 {
+        Packed::Inline(body) => Lay::Inline(body.len()),
+        Packed::Blob(name) => Lay::Blob(name),
+        Packed::WithMessage => Lay::WithMessage,
+    })
+}
+
 /// The blob that a row refers to; none: its body lies elsewhere.
 pub(crate) fn blob_of(
     sealer: &Sealer,
