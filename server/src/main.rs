@@ -28,6 +28,10 @@ pub(crate) const VERSION: &str = match engine::sabotage::IS_BUILT_IN {
     false => env!("CARGO_PKG_VERSION"),
 };
 
+#[cfg(all(feature = "jemalloc", unix))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The integration engine of a clinic: HL7 v2 and FHIR in, one clinic inside, HL7 v2 and FHIR out.
 #[derive(Parser)]
 #[command(
@@ -99,6 +103,10 @@ enum Command {
     Backup(command::backup::Args),
     /// Put a backup into an empty home folder, and check it
     Restore(command::restore::Args),
+    /// Run messages through a channel into the store without sockets, for the benchmark
+    #[cfg(feature = "bench")]
+    #[command(hide = true)]
+    BareLoop(command::bare_loop::Args),
     /// Run the scripts of channels for the engine that starts it
     #[command(hide = true, name = scripting::WORKER)]
     ScriptWorker,
@@ -142,6 +150,8 @@ fn main() -> ExitCode {
             Command::Prune(args) => command::prune::run(&home, &args).await,
             Command::Backup(args) => command::backup::run(&home, &args),
             Command::Restore(args) => command::restore::run(&home, &args),
+            #[cfg(feature = "bench")]
+            Command::BareLoop(args) => command::bare_loop::run(&home, &args).await,
             Command::ScriptWorker => Ok(scripting::work()),
         }
     });

@@ -216,20 +216,30 @@ fn crash(args: &[&str]) -> Result<()> {
     run(std::process::Command::new(tools::target().join("debug").join("crash")).args(args))
 }
 
-fn bench(args: &[String]) -> Result<()> {
-    run(cargo().args([
+/// Builds what is handed out and what is measured: `more` are packages and features beside the program.
+fn build_released(more: &[&str]) -> Result<PathBuf> {
+    let released = [
         "build",
-        "--release",
+        "--profile",
+        "dist",
         "-p",
         "punte",
-        "-p",
-        "e2e",
         "--features",
-        "e2e/bench",
+        "punte/jemalloc",
         "--locked",
-    ]))?;
+    ];
+    // Two cores and a small clinic: few arenas, and what is not used is given back soon.
+    let arenas = "narenas:4,dirty_decay_ms:500,muzzy_decay_ms:0";
+    run(cargo()
+        .args(released)
+        .args(more)
+        .env("JEMALLOC_SYS_WITH_MALLOC_CONF", arenas))?;
+    Ok(tools::target().join("dist"))
+}
+
+fn bench(args: &[String]) -> Result<()> {
     let name = if cfg!(windows) { "bench.exe" } else { "bench" };
-    let program: PathBuf = tools::target().join("release").join(name);
+    let program = build_released(&["-p", "e2e", "--features", "e2e/bench,punte/bench"])?.join(name);
     if !program.exists() {
         bail!("{} was not built", program.display());
     }

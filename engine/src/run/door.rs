@@ -243,19 +243,7 @@ impl Door {
         incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
             .unwrap_or(incoming.received_at);
         let keys = self.keys(&incoming);
-        Case {
-            id: (self.world.new_id)(),
-            again: None,
-            replay_of: None,
-            keys,
-            incoming,
-            only: None,
-            origin: None,
-            made_by: None,
-            is_known_again: true,
-            resolutions: vec![],
-            sent: None,
-        }
+        Case::new((self.world.new_id)(), incoming, keys)
     }
 
     async fn inspect_and_settle(&self, mut case: Case) -> Settled {
@@ -759,6 +747,22 @@ pub(super) struct Case {
 }
 
 impl Case {
+    pub(super) fn new(id: Uuid, incoming: Incoming, keys: Keys) -> Self {
+        Case {
+            id,
+            again: None,
+            replay_of: None,
+            keys,
+            incoming,
+            only: None,
+            origin: None,
+            made_by: None,
+            is_known_again: true,
+            resolutions: vec![],
+            sent: None,
+        }
+    }
+
     fn is_part(&self) -> bool {
         self.origin.as_ref().is_some_and(|origin| origin.by == By::Part)
     }
@@ -800,7 +804,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
+pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
     let state = outcome.state();
     let is_known_again = case.is_known_again && case.replay_of.is_none() && case.keys.control_id.is_some();
     let mut made_by = case.made_by.clone();

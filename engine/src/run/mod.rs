@@ -9,6 +9,8 @@
 mod arrange;
 mod ask;
 mod asking;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod breaker;
 mod calling;
 mod delivered;

@@ -2,6 +2,8 @@
 
 pub mod ask;
 pub mod backup;
+#[cfg(feature = "bench")]
+pub mod bare_loop;
 pub mod channels;
 pub mod check;
 pub mod client;

@@ -4,22 +4,28 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use clinic::apply::Snapshot;
+
 use super::checkpoint::RESTART_BUSY;
-use super::commit::{Batch, commit};
+use super::clinic::SnapshotOf;
+use super::commit::{Batch, Raw, commit};
 use super::ready::Ready;
 use super::writer::Open;
 use super::{SqliteOptions, open, sql_error};
 use crate::store::{Commit, MasterKey, StoreError};
 
-/// Writes `count` units of work, `each` in one transaction, and says how long that took. `make` gives the unit of
-/// work of a number, from 0 on; the time that it takes is counted too.
+/// Gives the unit of work of a number, from 0 on. The snapshot is the store as it stands in the middle of its transaction.
+pub type Make<'a> = dyn FnMut(u64, &dyn Snapshot) -> Result<Commit, StoreError> + Send + 'a;
+
+/// Writes `count` units of work, `each` in one transaction, and says how long that took; the time that `make` takes is
+/// counted too.
 pub async fn bare(
     folder: &Path,
     master: &MasterKey,
     options: SqliteOptions,
     count: u64,
     each: u64,
-    make: &mut (dyn FnMut(u64) -> Commit + Send),
+    make: &mut Make<'_>,
 ) -> Result<Duration, StoreError> {
     let parts = open::parts(folder, master, options).await?;
     let Open {
@@ -36,8 +42,18 @@ pub async fn bare(
             .and_then(|mut statement| statement.execute([]))
             .map_err(sql_error)?;
         for number in done..count.min(done + each.max(1)) {
-            let ready = Ready::new(&parts.shared, make(number))?;
-            commit(&connection, &mut memory, &mut batch, &ready, &parts.shared.sealer).map_err(sql_error)?;
+            let snapshot = SnapshotOf {
+                shared: &parts.shared,
+                connection: &connection,
+            };
+            let ready = Ready::new(&parts.shared, make(number, &snapshot)?)?;
+            let raw = commit(&connection, &mut memory, &mut batch, &ready, &parts.shared.sealer)
+                .map_err(sql_error)?;
+            if !matches!(raw, Raw::Stored(_)) {
+                return Err(StoreError::Unavailable(format!(
+                    "unit of work {number} was not stored"
+                )));
+            }
         }
         done += each.max(1);
         batch

@@ -263,7 +263,7 @@ pub(crate) fn list(
     if let Some(state) = filter.state {
         // Written out, as the index of what failed or was parked has it.
         if matches!(state, MessageState::Failed | MessageState::Parked) {
-            conditions.add_plain("state IN (4, 5)");
+            conditions.add_plain("state >= 4 AND state <= 5");
         }
         conditions.add_plain(&format!("state = {}", state as u8));
     }
@@ -284,7 +284,7 @@ pub(crate) fn list(
             // The others are few, and have an index.
             format!(
                 "seq IN (SELECT id / {DELIVERIES} FROM delivery
-                 WHERE delivery.state IN (2, 3, 4, 5, 6, 7, 8) AND delivery.state = {number})"
+                 WHERE delivery.state >= 2 AND delivery.state = {number})"
             )
         });
     }
@@ -593,7 +593,7 @@ pub(crate) fn waiting(
         .prepare_cached(
             "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head
              FROM delivery d JOIN message m ON m.seq = d.id / 1024
-             WHERE d.destination = ?1 AND d.id > ?2 AND d.state IN (0, 2, 4, 5, 6) ORDER BY d.id LIMIT ?3",
+             WHERE d.destination = ?1 AND d.id > ?2 AND d.state < 7 AND d.state <> 1 AND d.state <> 3 ORDER BY d.id LIMIT ?3",
         )
         .and_then(|mut statement| {
             statement
@@ -705,7 +705,7 @@ pub(crate) fn overdue(
 ) -> Result<Vec<Waiting>, StoreError> {
     let ids: Vec<i64> = connection
         .prepare_cached(
-            "SELECT id FROM delivery WHERE state IN (2, 3, 4, 5, 6, 7, 8) AND state = 3
+            "SELECT id FROM delivery WHERE state >= 2 AND state = 3
              AND destination = ?1 AND due <= ?2 ORDER BY id LIMIT ?3",
         )
         .and_then(|mut statement| {
@@ -765,7 +765,7 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
             let oldest = connection
                 .prepare_cached(
                     "SELECT m.received_at FROM delivery d JOIN message m ON m.seq = d.id / 1024
-                     WHERE d.destination = ?1 AND d.state IN (0, 2, 4, 5, 6) ORDER BY d.id LIMIT 1",
+                     WHERE d.destination = ?1 AND d.state < 7 AND d.state <> 1 AND d.state <> 3 ORDER BY d.id LIMIT 1",
                 )
                 .and_then(|mut statement| statement.query_row([destination], |row| row.get(0)).optional())
                 .map_err(sql_error)?;

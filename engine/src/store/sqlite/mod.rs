@@ -71,7 +71,7 @@ pub struct SqliteOptions {
 impl Default for SqliteOptions {
     fn default() -> Self {
         SqliteOptions {
-            cache_mb: 32,
+            cache_mb: 16,
             zone: TimeZone::get("Europe/Bucharest").unwrap_or(TimeZone::UTC),
             clinic: None,
             max_pages: 0,

@@ -56,6 +56,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "lane",
         include_str!("../../../../schemas/sql/sqlite/0015_lane.sql"),
     ),
+    (
+        17,
+        "lean",
+        include_str!("../../../../schemas/sql/sqlite/0017_lean.sql"),
+    ),
 ];
 
 fn damaged(what: impl Into<String>) -> StoreError {

@@ -56,8 +56,9 @@ impl KeyKind {
     ];
 }
 
-/// Messages of one bucket.
-pub(crate) const BUCKET: i64 = 4096;
+/// Messages of one bucket. The keys of a bucket fill a few pages: so many does a transaction touch, whatever it writes.
+/// A look-up probes each bucket, at a few microseconds each.
+pub(crate) const BUCKET: i64 = 512;
 
 /// The bucket of a message's key.
 pub(crate) fn bucket(seq: i64, kind: KeyKind) -> i64 {

@@ -37,9 +37,13 @@ pub fn run(count: u64) -> Result<Bare> {
     let key = MasterKey::generate()?;
     let pool = Pool::new();
     let mut body = vec![];
-    let mut make = |number: u64| {
+    let mut make = |number: u64, _: &dyn clinic::apply::Snapshot| {
         pool.write(number, &mut body);
-        commit(number, &pool.template(number).keys, Bytes::copy_from_slice(&body))
+        Ok(commit(
+            number,
+            &pool.template(number).keys,
+            Bytes::copy_from_slice(&body),
+        ))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

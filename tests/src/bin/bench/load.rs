@@ -30,10 +30,42 @@ pub struct Sent {
     pub took: Duration,
     /// How long each waited for its answer, sorted.
     pub waits: Vec<Duration>,
+    /// When each left, by its number.
+    pub left: Vec<(u64, Instant)>,
+}
+
+/// How fast is sent, at most.
+#[derive(Clone, Copy)]
+struct Pace {
+    begun: Instant,
+    first: u64,
+    each: Option<Duration>,
+}
+
+impl Pace {
+    /// When a message may leave.
+    async fn may_leave(&self, number: u64) {
+        if let Some(each) = self.each {
+            let behind = u32::try_from(number - self.first).unwrap_or(u32::MAX);
+            tokio::time::sleep_until((self.begun + each * behind).into()).await;
+        }
+    }
 }
 
 /// Sends messages numbered from `first` on. Runs on one thread of its own, so that it competes as little as it can.
 pub fn send(to: SocketAddr, connections: usize, until: Until, first: u64, pool: &Arc<Pool>) -> Result<Sent> {
+    send_paced(to, connections, until, first, pool, None)
+}
+
+/// The same, not more than so many messages a second.
+pub fn send_paced(
+    to: SocketAddr,
+    connections: usize,
+    until: Until,
+    first: u64,
+    pool: &Arc<Pool>,
+    a_second: Option<f64>,
+) -> Result<Sent> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -52,13 +84,21 @@ pub fn send(to: SocketAddr, connections: usize, until: Until, first: u64, pool: 
             Until::Count(count) => (first + count, None),
             Until::Passed(time) => (u64::MAX, Some(begun + time)),
         };
+        let pace = Pace {
+            begun,
+            first,
+            each: a_second.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+        };
         let tasks: Vec<_> = streams
             .into_iter()
-            .map(|stream| tokio::spawn(one(stream, next.clone(), last, deadline, pool.clone())))
+            .map(|stream| tokio::spawn(one(stream, next.clone(), last, deadline, pool.clone(), pace)))
             .collect();
-        let mut waits = vec![];
+        let (mut waits, mut left) = (vec![], vec![]);
         for task in tasks {
-            waits.extend(task.await??);
+            for (number, at, wait) in task.await?? {
+                waits.push(wait);
+                left.push((number, at));
+            }
         }
         let took = begun.elapsed();
         waits.sort_unstable();
@@ -67,6 +107,7 @@ pub fn send(to: SocketAddr, connections: usize, until: Until, first: u64, pool: 
             begun,
             took,
             waits,
+            left,
         })
     })
 }
@@ -77,7 +118,8 @@ async fn one(
     last: u64,
     deadline: Option<Instant>,
     pool: Arc<Pool>,
-) -> Result<Vec<Duration>> {
+    pace: Pace,
+) -> Result<Vec<(u64, Instant, Duration)>> {
     let (mut message, mut frame, mut answer) = (vec![], vec![], Vec::with_capacity(1024));
     let mut waits = vec![];
     let aa = memchr::memmem::Finder::new(b"\rMSA|AA|");
@@ -94,6 +136,7 @@ async fn one(
         frame.push(0x0B);
         frame.extend_from_slice(&message);
         frame.extend_from_slice(&[0x1C, 0x0D]);
+        pace.may_leave(number).await;
         let begun = Instant::now();
         stream.write_all(&frame).await?;
         answer.clear();
@@ -103,7 +146,7 @@ async fn one(
                 bail!("the connection was closed without an answer");
             }
         }
-        waits.push(begun.elapsed());
+        waits.push((number, begun, begun.elapsed()));
         if aa.find(&answer).is_none() {
             bail!(
                 "message {number} was refused: {}",

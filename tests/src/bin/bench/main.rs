@@ -12,6 +12,7 @@ mod report;
 mod runaway;
 mod scenes;
 mod sinks;
+mod speed;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,9 @@ struct Options {
     /// How many messages at each number of connections, in place of a time
     #[arg(long, value_name = "COUNT")]
     messages: Option<u64>,
+    /// How many messages the store is filled with for `speed`, beside the fresh one; a million takes a quarter of an hour
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    fill: u64,
     /// Print JSON in place of the table
     #[arg(long)]
     json: bool,
@@ -60,6 +64,8 @@ enum Part {
     Memory,
     /// Other channels beside scripts that run away inside a native call
     Runaway,
+    /// The engine beside a loop that runs the same steps and writes the same rows
+    Speed,
 }
 
 /// How much is run.
@@ -138,6 +144,13 @@ fn run(options: &Options) -> Result<Report> {
     }
     if wants(Part::Runaway) {
         report.runaway = runaway::run(&plan)?;
+    }
+    if wants(Part::Speed) {
+        report.speed = speed::run(&speed::Plan {
+            load: plan.load,
+            looped: if options.quick { 4_000 } else { 20_000 },
+            filled: options.fill,
+        })?;
     }
     if wants(Part::Bare) {
         // Once more: between the two lies everything that the machine did meanwhile.

@@ -42,7 +42,12 @@ pub struct Pool {
 
 impl Pool {
     pub fn new() -> Self {
-        let people: Vec<Person> = (0..PATIENTS).map(Person::new).collect();
+        Self::of(0..PATIENTS)
+    }
+
+    /// Of these patients.
+    pub fn of(numbers: std::ops::Range<usize>) -> Self {
+        let people: Vec<Person> = numbers.map(Person::new).collect();
         Pool {
             results: people
                 .iter()

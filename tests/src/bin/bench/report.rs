@@ -10,6 +10,7 @@ use crate::disk::Flushes;
 use crate::machine::{Environment, profile};
 use crate::runaway::Beside;
 use crate::scenes::{Level, Scene};
+use crate::speed::{self, Line};
 
 /// Of the bare loop, at 16 connections.
 const STORED_GOAL: f64 = 0.4;
@@ -27,6 +28,7 @@ pub struct Report {
     pub stored: Option<Scene>,
     pub delivered: Option<Scene>,
     pub runaway: Vec<Beside>,
+    pub speed: Vec<Line>,
 }
 
 /// A figure and what it has to be.
@@ -58,6 +60,7 @@ impl Report {
             stored: None,
             delivered: None,
             runaway: vec![],
+            speed: vec![],
         }
     }
 
@@ -126,7 +129,8 @@ impl Report {
 
     /// True where every figure that was measured is what it has to be.
     pub fn meets_goals(&self) -> bool {
-        self.goals().iter().all(Goal::is_met)
+        let met = |line: &Line| line.goal.is_none_or(|goal| goal.is_met(line.is));
+        self.goals().iter().all(Goal::is_met) && self.speed.iter().all(met)
     }
 
     pub fn json(&self) -> Value {
@@ -157,6 +161,7 @@ impl Report {
             "stored": self.stored.as_ref().map(scene_json),
             "delivered": self.delivered.as_ref().map(scene_json),
             "runaway": self.runaway.iter().map(beside_json).collect::<Vec<Value>>(),
+            "speed": self.speed.iter().map(line_json).collect::<Vec<Value>>(),
             "goals": goals,
         })
     }
@@ -221,6 +226,7 @@ impl Report {
             }
         }
         runaway_table(&self.runaway, out)?;
+        speed_table(&self.speed, out)?;
         let goals = self.goals();
         if !goals.is_empty() {
             writeln!(out)?;
@@ -313,6 +319,37 @@ fn runaway_table(runaway: &[Beside], out: &mut String) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn speed_table(lines: &[Line], out: &mut String) -> std::fmt::Result {
+    if !lines.is_empty() {
+        writeln!(out, "\nthe engine beside what it has to do")?;
+    }
+    for line in lines {
+        write!(out, "{:<64} {:>9.2} {:<3}", line.what, line.is, line.unit)?;
+        if let Some(goal) = line.goal {
+            let (sign, wanted) = match goal {
+                speed::Goal::Least(least) => ("≥", least),
+                speed::Goal::Below(most) => ("<", most),
+            };
+            let met = if goal.is_met(line.is) { "met" } else { "MISSED" };
+            write!(out, " goal {sign} {wanted:<7.1} {met}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn line_json(line: &Line) -> Value {
+    let (least, below) = match line.goal {
+        Some(speed::Goal::Least(least)) => (Some(least), None),
+        Some(speed::Goal::Below(most)) => (None, Some(most)),
+        None => (None, None),
+    };
+    json!({
+        "what": line.what, "is": line.is, "unit": line.unit, "least": least, "below": below,
+        "met": line.goal.map(|goal| goal.is_met(line.is)),
+    })
 }
 
 fn beside_json(beside: &Beside) -> Value {

@@ -15,7 +15,7 @@ use e2e::program::{Home, Punte};
 use crate::load::{self, Until, percentile};
 use crate::machine;
 use crate::messages::Pool;
-use crate::sinks::Sinks;
+use crate::sinks::{Got, Sinks};
 
 /// Connections of the levels.
 const LEVELS: [usize; 3] = [1, 16, 64];
@@ -63,7 +63,7 @@ pub struct Scene {
 pub fn stored(plan: &crate::Plan) -> Result<Scene> {
     let address = free_address()?;
     let channel = format!("id = \"stored\"\nsource.mllp.listen = \"{address}\"\n");
-    let mut play = Play::start("stored", &channel, address, None)?;
+    let mut play = Play::start("stored", &channel, address, Receivers::default())?;
     for connections in LEVELS {
         play.level(connections, plan.load)?;
     }
@@ -95,7 +95,13 @@ name = "ris"
 mllp = {{ connect = "{hl7}" }}
 "#
     );
-    let mut play = Play::start("delivered", &channel, address, Some(sinks))?;
+    let receivers = Receivers {
+        hl7: true,
+        fhir: true,
+        sinks: Some(sinks),
+        ..Receivers::default()
+    };
+    let mut play = Play::start("delivered", &channel, address, receivers)?;
     if levels {
         for connections in LEVELS {
             play.level(connections, plan.load)?;
@@ -113,27 +119,55 @@ mllp = {{ connect = "{hl7}" }}
     play.end(memory)
 }
 
+/// Who is to get the messages of a scene.
+#[derive(Default)]
+pub struct Receivers {
+    pub sinks: Option<Sinks>,
+    pub hl7: bool,
+    pub fhir: bool,
+    /// Deliveries of each message that are to wait.
+    pub waiting: u64,
+}
+
 /// A program that runs, and what is counted.
-struct Play {
+pub struct Play {
     name: &'static str,
     home: Home,
-    punte: Punte,
-    address: SocketAddr,
-    pool: Arc<Pool>,
-    sinks: Option<Sinks>,
-    sent: u64,
+    pub punte: Punte,
+    pub address: SocketAddr,
+    pub pool: Arc<Pool>,
+    receivers: Receivers,
+    /// So many messages were sent; the next one has this number.
+    pub sent: u64,
+    /// So many were in the store before.
+    filled: u64,
     levels: Vec<Level>,
-    first_ack: Duration,
+    pub first_ack: Duration,
     resident_at_rest: Option<u64>,
     resident_highest: AtomicU64,
     resident_after: Option<(u64, u64)>,
 }
 
 impl Play {
-    fn start(name: &'static str, channel: &str, address: SocketAddr, sinks: Option<Sinks>) -> Result<Play> {
+    pub fn start(
+        name: &'static str,
+        channel: &str,
+        address: SocketAddr,
+        receivers: Receivers,
+    ) -> Result<Play> {
+        Self::start_in(Home::with(&[(name, channel)])?, 0, name, address, receivers)
+    }
+
+    /// In a folder in which so many messages are stored already.
+    pub fn start_in(
+        home: Home,
+        filled: u64,
+        name: &'static str,
+        address: SocketAddr,
+        receivers: Receivers,
+    ) -> Result<Play> {
         eprintln!("bench: {name}");
         let pool = Arc::new(Pool::new());
-        let home = Home::with(&[(name, channel)])?;
         let (punte, first_ack) = start(&home, address, &pool, 0)?;
         std::thread::sleep(Duration::from_secs(1));
         let resident_at_rest = punte.resident();
@@ -143,8 +177,9 @@ impl Play {
             punte,
             address,
             pool,
-            sinks,
+            receivers,
             sent: 1,
+            filled,
             levels: vec![],
             first_ack,
             resident_at_rest,
@@ -155,7 +190,7 @@ impl Play {
         Ok(play)
     }
 
-    fn level(&mut self, connections: usize, until: Until) -> Result<()> {
+    pub fn level(&mut self, connections: usize, until: Until) -> Result<()> {
         // A moment to write what hands out processors: new patients, connections, the first pages.
         self.run(connections, Until::Count(500))?;
         let level = self.run(connections, until)?;
@@ -163,8 +198,17 @@ impl Play {
         Ok(())
     }
 
+    /// Takes out what was measured last.
+    pub fn pop_level(&mut self) -> Option<Level> {
+        self.levels.pop()
+    }
+
+    pub fn sinks(&self) -> Option<&Sinks> {
+        self.receivers.sinks.as_ref()
+    }
+
     /// Sends, and waits until all is delivered.
-    fn run(&mut self, connections: usize, until: Until) -> Result<Level> {
+    pub fn run(&mut self, connections: usize, until: Until) -> Result<Level> {
         eprintln!("bench: {}, {connections} connections", self.name);
         let ticks = || {
             Some((
@@ -223,8 +267,8 @@ impl Play {
     }
 
     /// Waits until both receivers have so many messages; when the last one came.
-    fn delivered(&self, wanted: u64) -> Result<Option<Instant>> {
-        let Some(sinks) = &self.sinks else {
+    pub fn delivered(&self, wanted: u64) -> Result<Option<Instant>> {
+        let Some(sinks) = &self.receivers.sinks else {
             return Ok(None);
         };
         let (mut seen, mut since) = ((0, 0), Instant::now());
@@ -239,7 +283,8 @@ impl Play {
                     fhir.unknown
                 );
             }
-            if hl7.messages == wanted && fhir.messages == wanted {
+            let has_all = |got: &Got, wants: bool| got.messages == if wants { wanted } else { 0 };
+            if has_all(&hl7, self.receivers.hl7) && has_all(&fhir, self.receivers.fhir) {
                 return Ok(hl7.last.max(fhir.last));
             }
             if seen != (hl7.messages, fhir.messages) {
@@ -258,9 +303,9 @@ impl Play {
     }
 
     /// Counts once more, by what the program says; then, if asked, stops it and starts it again.
-    fn end(self, again: bool) -> Result<Scene> {
+    pub fn end(self, again: bool) -> Result<Scene> {
         self.counted()?;
-        let delivered_bytes = self.sinks.as_ref().map(|sinks| {
+        let delivered_bytes = self.receivers.sinks.as_ref().map(|sinks| {
             let (hl7, fhir) = (sinks.hl7_got(), sinks.fhir_got());
             (hl7.bytes / hl7.messages.max(1), fhir.bytes / fhir.messages.max(1))
         });
@@ -268,7 +313,7 @@ impl Play {
         if !status.success() {
             bail!("{}: the program ended with {status}", self.name);
         }
-        let bytes = folder_bytes(&self.home.path().join("data")) / self.sent.max(1);
+        let bytes = folder_bytes(&self.home.path().join("data")) / (self.sent + self.filled).max(1);
         let mut first_ack_again = None;
         if again {
             let (punte, took) = start(&self.home, self.address, &self.pool, self.sent)?;
@@ -295,7 +340,9 @@ impl Play {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let (status, channels) = runtime.block_on(self.punte.get("/admin/channels"))?;
-            let channel = &channels["channels"][0];
+            let all = channels["channels"].as_array();
+            let mine = all.and_then(|all| all.iter().find(|channel| channel["id"] == self.name));
+            let channel = mine.unwrap_or(&channels["channels"][0]);
             let messages = &channel["messages"];
             let waiting: u64 = channel["queues"]
                 .as_object()
@@ -308,7 +355,11 @@ impl Play {
             let states = messages.as_object().map_or(0, |states| {
                 states.values().filter(|count| count.as_u64() != Some(0)).count()
             });
-            if status == 200 && messages["routed"].as_u64() == Some(self.sent) && states == 1 && waiting == 0
+            let all = self.sent + self.filled;
+            if status == 200
+                && messages["routed"].as_u64() == Some(all)
+                && states == 1
+                && waiting == self.receivers.waiting * all
             {
                 return Ok(());
             }

@@ -26,6 +26,9 @@ pub struct Got {
     /// When the last one came.
     pub last: Option<Instant>,
     seen: Vec<u64>,
+    /// When each came that has a number from this one on; none: that is not noted.
+    noted_from: Option<u64>,
+    came: Vec<(u64, Instant)>,
 }
 
 impl Got {
@@ -43,6 +46,9 @@ impl Got {
         if self.seen[word] & bit == 0 {
             self.seen[word] |= bit;
             self.messages += 1;
+            if self.noted_from.is_some_and(|from| from <= number) {
+                self.came.push((number, Instant::now()));
+            }
         } else {
             self.doubles += 1;
         }
@@ -102,6 +108,24 @@ impl Sinks {
         summary(&self.hl7_got)
     }
 
+    /// Notes when each message comes at the HL7 listener, from this number on.
+    pub fn note_from(&self, number: u64) {
+        let mut got = self
+            .hl7_got
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        got.noted_from = Some(number);
+    }
+
+    /// What was noted.
+    pub fn came(&self) -> Vec<(u64, Instant)> {
+        let got = self
+            .hl7_got
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        got.came.clone()
+    }
+
     /// What the FHIR server got until now, without the list.
     pub fn fhir_got(&self) -> Got {
         summary(&self.fhir_got)
@@ -112,6 +136,8 @@ fn summary(got: &Shared) -> Got {
     let got = got.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     Got {
         seen: vec![],
+        noted_from: None,
+        came: vec![],
         messages: got.messages,
         doubles: got.doubles,
         unknown: got.unknown,
