@@ -42,7 +42,7 @@ pub(crate) fn ahead(
     connection
         .prepare_cached(
             "SELECT id, lane FROM delivery
-             WHERE destination = ?1 AND id > ?2 AND state IN (0, 2, 4, 5, 6) ORDER BY id LIMIT ?3",
+             WHERE destination = ?1 AND id > ?2 AND state < 7 AND state <> 1 AND state <> 3 ORDER BY id LIMIT ?3",
         )
         .and_then(|mut statement| {
             statement
@@ -68,7 +68,7 @@ pub(crate) fn next(
     connection
         .prepare_cached(
             "SELECT id FROM delivery WHERE destination = ?1 AND lane = ?2 AND lane IS NOT NULL AND id > ?3
-             AND state IN (0, 2, 4, 5, 6) ORDER BY id LIMIT 1",
+             AND state < 7 AND state <> 1 AND state <> 3 ORDER BY id LIMIT 1",
         )
         .and_then(|mut statement| {
             statement
