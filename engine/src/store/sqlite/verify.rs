@@ -153,8 +153,8 @@ impl Check {
             connection.query_row(
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM message), (SELECT coalesce(max(seq), 0) FROM body),
                  (SELECT coalesce(max(id), 0) / 1024 FROM delivery), (SELECT coalesce(max(id), 0) / 4194304 FROM attempt),
-                 (SELECT coalesce(max(bucket), 0) / 8 * 4096 FROM key))",
-                [],
+                 (SELECT coalesce(max(bucket), 0) / 8 * ?1 FROM key))",
+                [BUCKET],
                 |row| row.get::<_, i64>(0),
             )
         })?;
