@@ -5,6 +5,7 @@
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
 //! - [`timer`]: messages at set times.
+//! - [`notice`]: short texts to people: e-mail, webhook, syslog; not of messages, and of no channel.
 //! - [`script`]: a script of the channel, both ways; what scripts call is in [`http::calls`].
 //!
 //! All of them speak TLS by one table: [`tls`].
@@ -20,6 +21,7 @@ pub mod fhir;
 pub mod file;
 pub mod http;
 pub mod mllp;
+pub mod notice;
 pub mod script;
 pub mod secrets;
 mod sockets;

@@ -118,7 +118,7 @@ impl Bearer {
     }
 }
 
-async fn read(
+pub(crate) async fn read(
     variable: &Option<String>,
     file: &Option<String>,
     surroundings: &Surroundings,

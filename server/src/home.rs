@@ -11,7 +11,9 @@ use engine::connector::{Looked, SettingsProblem};
 use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use crate::alerts::AlertSettings;
 use crate::formats;
 
 /// The folder.
@@ -32,6 +34,10 @@ pub struct Settings {
     pub zone: Option<String>,
     /// How long messages are kept whose channel does not say it, and the journal.
     pub keep: Keep,
+    /// The clinic whose store this has to be; none: whichever it is.
+    pub clinic: Option<Uuid>,
+    /// When somebody is told of how it goes, and who.
+    pub alerts: AlertSettings,
 }
 
 impl Settings {
@@ -132,9 +138,14 @@ impl Home {
         })
     }
 
-    /// What is wrong with the certificates that `punte.toml` names, and what is odd about where it listens.
-    pub fn look_at_settings(&self) -> anyhow::Result<(Vec<Problem>, Vec<Problem>)> {
-        let http = self.settings()?.http;
+    /// What is wrong with the certificates and the alerts of `punte.toml`, and what is odd about where it listens.
+    /// `channels`: those that there are, where that is known.
+    pub fn look_at_settings(
+        &self,
+        channels: Option<&[Channel]>,
+    ) -> anyhow::Result<(Vec<Problem>, Vec<Problem>)> {
+        let settings = self.settings()?;
+        let http = &settings.http;
         let mut looked = match &http.tls {
             Some(tls) => look_at_listener(tls, &self.folder, (crate::world::real().now)()),
             None => Looked::default(),
@@ -145,21 +156,27 @@ impl Home {
         }
         let path = self.folder.join("punte.toml");
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let placed = |found: Vec<SettingsProblem>| {
+        let placed = |table: &str, found: Vec<SettingsProblem>| -> Vec<Problem> {
             let place = |found: SettingsProblem| {
-                let at = span_of(&text, &format!("http.{}", found.path)).unwrap_or_default();
+                let dotted = format!("{table}.{}", found.path);
+                let at = span_of(&text, &dotted).unwrap_or_default();
                 let (line, column) = line_and_column(&text, at);
                 Problem {
                     file: path.clone(),
                     line,
                     column,
-                    path: format!("http.{}", found.path),
+                    path: dotted.trim_end_matches('.').to_owned(),
                     what: found.what,
                 }
             };
             found.into_iter().map(place).collect()
         };
-        Ok((placed(looked.problems), placed(looked.warnings)))
+        let ids: Option<Vec<String>> =
+            channels.map(|channels| channels.iter().map(|channel| channel.id.clone()).collect());
+        let alerts = settings.alerts.rules(&settings.time_zone()?, ids.as_deref());
+        let mut problems = placed("http", looked.problems);
+        problems.extend(placed("alerts", alerts.err().unwrap_or_default()));
+        Ok((problems, placed("http", looked.warnings)))
     }
 
     /// Reads and checks all channels: the channels, what is wrong, what is odd.
@@ -275,7 +292,12 @@ impl Home {
         let key = self.master_key(&settings, make)?;
         std::fs::create_dir_all(self.data())
             .with_context(|| format!("{} could not be made", self.data().display()))?;
-        let store = SqliteStore::open(&self.data(), &key, SqliteOptions::default()).await?;
+        let options = SqliteOptions {
+            clinic: settings.clinic,
+            zone: settings.time_zone()?,
+            ..SqliteOptions::default()
+        };
+        let store = SqliteStore::open(&self.data(), &key, options).await?;
         Ok(store)
     }
 
@@ -324,7 +346,17 @@ fn span_of(text: &str, path: &str) -> Option<usize> {
     let mut table = root.get_ref();
     let mut at = None;
     for key in path.split('.') {
-        let (_, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+        // `rule[2]`: the third of a list.
+        let (key, places) = key.split_once('[').unwrap_or((key, ""));
+        let Some((_, mut value)) = table.iter().find(|(name, _)| name.get_ref() == key) else {
+            break;
+        };
+        let place = places.trim_end_matches(']').parse::<usize>().ok();
+        if let (DeValue::Array(items), Some(place)) = (value.get_ref(), place)
+            && let Some(item) = items.get(place)
+        {
+            value = item;
+        }
         at = Some(value.span().start);
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,

@@ -1,5 +1,6 @@
 //! `punte`: the integration engine of a clinic. The command line.
 
+mod alerts;
 mod api;
 mod codes;
 mod command;
@@ -85,6 +86,8 @@ enum Command {
     Channels(command::channels::Args),
     /// Say how it goes: channels, queues, rates, disk, certificates; exit code 1 where something needs a person
     Status(command::status::Args),
+    /// List the alerts that are on; test whether those who are to be told can be
+    Alerts(command::alerts::Args),
     /// Take the channel files as they are now, without a stop
     Reload(command::reload::Args),
     /// Say where an order, a result, a patient's messages are: received, held, sent, in the chart
@@ -141,6 +144,7 @@ fn main() -> ExitCode {
             Command::Parked(args) => command::parked::run(&home, args).await,
             Command::Channels(args) => command::channels::run(&home, args).await,
             Command::Status(args) => command::status::run(&home, &args).await,
+            Command::Alerts(args) => command::alerts::run(&home, args).await,
             Command::Reload(args) => command::reload::run(&home, &args).await,
             Command::Where(args) => command::where_is::run(&home, &args).await,
             Command::Uses(args) => command::uses::run(&home, &args),

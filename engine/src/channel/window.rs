@@ -64,6 +64,16 @@ pub(super) struct Span {
 }
 
 impl Window {
+    /// Reads `open` and `days` as they are written; `days` not said: all. An error names the key, and says what to write.
+    pub fn read(
+        open: &str,
+        days: Option<&str>,
+        zone: TimeZone,
+    ) -> Result<Window, Vec<(&'static str, String)>> {
+        let spans = vec![Span::read(open, days)?];
+        Ok(Window { zone, spans })
+    }
+
     /// Whether it is open.
     pub fn is_open(&self, at: Timestamp) -> bool {
         let local = self.zone.to_datetime(at);

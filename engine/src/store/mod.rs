@@ -1,5 +1,6 @@
 //! The durable store: one unit of work that it takes whole, and what can be read.
 
+mod alert;
 pub mod backup;
 mod blob;
 mod halt;
@@ -19,6 +20,7 @@ use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use self::alert::{Alert, AlertNotice};
 pub use self::halt::{Halt, HaltWord};
 pub use self::journal::{
     Access, AccessFilter, AccessOutcome, AccessRow, JournalFault, JournalHead, JournalReport,
@@ -474,6 +476,25 @@ pub trait Store: Send + Sync {
     /// Notes that a person has seen the dead deliveries of a message; how many that are.
     async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError>;
 
+    /// Begins an episode and notes whom to tell. False: one of that is on already.
+    async fn alert_begins(&self, alert: &Alert) -> Result<bool, StoreError>;
+    /// Ends the episode of that, and notes to tell those who were told of its beginning. False: none is on.
+    async fn alert_ends(&self, what: &str, at: Timestamp) -> Result<bool, StoreError>;
+    /// The episodes that are on, then those that are over, the newest first.
+    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, StoreError>;
+    /// What is still to be told of episodes, in order.
+    async fn alert_notices(&self, limit: u32) -> Result<Vec<AlertNotice>, StoreError>;
+    /// A notice was told, or nobody wants to know it any more.
+    async fn alert_told(&self, notice: i64) -> Result<(), StoreError>;
+    /// A notice could not be told and is tried again.
+    async fn alert_not_told(&self, notice: i64, due: Timestamp) -> Result<(), StoreError>;
+    /// Keeps when something came in by a channel last.
+    async fn hear(&self, channel: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// When something came in by each channel last, as far as it was kept.
+    async fn heard(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
+
+    /// The clinic whose store this is.
+    fn clinic(&self) -> Uuid;
     /// Flushes what is under way and closes.
     async fn close(&self) -> Result<(), StoreError>;
 }

@@ -35,6 +35,8 @@ pub fn routes() -> Router<State> {
         .route("/parked", get(parked))
         .route("/where", get(whereabouts))
         .route("/status", get(status))
+        .route("/alerts", get(alerts))
+        .route("/alerts/test", post(test_alerts))
         .route("/channels", get(channels))
         .route("/channels/{id}/try", post(try_message))
         .route("/channels/{id}/rerun", post(rerun))
@@ -226,6 +228,32 @@ async fn status(Extract(state): Extract<State>, who: Who) -> Answer {
     let overview = state.lookout().overview().await?;
     let value = serde_json::to_value(&overview).map_err(|error| Problem::failed(error.to_string()))?;
     Ok(Json(value))
+}
+
+async fn alerts(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::MessagesRead)?;
+    let alerts = state.store().alerts(crate::alerts::LISTED).await?;
+    Ok(Json(json!({ "alerts": alerts })))
+}
+
+/// Whom to tell that this is a test.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TestAlerts {
+    /// Only this one; none: all.
+    receiver: Option<String>,
+}
+
+async fn test_alerts(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
+    who.may(Scope::Admin)?;
+    let test: TestAlerts = if body.is_empty() {
+        TestAlerts::default()
+    } else {
+        parse(&body)?
+    };
+    let now = (crate::world::real().now)();
+    let told = state.receivers().test(test.receiver.as_deref(), now).await;
+    Ok(Json(json!({ "told": told })))
 }
 
 async fn channels(Extract(state): Extract<State>, who: Who) -> Answer {

@@ -64,6 +64,7 @@ pub fn install() -> Result<Handle, BuildError> {
         "punte_script_calls_total",
         "Calls of scripts to other systems, by what came back."
     );
+    describe_gauge!("punte_alerts", "Alerts that are on.");
     describe_histogram!(
         "punte_answer_seconds",
         Unit::Seconds,

@@ -24,6 +24,7 @@ use engine::store::Store;
 
 pub use problem::Problem;
 
+use crate::alerts::Receivers;
 use crate::door::Doorway;
 use crate::home::Home;
 use crate::overview::Lookout;
@@ -50,6 +51,8 @@ pub struct Serving {
     pub metrics: metrics::Handle,
     /// What looks at how it goes.
     pub lookout: Arc<Lookout>,
+    /// Who is told of alerts.
+    pub receivers: Arc<Receivers>,
     /// How links to this interface begin: `http` or `https`.
     pub scheme: &'static str,
     /// The folder that the engine lives in.
@@ -99,6 +102,11 @@ impl State {
     /// What is refused, for the journal.
     pub fn refusals(&self) -> &refused::Refusals {
         &self.inner.serving.refusals
+    }
+
+    /// Who is told of alerts.
+    pub fn receivers(&self) -> &Receivers {
+        &self.inner.serving.receivers
     }
 
     /// What looks at how it goes.

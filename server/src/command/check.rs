@@ -14,8 +14,9 @@ pub struct Args {
 
 /// Checks all channel files; exit code 1 where there is a problem.
 pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut problems, mut warnings) = home.look_at_settings()?;
     let checked = home.check();
+    let known = checked.problems.is_empty().then_some(checked.channels.as_slice());
+    let (mut problems, mut warnings) = home.look_at_settings(known)?;
     problems.extend(checked.problems);
     warnings.extend(checked.warnings);
     let channels = checked.channels.len();

@@ -1,5 +1,6 @@
 //! The subcommands, one file each. Each says what it did and returns the exit code.
 
+pub mod alerts;
 pub mod ask;
 pub mod backup;
 #[cfg(feature = "bench")]

@@ -12,11 +12,12 @@ use engine::store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{Courier, Receivers, Watch};
 use crate::api::door::Door;
 use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
 use crate::overview::Lookout;
-use crate::{api, formats};
+use crate::{alerts, api, formats};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -107,9 +108,19 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             home.channels_folder().display()
         );
     }
-    for warning in home.look_at_settings()?.1 {
+    let (problems, warnings) = home.look_at_settings(Some(&channels))?;
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
+    if !problems.is_empty() {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        bail!("punte.toml is not right; nothing was started");
+    }
+    let zone = settings.time_zone()?;
+    let rules = settings.alerts.rules(&zone, None).unwrap_or_default();
+    let receivers = Arc::new(Receivers::open(&settings.alerts, home.folder()).await?);
     let tls = settings.http.tls.as_ref();
     let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
         .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;
@@ -145,10 +156,15 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         key: key.clone(),
     })?;
     let stop = CancellationToken::new();
-    let zone = settings.time_zone()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let is_secure = settings.http.tls.is_some();
     let http = format!("{scheme}://{address}");
+    let watch = Watch::open(rules, settings.alerts.calm(), store.clone()).await?;
+    let courier = Courier {
+        receivers: receivers.clone(),
+        store: store.clone(),
+        zone: zone.clone(),
+    };
     let lookout = Arc::new(Lookout::new(engine.clone(), home, settings, zone, http));
     let refusals = Arc::new(api::refused::Refusals::default());
     let state = api::State::new(
@@ -159,6 +175,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             local_key: key.clone(),
             metrics: metrics.clone(),
             lookout: lookout.clone(),
+            receivers,
             scheme,
             home: home.clone(),
             refusals: refusals.clone(),
@@ -173,7 +190,9 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     }
     servers.spawn(refusals.keep(store.clone(), stop.clone()));
     servers.spawn(log_heads(store, stop.clone()));
-    servers.spawn(keep_pace(lookout, metrics, stop.clone()));
+    servers.spawn(until(stop.clone(), alerts::watch(lookout.clone(), watch)));
+    servers.spawn(until(stop.clone(), alerts::tell(courier)));
+    servers.spawn(until(stop.clone(), keep_pace(lookout, metrics)));
     Ok(Started {
         engine,
         http: address,
@@ -194,11 +213,13 @@ async fn serve(door: Door, router: axum::Router, stop: CancellationToken) {
 }
 
 /// The rates, and what the histograms have gathered: read or not, it is put together before it grows.
-async fn keep_pace(lookout: Arc<Lookout>, metrics: api::metrics::Handle, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = lookout.keep_pace(|| metrics.run_upkeep()) => {}
-    }
+async fn keep_pace(lookout: Arc<Lookout>, metrics: api::metrics::Handle) {
+    lookout.keep_pace(|| metrics.run_upkeep()).await;
+}
+
+/// Work that goes on until the stop.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! { () = stop.cancelled() => {} () = work => {} }
 }
 
 /// Every hour the log gets a line that proves later how far the journal was.

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::print;
+use crate::alerts;
 use crate::home::Home;
 use crate::overview::{self, ChannelView, Overview, QueueView, bytes, lasts, moment};
 use crate::render::{Paint, table};
@@ -127,6 +128,12 @@ fn screen(overview: &Overview, zone: &TimeZone, paint: &Paint) -> String {
     }
     out.push('\n');
     out.push_str(&house(overview, zone));
+    if !overview.alerts.is_empty() {
+        out.push_str(&format!("\n{}\n", paint.bold("Alerts that are on")));
+        for alert in &overview.alerts {
+            out.push_str(&format!("  {}\n", alerts::line(alert, overview.at, zone)));
+        }
+    }
     if !overview.attention.is_empty() {
         out.push_str(&format!("\n{}\n", paint.bold("Needs a person")));
         for what in &overview.attention {

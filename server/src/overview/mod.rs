@@ -14,7 +14,7 @@ use std::sync::Arc;
 use engine::channel::Channel;
 use engine::message::{DeliveryState, MessageState};
 use engine::run::ChannelRow;
-use engine::store::{QueueRow, Store, StoreError};
+use engine::store::{Alert, QueueRow, Store, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub struct Overview {
     pub store: Sizes,
     /// The certificates that the settings name, the first to end first.
     pub certificates: Vec<Certificate>,
+    /// The alerts that are on, the newest first.
+    pub alerts: Vec<Alert>,
     /// What waits for a person, one sentence each.
     pub attention: Vec<String>,
 }
@@ -141,6 +143,8 @@ pub async fn look(looking: Looking<'_>) -> Result<Overview, StoreError> {
     let counts = looking.store.counts().await?;
     let queues = looking.store.queues().await?;
     let failed = looking.store.failed_since(midnight(now, looking.zone)).await?;
+    let mut alerts = looking.store.alerts(crate::alerts::LISTED).await?;
+    alerts.retain(|alert| alert.ended.is_none());
     let mut names: BTreeSet<&str> = looking
         .channels
         .iter()
@@ -185,6 +189,7 @@ pub async fn look(looking: Looking<'_>) -> Result<Overview, StoreError> {
         disk: looking.disk,
         store: looking.sizes,
         certificates: looking.certificates,
+        alerts,
         attention: vec![],
     };
     overview.attention = attention(&overview);
@@ -295,6 +300,9 @@ fn attention(overview: &Overview) -> Vec<String> {
             }
         }
     }
+    for alert in overview.alerts.iter().filter(|alert| !is_said(alert)) {
+        says.push(alert.says.clone());
+    }
     if let Some(disk) = overview.disk.filter(|disk| disk.free_bytes < LOW_DISK) {
         says.push(format!(
             "the disk has {} left; make room in the data folder",
@@ -312,6 +320,13 @@ fn attention(overview: &Overview) -> Vec<String> {
         }
     }
     says
+}
+
+/// Whether what an alert is about is said with what to do.
+fn is_said(alert: &Alert) -> bool {
+    ["held ", "dead ", "parked ", "disk_below ", "certificate_ends "]
+        .iter()
+        .any(|rule| alert.what.starts_with(rule))
 }
 
 fn some(counts: &BTreeMap<String, u64>, state: &str) -> Option<u64> {

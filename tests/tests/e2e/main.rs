@@ -1,6 +1,7 @@
 //! End-to-end tests over the built program. `cargo xtask test` builds it first and brings the peers.
 
 mod again;
+mod alerts;
 mod ask;
 mod ask_out;
 mod backup;

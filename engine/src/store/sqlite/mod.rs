@@ -1,5 +1,6 @@
 //! The store in SQLite: one file in WAL mode, one thread that writes it, connections that read it.
 
+mod alerts;
 mod api_keys;
 pub(crate) mod backup;
 #[cfg(feature = "bench")]
@@ -48,7 +49,7 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, Ahead, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit,
+    Access, AccessFilter, AccessRow, Ahead, Alert, AlertNotice, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit,
     Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage, MessageFilter, PrunePlace,
     PruneStep, QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
 };
@@ -177,11 +178,6 @@ impl SqliteStore {
         options: SqliteOptions,
     ) -> Result<Arc<Self>, StoreError> {
         open::open(folder, master, options).await.map(Arc::new)
-    }
-
-    /// The clinic whose store this is.
-    pub fn clinic(&self) -> Uuid {
-        self.clinic
     }
 
     /// Hands a job to the writer and waits for its answer.
@@ -548,6 +544,55 @@ impl Store for SqliteStore {
         let (channel, destination) = (channel.to_owned(), destination.unwrap_or_default().to_owned());
         self.small(move |connection| halts::remove(connection, &channel, &destination))
             .await
+    }
+
+    async fn alert_begins(&self, alert: &Alert) -> Result<bool, StoreError> {
+        let alert = alert.clone();
+        self.small(move |connection| alerts::begin(connection, &alert))
+            .await
+    }
+
+    async fn alert_ends(&self, what: &str, at: Timestamp) -> Result<bool, StoreError> {
+        let what = what.to_owned();
+        self.small(move |connection| alerts::end(connection, &what, at))
+            .await
+    }
+
+    async fn alerts(&self, limit: u32) -> Result<Vec<Alert>, StoreError> {
+        self.read_with(move |shared, connection| alerts::all(shared, connection, limit))
+            .await
+    }
+
+    async fn alert_notices(&self, limit: u32) -> Result<Vec<AlertNotice>, StoreError> {
+        self.read_with(move |shared, connection| alerts::notices(shared, connection, limit))
+            .await
+    }
+
+    async fn alert_told(&self, notice: i64) -> Result<(), StoreError> {
+        self.small(move |connection| alerts::told(connection, notice))
+            .await?;
+        Ok(())
+    }
+
+    async fn alert_not_told(&self, notice: i64, due: Timestamp) -> Result<(), StoreError> {
+        self.small(move |connection| alerts::not_told(connection, notice, due))
+            .await?;
+        Ok(())
+    }
+
+    async fn hear(&self, channel: &str, at: Timestamp) -> Result<(), StoreError> {
+        let channel = channel.to_owned();
+        self.small(move |connection| alerts::hear(connection, &channel, at))
+            .await?;
+        Ok(())
+    }
+
+    async fn heard(&self) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        self.read_with(alerts::heard).await
+    }
+
+    fn clinic(&self) -> Uuid {
+        self.clinic
     }
 
     async fn halts(&self) -> Result<Vec<Halt>, StoreError> {

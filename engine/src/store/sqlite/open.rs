@@ -52,6 +52,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../schemas/sql/sqlite/0012_keep.sql"),
     ),
     (
+        14,
+        "alert",
+        include_str!("../../../../schemas/sql/sqlite/0014_alert.sql"),
+    ),
+    (
         15,
         "lane",
         include_str!("../../../../schemas/sql/sqlite/0015_lane.sql"),
