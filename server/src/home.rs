@@ -256,8 +256,13 @@ impl Home {
         Ok(base.join("punte").join("master.key"))
     }
 
+    /// Whether an engine, or a command, has the store open.
+    pub fn is_taken(&self) -> bool {
+        SqliteStore::is_taken(&self.data())
+    }
+
     /// Whether a path lies inside the home folder, however it is written.
-    fn is_inside(&self, path: &Path) -> bool {
+    pub fn is_inside(&self, path: &Path) -> bool {
         let home = std::fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let real = absolute

@@ -5,6 +5,7 @@ mod api;
 mod codes;
 mod command;
 mod demo;
+mod doctor;
 mod door;
 mod formats;
 mod golden;
@@ -88,6 +89,8 @@ enum Command {
     Status(command::status::Args),
     /// List the alerts that are on; test whether those who are to be told can be
     Alerts(command::alerts::Args),
+    /// Say what is wrong around the engine, and what to do: ports, disk, clock, certificates, key
+    Doctor(command::doctor::Args),
     /// Take the channel files as they are now, without a stop
     Reload(command::reload::Args),
     /// Say where an order, a result, a patient's messages are: received, held, sent, in the chart
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
             Command::Channels(args) => command::channels::run(&home, args).await,
             Command::Status(args) => command::status::run(&home, &args).await,
             Command::Alerts(args) => command::alerts::run(&home, args).await,
+            Command::Doctor(args) => command::doctor::run(&home, &args).await,
             Command::Reload(args) => command::reload::run(&home, &args).await,
             Command::Where(args) => command::where_is::run(&home, &args).await,
             Command::Uses(args) => command::uses::run(&home, &args),

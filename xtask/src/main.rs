@@ -1,5 +1,6 @@
 //! Developer commands, one door for everyone: `cargo xtask --help`.
 
+mod dist;
 mod needs;
 mod tools;
 
@@ -57,6 +58,18 @@ enum Command {
         /// See `cargo xtask bench --help`
         args: Vec<String>,
     },
+    /// Pack one archive for a clinic: the program, a systemd unit, channels, the guide, licences, checksums
+    Dist {
+        /// Pack this program instead of a release build
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+        /// Into this folder instead of one under the target folder
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// Install what is missing
+        #[arg(long)]
+        install: bool,
+    },
     /// Kill the program under load, or cut its power, and prove that nothing is lost. Arguments are passed on
     #[command(trailing_var_arg = true, allow_hyphen_values = true)]
     Crash {
@@ -88,6 +101,9 @@ fn main() -> Result<()> {
         Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds, Path::New),
         Command::Bench { args } => bench(&args),
         Command::Crash { args } => crash(&args.iter().map(String::as_str).collect::<Vec<_>>()),
+        Command::Dist { program, to, install } => {
+            dist::dist(&Needs::new(install)?, dist::Dist { program, to })
+        }
         Command::Soak { kills, fuzz_seconds } => {
             let needs = Needs::new(false)?;
             let kills = kills.to_string();

@@ -155,6 +155,13 @@ pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(certificate.tbs_certificate().subject().to_string())
 }
 
+/// Whom a certificate names, and who has signed it.
+pub(super) fn names(certificate: &CertificateDer<'_>) -> Option<(String, String)> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let signed = certificate.tbs_certificate();
+    Some((signed.subject().to_string(), signed.issuer().to_string()))
+}
+
 /// The files that some settings name.
 pub(super) fn paths(folder: &Path, files: &[Option<&str>]) -> Vec<PathBuf> {
     files.iter().flatten().map(|file| folder.join(file)).collect()

@@ -74,6 +74,23 @@ pub fn valid_until(file: &Path, used: Use) -> Result<Timestamp, String> {
     until.ok_or_else(|| format!("no certificate in {} can be read", file.display()))
 }
 
+/// What is wrong with the order of the certificates in a file, where each is to be signed by the next; none: nothing, or
+/// they are roots that have nothing to do with each other. Looks at names only: whether the signatures are right, the far
+/// side finds out.
+pub fn broken_chain(file: &Path) -> Option<String> {
+    let certificates = files::certificates(file).ok()?;
+    let names: Vec<(String, String)> = certificates.iter().filter_map(files::names).collect();
+    if names.iter().all(|(subject, issuer)| subject == issuer) {
+        return None;
+    }
+    let broken = names.windows(2).position(|pair| pair[0].1 != pair[1].0)?;
+    Some(format!(
+        "certificate {} in it has not signed certificate {}, so that those who do not know it refuse it",
+        broken + 2,
+        broken + 1
+    ))
+}
+
 struct Look<'a> {
     folder: &'a Path,
     now: Timestamp,

@@ -37,7 +37,7 @@ mod settings;
 mod stream;
 
 pub use acceptor::{Acceptor, Arrivals};
-pub use look::{OPEN, Use, look_at_listener, valid_until};
+pub use look::{OPEN, Use, broken_chain, look_at_listener, valid_until};
 pub(crate) use look::{look_at_destination, look_at_source};
 pub(crate) use sender::{Secured, refused_by_peer};
 pub use settings::{ListenerTls, SenderTable, SenderTls};

@@ -11,6 +11,7 @@ pub mod client;
 pub mod codes;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod journal;
 pub mod key;
 pub mod messages;

@@ -17,7 +17,7 @@ use crate::api::door::Door;
 use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
 use crate::overview::Lookout;
-use crate::{alerts, api, formats};
+use crate::{alerts, api, doctor, formats};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -125,11 +125,22 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
         .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;
     let listen = http.unwrap_or(&settings.http.listen);
+    // Said before the address is: of two engines on one folder the second one would only hear of that.
+    if home.is_taken() {
+        bail!(
+            "another process has the data folder {} open. Stop it, or give another --home",
+            home.data().display()
+        );
+    }
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("http can't listen on {listen}"))?;
     let address = listener.local_addr()?;
+    let odd = doctor::system::at_start(home, (crate::world::real().now)());
     let store = home.open_store(true).await?;
+    for line in odd {
+        tracing::error!(check = line.check, to_do = line.to_do, "{}.", line.says);
+    }
     let metrics = api::metrics::install().context("the numbers for Prometheus can't be kept")?;
     let doorway = Doorway::default();
     let parts = Parts {

@@ -52,6 +52,41 @@ pub fn disk(_: &Path) -> Option<Disk> {
     None
 }
 
+/// The name of the network file system that a folder lies on; none: it lies on this machine, or the system does not say.
+#[cfg(target_os = "linux")]
+pub fn network_file_system(folder: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statfs(folder).ok()?;
+    // The upper half is nothing but the sign.
+    network_name(stat.f_type as u32)
+}
+
+/// The name of the network file system that a folder lies on; none: the system does not say.
+#[cfg(not(target_os = "linux"))]
+pub fn network_file_system(_: &Path) -> Option<&'static str> {
+    None
+}
+
+/// By the magic number of Linux (linux/magic.h, and those of file systems that stand elsewhere).
+#[cfg(any(target_os = "linux", test))]
+fn network_name(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "NFS",
+        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => "SMB",
+        0x0102_1997 => "9P",
+        0x00C3_6400 => "Ceph",
+        0x5346_414F | 0x6B41_4653 => "AFS",
+        0x0BD0_0BD0 => "Lustre",
+        0x4750_4653 => "GPFS",
+        0x0116_1970 => "GFS2",
+        0x7461_636F => "OCFS2",
+        0x7375_7245 => "Coda",
+        0x564C => "NCP",
+        // sshfs, GlusterFS and others: what is behind it is not known.
+        0x6573_5546 => "FUSE",
+        _ => return None,
+    })
+}
+
 /// The files of the store in a data folder.
 pub struct Measure {
     data: PathBuf,
@@ -113,6 +148,15 @@ fn all_within(folder: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xFF53_4D42), Some("SMB"));
+        let on_disks = [0xEF53_u32, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630];
+        assert!(on_disks.iter().all(|magic| network_name(*magic).is_none()));
+        assert_eq!(network_file_system(Path::new("/proc")), None);
+    }
 
     #[test]
     fn files_are_added_up_over_folders() {

@@ -49,9 +49,9 @@ use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
-    Access, AccessFilter, AccessRow, Ahead, Alert, AlertNotice, ApiKey, Attempted, Awaited, Booked, ClinicQuery, Commit,
-    Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage, MessageFilter, PrunePlace,
-    PruneStep, QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
+    Access, AccessFilter, AccessRow, Ahead, Alert, AlertNotice, ApiKey, Attempted, Awaited, Booked,
+    ClinicQuery, Commit, Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage,
+    MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
@@ -178,6 +178,17 @@ impl SqliteStore {
         options: SqliteOptions,
     ) -> Result<Arc<Self>, StoreError> {
         open::open(folder, master, options).await.map(Arc::new)
+    }
+
+    /// Whether the store in `folder` is one that this program, with this key, can open, as [`SqliteStore::open`] would:
+    /// the clinic whose it is; none: there is no store yet. Changes nothing, and holds up nobody who has it open.
+    pub fn look(folder: &Path, master: &MasterKey, clinic: Option<Uuid>) -> Result<Option<Uuid>, StoreError> {
+        open::look(folder, master, clinic)
+    }
+
+    /// Whether a process has the store in `folder` open.
+    pub fn is_taken(folder: &Path) -> bool {
+        open::is_taken(folder)
     }
 
     /// Hands a job to the writer and waits for its answer.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
@@ -13,11 +13,14 @@ use uuid::Uuid;
 use super::names::Names;
 use super::readers::Readers;
 use super::writer::{INBOX, Open, Writer, open_for_writing};
-use super::{Shared, SqliteOptions, SqliteStore, sql_error};
+use super::{Shared, SqliteOptions, SqliteStore, never_checkpoint_on_close, sql_error};
 use crate::store::StoreError;
 use crate::store::blob::Blobs;
 use crate::store::keys::{MasterKey, random_key};
 use crate::store::seal::Sealer;
+
+/// How long a look waits for who writes.
+const LOOK_WAITS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The migrations, in their order. Each is embedded; none is ever changed once released.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -82,6 +85,70 @@ pub(crate) struct Parts {
     pub(crate) clinic: Uuid,
 }
 
+/// Whether a store is one that this program, with this key, can open: the clinic whose it is; none: there is none yet.
+/// Refuses what a newer program wrote, another master key, another clinic. Changes nothing.
+pub(crate) fn look(
+    folder: &Path,
+    master: &MasterKey,
+    clinic: Option<Uuid>,
+) -> Result<Option<Uuid>, StoreError> {
+    let path = folder.join("punte.db");
+    if std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+        return Ok(None);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(sql_error)?;
+    // A log that is there stays as it is; one that only this look has made goes with it.
+    if folder.join("punte.db-wal").exists() {
+        never_checkpoint_on_close(&connection).map_err(sql_error)?;
+    }
+    connection.busy_timeout(LOOK_WAITS).map_err(sql_error)?;
+    let has = "SELECT count(*) FROM sqlite_master WHERE name IN ('_sqlx_migrations', 'meta')";
+    let tables: i64 = connection
+        .query_row(has, [], |row| row.get(0))
+        .map_err(sql_error)?;
+    if tables == 0 {
+        // A start that was broken off before the first table, or another program's file.
+        let all = "SELECT count(*) FROM sqlite_master";
+        let others: i64 = connection
+            .query_row(all, [], |row| row.get(0))
+            .map_err(sql_error)?;
+        return match others {
+            0 => Ok(None),
+            _ => Err(damaged(format!("{} is no store of Punte", path.display()))),
+        };
+    }
+    let version = version_of(&connection).map_err(sql_error)?;
+    if newest_version() < version {
+        return Err(too_new(version));
+    }
+    if tables == 1 {
+        return Ok(None);
+    }
+    let Some((_, its)) = stored_keys(&connection, master)? else {
+        return Ok(None);
+    };
+    is_of(clinic, its)?;
+    Ok(Some(its))
+}
+
+fn too_new(version: i64) -> StoreError {
+    let newest = newest_version();
+    damaged(format!(
+        "it is of version {version}, and this program knows versions up to {newest}. Use a newer program"
+    ))
+}
+
+/// Refuses the store of another clinic.
+fn is_of(wanted: Option<Uuid>, its: Uuid) -> Result<(), StoreError> {
+    match wanted {
+        Some(clinic) if clinic != its => Err(damaged(format!(
+            "it is the store of the clinic {its}, not of {clinic}. Give the data folder of this clinic"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Everything but the writer's thread.
 pub(crate) async fn parts(
     folder: &Path,
@@ -96,6 +163,8 @@ pub(crate) async fn parts(
     })?;
     let lock = lock(folder)?;
     let path = folder.join("punte.db");
+    // Before anything is changed.
+    look(folder, master, options.clinic)?;
     migrate(&path).await?;
     let cache_kib = i64::from(options.cache_mb.max(1)) * 1024;
     let connection = open_for_writing(&path, 1024).map_err(sql_error)?;
@@ -151,6 +220,13 @@ pub(crate) async fn open(
         inbox,
         writer: Mutex::new(Some(thread)),
     })
+}
+
+/// Whether a process has the store of this folder open.
+pub(crate) fn is_taken(folder: &Path) -> bool {
+    let file = std::fs::OpenOptions::new().write(true).open(folder.join("lock"));
+    let locked = file.map(|file| file.try_lock());
+    matches!(locked, Ok(Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// One store, one process.
@@ -215,12 +291,10 @@ async fn run<C: Migrate>(migrations: Vec<Migration>, connection: &mut C) -> Resu
         .run_direct(None, connection, false)
         .await
         .map_err(|error| match error {
-            MigrateError::VersionMissing(version) if version > newest => damaged(format!(
-                "it is of version {version}, and this program knows versions up to {newest}. Use a newer program"
+            MigrateError::VersionMissing(version) if version > newest => too_new(version),
+            MigrateError::VersionMismatch(version) => damaged(format!(
+                "its tables of version {version} are not the ones that this program makes"
             )),
-            MigrateError::VersionMismatch(version) => {
-                damaged(format!("its tables of version {version} are not the ones that this program makes"))
-            }
             MigrateError::Execute(sqlx::Error::Database(error))
             | MigrateError::ExecuteMigration(sqlx::Error::Database(error), _) => damaged(error.to_string()),
             error => StoreError::Unavailable(error.to_string()),
@@ -236,13 +310,7 @@ fn keys(
     let Some((sealer, its)) = stored_keys(connection, master)? else {
         return new_keys(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
     };
-    if let Some(clinic) = clinic
-        && clinic != its
-    {
-        return Err(damaged(format!(
-            "it is the store of the clinic {its}, not of {clinic}. Give the data folder of this clinic"
-        )));
-    }
+    is_of(clinic, its)?;
     Ok((sealer, its))
 }
 
