@@ -792,7 +792,7 @@ pub(crate) fn failed_since(
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut count = || {
         let mut statement = connection.prepare_cached(
-            "SELECT channel, received_at FROM message WHERE state IN (4, 5) AND state = 5 ORDER BY seq DESC",
+            "SELECT channel, received_at FROM message WHERE state >= 4 AND state <= 5 AND state = 5 ORDER BY seq DESC",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
