@@ -368,14 +368,11 @@ static int flush(int fd, int (*flush_really)(int)) {
         for (int other = 0; other < FDS; other++)
             if (ours[other] && inode_of[other] == inode) unheard[other] = 1;
     }
-    fails |= unheard[fd];
-    unheard[fd] = 0;
     control->flushes++;
     uint64_t delay = control->flush_delay_us;
     pthread_mutex_unlock(&lock);
     if (delay) usleep(delay);
     int result = flush_really(fd), error = errno;
-    if (fails) result = -1, error = EIO;
     char link[64], path[PATH_MAX] = "";
     ssize_t length = 0;
     if (is_folder) {
@@ -384,6 +381,9 @@ static int flush(int fd, int (*flush_really)(int)) {
         if (length < 0) length = 0;
     }
     pthread_mutex_lock(&lock);
+    /* Also one that failed beside this one, while it was under way. */
+    if (fails || unheard[fd]) result = -1, error = EIO;
+    unheard[fd] = 0;
     uint32_t kind = result ? 'E' : is_folder ? 'D' : 'F';
     note((struct record){.kind = kind, .inode = inode, .offset = reached}, path, length, NULL, 0);
     pthread_mutex_unlock(&lock);

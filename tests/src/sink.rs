@@ -21,6 +21,8 @@ pub enum Manner {
     Silent,
     /// Answers for another message first, then rightly.
     AnotherFirst,
+    /// Answers rightly, twice.
+    Twice,
     /// Answers only for another message.
     AnotherOnly,
     /// Answers with a page of HTML.
@@ -186,6 +188,10 @@ async fn serve_hl7(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
             match manner {
                 Manner::Polite => stream.write_all(&ack("AA", &id, "")).await?,
                 Manner::Silent => {}
+                Manner::Twice => {
+                    stream.write_all(&ack("AA", &id, "")).await?;
+                    stream.write_all(&ack("AA", &id, "")).await?;
+                }
                 Manner::AnotherFirst => {
                     stream.write_all(&ack("AA", "SOMEBODY-ELSE", "")).await?;
                     stream.write_all(&ack("AA", &id, "")).await?;
@@ -252,7 +258,10 @@ async fn serve_http(mut stream: TcpStream, kept: Kept, how: How) -> Result<()> {
         buffer.drain(..body_start + length);
         keep(&kept, &body);
         let (status, content_type, answer) = match manner(&how) {
-            Manner::Polite => ("200 OK", "application/fhir+json", transaction_response(&body)),
+            // HTTP has one answer to a question.
+            Manner::Polite | Manner::Twice => {
+                ("200 OK", "application/fhir+json", transaction_response(&body))
+            }
             Manner::Late(pause) => {
                 tokio::time::sleep(pause).await;
                 ("200 OK", "application/fhir+json", transaction_response(&body))

@@ -3,10 +3,10 @@
 
 mod keyed;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub(super) struct Bell {
     settled: broadcast::Sender<i64>,
     /// What was tried, by the workers before as well.
     tries: Tries,
+    /// Until when the far side has asked to be left alone with a delivery, where that is longer than our own pauses.
+    asked: Mutex<HashMap<i64, Instant>>,
     /// Whether it takes anything.
     breaker: Breaker,
 }
@@ -67,6 +69,7 @@ impl Default for Bell {
             from_the_start: AtomicBool::default(),
             settled: broadcast::channel(TOLD).0,
             tries: Tries::default(),
+            asked: Mutex::default(),
             breaker: Breaker::default(),
         }
     }
@@ -98,6 +101,20 @@ impl Bell {
     /// Since when the destination is left alone, and when the next one is tried; none: it is not.
     pub fn left_alone(&self) -> Option<(Timestamp, Timestamp)> {
         self.breaker.shown()
+    }
+
+    /// The far side wants to be left alone with this delivery for so long.
+    fn is_asked_for(&self, delivery: i64, pause: Duration) {
+        let now = Instant::now();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|_, until| now < *until);
+        asked.insert(delivery, now + pause);
+    }
+
+    /// Whether it does still.
+    fn is_asked_to_wait(&self, delivery: i64) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(&delivery).is_some_and(|until| Instant::now() < *until)
     }
 
     /// The deliveries whose results are written down from now on.
@@ -285,7 +302,7 @@ impl Worker {
         match head.state {
             DeliveryState::Queued => Turn::Send,
             DeliveryState::Retrying | DeliveryState::Unsure => match head.due {
-                Some(due) if (self.world.now)() < due => Turn::Wait(Some(due)),
+                Some(due) if !self.is_due(head.id, due, (self.world.now)()) => Turn::Wait(Some(due)),
                 Some(_) | None => Turn::Send,
             },
             DeliveryState::Sending => match self.settings.on_unsure {
@@ -297,6 +314,17 @@ impl Worker {
                 Turn::Send
             }
         }
+    }
+
+    /// Whether a delivery is to be tried again now. No pause of ours is longer than the longest one: where one seems to
+    /// be, the clock was set back, unless the far side has asked for it.
+    fn is_due(&self, delivery: i64, due: Timestamp, now: Timestamp) -> bool {
+        due <= now || (after(now, self.longest_pause()) < due && !self.bell.is_asked_to_wait(delivery))
+    }
+
+    /// The longest pause with the spread of [`Worker::back_off`].
+    fn longest_pause(&self) -> Duration {
+        self.settings.retry.max * 110 / 100
     }
 
     /// One try, and its answer where steps follow it.
@@ -388,6 +416,9 @@ impl Worker {
                     .max(verdict.after.unwrap_or_default()),
             )
         };
+        if let Some(asked) = verdict.after.filter(|asked| self.longest_pause() < *asked) {
+            self.bell.is_asked_for(head.id, asked);
+        }
         let (state, due) = match verdict.word {
             "accepted" => (DeliveryState::Sent, None),
             "pending" => {

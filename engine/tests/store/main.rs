@@ -8,6 +8,7 @@ mod journal_suite;
 mod make;
 mod message_suite;
 mod prune_suite;
+mod queue_model;
 mod sqlite;
 mod verify_suite;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::crash::{Plan, run};
+use e2e::crash::{Fault, Plan, run};
 
 /// Kills the program under load, again and again, and proves that nothing acknowledged is lost, doubled, reordered or
 /// invented
@@ -16,6 +16,10 @@ struct Args {
     /// Cut its power: what was not flushed is lost, wholly or in part
     #[arg(long)]
     power: bool,
+    /// What else goes wrong: failed-flush, no-room, slow-disk, locked, receivers, clock-in-spring, clock-in-autumn,
+    /// connections
+    #[arg(long, value_parser = fault)]
+    fault: Option<Fault>,
     /// All that is random comes from this number; a fresh one unless given
     #[arg(long)]
     seed: Option<u64>,
@@ -24,11 +28,17 @@ struct Args {
     program: Option<PathBuf>,
 }
 
+fn fault(name: &str) -> Result<Fault, String> {
+    let found = Fault::ALL.into_iter().find(|fault| fault.name() == name);
+    found.ok_or_else(|| format!("{name} is none of: {}", Fault::ALL.map(Fault::name).join(", ")))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let mut plan = Plan {
         power: args.power,
+        fault: args.fault,
         program: args.program,
         says: true,
         ..Plan::kills(args.kills)

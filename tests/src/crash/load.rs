@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,11 +44,15 @@ pub(crate) struct Everything {
     pub lines: Vec<Line>,
     pub repeats: u32,
     pub problems: Vec<String>,
+    /// Connections were broken on purpose.
+    pub breaks: bool,
 }
 
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
+    /// Connections break in every phase of a frame.
+    breaks: bool,
     acknowledged: AtomicU32,
     repeats: AtomicU32,
     problems: Mutex<Vec<String>>,
@@ -62,9 +67,12 @@ pub(crate) struct Load {
 
 impl Load {
     /// They begin as soon as there is an address.
-    pub fn start(seed: u64) -> Load {
+    pub fn start(seed: u64, breaks: bool) -> Load {
         let (address, addresses) = watch::channel(None);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            breaks,
+            ..Shared::default()
+        });
         let mut tasks = vec![];
         for sender in 0..SENDERS {
             for connection in 0..CONNECTIONS {
@@ -137,6 +145,7 @@ impl Load {
             lines,
             repeats: self.shared.repeats.load(Ordering::Relaxed),
             problems: problems.clone(),
+            breaks: self.shared.breaks,
         }
     }
 }
@@ -210,12 +219,23 @@ impl Working {
             frames.extend_from_slice(self.told(*place).text().as_bytes());
             frames.extend_from_slice(&[0x1C, 0x0D]);
         }
+        if self.shared.breaks && self.rng.one_in(4) {
+            let phase = self.a_phase(&frames);
+            connection.raw(&frames[..phase]).await?;
+            bail!("the sender breaks its connection");
+        }
         connection.raw(&frames).await?;
         let mut refused = VecDeque::new();
-        for _ in 0..self.waiting.len() {
-            let answer = connection.answer().await?;
-            let Some(place) = self.waiting.pop_front() else {
-                break;
+        while let Some(place) = self.waiting.pop_front() {
+            let answer = match connection.answer().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    // All of it is sent again, in its order.
+                    refused.push_back(place);
+                    refused.append(&mut self.waiting);
+                    self.waiting = refused;
+                    return Err(error);
+                }
             };
             match self.take_answer(place, &answer) {
                 true => {
@@ -232,6 +252,14 @@ impl Working {
             self.repeat_an_old_one(connection).await?;
         }
         Ok(())
+    }
+
+    /// Nothing, the first byte, a part, all but the end, all but its last byte, all of the first frame; or all.
+    fn a_phase(&mut self, frames: &[u8]) -> usize {
+        let end = frames.iter().position(|byte| *byte == 0x1C).unwrap_or(0);
+        let part = self.rng.below(end as u64) as usize;
+        let phases = [0, 1, part, end, end + 1, end + 2, frames.len()];
+        phases[self.rng.below(phases.len() as u64) as usize]
     }
 
     /// A sender that has lost its own memory sends again what was acknowledged long ago.

@@ -3,6 +3,7 @@
 //! lost, doubled, reordered or invented. `docs/crash.md` says what it proves and how.
 
 mod arrivals;
+mod fault;
 mod load;
 mod proof;
 mod rng;
@@ -15,11 +16,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+pub use self::fault::Fault;
 pub use self::rng::Rng;
 pub use self::shim::Shim;
 pub use self::undo::Undone;
 use crate::program::{Home, Punte, binary};
 use crate::sink::Sink;
+use fault::Striking;
 use load::Load;
 
 /// What is to be done to the program.
@@ -29,6 +32,8 @@ pub struct Plan {
     pub kills: u32,
     /// What was not flushed is undone, wholly or in part, after most kills.
     pub power: bool,
+    /// What else goes wrong.
+    pub fault: Option<Fault>,
     /// All that is random comes from it; what the machine does in which order does not.
     pub seed: u64,
     /// Which program; none: the one that was built beside the tests.
@@ -48,6 +53,7 @@ impl Plan {
         Plan {
             kills,
             power: false,
+            fault: None,
             seed: seed.unwrap_or_else(Rng::fresh_seed),
             program: None,
             env: vec![],
@@ -128,7 +134,7 @@ impl std::fmt::Display for Report {
 /// Does it, and proves what can be proved.
 pub async fn run(plan: &Plan) -> Result<Report> {
     let mut harness = Harness::new(plan).await?;
-    let mut load = Load::start(plan.seed);
+    let mut load = Load::start(plan.seed, plan.fault == Some(Fault::Connections));
     for round in 0..plan.kills {
         if !harness.round(round, &mut load).await? {
             // It does not start any more: what has been seen is proof enough.
@@ -152,6 +158,9 @@ struct Harness<'a> {
     receivers: Receivers,
     home: Home,
     shim: Option<Shim>,
+    /// What the clock is set to be ahead.
+    ahead: i64,
+    data: PathBuf,
     report: Report,
 }
 
@@ -167,16 +176,23 @@ impl<'a> Harness<'a> {
         };
         let mut home = Home::with(&[])?;
         home.runs(plan.program.clone().unwrap_or_else(binary));
-        let shim = match plan.power {
+        let shim = match plan.power || plan.fault.is_some_and(Fault::needs_shim) {
             true => Some(Shim::new(&home)?),
             false => None,
         };
+        let ahead = plan.fault.map_or(0, fault::ahead);
+        if let (Some(shim), true) = (&shim, ahead != 0) {
+            shim.set_clock(ahead)?;
+        }
+        let data = home.path().join("data");
         Ok(Harness {
+            data,
             plan,
             rng: Rng::new(plan.seed),
             receivers,
             home,
             shim,
+            ahead,
             report: Report {
                 seed: plan.seed,
                 ..Report::default()
@@ -206,9 +222,18 @@ impl<'a> Harness<'a> {
             self.report.violations.push(stuck);
             return Ok(false);
         }
+        if let Some(fault) = self.plan.fault {
+            let mut rng = self.rng.clone();
+            let broken = self.striking(fault).strike(load, &mut rng).await?;
+            self.rng = rng;
+            self.report.violations.extend(broken);
+        }
         tokio::time::sleep(moment).await;
         punte.kill();
         load.goes_to(None);
+        if let Some(fault) = self.plan.fault {
+            self.striking(fault).relent()?;
+        }
         self.report.kills += 1;
         self.after_the_kill()?;
         if self.plan.says && round % 10 == 9 {
@@ -220,6 +245,16 @@ impl<'a> Harness<'a> {
             );
         }
         Ok(true)
+    }
+
+    fn striking(&self, fault: Fault) -> Striking<'_> {
+        Striking {
+            fault,
+            shim: self.shim.as_ref(),
+            receivers: &self.receivers,
+            data: &self.data,
+            ahead: self.ahead,
+        }
     }
 
     fn start(&mut self) -> Option<Punte> {
@@ -251,7 +286,11 @@ impl<'a> Harness<'a> {
     /// lost by the next.
     fn after_the_kill(&mut self) -> Result<()> {
         let Some(shim) = &self.shim else { return Ok(()) };
-        if self.rng.one_in(5) {
+        let is_kill = match self.plan.fault {
+            Some(Fault::FailedFlush) => false,
+            _ => !self.plan.power || self.rng.one_in(5),
+        };
+        if is_kill {
             return shim.after_a_kill();
         }
         self.report.undone += shim.cut(&mut self.rng).context("the power cut")?;
@@ -263,6 +302,9 @@ impl<'a> Harness<'a> {
     async fn finish(mut self, mut load: Load) -> Result<Report> {
         self.home
             .channel("crash", &scene::channel(&self.receivers, self.plan.kills / 2))?;
+        if let Some(fault) = self.plan.fault {
+            self.striking(fault).end()?;
+        }
         let Some(punte) = self.start() else {
             return Ok(self.report);
         };

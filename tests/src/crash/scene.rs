@@ -24,15 +24,15 @@ apply = true
 [[destination]]
 name = "{PORTAL}"
 encode = "fhir-r4"
-fhir = {{ base = "http://{portal}/fhir" }}
+fhir = {{ base = "http://{portal}/fhir", reply_timeout = "500ms" }}
 retry = {{ first = "50ms", max = "200ms" }}
 [[destination]]
 name = "{RIS}"
-mllp = {{ connect = "{ris}" }}
+mllp = {{ connect = "{ris}", reply_timeout = "500ms" }}
 retry = {{ first = "50ms", max = "200ms" }}
 [[destination]]
 name = "{PRINTER}{printer}"
-mllp = {{ connect = "{paper}" }}
+mllp = {{ connect = "{paper}", reply_timeout = "500ms" }}
 retry = {{ first = "50ms", max = "200ms" }}
 on_unsure = "hold"
 "#,

@@ -2,7 +2,7 @@
 //! the end. The harness is in `src/crash`.
 
 use anyhow::Result;
-use e2e::crash::{Plan, run};
+use e2e::crash::{Fault, Plan, run};
 use e2e::program::{Home, binary};
 
 /// `PUNTE_KILLS` says how often; 20 unless it does.
@@ -36,6 +36,62 @@ async fn after_a_power_cut_nothing_is_missing_that_was_acknowledged() -> Result<
     // There was something to lose, and it was lost.
     assert!(report.undone.writes > 0 && report.undone.names > 0, "{report}");
     Ok(())
+}
+
+/// Some kills with something else that goes wrong in each round.
+async fn survives(fault: Fault, kills: u32) -> Result<()> {
+    let plan = Plan {
+        fault: Some(fault),
+        ..Plan::kills(kills)
+    };
+    let report = run(&plan).await?;
+    println!("{}: {report}", fault.name());
+    assert!(report.violations.is_empty(), "{}: {report}", fault.name());
+    assert!(
+        report.kills == kills && kills <= report.acknowledged as u32,
+        "{report}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_fails_and_the_power_is_cut_within_a_second() -> Result<()> {
+    survives(Fault::FailedFlush, 10).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_is_full_for_a_moment() -> Result<()> {
+    survives(Fault::NoRoom, 6).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_is_slow() -> Result<()> {
+    survives(Fault::SlowDisk, 4).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_locks_the_store() -> Result<()> {
+    survives(Fault::Locked, 4).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_answer_late_twice_with_garbage_or_never() -> Result<()> {
+    survives(Fault::Receivers, 8).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_set_around_the_beginning_of_summer_time() -> Result<()> {
+    survives(Fault::ClockInSpring, 5).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_set_around_the_end_of_summer_time() -> Result<()> {
+    survives(Fault::ClockInAutumn, 5).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_break_their_connections_in_every_phase() -> Result<()> {
+    survives(Fault::Connections, 6).await
 }
 
 /// The build that can break its promises, beside the one under test.

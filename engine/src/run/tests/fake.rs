@@ -333,6 +333,9 @@ impl Destination for End {
         }
         let mut answers = self.ends.answers.lock().unwrap();
         let answer = answers.get_mut(&self.name).and_then(VecDeque::pop_front);
+        if answer.as_deref() == Some("lost") {
+            return Err(SendError::Unsure { why: "lost".into() });
+        }
         Ok(Response {
             body: answer.unwrap_or_default().into_bytes(),
             ..Response::default()

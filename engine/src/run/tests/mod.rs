@@ -8,6 +8,7 @@ mod keyed;
 mod links;
 mod parts;
 mod responses;
+mod states;
 mod windows;
 
 use std::path::PathBuf;

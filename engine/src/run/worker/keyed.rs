@@ -347,7 +347,7 @@ impl<'w> Keyed<'w> {
 
     /// Lets go what is due.
     fn wake(&mut self, now: Timestamp) {
-        while let Some((due, nr)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+        while let Some((due, nr)) = self.first_due(now) {
             self.due.remove(&(due, nr));
             if self
                 .lanes
@@ -357,6 +357,16 @@ impl<'w> Keyed<'w> {
                 self.stand(nr, Stands::Ready);
             }
         }
+    }
+
+    /// A lane whose pause is over: the first one; or the last one, where the clock was set back.
+    fn first_due(&self, now: Timestamp) -> Option<(Timestamp, Nr)> {
+        let is_due = |(due, nr): &&(Timestamp, Nr)| {
+            let lane = self.lanes.get(nr);
+            lane.is_none_or(|lane| self.worker.is_due(lane.head, *due, now))
+        };
+        let ends = [self.due.first(), self.due.last()];
+        ends.into_iter().flatten().find(is_due).copied()
     }
 
     /// A person may have acted meanwhile, and something may have come without a ring.

@@ -157,6 +157,39 @@ fn run(state: &State, connection: &Connection) {
 mod tests {
     use super::*;
 
+    /// The writer opens the store again; until then nothing of it is flushed by a handle that has failed.
+    #[test]
+    fn after_a_failure_nothing_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        drop(Connection::open(&path).unwrap());
+        let writer = open_for_writing(&path, 1024).unwrap();
+        writer
+            .execute_batch("CREATE TABLE a (b); INSERT INTO a VALUES (1)")
+            .unwrap();
+        let checkpointer = Checkpointer::start(&path).unwrap();
+        let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        note(
+            &checkpointer.state,
+            &rusqlite::Error::SqliteFailure(failure, None),
+        );
+        assert!(checkpointer.has_failed());
+        checkpointer.wake();
+        let until = Instant::now() + Duration::from_secs(10);
+        while !checkpointer.thread.as_ref().unwrap().is_finished() {
+            assert!(Instant::now() < until, "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let long = RESTART_BUSY + 1;
+        checkpointer.state.pages.store(long, Ordering::Release);
+        checkpointer.restart_past(&writer, RESTART_BUSY);
+        assert_eq!(
+            checkpointer.state.pages.load(Ordering::Acquire),
+            long,
+            "the log is started anew"
+        );
+    }
+
     #[test]
     fn who_reads_for_long_is_waited_for_once_and_then_left_alone() {
         let folder = tempfile::tempdir().unwrap();
