@@ -2,8 +2,9 @@
 a log server (the parser of syslog-rfc5424-parser). Prints its port, then each notice as a line of JSON.
 
 usage: alert_receivers.py smtp PORT CERT KEY USER PASSWORD
-       alert_receivers.py webhook PORT SECRET
+       alert_receivers.py webhook PORT SECRET [CERT KEY]
        alert_receivers.py udp|tcp PORT
+       alert_receivers.py tls PORT CERT KEY
 """
 
 import email
@@ -49,13 +50,11 @@ def smtp(port: str, cert: str, key: str, user: str, password: str) -> None:
     def known(server, session, envelope, mechanism, data):
         return AuthResult(success=(data.login, data.password) == (user.encode(), password.encode()))
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
     controller = Controller(
         Handler(),
         hostname="127.0.0.1",
         port=int(port),
-        tls_context=context,
+        tls_context=secured(cert, key),
         require_starttls=True,
         auth_required=True,
         authenticator=known,
@@ -65,7 +64,13 @@ def smtp(port: str, cert: str, key: str, user: str, password: str) -> None:
     threading.Event().wait()
 
 
-def webhook(port: str, secret: str) -> None:
+def secured(cert: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def webhook(port: str, secret: str, *tls: str) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -80,11 +85,13 @@ def webhook(port: str, secret: str) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
+    if tls:
+        server.socket = secured(*tls).wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 
 
-def syslog(transport: str, port: str) -> None:
+def syslog(transport: str, port: str, *tls: str) -> None:
     def parsed(line: bytes) -> None:
         tell(SyslogMessage.parse(line.decode()).as_dict())
 
@@ -103,9 +110,11 @@ def syslog(transport: str, port: str) -> None:
                 parsed(self.rfile.read(int(length)))
                 length = b""
 
-    kinds = {"udp": (socketserver.UDPServer, Datagram), "tcp": (socketserver.ThreadingTCPServer, Stream)}
-    server, handler = kinds[transport]
+    is_udp = transport == "udp"
+    server, handler = (socketserver.UDPServer, Datagram) if is_udp else (socketserver.ThreadingTCPServer, Stream)
     with server(("127.0.0.1", int(port)), handler) as serving:
+        if tls:
+            serving.socket = secured(*tls).wrap_socket(serving.socket, server_side=True)
         print(serving.server_address[1], flush=True)
         serving.serve_forever()
 
@@ -115,5 +124,5 @@ match sys.argv[1:]:
         smtp(*rest)
     case ["webhook", *rest]:
         webhook(*rest)
-    case [transport, port]:
-        syslog(transport, port)
+    case [transport, port, *tls]:
+        syslog(transport, port, *tls)

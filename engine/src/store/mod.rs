@@ -284,6 +284,8 @@ pub struct QueueRow {
     pub destination: String,
     /// How many of each state that is not over, and of the dead.
     pub counts: Vec<(DeliveryState, u64)>,
+    /// How many of the dead a person has seen.
+    pub dead_seen: u64,
     /// When the message of the oldest one came.
     pub oldest: Option<Timestamp>,
 }

@@ -156,7 +156,9 @@ pub async fn what_is_open_stays_and_what_is_over_goes(store: Arc<dyn Store>) {
         by: "anna".into(),
         reason: Some("told the ward".into()),
     };
+    assert_eq!(store.queues().await.unwrap()[0].dead_seen, 0);
     assert_eq!(store.see(dead, &seen).await.unwrap(), 1);
+    assert_eq!(store.queues().await.unwrap()[0].dead_seen, 1);
     assert_eq!(store.see(dead, &seen).await.unwrap(), 0, "seen already");
     let row = store.message(dead).await.unwrap().unwrap().row;
     assert_eq!(row.deliveries[0].seen, Some(seen));

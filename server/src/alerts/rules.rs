@@ -54,7 +54,10 @@ fn find(rule: &Rule, overview: &Overview, known: &Known<'_>) -> Vec<Finding> {
     // So many deliveries of one state.
     let counted = |state: &str, most: u64, says: &str| -> Vec<Finding> {
         let enough = |(channel, queue): (&ChannelView, &QueueView)| {
-            let count = queue.states.get(state).copied().unwrap_or_default();
+            let count = match state {
+                "dead" => queue.dead_unseen(),
+                state => queue.states.get(state).copied().unwrap_or_default(),
+            };
             let end = format!("{}/{}", channel.id, queue.destination);
             let deliveries = if count == 1 {
                 "delivery is"

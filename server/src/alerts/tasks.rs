@@ -18,7 +18,7 @@ pub async fn watch(lookout: Arc<Lookout>, mut watch: Watch) {
     let mut failing = Failing::default();
     loop {
         let looked: Result<(), EngineError> = async {
-            let overview = lookout.overview().await?;
+            let overview = lookout.glance().await?;
             let now = overview.at;
             let open_since =
                 |channel: &str, name: &str, since: Timestamp| open_since(&lookout, channel, name, since, now);

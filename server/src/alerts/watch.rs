@@ -222,9 +222,11 @@ mod tests {
                 destination: "ris".into(),
                 waiting: 0,
                 states: BTreeMap::new(),
+                dead_seen: 0,
                 oldest: None,
                 oldest_seconds: 0.0,
                 shut: None,
+                left_alone: None,
             };
             let channel = ChannelView {
                 id: "adt".into(),
@@ -363,6 +365,11 @@ mod tests {
             play.pass("30s").await;
         }
         assert_eq!(play.told().await, ["+dead 1 adt/ris"]);
+        // What is dead waits for nobody once a person has seen it.
+        play.queue("dead", 1);
+        play.overview.channels[0].queues[0].dead_seen = 1;
+        play.pass("5m").await;
+        assert_eq!(play.told().await, ["+dead 1 adt/ris", "-dead 1 adt/ris"]);
     }
 
     #[tokio::test]

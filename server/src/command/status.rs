@@ -117,7 +117,7 @@ fn screen(overview: &Overview, zone: &TimeZone, paint: &Paint) -> String {
         .iter()
         .flat_map(|channel| channel.queues.iter().map(|queue| (*channel, queue)));
     let rows: Vec<Vec<String>> = ends
-        .map(|(channel, queue)| queue_row(channel, queue, paint))
+        .map(|(channel, queue)| queue_row(channel, queue, zone, paint))
         .collect();
     if !rows.is_empty() {
         out.push('\n');
@@ -185,7 +185,7 @@ fn channel_row(channel: &ChannelView, paint: &Paint) -> Vec<String> {
     ]
 }
 
-fn queue_row(channel: &ChannelView, queue: &QueueView, paint: &Paint) -> Vec<String> {
+fn queue_row(channel: &ChannelView, queue: &QueueView, zone: &TimeZone, paint: &Paint) -> Vec<String> {
     let count = |state: &str| queue.states.get(state).copied().unwrap_or_default();
     vec![
         format!("{}/{}", channel.id, queue.destination),
@@ -196,7 +196,11 @@ fn queue_row(channel: &ChannelView, queue: &QueueView, paint: &Paint) -> Vec<Str
         some(count("pending"), str::to_owned),
         some(count("held"), |text| paint.red(text)),
         some(count("dead"), |text| paint.red(text)),
-        queue.shut.clone().unwrap_or_default(),
+        match (&queue.shut, queue.left_alone) {
+            (Some(shut), _) => shut.clone(),
+            (None, Some(since)) => paint.yellow(&format!("takes nothing since {}", moment(since, zone))),
+            (None, None) => String::new(),
+        },
     ]
 }
 

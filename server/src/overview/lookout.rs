@@ -51,6 +51,15 @@ impl Lookout {
 
     /// How it goes just now.
     pub async fn overview(&self) -> Result<Overview, EngineError> {
+        self.look(true).await
+    }
+
+    /// The same for who looks every other second: what failed today is not counted.
+    pub async fn glance(&self) -> Result<Overview, EngineError> {
+        self.look(false).await
+    }
+
+    async fn look(&self, counts_failed: bool) -> Result<Overview, EngineError> {
         let ids = self.engine.channel_ids();
         let channels: Vec<_> = ids.iter().filter_map(|id| self.engine.channel(id)).collect();
         let (disk, sizes, certificates) = self.files(&channels).await;
@@ -70,6 +79,7 @@ impl Lookout {
             certificates,
             now: (crate::world::real().now)(),
             zone: &self.zone,
+            counts_failed,
         };
         Ok(look(looking).await?)
     }
@@ -118,6 +128,7 @@ pub async fn of_the_store(
         certificates: certificates::all(home, &settings, &channels),
         now: (crate::world::real().now)(),
         zone: &settings.time_zone()?,
+        counts_failed: true,
     };
     Ok(look(looking).await?)
 }

@@ -267,3 +267,73 @@ fn wrong_rules_are_refused_with_their_place() -> Result<()> {
     assert!(!home.path().join("data").exists(), "nothing was made");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_are_told_by_tls_and_only_those_whose_certificate_is_right() -> Result<()> {
+    let home = Home::with(&[])?;
+    let authority = Authority::new("The clinic")?;
+    authority.write(home.path(), "ca.pem")?;
+    Authority::new("Somebody else")?.write(home.path(), "other.pem")?;
+    authority
+        .sign(home.path(), "far", valid("localhost"))
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    let [cert, key] = ["far.pem", "far.key"].map(|file| home.path().join(file).display().to_string());
+    let hook = Receiver::start(&["webhook", "0", "hook-secret", &cert, &key])?;
+    let logs = Receiver::start(&["tls", "0", &cert, &key])?;
+    let mail_port = free_port()?.to_string();
+    let mail = Receiver::start(&["smtp", &mail_port, &cert, &key, "punte", "pass word"])?;
+    let receivers = |suffix: &str, ca: &str, password: &str| {
+        format!(
+            r#"
+[alerts.receiver.hook-{suffix}]
+webhook = {{ url = "https://localhost:{}/x", secret_env = "HOOK_SECRET", tls = {{ ca = "{ca}" }} }}
+[alerts.receiver.logs-{suffix}]
+syslog = {{ to = "tls://localhost:{}", tls = {{ ca = "{ca}" }} }}
+[alerts.receiver.mail-{suffix}]
+mail = {{ server = "localhost:{}", from = "p@clinic.example", to = ["it@clinic.example"], user = "punte", password_env = "{password}", ca = "{ca}" }}
+"#,
+            hook.port, logs.port, mail.port
+        )
+    };
+    let settings =
+        receivers("right", "ca.pem", "SMTP_PASSWORD") + &receivers("wrong", "other.pem", "SMTP_PASSWORD");
+    let settings = settings
+        + &receivers("poor", "ca.pem", "HOOK_SECRET")
+            .split("[alerts")
+            .last()
+            .map(|mail| format!("[alerts{mail}"))
+            .unwrap_or_default();
+    std::fs::write(home.path().join("punte.toml"), settings)?;
+    let mut command = home.command(&["alerts", "test"]);
+    let output = command.envs(SECRETS.iter().copied()).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{said} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    let is_told = |name: &str| lines.contains(&format!("{name}: told").as_str());
+    assert_eq!(lines.len(), 7, "{said}");
+    assert!(
+        is_told("hook-right") && is_told("logs-right") && is_told("mail-right"),
+        "{said}"
+    );
+    for name in ["hook-wrong", "logs-wrong", "mail-wrong", "mail-poor"] {
+        assert!(said.contains(&format!("{name}: not told: ")), "{name}: {said}");
+    }
+    // A password that is not taken is not shown either.
+    assert!(
+        !said.contains("hook-secret") && !said.contains("pass word"),
+        "{said}"
+    );
+    eventually("each is told once", LONG, async || {
+        let all = [&mail, &hook, &logs];
+        all.iter()
+            .all(|receiver| receiver.told().len() == 1)
+            .then_some(())
+    })
+    .await;
+    Ok(())
+}

@@ -759,6 +759,7 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
             counts.entry(destination).or_default().push((state, count));
         }
     }
+    let seen = dead_seen(connection).map_err(sql_error)?;
     counts
         .into_iter()
         .map(|(destination, counts)| {
@@ -770,6 +771,7 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
                 .and_then(|mut statement| statement.query_row([destination], |row| row.get(0)).optional())
                 .map_err(sql_error)?;
             Ok(QueueRow {
+                dead_seen: seen.get(&destination).copied().unwrap_or_default(),
                 channel: names
                     .channel_of(destination)
                     .map(|nr| names.channel_name(nr))
@@ -779,6 +781,17 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
                 oldest: oldest.map(time),
             })
         })
+        .collect()
+}
+
+/// How many dead deliveries of each destination a person has seen. Few have been, so that few rows are read.
+fn dead_seen(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, u64>> {
+    connection
+        .prepare_cached(
+            "SELECT d.destination, count(*) FROM seen s CROSS JOIN delivery d ON d.id = s.delivery
+             WHERE d.state = 7 GROUP BY d.destination",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
         .collect()
 }
 
