@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use connectors::tls::{ListenerTls, OPEN, look_at_listener};
 use engine::channel::{self, Channel, Keep, Problem};
 use engine::connector::{Looked, SettingsProblem};
-use engine::store::{MasterKey, SqliteOptions, SqliteStore, Store};
+use engine::store::{SqliteOptions, SqliteStore, Store};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -73,6 +73,8 @@ impl Default for HttpSettings {
 pub struct KeySettings {
     /// A file outside the home folder.
     pub file: Option<PathBuf>,
+    /// A program that prints it, with its words.
+    pub command: Option<Vec<String>>,
 }
 
 /// How a command finds the engine that runs here.
@@ -203,39 +205,7 @@ impl Home {
         Ok((with_write_door(checked.into_result()?), warnings))
     }
 
-    /// The master key: read, or made where there is none yet (`make`).
-    pub fn master_key(&self, settings: &Settings, make: bool) -> anyhow::Result<MasterKey> {
-        let path = self.key_file(settings)?;
-        if self.is_inside(&path) {
-            bail!(
-                "the master key may not lie inside {}: whoever takes the folder would have the key too. Name a file elsewhere with [key] file in punte.toml or PUNTE_KEY_FILE",
-                self.folder.display()
-            );
-        }
-        if path.exists() {
-            return MasterKey::from_file(&path).with_context(|| format!("the master key {}", path.display()));
-        }
-        if !make || self.data().join("punte.db").exists() {
-            bail!(
-                "the master key {} is not there. Put the copy you kept there, or name its place with PUNTE_KEY_FILE; without it what is stored can't be read",
-                path.display()
-            );
-        }
-        let key = MasterKey::generate().context("a master key could not be made")?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("{} could not be made", folder.display()))?;
-        }
-        key.to_file(&path)
-            .with_context(|| format!("the master key could not be written to {}", path.display()))?;
-        eprintln!(
-            "\n  *** A new master key was made: {}\n  *** KEEP A COPY OF IT in a safe place. Without it nothing that is stored here can ever be read again.\n",
-            path.display()
-        );
-        Ok(key)
-    }
-
-    /// Where the master key lies, or is to lie.
+    /// The file in which the master key lies, or is to lie.
     pub fn key_file(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
         if let Some(path) = std::env::var_os("PUNTE_KEY_FILE") {
             return Ok(path.into());

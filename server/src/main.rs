@@ -11,6 +11,7 @@ mod formats;
 mod golden;
 mod home;
 mod journal;
+mod master;
 mod overview;
 mod render;
 mod rerun;
@@ -103,6 +104,8 @@ enum Command {
     Journal(command::journal::Args),
     /// Check that the store and the journal are as they were written
     Verify(command::verify::Args),
+    /// Give the store another master key, or a new data key
+    Seal(command::seal::Args),
     /// Take out what is older than its channel keeps; by itself the engine does it every hour
     Prune(command::prune::Args),
     /// Copy the store and the channels, while the engine runs, into a folder that can be restored
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
             Command::Key(args) => command::key::run(&home, args).await,
             Command::Journal(args) => command::journal::run(&home, args).await,
             Command::Verify(args) => command::verify::run(&home, &args).await,
+            Command::Seal(args) => command::seal::run(&home, args).await,
             Command::Prune(args) => command::prune::run(&home, &args).await,
             Command::Backup(args) => command::backup::run(&home, &args),
             Command::Restore(args) => command::restore::run(&home, &args),

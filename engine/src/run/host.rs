@@ -161,6 +161,8 @@ pub struct Engine {
     pub(super) world: World,
     pub(super) tasks: Tasks,
     pub(super) keep: Keep,
+    /// Told when there is a new data key.
+    pub(super) renewed: Arc<tokio::sync::Notify>,
 }
 
 impl Engine {
@@ -182,6 +184,7 @@ impl Engine {
             world: parts.world,
             tasks: Tasks::default(),
             keep: parts.keep,
+            renewed: Arc::default(),
         });
         engine.reload(parts.channels).await?;
         upkeep::begin(&engine);

@@ -1,4 +1,4 @@
-//! What the engine does for its store by the way: taking out what is old enough.
+//! What the engine does for its store by the way: taking out what is old enough, and sealing anew what an older key sealed.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::host::Engine;
 use crate::channel::{Channel, Keep};
 use crate::connector::Stop;
 use crate::message::Seen;
-use crate::store::{Ages, Keeping, PrunePlace, PruneStep, Store, StoreError};
+use crate::store::{Ages, Keeping, MasterKey, PrunePlace, PruneStep, ResealPlace, Store, StoreError};
 
 /// How long a repeat is known again in a channel that is not there any more.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -64,8 +64,77 @@ impl Engine {
     }
 }
 
-/// Looks from time to time for what is old enough, as long as the engine is there.
+impl Engine {
+    /// Makes a new data key, which seals from now on; what older keys sealed is sealed anew by and by. Returns its number.
+    pub async fn renew_key(&self, master: &MasterKey) -> Result<u8, StoreError> {
+        let nr = self.store.renew_key(master).await?;
+        tracing::info!(key = nr, "A new data key seals from now on.");
+        self.renewed.notify_one();
+        Ok(nr)
+    }
+}
+
+/// Begins all of it, as long as the engine is there.
 pub(super) fn begin(engine: &Arc<Engine>) {
+    begin_to_prune(engine);
+    let (store, renewed, stop) = (
+        engine.store.clone(),
+        engine.renewed.clone(),
+        engine.tasks.stop().clone(),
+    );
+    engine.tasks.spawn(async move {
+        while !stop.is_cancelled() {
+            let pause = match reseal(store.as_ref(), &stop).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(%error, "What an older key sealed could not be sealed anew; it is tried again.");
+                    Some(FIRST)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = renewed.notified() => {}
+                () = tokio::time::sleep(pause.unwrap_or(EVENLY)) => {}
+            }
+        }
+    });
+}
+
+/// Seals anew until nothing is left. Returns when to look again; none: nothing is to be done.
+async fn reseal(store: &dyn Store, stop: &Stop) -> Result<Option<Duration>, StoreError> {
+    let keys = store.seal_keys().await?;
+    if keys.older.is_empty() {
+        return Ok(None);
+    }
+    let begun = Instant::now();
+    let mut count = 0;
+    if !keys.is_resealed {
+        let mut place = Some(ResealPlace::default());
+        while let Some(at) = place {
+            if stop.is_cancelled() {
+                return Ok(None);
+            }
+            let step = store.reseal(at).await?;
+            count += step.count;
+            place = step.next;
+        }
+    }
+    if count != 0 {
+        tracing::info!(values = count, "What an older key sealed was sealed anew.");
+        // Another pass shows whether that was all.
+        return Ok(Some(Duration::ZERO));
+    }
+    for key in store.forget_keys(begun).await? {
+        tracing::info!(
+            key,
+            "Nothing is sealed under this key any more; it was taken away."
+        );
+    }
+    Ok(Some(FIRST))
+}
+
+/// Looks from time to time for what is old enough.
+fn begin_to_prune(engine: &Arc<Engine>) {
     let Some(every) = engine.keep.every() else {
         return;
     };

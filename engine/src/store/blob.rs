@@ -13,12 +13,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::seal::{Column, Domain, Sealer};
+use super::seal::{Column, Domain, SEAL, Sealer};
 
 /// Bytes of a chunk before it is sealed.
 const CHUNK: usize = 64 * 1024;
-/// What sealing adds to a chunk: tag and nonce.
-const SEAL: usize = 28;
 
 /// Which blob, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -180,6 +178,58 @@ impl Blobs {
             && let Err(error) = std::fs::remove_file(file)
         {
             tracing::warn!(%error, "The file of a big body that is not needed any more could not be removed.");
+        }
+    }
+
+    /// Seals a blob anew where an older key sealed it: into a file beside it, which takes its name once it is flushed. False:
+    /// there was nothing to do, or the blob can't be opened, which is told elsewhere.
+    pub(crate) fn reseal(&self, sealer: &Sealer, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let (folder, path) = self.place(hash);
+        let Ok(mut file) = File::open(&path) else {
+            return Ok(false);
+        };
+        let length = file.metadata().map_err(failed)?.len();
+        let chunks = length.div_ceil((CHUNK + SEAL) as u64);
+        let draft = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
+        let mut is_new = true;
+        let mut write = || -> Result<(), StoreError> {
+            let mut out = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&draft)
+                .map_err(failed)?;
+            let mut chunk = Vec::with_capacity(CHUNK + SEAL);
+            for place in 0..chunks {
+                chunk.clear();
+                Read::by_ref(&mut file)
+                    .take((CHUNK + SEAL) as u64)
+                    .read_to_end(&mut chunk)
+                    .map_err(failed)?;
+                if place == 0 && chunk.last() == Some(&sealer.key_numbers().0) {
+                    is_new = false;
+                    return Ok(());
+                }
+                let sealed = sealer.reseal_bytes(&aad(hash, place, place + 1 == chunks), &chunk)?;
+                out.write_all(&sealed).map_err(failed)?;
+            }
+            out.sync_all().map_err(failed)
+        };
+        let written = match write() {
+            Ok(()) if is_new => std::fs::rename(&draft, &path).map_err(failed),
+            other => {
+                // What can't be removed now is only space, and goes with other drafts.
+                let _ = std::fs::remove_file(&draft);
+                other
+            }
+        };
+        match written {
+            Ok(()) if is_new => sync_folder(&folder).map_err(failed).map(|()| true),
+            Ok(()) => Ok(false),
+            Err(StoreError::Damaged(_)) => {
+                tracing::error!("A big body can't be opened, and is not sealed anew. Run punte verify.");
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -7,6 +7,7 @@ mod halt;
 mod journal;
 pub mod keys;
 mod prune;
+mod reseal;
 mod seal;
 pub mod sqlite;
 pub mod verify;
@@ -27,6 +28,7 @@ pub use self::journal::{
 };
 pub use self::keys::{KeyError, MasterKey};
 pub use self::prune::{Ages, Keeping, PrunePlace, PruneStep, PrunedOf};
+pub use self::reseal::{ResealPlace, ResealStep, RewrapError, SealKeys, rewrap};
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::message::{
     DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage, Seen,
@@ -494,6 +496,16 @@ pub trait Store: Send + Sync {
     async fn hear(&self, channel: &str, at: Timestamp) -> Result<(), StoreError>;
     /// When something came in by each channel last, as far as it was kept.
     async fn heard(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
+
+    /// Makes a new data key, which seals from now on, and returns its number. The master key is the one that the store's keys
+    /// are wrapped under now.
+    async fn renew_key(&self, master: &MasterKey) -> Result<u8, StoreError>;
+    /// Seals a few values anew that an older key sealed.
+    async fn reseal(&self, place: ResealPlace) -> Result<ResealStep, StoreError>;
+    /// Takes away the keys under which nothing is sealed any more, after a pass that found nothing and began then.
+    async fn forget_keys(&self, begun: std::time::Instant) -> Result<Vec<u8>, StoreError>;
+    /// The keys under which the store is sealed.
+    async fn seal_keys(&self) -> Result<SealKeys, StoreError>;
 
     /// The clinic whose store this is.
     fn clinic(&self) -> Uuid;

@@ -1,5 +1,7 @@
 //! Sealing and hashing of what is stored. Runs on the caller's side, never on the writer's thread.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use uuid::Uuid;
@@ -66,6 +68,9 @@ pub(crate) enum Domain {
     JournalPatient = 41,
 }
 
+/// The numbers of data keys: 1 to 255. The last byte of each sealed value says under which it was sealed.
+pub(crate) type KeyNr = u8;
+
 enum Cipher {
     Aes(Box<RandomizedNonceKey>),
     /// Seals nothing: what sealing costs is measured against it. No release has it.
@@ -73,9 +78,15 @@ enum Cipher {
     Null,
 }
 
-/// The data key and the hash key at work.
+/// The data keys: one that seals, and those that open what was sealed before.
+struct Ciphers {
+    now: KeyNr,
+    all: Vec<(KeyNr, Arc<Cipher>)>,
+}
+
+/// The data keys and the hash key at work.
 pub(crate) struct Sealer {
-    cipher: Cipher,
+    ciphers: RwLock<Ciphers>,
     hash: hmac::Key,
     /// Of the journal's chain, and of nothing else.
     chain: hmac::Key,
@@ -83,6 +94,8 @@ pub(crate) struct Sealer {
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
+/// What sealing adds to a value: tag, nonce, and the number of the key.
+pub(crate) const SEAL: usize = TAG + NONCE + 1;
 /// Below this many bytes lz4 gains nothing.
 const COMPRESS_FROM: usize = 128;
 /// The longest value that is opened: more than any row can hold, so that a wrong length can't take all memory.
@@ -97,22 +110,92 @@ fn aad(column: Column, id: Uuid, n: u64) -> [u8; 25] {
 }
 
 impl Sealer {
+    /// With one data key, the first.
+    #[cfg(test)]
     pub(crate) fn new(data_key: &[u8; 32], hash_key: &[u8; 32]) -> Result<Self, StoreError> {
-        #[cfg(feature = "null-cipher")]
-        let cipher = if std::env::var_os("PUNTE_NULL_CIPHER").is_some() {
-            Cipher::Null
-        } else {
-            Cipher::Aes(Box::new(aes(data_key)?))
-        };
-        #[cfg(not(feature = "null-cipher"))]
-        let cipher = Cipher::Aes(Box::new(aes(data_key)?));
+        Self::with(&[(1, *data_key)], 1, hash_key)
+    }
+
+    /// With these data keys, of which this one seals.
+    pub(crate) fn with(
+        data_keys: &[(KeyNr, [u8; 32])],
+        now: KeyNr,
+        hash_key: &[u8; 32],
+    ) -> Result<Self, StoreError> {
+        let all = data_keys
+            .iter()
+            .map(|(nr, key)| Ok((*nr, Arc::new(cipher(key)?))))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        if !all.iter().any(|(nr, _)| *nr == now) {
+            return Err(StoreError::Damaged(
+                "the key that it is sealed under is missing".into(),
+            ));
+        }
         let hash = hmac::Key::new(hmac::HMAC_SHA256, hash_key);
         let chain = hashed(&hash, Domain::JournalKey as u8, &[]);
         Ok(Sealer {
-            cipher,
+            ciphers: RwLock::new(Ciphers { now, all }),
             hash,
             chain: hmac::Key::new(hmac::HMAC_SHA256, &chain),
         })
+    }
+
+    /// From now on this key seals. Values under the others are still opened.
+    pub(crate) fn take_key(&self, nr: KeyNr, key: &[u8; 32]) -> Result<(), StoreError> {
+        let cipher = Arc::new(cipher(key)?);
+        let mut ciphers = self.ciphers.write().unwrap_or_else(PoisonError::into_inner);
+        ciphers.all.push((nr, cipher));
+        ciphers.now = nr;
+        Ok(())
+    }
+
+    /// Nothing is sealed under these keys any more.
+    pub(crate) fn forget_keys(&self, gone: &[KeyNr]) {
+        let mut ciphers = self.ciphers.write().unwrap_or_else(PoisonError::into_inner);
+        ciphers.all.retain(|(nr, _)| !gone.contains(nr));
+    }
+
+    /// The key that seals, and those that only open.
+    pub(crate) fn key_numbers(&self) -> (KeyNr, Vec<KeyNr>) {
+        let ciphers = self.ciphers.read().unwrap_or_else(PoisonError::into_inner);
+        let numbers = ciphers.all.iter().map(|(nr, _)| *nr);
+        (ciphers.now, numbers.filter(|nr| *nr != ciphers.now).collect())
+    }
+
+    /// The same value for the same place, sealed under the key of today.
+    pub(crate) fn reseal(
+        &self,
+        column: Column,
+        id: Uuid,
+        n: u64,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.reseal_bytes(&aad(column, id, n), sealed)
+    }
+
+    /// The same of what [`Sealer::seal_bytes`] made.
+    pub(crate) fn reseal_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let mut buffer = sealed.to_vec();
+        self.open_bytes(aad, &mut buffer)?;
+        self.seal_bytes(aad, &mut buffer)?;
+        Ok(buffer)
+    }
+
+    fn cipher_now(&self) -> Result<(KeyNr, Arc<Cipher>), StoreError> {
+        let ciphers = self.ciphers.read().unwrap_or_else(PoisonError::into_inner);
+        let found = ciphers.all.iter().find(|(nr, _)| *nr == ciphers.now);
+        found
+            .cloned()
+            .ok_or_else(|| StoreError::Unavailable("the key that seals is gone".into()))
+    }
+
+    fn cipher_of(&self, nr: KeyNr) -> Option<Arc<Cipher>> {
+        let ciphers = self.ciphers.read().unwrap_or_else(PoisonError::into_inner);
+        ciphers
+            .all
+            .iter()
+            .find(|(its, _)| *its == nr)
+            .map(|(_, cipher)| cipher.clone())
     }
 
     /// Compresses and seals. The first byte inside says whether it is compressed.
@@ -129,7 +212,7 @@ impl Sealer {
             }
         }
         if buffer.is_empty() {
-            buffer.reserve_exact(1 + plain.len() + TAG + NONCE);
+            buffer.reserve_exact(1 + plain.len() + SEAL);
             buffer.push(0);
             buffer.extend_from_slice(plain);
         }
@@ -164,9 +247,10 @@ impl Sealer {
         }
     }
 
-    /// Seals in place; tag and nonce follow.
+    /// Seals in place; tag, nonce and the number of the key follow.
     pub(crate) fn seal_bytes(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-        match &self.cipher {
+        let (nr, cipher) = self.cipher_now()?;
+        match cipher.as_ref() {
             Cipher::Aes(key) => {
                 let nonce = key
                     .seal_in_place_append_tag(Aad::from(aad), buffer)
@@ -176,14 +260,17 @@ impl Sealer {
             #[cfg(feature = "null-cipher")]
             Cipher::Null => buffer.extend_from_slice(&[0; TAG + NONCE]),
         }
+        buffer.push(nr);
         Ok(())
     }
 
     /// Opens in place what [`Sealer::seal_bytes`] made.
     pub(crate) fn open_bytes(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-        let (sealed, nonce) = buffer.split_last_chunk_mut::<NONCE>().ok_or_else(damaged)?;
+        let (nr, sealed) = buffer.split_last_mut().ok_or_else(damaged)?;
+        let cipher = self.cipher_of(*nr).ok_or_else(damaged)?;
+        let (sealed, nonce) = sealed.split_last_chunk_mut::<NONCE>().ok_or_else(damaged)?;
         let length = sealed.len().checked_sub(TAG).ok_or_else(damaged)?;
-        match &self.cipher {
+        match cipher.as_ref() {
             Cipher::Aes(key) => {
                 key.open_in_place((&*nonce).into(), Aad::from(aad), sealed)
                     .map_err(|_| damaged())?;
@@ -229,6 +316,14 @@ pub(crate) fn first8(hash: &[u8; 32]) -> i64 {
     i64::from_be_bytes(*first)
 }
 
+fn cipher(key: &[u8; 32]) -> Result<Cipher, StoreError> {
+    #[cfg(feature = "null-cipher")]
+    if std::env::var_os("PUNTE_NULL_CIPHER").is_some() {
+        return Ok(Cipher::Null);
+    }
+    Ok(Cipher::Aes(Box::new(aes(key)?)))
+}
+
 fn aes(key: &[u8; 32]) -> Result<RandomizedNonceKey, StoreError> {
     RandomizedNonceKey::new(&AES_256_GCM, key)
         .map_err(|_| StoreError::Damaged("its data key can't be used".into()))
@@ -266,6 +361,28 @@ mod tests {
         let other = Sealer::new(&[3; 32], &[2; 32]).unwrap();
         let sealed = sealer.seal(Column::MessageBody, id, 3, b"x").unwrap();
         assert!(other.open(Column::MessageBody, id, 3, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_new_key_seals_and_the_old_one_still_opens() {
+        let sealer = Sealer::new(&[1; 32], &[2; 32]).unwrap();
+        let id = Uuid::from_u128(7);
+        let old = sealer.seal(Column::MessageBody, id, 3, b"plain").unwrap();
+        assert_eq!(old.last(), Some(&1));
+        sealer.take_key(2, &[5; 32]).unwrap();
+        assert_eq!(sealer.key_numbers(), (2, vec![1]));
+        let new = sealer.seal(Column::MessageBody, id, 3, b"plain").unwrap();
+        assert_eq!(new.last(), Some(&2));
+        let again = sealer.reseal(Column::MessageBody, id, 3, &old).unwrap();
+        assert_eq!(again.last(), Some(&2));
+        assert!(sealer.reseal(Column::MessageBody, id, 4, &old).is_err());
+        for sealed in [&old, &new, &again] {
+            assert_eq!(sealer.open(Column::MessageBody, id, 3, sealed).unwrap(), b"plain");
+        }
+        sealer.forget_keys(&[1]);
+        assert!(sealer.open(Column::MessageBody, id, 3, &old).is_err());
+        assert_eq!(sealer.open(Column::MessageBody, id, 3, &again).unwrap(), b"plain");
+        assert!(Sealer::with(&[(1, [1; 32])], 2, &[2; 32]).is_err());
     }
 
     #[test]

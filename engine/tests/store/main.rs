@@ -9,6 +9,7 @@ mod make;
 mod message_suite;
 mod prune_suite;
 mod queue_model;
+mod seal_suite;
 mod sqlite;
 mod verify_suite;
 

@@ -27,7 +27,7 @@ fn patient(number: &str) -> Record {
 }
 
 /// A store with something of everything, closed.
-async fn filled() -> Fresh {
+pub async fn filled() -> Fresh {
     let fresh = Fresh::new();
     let store = fresh.open().await;
     let mut who = patient("P-1");

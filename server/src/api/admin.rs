@@ -32,6 +32,8 @@ pub fn routes() -> Router<State> {
         .route("/messages/{id}/resolve", post(resolve))
         .route("/messages/{id}/seen", post(see))
         .route("/prune", post(prune))
+        .route("/seal", get(seal_keys))
+        .route("/seal/renew", post(renew_key))
         .route("/parked", get(parked))
         .route("/where", get(whereabouts))
         .route("/status", get(status))
@@ -464,6 +466,22 @@ async fn prune(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer 
     };
     let step = state.engine().prune(place, !dry_run).await?;
     Ok(Json(json!(step)))
+}
+
+async fn seal_keys(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::Admin)?;
+    Ok(Json(json!(state.store().seal_keys().await?)))
+}
+
+/// A new data key. The master key is read anew from its place: it may have been replaced since the start.
+async fn renew_key(Extract(state): Extract<State>, who: Who) -> Answer {
+    who.may(Scope::Admin)?;
+    let home = state.home().clone();
+    let master = tokio::task::spawn_blocking(move || home.master_key(&home.settings()?, false))
+        .await
+        .map_err(|_| Problem::bad_request("the master key could not be read"))??;
+    let key = state.engine().renew_key(&master).await?;
+    Ok(Json(json!({ "key": key })))
 }
 
 async fn keys(Extract(state): Extract<State>, who: Who) -> Answer {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::print;
 use super::progress::Progress;
 use crate::home::Home;
+use crate::master::KeyPlace;
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -29,7 +30,11 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     home.needs_a_store()?;
     let settings = home.settings()?;
     let master = home.master_key(&settings, false)?;
-    let key_file = home.key_file(&settings)?;
+    let place = home.key_place(&settings)?;
+    let key_file = match &place {
+        KeyPlace::File(path) => path.clone(),
+        KeyPlace::Variable | KeyPlace::Command(_) => PathBuf::new(),
+    };
     let source = Source {
         home: home.folder(),
         master: &master,
@@ -42,18 +47,18 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         let mut value = summary(&manifest);
         value["folder"] = args.to.display().to_string().into();
-        value["key_file"] = key_file.display().to_string().into();
+        value["key_file"] = place.to_string().into();
         print(&format!("{value:#}\n"));
         return Ok(ExitCode::SUCCESS);
     }
     let bytes: u64 = manifest.files.iter().map(|file| file.length).sum();
     print(&format!(
-        "Backed up to {}, in {} files and {} MB: {}.\nThe master key is not in it. It lies in {}: keep a copy of it in a safe place, not beside the backup. Without it the backup can't be read.\n",
+        "Backed up to {}, in {} files and {} MB: {}.\nThe master key is not in it. It is in {}: keep a copy of it in a safe place, not beside the backup. Without it the backup can't be read.\n",
         args.to.display(),
         manifest.files.len(),
         bytes.div_ceil(1 << 20),
         manifest.counts,
-        key_file.display()
+        place
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,7 @@ pub mod prune;
 pub mod reload;
 pub mod replay;
 pub mod restore;
+pub mod seal;
 pub mod seen;
 pub mod send;
 pub mod serve;

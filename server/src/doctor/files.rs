@@ -4,11 +4,18 @@ use engine::store::{MasterKey, SqliteStore};
 
 use super::Line;
 use crate::home::{Home, Settings};
+use crate::master::KeyPlace;
 
 /// Where the master key lies, and who can read it.
 pub fn key(home: &Home, settings: &Settings) -> Line {
-    let path = match home.key_file(settings) {
-        Ok(path) => path,
+    let path = match home.key_place(settings) {
+        Ok(KeyPlace::File(path)) => path,
+        Ok(place @ (KeyPlace::Variable | KeyPlace::Command(_))) => {
+            return match home.master_key(settings, false) {
+                Ok(_) => Line::ok("key", format!("{place}. Is there a copy in a safe place?")),
+                Err(error) => Line::problem("key", format!("{error:#}"), "give the key that you kept"),
+            };
+        }
         Err(error) => return Line::problem("key", format!("{error:#}"), "name its place"),
     };
     let shown = path.display();

@@ -36,6 +36,7 @@ mod scenes;
 mod script_calls;
 mod script_state;
 mod scripts;
+mod seal;
 mod timers;
 mod tls;
 mod verify;

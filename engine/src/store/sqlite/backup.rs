@@ -12,8 +12,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use uuid::Uuid;
 
+use super::data_keys;
 pub(crate) use super::open::newest_version;
-use super::open::{stored_keys, version_of};
+use super::open::version_of;
 use super::readers::Readers;
 use super::ready::{DELIVERIES, INLINE, blob_of};
 use super::{journal, sql_error};
@@ -113,8 +114,8 @@ pub(crate) fn contents(
             newest_version()
         )));
     }
-    let (sealer, clinic) =
-        stored_keys(connection, master)?.ok_or_else(|| StoreError::Damaged("its keys are missing".into()))?;
+    let (sealer, clinic) = data_keys::stored(connection, master)?
+        .ok_or_else(|| StoreError::Damaged("its keys are missing".into()))?;
     let has_journal = has(connection, "journal").map_err(sql_error)?;
     let head = match has_journal {
         true => journal::head(connection, &sealer).map_err(sql_error)?.to_string(),

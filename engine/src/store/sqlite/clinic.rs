@@ -48,7 +48,7 @@ struct MetaOwned {
 }
 
 /// What a version is sealed with: version and kind.
-fn version_and_kind(version: u64, kind: u8) -> u64 {
+pub(crate) fn version_and_kind(version: u64, kind: u8) -> u64 {
     version << 8 | u64::from(kind)
 }
 

@@ -45,3 +45,25 @@ pub(crate) fn of(
         ))
     }
 }
+
+/// Cursors that an older key sealed: the channel, the cursor sealed anew, and as it is.
+pub(crate) fn of_older_keys(
+    shared: &Shared,
+    connection: &Connection,
+) -> Result<Vec<(String, Vec<u8>, Vec<u8>)>, StoreError> {
+    let (now, _) = shared.sealer.key_numbers();
+    let rows: Vec<(String, Vec<u8>)> = connection
+        .prepare("SELECT channel, cursor FROM cursor WHERE substr(cursor, -1) <> ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_map([[now]], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    rows.into_iter()
+        .map(|(channel, old)| {
+            let new = shared.sealer.reseal(Column::Cursor, Uuid::nil(), 0, &old)?;
+            Ok((channel, new, old))
+        })
+        .collect()
+}

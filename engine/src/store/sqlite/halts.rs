@@ -80,6 +80,28 @@ pub(crate) fn all(shared: &Shared, connection: &Connection) -> Result<Vec<Halt>,
     rows.into_iter().map(|row| open(&shared.sealer, row)).collect()
 }
 
+/// Notes that an older key sealed: the two names, the note sealed anew, and as it is.
+pub(crate) fn of_older_keys(
+    shared: &Shared,
+    connection: &Connection,
+) -> Result<Vec<(String, String, Vec<u8>, Vec<u8>)>, StoreError> {
+    let (now, _) = shared.sealer.key_numbers();
+    let rows: Vec<(String, String, Vec<u8>)> = connection
+        .prepare("SELECT channel, destination, note FROM halt WHERE substr(note, -1) <> ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_map([[now]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    rows.into_iter()
+        .map(|(channel, destination, old)| {
+            let new = shared.sealer.reseal(Column::HaltNote, Uuid::nil(), 0, &old)?;
+            Ok((channel, destination, new, old))
+        })
+        .collect()
+}
+
 fn open(sealer: &Sealer, row: SealedHalt) -> Result<Halt, StoreError> {
     let json = sealer.open(Column::HaltNote, Uuid::nil(), 0, &row.note)?;
     let note: Note = serde_json::from_slice(&json)

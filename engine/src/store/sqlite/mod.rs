@@ -11,6 +11,7 @@ mod clinic;
 mod commit;
 mod counters;
 mod cursors;
+pub(crate) mod data_keys;
 mod halts;
 mod journal;
 mod keys;
@@ -21,6 +22,7 @@ mod open;
 mod prune;
 mod readers;
 mod ready;
+mod reseal;
 mod search;
 pub(crate) mod verify;
 mod writer;
@@ -51,7 +53,8 @@ use super::seal::Sealer;
 use super::{
     Access, AccessFilter, AccessRow, Ahead, Alert, AlertNotice, ApiKey, Attempted, Awaited, Booked,
     ClinicQuery, Commit, Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage,
-    MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, Seen, Store, StoreError, Waiting, Work,
+    MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, ResealPlace, ResealStep, SealKeys, Seen, Store,
+    StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
@@ -128,6 +131,8 @@ pub struct SqliteStore {
     clinic: Uuid,
     inbox: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// When this process has made a new data key.
+    renewed: Mutex<Option<std::time::Instant>>,
 }
 
 impl Drop for SqliteStore {
@@ -622,6 +627,22 @@ impl Store for SqliteStore {
 
     async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError> {
         self.note_seen(message, seen).await
+    }
+
+    async fn renew_key(&self, master: &MasterKey) -> Result<u8, StoreError> {
+        self.take_new_key(master).await
+    }
+
+    async fn reseal(&self, place: ResealPlace) -> Result<ResealStep, StoreError> {
+        self.reseal_step(place).await
+    }
+
+    async fn forget_keys(&self, begun: std::time::Instant) -> Result<Vec<u8>, StoreError> {
+        self.forget_old_keys(begun).await
+    }
+
+    async fn seal_keys(&self) -> Result<SealKeys, StoreError> {
+        self.keys_in_use().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, SqlSafeStr};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::data_keys;
 use super::names::Names;
 use super::readers::Readers;
 use super::writer::{INBOX, Open, Writer, open_for_writing};
 use super::{Shared, SqliteOptions, SqliteStore, never_checkpoint_on_close, sql_error};
 use crate::store::StoreError;
 use crate::store::blob::Blobs;
-use crate::store::keys::{MasterKey, random_key};
+use crate::store::keys::MasterKey;
 use crate::store::seal::Sealer;
 
 /// How long a look waits for who writes.
@@ -125,7 +126,7 @@ pub(crate) fn look(
     if tables == 1 {
         return Ok(None);
     }
-    let Some((_, its)) = stored_keys(&connection, master)? else {
+    let Some((_, its)) = data_keys::stored(&connection, master)? else {
         return Ok(None);
     };
     is_of(clinic, its)?;
@@ -219,6 +220,7 @@ pub(crate) async fn open(
         clinic: parts.clinic,
         inbox,
         writer: Mutex::new(Some(thread)),
+        renewed: Mutex::default(),
     })
 }
 
@@ -307,35 +309,11 @@ fn keys(
     master: &MasterKey,
     clinic: Option<Uuid>,
 ) -> Result<(Sealer, Uuid), StoreError> {
-    let Some((sealer, its)) = stored_keys(connection, master)? else {
-        return new_keys(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
+    let Some((sealer, its)) = data_keys::stored(connection, master)? else {
+        return data_keys::make(connection, master, clinic.unwrap_or_else(Uuid::now_v7));
     };
     is_of(clinic, its)?;
     Ok((sealer, its))
-}
-
-/// The keys that a store has, unwrapped, and its clinic; none: it has none yet.
-pub(crate) fn stored_keys(
-    connection: &Connection,
-    master: &MasterKey,
-) -> Result<Option<(Sealer, Uuid)>, StoreError> {
-    let get = |name: &str| {
-        connection
-            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-                row.get::<_, Vec<u8>>(0)
-            })
-            .optional()
-            .map_err(sql_error)
-    };
-    let (Some(data), Some(hash), Some(its)) = (get("data_key")?, get("hash_key")?, get("clinic")?) else {
-        return Ok(None);
-    };
-    let its = Uuid::from_slice(&its).map_err(|_| damaged("the id of its clinic can't be read"))?;
-    let sealer = Sealer::new(
-        &*master.unwrap("data_key", &data)?,
-        &*master.unwrap("hash_key", &hash)?,
-    )?;
-    Ok(Some((sealer, its)))
 }
 
 /// What the migrations do, in their order.
@@ -355,37 +333,4 @@ pub(crate) fn version_of(connection: &Connection) -> rusqlite::Result<i64> {
         [],
         |row| row.get(0),
     )
-}
-
-fn new_keys(connection: &Connection, master: &MasterKey, clinic: Uuid) -> Result<(Sealer, Uuid), StoreError> {
-    let messages: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM (SELECT 1 FROM message LIMIT 1)",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(sql_error)?;
-    if messages > 0 {
-        return Err(damaged("its keys are missing"));
-    }
-    let unavailable = |error: crate::store::keys::KeyError| StoreError::Unavailable(error.to_string());
-    let data = random_key().map_err(unavailable)?;
-    let hash = random_key().map_err(unavailable)?;
-    let values = [
-        ("data_key", master.wrap("data_key", &data)?),
-        ("hash_key", master.wrap("hash_key", &hash)?),
-        ("clinic", clinic.as_bytes().to_vec()),
-    ];
-    let write = || {
-        let transaction = connection.unchecked_transaction()?;
-        for (name, value) in &values {
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
-                rusqlite::params![name, value],
-            )?;
-        }
-        transaction.commit()
-    };
-    write().map_err(sql_error)?;
-    Ok((Sealer::new(&data, &hash)?, clinic))
 }

@@ -59,7 +59,7 @@ pub(crate) fn verify(folder: &Path, master: &MasterKey, told: Told<'_>) -> Resul
                 open::newest_version()
             )));
         }
-        let (sealer, _) = open::stored_keys(&reader, master)?
+        let (sealer, _) = super::data_keys::stored(&reader, master)?
             .ok_or_else(|| StoreError::Damaged("its keys are missing".into()))?;
         (sealer, Names::load(&reader).map_err(sql_error)?)
     };
