@@ -8,6 +8,7 @@ mod disk;
 mod load;
 mod machine;
 mod messages;
+mod prune;
 mod report;
 mod runaway;
 mod scenes;
@@ -62,6 +63,8 @@ enum Part {
     Delivered,
     /// Memory after 100,000 messages (goes with `delivered`)
     Memory,
+    /// MLLP in → stored, while old messages are taken out
+    Prune,
     /// Other channels beside scripts that run away inside a native call
     Runaway,
     /// The engine beside a loop that runs the same steps and writes the same rows
@@ -76,6 +79,8 @@ struct Plan {
     bare: u64,
     /// Messages after which the memory is read.
     memory: u64,
+    /// Messages that are there to be taken out.
+    prune: u64,
     /// Flushes of the disk, each time.
     flushes: u32,
     /// How long each rate beside a script that runs away is measured.
@@ -93,6 +98,7 @@ impl Plan {
             load,
             bare: if options.quick { 20_000 } else { 60_000 },
             memory: if options.quick { 20_000 } else { 100_000 },
+            prune: if options.quick { 20_000 } else { 60_000 },
             flushes: 1_000,
             beside: std::time::Duration::from_secs(if options.quick { 1 } else { 4 }),
         }
@@ -141,6 +147,9 @@ fn run(options: &Options) -> Result<Report> {
             wants(Part::Delivered),
             wants(Part::Memory),
         )?);
+    }
+    if wants(Part::Prune) {
+        report.prune = Some(prune::run(&plan)?);
     }
     if wants(Part::Runaway) {
         report.runaway = runaway::run(&plan)?;

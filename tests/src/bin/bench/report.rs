@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::bare::{Bare, EACH};
 use crate::disk::Flushes;
 use crate::machine::{Environment, profile};
+use crate::prune::Pruning;
 use crate::runaway::Beside;
 use crate::scenes::{Level, Scene};
 use crate::speed::{self, Line};
@@ -16,6 +17,8 @@ use crate::speed::{self, Line};
 const STORED_GOAL: f64 = 0.4;
 const DELIVERED_GOAL: f64 = 0.2;
 const RESIDENT_GOAL: u64 = 100_000_000;
+/// How much longer answers may take while old messages are taken out.
+const PRUNE_GOAL: f64 = 1.5;
 /// One limit after a script has run away, of the rate before.
 const BESIDE_GOAL: f64 = 0.8;
 
@@ -27,6 +30,7 @@ pub struct Report {
     pub bare: Vec<Bare>,
     pub stored: Option<Scene>,
     pub delivered: Option<Scene>,
+    pub prune: Option<Pruning>,
     pub runaway: Vec<Beside>,
     pub speed: Vec<Line>,
 }
@@ -59,6 +63,7 @@ impl Report {
             bare: vec![],
             stored: None,
             delivered: None,
+            prune: None,
             runaway: vec![],
             speed: vec![],
         }
@@ -115,6 +120,14 @@ impl Report {
                 below: true,
             });
         }
+        if let Some(prune) = &self.prune {
+            goals.push(Goal {
+                what: "99 of 100 answers, while old messages are taken out / without",
+                is: prune.with.as_secs_f64() / prune.without.as_secs_f64(),
+                goal: PRUNE_GOAL,
+                below: true,
+            });
+        }
         let worst = self.runaway.iter().map(|beside| beside.ratio);
         if let Some(worst) = worst.min_by(f64::total_cmp) {
             goals.push(Goal {
@@ -160,6 +173,7 @@ impl Report {
             "bare": bare,
             "stored": self.stored.as_ref().map(scene_json),
             "delivered": self.delivered.as_ref().map(scene_json),
+            "prune": self.prune.as_ref().map(prune_json),
             "runaway": self.runaway.iter().map(beside_json).collect::<Vec<Value>>(),
             "speed": self.speed.iter().map(line_json).collect::<Vec<Value>>(),
             "goals": goals,
@@ -224,6 +238,18 @@ impl Report {
                 writeln!(out, "\n{title}")?;
                 scene_table(scene, out)?;
             }
+        }
+        if let Some(prune) = &self.prune {
+            writeln!(
+                out,
+                "\nold messages taken out, 16 connections: p99 {:.1} ms without, {:.1} ms with; {:.0} and {:.0} messages/s; {} taken out in {:.1} s",
+                ms(prune.without),
+                ms(prune.with),
+                prune.rate_without,
+                prune.rate_with,
+                prune.pruned,
+                prune.took.as_secs_f64()
+            )?;
         }
         runaway_table(&self.runaway, out)?;
         speed_table(&self.speed, out)?;
@@ -349,6 +375,13 @@ fn line_json(line: &Line) -> Value {
     json!({
         "what": line.what, "is": line.is, "unit": line.unit, "least": least, "below": below,
         "met": line.goal.map(|goal| goal.is_met(line.is)),
+    })
+}
+
+fn prune_json(prune: &Pruning) -> Value {
+    json!({
+        "p99_without_ms": ms(prune.without), "p99_with_ms": ms(prune.with), "messages_per_s_without": prune.rate_without,
+        "messages_per_s_with": prune.rate_with, "pruned": prune.pruned, "pruned_s": prune.took.as_secs_f64(),
     })
 }
 
