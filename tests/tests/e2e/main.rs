@@ -37,6 +37,7 @@ mod script_calls;
 mod script_state;
 mod scripts;
 mod seal;
+mod stolen;
 mod timers;
 mod tls;
 mod verify;
