@@ -24,6 +24,8 @@ use crate::store::seal::{Column, Domain};
 use crate::store::verify::StoreReport;
 use crate::store::{MasterKey, StoreError};
 
+/// Buckets of messages that are looked at in one read transaction.
+const BUCKETS: usize = 8;
 /// Records that are looked at in one read transaction.
 const RECORDS: i64 = 2_000;
 
@@ -158,13 +160,17 @@ impl Check {
                 |row| row.get::<_, i64>(0),
             )
         })?;
-        for place in 0..=last / BUCKET {
+        for first in (0..=last / BUCKET).step_by(BUCKETS) {
             told(
                 "Messages checked:",
-                usize::try_from(place * BUCKET).unwrap_or_default(),
+                usize::try_from(first * BUCKET).unwrap_or_default(),
                 usize::try_from(last).unwrap_or_default(),
             );
-            self.part("messages", |check, connection| check.bucket(connection, place))?;
+            self.part("messages", |check, connection| {
+                (first..)
+                    .take(BUCKETS)
+                    .try_for_each(|place| check.bucket(connection, place))
+            })?;
         }
         Ok(())
     }
