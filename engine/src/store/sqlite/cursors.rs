@@ -46,11 +46,14 @@ pub(crate) fn of(
     }
 }
 
-/// Cursors that an older key sealed: the channel, the cursor sealed anew, and as it is.
+/// The channel, its cursor sealed anew, and as it is.
+pub(crate) type ResealedCursor = (String, Vec<u8>, Vec<u8>);
+
+/// Cursors that an older key sealed.
 pub(crate) fn of_older_keys(
     shared: &Shared,
     connection: &Connection,
-) -> Result<Vec<(String, Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<ResealedCursor>, StoreError> {
     let (now, _) = shared.sealer.key_numbers();
     let rows: Vec<(String, Vec<u8>)> = connection
         .prepare("SELECT channel, cursor FROM cursor WHERE substr(cursor, -1) <> ?1")

@@ -80,11 +80,14 @@ pub(crate) fn all(shared: &Shared, connection: &Connection) -> Result<Vec<Halt>,
     rows.into_iter().map(|row| open(&shared.sealer, row)).collect()
 }
 
-/// Notes that an older key sealed: the two names, the note sealed anew, and as it is.
+/// The two names, the note sealed anew, and as it is.
+pub(crate) type ResealedHalt = (String, String, Vec<u8>, Vec<u8>);
+
+/// Notes that an older key sealed.
 pub(crate) fn of_older_keys(
     shared: &Shared,
     connection: &Connection,
-) -> Result<Vec<(String, String, Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<ResealedHalt>, StoreError> {
     let (now, _) = shared.sealer.key_numbers();
     let rows: Vec<(String, String, Vec<u8>)> = connection
         .prepare("SELECT channel, destination, note FROM halt WHERE substr(note, -1) <> ?1")
