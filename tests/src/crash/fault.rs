@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::load::Load;
 use super::rng::Rng;
-use super::{LONG, Receivers, Shim};
+use super::{Receivers, Shim};
 use crate::sink::Manner;
 
 /// One kind of trouble, in every round of a run.
@@ -94,6 +94,7 @@ pub(super) struct Striking<'a> {
     pub shim: Option<&'a Shim>,
     pub receivers: &'a Receivers,
     pub data: &'a Path,
+    pub patience: Duration,
     /// What the clock is set to be ahead, so that the run begins just before the change.
     pub ahead: i64,
 }
@@ -111,11 +112,11 @@ impl Striking<'_> {
         match self.fault {
             Fault::FailedFlush => {
                 let shim = self.shim()?;
-                let (before, until) = (shim.failed()?, Instant::now() + LONG);
+                let (before, until) = (shim.failed()?, Instant::now() + self.patience);
                 shim.fail_flushes(1 + rng.below(2))?;
                 while shim.failed()? == before {
                     if until < Instant::now() {
-                        bail!("nothing was flushed for {LONG:?}");
+                        bail!("nothing was flushed for {:?}", self.patience);
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -200,7 +201,7 @@ impl Striking<'_> {
     }
 
     async fn goes_on(&self, load: &Load) -> Option<String> {
-        let goes_on = load.has_acknowledged(3, LONG).await;
+        let goes_on = load.has_acknowledged(3, self.patience).await;
         (!goes_on).then(|| format!("it does not go on by itself after: {}", self.fault.name()))
     }
 

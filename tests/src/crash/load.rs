@@ -125,8 +125,9 @@ impl Load {
     pub async fn end(self, within: Duration) -> Everything {
         self.shared.is_over.store(true, Ordering::Relaxed);
         let mut lines = vec![];
+        let until = tokio::time::Instant::now() + within;
         for mut task in self.tasks {
-            match tokio::time::timeout(within, &mut task).await {
+            match tokio::time::timeout_at(until, &mut task).await {
                 Ok(Ok(line)) => lines.push(line),
                 Ok(Err(error)) => self.shared.problem(format!("a sender failed: {error}")),
                 Err(_) => {

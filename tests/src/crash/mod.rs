@@ -38,6 +38,8 @@ pub struct Plan {
     pub seed: u64,
     /// Which program; none: the one that was built beside the tests.
     pub program: Option<PathBuf>,
+    /// How long progress may take, on a busy machine.
+    pub patience: Duration,
     /// What is added to its environment.
     pub env: Vec<(String, String)>,
     /// A line for each round on standard error.
@@ -56,6 +58,7 @@ impl Plan {
             fault: None,
             seed: seed.unwrap_or_else(Rng::fresh_seed),
             program: None,
+            patience: Duration::from_secs(60),
             env: vec![],
             says: false,
         }
@@ -164,9 +167,6 @@ struct Harness<'a> {
     report: Report,
 }
 
-/// How long progress may take on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
-
 impl<'a> Harness<'a> {
     async fn new(plan: &'a Plan) -> Result<Self> {
         let receivers = Receivers {
@@ -217,8 +217,11 @@ impl<'a> Harness<'a> {
         let more = 1 + self.rng.below(40) as u32;
         let moment = Duration::from_micros(self.rng.below(60_000));
         load.goes_to(Some(punte.listens(scene::CHANNEL)));
-        if !load.has_acknowledged(more, LONG).await {
-            let stuck = format!("round {round}: {more} more messages were not acknowledged within {LONG:?}");
+        if !load.has_acknowledged(more, self.plan.patience).await {
+            let stuck = format!(
+                "round {round}: {more} more messages were not acknowledged within {:?}",
+                self.plan.patience
+            );
             self.report.violations.push(stuck);
             return Ok(false);
         }
@@ -253,6 +256,7 @@ impl<'a> Harness<'a> {
             shim: self.shim.as_ref(),
             receivers: &self.receivers,
             data: &self.data,
+            patience: self.plan.patience,
             ahead: self.ahead,
         }
     }
@@ -309,7 +313,7 @@ impl<'a> Harness<'a> {
             return Ok(self.report);
         };
         load.goes_to(Some(punte.listens(scene::CHANNEL)));
-        let sent = load.end(LONG).await;
+        let sent = load.end(self.plan.patience).await;
         self.report.violations.extend(sent.problems.iter().cloned());
         proof::prove(&punte, &self.receivers, &sent, &mut self.report).await?;
         if !self.report.violations.is_empty() {

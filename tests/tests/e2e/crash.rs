@@ -118,6 +118,8 @@ async fn finds(switch: &str, power: bool, words: &[&str]) -> Result<bool> {
         let plan = Plan {
             power,
             program: Some(program.clone()),
+            // Progress may never come.
+            patience: std::time::Duration::from_secs(15),
             env: vec![("PUNTE_SABOTAGE".to_owned(), switch.to_owned())],
             ..Plan::kills(6)
         };
