@@ -2,9 +2,11 @@
 //! own. Where several are sent at once (`order_by`), each has a connection of its own.
 //!
 //! An answer can only reach the message that it belongs to: what waits on the connection before a message is sent is
-//! thrown away, what comes for another is read past, and a connection on which an answer is still due is never used
-//! again.
+//! thrown away, what comes for another is read past, and on a connection on which an answer is still due no other message
+//! is sent. It is kept for that delivery: where the answer has come by the next try, nothing is sent again. So a receiver
+//! that always answers too late gets no flood of copies.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -18,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::framing::{Framer, Piece, forbidden, write_frame};
+use super::framing::{CR, END, Framer, Piece, START, forbidden, write_frame};
 use super::settings;
 use crate::sockets;
 use crate::tls::{Secured, Stream, refused_by_peer};
@@ -34,11 +36,26 @@ pub(super) struct MllpDestination {
     asking: Mutex<()>,
 }
 
+/// A frame is put together for one write up to this length.
+const ONE_WRITE: usize = 64 * 1024;
+
+/// A frame, in the parts that it is written in.
+type Parts<'f> = [&'f [u8]; 3];
+
+fn length_of(frame: Parts<'_>) -> usize {
+    frame.iter().map(|part| part.len()).sum()
+}
+
+/// So many connections on which an answer is still due are kept.
+const LATE: usize = 16;
+
 /// The connections that nothing is under way on. One is taken out for a message, so that a send that is broken off takes
 /// its connection with it.
 #[derive(Default)]
 struct Kept {
     idle: std::sync::Mutex<Vec<Connection>>,
+    /// Those on which the answer to a delivery is still due, the oldest first.
+    late: std::sync::Mutex<VecDeque<(i64, Connection)>>,
     under_way: AtomicUsize,
 }
 
@@ -57,6 +74,45 @@ impl Kept {
 
     fn put(&self, connection: Connection) {
         self.lock().push(connection);
+    }
+
+    /// The answer to this delivery has not come in time; it may come later.
+    fn wait_on(&self, delivery: i64, connection: Connection) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.len() == LATE {
+            late.pop_front();
+        }
+        late.push_back((delivery, connection));
+    }
+
+    /// An answer to an earlier try of this delivery that has come meanwhile. Where there is none yet, it is waited for
+    /// on.
+    fn came_late(&self, delivery: i64, mine: &Mine<'_>) -> Option<Vec<u8>> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answer = None;
+        late.retain_mut(|(of, connection)| {
+            if *of != delivery || answer.is_some() {
+                return *of != delivery;
+            }
+            match connection.look(mine) {
+                Look::Answer(body) => {
+                    answer = Some(body);
+                    false
+                }
+                Look::NotYet => true,
+                Look::Ended => false,
+            }
+        });
+        if answer.is_some() {
+            late.retain(|(of, _)| *of != delivery);
+        }
+        answer
+    }
+
+    /// The delivery has its answer: no other is waited for.
+    fn is_answered(&self, delivery: i64) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.retain(|(of, _)| *of != delivery);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -116,7 +172,7 @@ impl MllpDestination {
     }
 
     /// A connection on which the frame has left whole.
-    async fn deliver(&self, kept: Option<Connection>, frame: &[u8]) -> Result<Connection, SendError> {
+    async fn deliver(&self, kept: Option<Connection>, frame: Parts<'_>) -> Result<Connection, SendError> {
         // A kept connection may have died unnoticed. As long as no byte was taken, a fresh one may be tried instead.
         if let Some(mut connection) = kept.and_then(Connection::still_alive) {
             match connection.write(frame, self.settings.reply_timeout).await {
@@ -127,7 +183,7 @@ impl MllpDestination {
                         "The kept connection was dead; connecting again."
                     );
                 }
-                Err(failed) => return Err(failed.into_error(frame.len())),
+                Err(failed) => return Err(failed.into_error(length_of(frame))),
             }
         }
         let mut connection = self
@@ -136,7 +192,7 @@ impl MllpDestination {
             .map_err(|why| SendError::Retry { why, after: None })?;
         match connection.write(frame, self.settings.reply_timeout).await {
             Ok(()) => Ok(connection),
-            Err(failed) => Err(failed.into_error(frame.len())),
+            Err(failed) => Err(failed.into_error(length_of(frame))),
         }
     }
 
@@ -159,14 +215,39 @@ impl MllpDestination {
             ));
         }
         let _under_way = by.begin();
+        if let Some(body) = by.came_late(outgoing.delivery, mine) {
+            tracing::debug!(
+                delivery = outgoing.delivery,
+                "The answer to an earlier try has come; nothing is sent again."
+            );
+            return Ok(Response {
+                body,
+                ..Response::default()
+            });
+        }
         let kept = by.take();
-        let mut frame = BytesMut::new();
-        write_frame(body, &mut frame);
-        let mut connection = self.deliver(kept, &frame).await?;
-        drop(frame);
+        let mut small = BytesMut::new();
+        let frame: Parts<'_> = match body.len() <= ONE_WRITE {
+            true => {
+                write_frame(body, &mut small);
+                [&small, &[], &[]]
+            }
+            // Of a big one no copy is made.
+            false => [&[START], body, &[END, CR]],
+        };
+        let mut connection = self.deliver(kept, frame).await?;
+        drop(small);
         let deadline = Instant::now() + self.settings.reply_timeout;
-        let answer = connection.answer(mine, deadline, &self.settings).await;
-        let body = answer?;
+        let body = match connection.answer(mine, deadline, &self.settings).await {
+            Ok(body) => body,
+            Err(NoAnswer { error, may_come }) => {
+                if may_come {
+                    by.wait_on(outgoing.delivery, connection);
+                }
+                return Err(error);
+            }
+        };
+        by.is_answered(outgoing.delivery);
         if self.settings.keep_open {
             by.put(connection);
         } else {
@@ -238,15 +319,36 @@ impl Connection {
         Some(self)
     }
 
-    async fn write(&mut self, frame: &[u8], within: Duration) -> Result<(), WriteFailed> {
+    /// Looks whether the answer that is due has come, without waiting for it.
+    fn look(&mut self, mine: &Mine<'_>) -> Look {
+        loop {
+            match self.framer.next_piece() {
+                Some(Piece::Frame(body)) if mine(&body) => return Look::Answer(body.to_vec()),
+                Some(Piece::Frame(_) | Piece::Damaged(_)) => return Look::Ended,
+                None => {}
+            }
+            let mut read = std::pin::pin!(self.stream.read_buf(self.framer.room()));
+            match read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Look::Ended,
+                Poll::Pending => return Look::NotYet,
+            }
+        }
+    }
+
+    async fn write(&mut self, frame: Parts<'_>, within: Duration) -> Result<(), WriteFailed> {
         let deadline = Instant::now() + within;
         let before = self.stream.sent();
         let mut written = 0;
         let ended = timeout_at(deadline, async {
-            while written < frame.len() {
-                match self.stream.write(&frame[written..]).await? {
-                    0 => return Err(std::io::ErrorKind::WriteZero.into()),
-                    some => written += some,
+            for mut part in frame {
+                while !part.is_empty() {
+                    let some = self.stream.write(part).await?;
+                    if some == 0 {
+                        return Err(std::io::ErrorKind::WriteZero.into());
+                    }
+                    written += some;
+                    part = &part[some..];
                 }
             }
             self.stream.flush().await
@@ -270,8 +372,8 @@ impl Connection {
         mine: &Mine<'_>,
         deadline: Instant,
         settings: &settings::Destination,
-    ) -> Result<Vec<u8>, SendError> {
-        let unsure = |why: String| Err(SendError::Unsure { why });
+    ) -> Result<Vec<u8>, NoAnswer> {
+        let unsure = |why: String| Err(NoAnswer::never(SendError::Unsure { why }));
         let mut others = 0_usize;
         let mut rubbish = 0_usize;
         loop {
@@ -301,9 +403,16 @@ impl Connection {
                 Ok(Ok(_)) => continue,
                 Ok(Err(error)) if let Some(why) = refused_by_peer(&error) => {
                     let why = format!("The message was not taken: {why}.");
-                    return Err(SendError::Retry { why, after: None });
+                    return Err(NoAnswer::never(SendError::Retry { why, after: None }));
                 }
                 Ok(Err(error)) => format!("The connection broke before the answer came ({error})"),
+                Err(_) if others == 0 && rubbish == 0 && self.framer.is_between() => {
+                    let why = format!("No answer within {:?}.", settings.reply_timeout);
+                    return Err(NoAnswer {
+                        error: SendError::Unsure { why },
+                        may_come: settings.keep_open,
+                    });
+                }
                 Err(_) => format!("No answer within {:?}", settings.reply_timeout),
             };
             let rubbish = rubbish + self.framer.take_rest().map_or(0, |rest| rest.length);
@@ -320,6 +429,29 @@ impl Connection {
             return unsure(format!("{ended}.{came}"));
         }
     }
+}
+
+/// Why there is no answer, and whether it may still come by this connection.
+struct NoAnswer {
+    error: SendError,
+    may_come: bool,
+}
+
+impl NoAnswer {
+    fn never(error: SendError) -> Self {
+        NoAnswer {
+            error,
+            may_come: false,
+        }
+    }
+}
+
+/// What a look at a connection finds on which an answer is due.
+enum Look {
+    Answer(Vec<u8>),
+    NotYet,
+    /// Closed, or something else came: no answer is expected any more.
+    Ended,
 }
 
 impl WriteFailed {

@@ -31,9 +31,10 @@
 //! and nothing else is begun. A message that the store can't take now and whose format has no words for it ends the
 //! connection.
 //!
-//! **Destination.** One message at a time. Its answer is the first frame that the format takes for its own; others are
-//! read past. If none comes in time the delivery is *unsure* and the connection is closed, so that a late answer can't
-//! meet the next message. Not connected, or nothing written: *retry*. A part written, or all of it and no answer:
+//! **Destination.** One message at a time on a connection; with `order_by` several connections. Its answer is the first
+//! frame that the format takes for its own; others are read past. If none comes in time the delivery is *unsure*, and no
+//! other message is sent on that connection, so that a late answer can't meet the next one. It is kept for a while: where
+//! the answer has come by the next try of this delivery, that is the answer, and nothing is sent again. Not connected, or nothing written: *retry*. A part written, or all of it and no answer:
 //! *unsure*. Longer than `max_frame`, or with a byte that MLLP can't carry: *refused*.
 //!
 //! Both ends speak TLS by their `tls` table ([`crate::tls`]). A message that came over a connection on which the sender

@@ -161,6 +161,42 @@ async fn an_answer_belongs_to_its_question_or_to_nobody() {
     far.await.unwrap();
 }
 
+/// A receiver that is always too slow gets each message once, where its answer is there by the next try.
+#[tokio::test]
+async fn a_late_answer_is_that_of_its_own_delivery() {
+    let receiver = Receiver::new().await;
+    let sender = receiver.sender(json!({ "reply_timeout": "100ms" })).await;
+    let of = |delivery: i64, text: &'static str| engine::connector::Outgoing {
+        delivery,
+        ..outgoing(text)
+    };
+    let (answered_tx, answered) = tokio::sync::oneshot::channel();
+    let far = tokio::spawn(async move {
+        let mut call = receiver.is_called().await;
+        assert_eq!(call.gets().await.unwrap(), "message 1");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        call.answers("1").await;
+        answered_tx.send(()).unwrap();
+        // The next one comes by another connection, and is not answered by what is late here.
+        let mut next = within(5, receiver.is_called()).await;
+        assert_eq!(next.gets().await.unwrap(), "message 2");
+        next.answers("2").await;
+    });
+    let result = arm(sender.send(&of(1, "message 1"), &mine("1")).await);
+    assert!(result.starts_with("unsure No answer within"), "{result}");
+    answered.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(
+        arm(sender.send(&of(1, "message 1"), &mine("1")).await),
+        "answer ACK 1"
+    );
+    assert_eq!(
+        arm(sender.send(&of(2, "message 2"), &mine("2")).await),
+        "answer ACK 2"
+    );
+    far.await.unwrap();
+}
+
 #[tokio::test]
 async fn without_a_right_answer_it_is_unsure() {
     let cases: [(&[u8], bool, &str); 6] = [
@@ -195,6 +231,8 @@ async fn without_a_right_answer_it_is_unsure() {
             result.starts_with("unsure") && result.contains(expected),
             "{result}"
         );
+        // Where only time has run out the connection is kept for the answer.
+        drop(sender);
         far.await.unwrap();
     }
 }

@@ -350,9 +350,11 @@ impl Pipeline {
         shown: Shown<'_>,
     ) -> Result<Option<(NewDelivery, Pending)>, Halt> {
         if let Some(when) = &destination.when {
-            let matches = when
-                .matches(flow.format.as_ref(), &flow.body, &self.headers)
-                .map_err(|error| Halt::Failed(Failure::of(&format!("{name}.when"), error)))?;
+            let step = format!("{name}.when");
+            let matches = self.caught(&step, || {
+                when.matches(flow.format.as_ref(), &flow.body, &self.headers)
+                    .map_err(|error| Halt::Failed(Failure::of(&step, error)))
+            })?;
             if !matches {
                 show(shown, || {
                     said(
@@ -397,7 +399,11 @@ impl Pipeline {
 
     /// A panic in one message fails that message.
     fn guarded(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
-        catch_unwind(AssertUnwindSafe(|| self.step(name, flow, step, snapshot))).unwrap_or_else(|_| {
+        self.caught(name, || self.step(name, flow, step, snapshot))
+    }
+
+    fn caught<T>(&self, name: &str, work: impl FnOnce() -> Result<T, Halt>) -> Result<T, Halt> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             tracing::error!(channel = %self.channel.id, message = %self.message, step = name, "A step panicked; the message is kept as failed.");
             Err(Halt::Failed(internal(name, "the step panicked. The message is kept; please report it")))
         })

@@ -368,3 +368,133 @@ async fn hl7_over_http_in_and_out() -> Result<()> {
     assert_eq!(punte.messages("&state=failed").await?.len(), 1);
     Ok(())
 }
+
+/// Known engines flood a receiver with copies once an acknowledgement has timed out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_always_late_gets_no_flood_and_no_answer_goes_astray() -> Result<()> {
+    let late = |to: std::net::SocketAddr, retry: &str| {
+        format!(
+            "id = \"route\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[destination]]\nname = \"ris\"\nmllp = {{ connect = \"{to}\", reply_timeout = \"300ms\" }}\nretry = {{ {retry} }}\n"
+        )
+    };
+    // Later than the time-out, and there by the next try: each message once.
+    // Later than several tries: some copies, and it ends.
+    for (pause, retry, most) in [
+        (600, "first = \"1s\", max = \"1s\"", 1),
+        (1500, "first = \"300ms\", max = \"300ms\"", 5),
+    ] {
+        let sink = Sink::hl7().await?;
+        sink.behave(Manner::Late(Duration::from_millis(pause)));
+        let home = Home::with(&[("route", &late(sink.address, retry))])?;
+        let punte = home.serve()?;
+        let mut sender = Sender::connect(punte.listens("route")).await?;
+        let ids: Vec<String> = (0..4).map(|n| format!("L{pause}-{n}")).collect();
+        for id in &ids {
+            sender.ask(scenes::register(id, "P-1", "Pop").as_bytes()).await?;
+        }
+        for id in &ids {
+            becomes(&punte, id, &["sent"]).await;
+        }
+        let came: Vec<String> = sink
+            .received()
+            .iter()
+            .map(|body| field(body, "MSH", 10))
+            .collect();
+        println!(
+            "{pause} ms late: {} arrivals of {} messages",
+            came.len(),
+            ids.len()
+        );
+        for id in &ids {
+            let copies = came.iter().filter(|known| *known == id).count();
+            assert!((1..=most).contains(&copies), "{id} came {copies} times: {came:?}");
+        }
+        // One behind the other all the same: no answer to one has let the next go early.
+        let mut order = came.clone();
+        order.dedup();
+        assert_eq!(order, ids, "{came:?}");
+        for id in &ids {
+            let rows = punte.messages(&format!("&control_id={id}")).await?;
+            let message = rows[0]["id"].as_str().unwrap_or_default().to_owned();
+            let shown = home.json(&["messages", "show", &message, "--json"])?;
+            let answer = shown["deliveries"][0]["attempt_list"]
+                .as_array()
+                .and_then(|all| all.last());
+            let answer = answer
+                .map(|last| last["response"].to_string())
+                .unwrap_or_default();
+            assert!(
+                answer.contains(&format!("MSA|AA|{id}")),
+                "the answer of {id}: {answer}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Results are flushed together, so that the order is not bound to one flush a message: what a kill takes with it is a
+/// tail, which comes once more, in order, with the same control ids.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_repeats_at_most_the_unflushed_tail_in_order() -> Result<()> {
+    const MESSAGES: usize = 1_500;
+    let sink = Sink::hl7().await?;
+    sink.behave(Manner::Busy);
+    let home = Home::with(&[("route", &scenes::route(sink.address))])?;
+    let mut punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("route")).await?;
+    let ids: Vec<String> = (0..MESSAGES).map(|n| format!("T{n}")).collect();
+    for some in ids.chunks(100) {
+        for id in some {
+            sender.tell(scenes::register(id, "P-1", "Pop").as_bytes()).await?;
+        }
+        for _ in some {
+            assert_eq!(field(&sender.answer().await?, "MSA", 1), "AA");
+        }
+    }
+    drop(sender);
+    let busy = sink.received().len();
+    sink.behave(Manner::Polite);
+    let mut longest = 0;
+    let mut next = 0;
+    let mut read = busy;
+    for kill in 1..=5 {
+        eventually("some more arrive", SOON, async || {
+            (busy + kill * 150 <= sink.received().len()).then_some(())
+        })
+        .await;
+        punte.kill();
+        punte = home.serve()?;
+        let came: Vec<String> = sink
+            .received_from(read)
+            .iter()
+            .map(|body| field(body, "MSH", 10))
+            .collect();
+        read += came.len();
+        for id in came {
+            let place = ids.iter().position(|known| *known == id).unwrap_or(MESSAGES);
+            assert!(place <= next, "{id} came before the one before it");
+            if place < next {
+                // The tail begins anew.
+                longest = longest.max(next - place);
+            }
+            next = place + 1;
+        }
+    }
+    eventually("all arrive", SOON, async || {
+        let came = sink.received_from(read);
+        let last = came.last().map(|body| field(body, "MSH", 10));
+        (last.as_ref() == ids.last()).then_some(())
+    })
+    .await;
+    for body in sink.received_from(read) {
+        let id = field(&body, "MSH", 10);
+        let place = ids.iter().position(|known| *known == id).unwrap_or(MESSAGES);
+        assert!(place <= next, "{id} came before the one before it");
+        longest = longest.max(next - place);
+        next = place + 1;
+    }
+    println!("the longest tail that came twice: {longest}");
+    assert_eq!(next, MESSAGES);
+    assert!(longest <= 257, "{longest} came twice");
+    Ok(())
+}

@@ -66,6 +66,7 @@ impl Format for Text {
 
     /// What begins with `{` is a change set.
     fn decode(&self, message: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
+        assert!(!message.ends_with(b"panic in decode"), "as it is asked to");
         serde_json::from_slice(message)
             .map_err(|error| MapError::new(Reason::UnsupportedType, None, error.to_string()))
     }
@@ -97,6 +98,7 @@ impl Format for Text {
 
     /// `pending`, `busy`, what ends with `no`, and all the rest.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
+        assert!(!answer.body.starts_with(b"panic"), "as it is asked to");
         if answer.body.starts_with(b"pending") {
             let reference = self.keys(sent).control_id.unwrap();
             Judgement::Pending { reference }
@@ -110,6 +112,7 @@ impl Format for Text {
     }
 
     fn values(&self, message: &[u8], _: &str) -> Result<Vec<String>, MapError> {
+        assert!(!message.ends_with(b"panic in when"), "as it is asked to");
         Ok(vec![String::from_utf8_lossy(message).into_owned()])
     }
 

@@ -6,6 +6,7 @@ mod events;
 mod fake;
 mod keyed;
 mod links;
+mod panics;
 mod parts;
 mod responses;
 mod states;
