@@ -48,6 +48,8 @@ macro_rules! kinds {
             pub fn identifiers_mut(&mut self) -> &mut Vec<Identifier> { match self { $(Aggregate::$name(a) => &mut a.identifiers),* } }
             /// Its fields as JSON, without the kind.
             pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> { match self { $(Aggregate::$name(a) => serde_json::to_vec(a)),* } }
+            /// The same at the end of what is written already.
+            pub fn write_json(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> { match self { $(Aggregate::$name(a) => serde_json::to_writer(out, a)),* } }
             /// The fields in which two of one kind differ, and the groups of their lists.
             pub(crate) fn differing(&self, other: &Self) -> Vec<(&'static str, Vec<String>)> {
                 match (self, other) { $((Aggregate::$name(a), Aggregate::$name(b)) => a.differing(b),)* _ => vec![] }

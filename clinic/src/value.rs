@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::civil;
 use schemars::JsonSchema;
@@ -600,6 +601,47 @@ pub struct Ratio {
     pub denominator: Option<Quantity>,
 }
 
+/// The bytes of a file, in Base64. Whoever has a copy shares them: a file may be big.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct FileData(Arc<String>);
+
+impl From<String> for FileData {
+    fn from(base64: String) -> Self {
+        FileData(Arc::new(base64))
+    }
+}
+
+impl std::ops::Deref for FileData {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for FileData {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileData {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for FileData {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        String::schema_name()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::json_schema(generator)
+    }
+}
+
 /// A file: a report as PDF, a picture.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -609,7 +651,7 @@ pub struct Attachment {
     pub content_type: Option<String>,
     /// The bytes, in Base64 (RFC 4648 §4).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    pub data: Option<FileData>,
     /// Where the bytes are, when they are elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -719,5 +761,5 @@ pub struct Timing {
 }
 
 private!(
-    Identifier, PersonName, Address, Telecom, PhoneParts, Attachment, Annotation
+    Identifier, PersonName, Address, Telecom, PhoneParts, Attachment, FileData, Annotation
 );

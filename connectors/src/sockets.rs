@@ -33,13 +33,6 @@ pub(crate) async fn before_the_end<T>(work: impl Future<Output = T>, stop: &Stop
 /// A source that is stopped is gone after this.
 pub(crate) const STOPPED_AFTER: Duration = Duration::from_millis(900);
 
-/// From this length on a message being received needs one of [`BIG_AT_ONCE`] places, so that the memory that peers can
-/// take is bounded by (connections × 256 KB + places × the longest message).
-pub(crate) const BIG: usize = 256 * 1024;
-
-/// How many big messages of one source are received at the same time.
-pub(crate) const BIG_AT_ONCE: usize = 8;
-
 /// Listens.
 pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ConnectorError> {
     let open = || {

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod connector;
 pub mod format;
 pub mod message;
+pub mod room;
 pub mod run;
 pub mod sabotage;
 pub mod script;

@@ -76,11 +76,14 @@ enum Command {
         /// See `cargo xtask crash --help`: --kills N, --power, --seed S
         args: Vec<String>,
     },
-    /// The long forms: many kills and power cuts, long fuzzing. By hand
+    /// The long forms: many kills and power cuts, a long queue, long fuzzing. By hand
     Soak {
         /// How many times the program is killed in the middle of the day, and how many times its power is cut
         #[arg(long, default_value_t = 500)]
         kills: u32,
+        /// How many messages come while their destination is down
+        #[arg(long, default_value_t = 1_000_000)]
+        backlog: u32,
         /// Seconds of fuzzing
         #[arg(long, default_value_t = 3600)]
         fuzz_seconds: u64,
@@ -104,11 +107,16 @@ fn main() -> Result<()> {
         Command::Dist { program, to, install } => {
             dist::dist(&Needs::new(install)?, dist::Dist { program, to })
         }
-        Command::Soak { kills, fuzz_seconds } => {
+        Command::Soak {
+            kills,
+            backlog,
+            fuzz_seconds,
+        } => {
             let needs = Needs::new(false)?;
             let kills = kills.to_string();
             crash(&["--kills", &kills])?;
             crash(&["--kills", &kills, "--power"])?;
+            long_form(&needs, "PUNTE_BACKLOG", backlog, "a_destination_is_down")?;
             fuzz(&needs, fuzz_seconds, Path::New)
         }
     }
@@ -230,6 +238,23 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
 fn crash(args: &[&str]) -> Result<()> {
     run(cargo().args(["build", "--workspace", "--locked"]))?;
     run(std::process::Command::new(tools::target().join("debug").join("crash")).args(args))
+}
+
+/// The long form of a test over the program as it is built for tests.
+fn long_form(needs: &Needs, variable: &str, value: u32, test: &str) -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked"]))?;
+    let mut runner = cargo();
+    runner.args([
+        "test",
+        "--workspace",
+        "--locked",
+        "--test",
+        "e2e",
+        test,
+        "--",
+        "--nocapture",
+    ]);
+    run(with_python(needs, &mut runner)?.env(variable, value.to_string()))
 }
 
 /// Builds what is handed out and what is measured: `more` are packages and features beside the program.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use bytes::{Bytes, BytesMut};
 use engine::connector::{Acknowledgement, Intake, Outcome, Stop};
 use engine::message::Incoming;
+use engine::room::{self, Place, SMALL};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming as Arriving};
 use hyper::header::{
@@ -13,7 +14,6 @@ use hyper::header::{
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
@@ -24,7 +24,7 @@ use super::pattern::decoded;
 use super::settings;
 use crate::mllp::framing::KEPT;
 use crate::secrets::Secret;
-use crate::sockets::{BIG, BIG_AT_ONCE, GRACE};
+use crate::sockets::GRACE;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -48,7 +48,6 @@ pub(super) struct Route {
     intake: OnceLock<Intake>,
     closing: Stop,
     under_way: TaskTracker,
-    big: Semaphore,
     span: Span,
 }
 
@@ -60,7 +59,6 @@ impl Route {
             intake: OnceLock::new(),
             closing: Stop::new(),
             under_way: TaskTracker::new(),
-            big: Semaphore::new(BIG_AT_ONCE),
             span: Span::current(),
         }
     }
@@ -171,7 +169,7 @@ impl Route {
             return problem(StatusCode::PAYLOAD_TOO_LARGE, &self.too_long());
         }
         let mut incoming = self.incoming(&arriving, caller);
-        let (body, broken, _place) = self.body(arriving.body_mut()).await;
+        let (body, broken) = self.body(arriving.body_mut()).await;
         incoming.received_at = jiff::Timestamp::now();
         incoming.body = body;
         let (status, why) = match broken {
@@ -284,23 +282,34 @@ impl Route {
         }
     }
 
-    /// The body, as far as it came, why not further, and its place among the big ones, to be held while it is handed in.
-    async fn body(&self, arriving: &mut Arriving) -> (Bytes, Option<Broken>, Option<SemaphorePermit<'_>>) {
+    /// The body, as far as it came, and why not further. A big one has its room as long as anybody has it.
+    async fn body(&self, arriving: &mut Arriving) -> (Bytes, Option<Broken>) {
         let begun = Instant::now();
         let mut deadline = begun + self.settings.timeout;
         let mut stopping = false;
-        let mut place = None;
+        let mut place: Option<Place> = None;
+        let declared = arriving.size_hint().upper();
+        let declared = declared.and_then(|length| usize::try_from(length).ok());
+        let most = declared.map_or(self.settings.max_body, |length| {
+            length.min(self.settings.max_body)
+        });
         let mut body = BytesMut::new();
         let broken = loop {
-            let needs_place = BIG < body.len() && place.is_none();
+            let needs_room = SMALL < body.len() && place.is_none();
             tokio::select! {
                 biased;
                 () = self.closing.cancelled(), if !stopping => {
                     stopping = true;
                     deadline = deadline.min(Instant::now() + GRACE);
                 }
-                taken = self.big.acquire(), if needs_place => place = taken.ok(),
-                frame = arriving.frame(), if !needs_place => match frame {
+                taken = room::coming_in().take(most), if needs_room => {
+                    place = Some(taken);
+                    // The sender has been made to wait; it was not slow.
+                    if !stopping {
+                        deadline = Instant::now() + self.settings.timeout;
+                    }
+                }
+                frame = arriving.frame(), if !needs_room => match frame {
                     None => break None,
                     Some(Err(_)) => break Some(Broken::Dropped),
                     Some(Ok(frame)) => {
@@ -312,7 +321,7 @@ impl Route {
                         }
                     }
                 },
-                () = tokio::time::sleep_until(deadline) => {
+                () = tokio::time::sleep_until(deadline), if stopping || !needs_room => {
                     break Some(if stopping { Broken::Stopping } else { Broken::Overdue });
                 }
             }
@@ -323,7 +332,11 @@ impl Route {
             let rest = async { while let Some(Ok(_)) = arriving.frame().await {} };
             let _ = timeout_at(deadline.min(Instant::now() + GRACE), rest).await;
         }
-        (body.freeze(), broken, place)
+        let body = body.freeze();
+        match place {
+            Some(place) => (place.hold(body), broken),
+            None => (body, broken),
+        }
     }
 }
 

@@ -1,23 +1,22 @@
 //! Listens for MLLP senders. One message after the other on each connection: the next is read once the last is answered.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use engine::connector::{Acknowledgement, ConnectorError, Intake, Outcome, Stop, Surroundings};
 use engine::message::Incoming;
+use engine::room::{self, Place, SMALL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::framing::{Damage, Damaged, Framer, Piece, write_frame};
 use super::{CONTENT_TYPE, settings};
-use crate::sockets::{self, BIG, BIG_AT_ONCE, GRACE, Gate, STOPPED_AFTER};
+use crate::sockets::{self, GRACE, Gate, STOPPED_AFTER};
 use crate::tls::{Acceptor, Stream};
 
 /// A listener that waits to be run.
@@ -52,7 +51,6 @@ impl engine::connector::Source for MllpSource {
 
     async fn run(self: Box<Self>, intake: Intake, stop: Stop) -> Result<(), ConnectorError> {
         let gate = Gate::new(self.settings.allow.clone(), self.settings.max_connections);
-        let big = Arc::new(Semaphore::new(BIG_AT_ONCE));
         let mut conversations = JoinSet::new();
         loop {
             tokio::select! {
@@ -67,7 +65,6 @@ impl engine::connector::Source for MllpSource {
                             acceptor: self.acceptor.clone(),
                             intake: intake.clone(),
                             stop: stop.clone(),
-                            big: big.clone(),
                         };
                         let task = async move {
                             of_all.converse(stream, peer).await;
@@ -102,7 +99,6 @@ struct OfAll {
     acceptor: Acceptor,
     intake: Intake,
     stop: Stop,
-    big: Arc<Semaphore>,
 }
 
 impl OfAll {
@@ -121,7 +117,7 @@ impl OfAll {
             stream,
             peer,
             of_all: self,
-            big_place: None,
+            place: None,
             said: false,
         };
         let patience = conversation.run().await;
@@ -137,8 +133,8 @@ struct Conversation {
     peer: SocketAddr,
     /// Whom the sender's certificate names.
     certificate: Option<String>,
-    /// A place among the big ones, while a long frame is under way.
-    big_place: Option<OwnedSemaphorePermit>,
+    /// The room of a big frame that is under way.
+    place: Option<Place>,
     /// That something was no frame has been said.
     said: bool,
 }
@@ -180,8 +176,8 @@ impl Conversation {
             if !go_on {
                 return PATIENCE;
             }
-            if self.framer.waiting() <= BIG {
-                self.big_place = None;
+            if self.framer.waiting() <= SMALL {
+                self.place = None;
             }
         }
     }
@@ -200,7 +196,7 @@ impl Conversation {
         let mut deadline = within.map(|within| Instant::now() + within);
         let mut stopping = false;
         loop {
-            let needs_place = BIG < self.framer.waiting() && self.big_place.is_none();
+            let needs_room = SMALL < self.framer.waiting() && self.place.is_none();
             let overdue = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -217,8 +213,15 @@ impl Conversation {
                     let until = Instant::now() + GRACE;
                     deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
                 }
-                place = self.of_all.big.clone().acquire_owned(), if needs_place => self.big_place = place.ok(),
-                read = self.stream.read_buf(self.framer.room()), if !needs_place => {
+                // How long it will be is not known: room for the longest, or two halves could wait for each other.
+                place = room::coming_in().take(self.of_all.settings.max_frame), if needs_room => {
+                    self.place = Some(place);
+                    // The sender has been made to wait; it was not slow.
+                    if !stopping {
+                        deadline = Some(Instant::now() + self.of_all.settings.frame_timeout);
+                    }
+                }
+                read = self.stream.read_buf(self.framer.room()), if !needs_room => {
                     match read {
                         Ok(0) => return Err(End::Closed),
                         Ok(_) => {}
@@ -236,7 +239,7 @@ impl Conversation {
                         deadline = Some(Instant::now() + self.of_all.settings.frame_timeout);
                     }
                 }
-                () = overdue => {
+                () = overdue, if stopping || !needs_room => {
                     if stopping || between {
                         tracing::debug!(peer = %self.peer, "The connection is closed: nothing came in time.");
                         return Err(End::Quiet);
@@ -251,6 +254,10 @@ impl Conversation {
     async fn take(&mut self, piece: Piece) -> bool {
         match piece {
             Piece::Frame(body) => {
+                let body = match self.place.take() {
+                    Some(place) => place.hold(body),
+                    None => body,
+                };
                 let incoming = self.incoming(body);
                 let acknowledgement = self.of_all.intake.accept(incoming).await;
                 self.answer(acknowledgement).await

@@ -88,7 +88,7 @@ impl Feeder {
                     }
                 }
             }
-            let Some(head) = queue.pop_front() else {
+            let Some(mut head) = queue.pop_front() else {
                 self.wait(LOOK).await;
                 continue;
             };
@@ -98,7 +98,11 @@ impl Feeder {
                 queue.clear();
                 continue;
             }
-            match self.feed(&head).await {
+            let fed = match head.read(self.store.as_ref()).await {
+                Ok(()) => self.feed(&head).await,
+                Err(error) => Err(error),
+            };
+            match fed {
                 Ok(Fed::Over) => done = head.id,
                 Ok(Fed::Held) => queue.clear(),
                 Ok(Fed::NobodyThere) => {

@@ -146,9 +146,10 @@ impl Door {
                 continue;
             };
             let head = self.store.waiting(&of.channel, &of.destination, 0, 1).await?;
-            let Some(head) = head.into_iter().next() else {
+            let Some(mut head) = head.into_iter().next() else {
                 continue;
             };
+            head.read(self.store.as_ref()).await?;
             if !door.format.is_answer_to(&head.body, answer) {
                 continue;
             }

@@ -29,7 +29,8 @@ use crate::message::DeliveryState;
 use crate::sabotage::{self, Switch};
 use crate::store::{Attempted, Store, StoreError, Waiting};
 
-/// How many deliveries are read at once; the memory of a worker is bounded by it and by [`PAGE_BYTES`].
+/// How many deliveries are read at once; the store reads fewer where they are big, so that the memory of a worker is
+/// bounded.
 pub(super) const PAGE: u32 = 64;
 /// How many results may be on their way to the disk.
 const UNFLUSHED: usize = 256;
@@ -329,6 +330,14 @@ impl Worker {
 
     /// One try, and its answer where steps follow it.
     async fn send(&self, head: &mut Waiting) -> (Attempted, Option<Response>) {
+        while let Err(error) = head.read(self.store.as_ref()).await {
+            self.store_failed(&error);
+            self.pause(STORE_PAUSE).await;
+            if self.stop.is_cancelled() {
+                let attempted = self.attempted(head, Verdict::retry("the program is stopping"), None);
+                return (attempted, None);
+            }
+        }
         if self.settings.on_unsure == OnUnsure::Hold {
             // What is on its way must be known to be on its way before the first byte leaves.
             while let Err(error) = self.store.sending(head.id).await {
@@ -367,7 +376,11 @@ impl Worker {
         let (verdict, response) = match answer {
             Ok(response) if !self.answers => (Verdict::new("accepted", None), Some(response)),
             Ok(response) => {
-                let verdict = Verdict::from(self.format.judge(&head.body, &response));
+                let judge = AssertUnwindSafe(|| self.format.judge(&head.body, &response));
+                let verdict = match std::panic::catch_unwind(judge) {
+                    Ok(judgement) => Verdict::from(judgement),
+                    Err(_) => Verdict::unsure("the judgement of its answer panicked; please report it"),
+                };
                 (verdict, Some(response))
             }
             Err(SendError::Retry { why, after }) => (

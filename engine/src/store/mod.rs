@@ -180,10 +180,28 @@ pub struct Waiting {
     pub due: Option<Timestamp>,
     /// When its message came.
     pub received_at: Timestamp,
-    /// The bytes.
+    /// The bytes; of a big one none, see [`Store::body`].
     pub body: Bytes,
+    /// How long it is, where it is big and not read yet.
+    pub big: Option<u64>,
     /// MIME type.
     pub content_type: String,
+}
+
+impl Waiting {
+    /// Reads a big body, once there is room for it. It keeps its room as long as anybody has it.
+    pub async fn read(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let Some(length) = self.big else {
+            return Ok(());
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let place = crate::room::going_out().take(length).await;
+        let body = store.body(self.id).await?;
+        let body = body.ok_or_else(|| StoreError::Damaged("a big body is not there".into()))?;
+        self.body = place.hold(body);
+        self.big = None;
+        Ok(())
+    }
 }
 
 /// A delivery that is to be sent, by its number and its lane alone.
@@ -375,7 +393,7 @@ pub trait Store: Send + Sync {
     async fn made(&self, delivery: i64) -> Result<u32, StoreError>;
     /// What a message hands on to those that are made from it; none: there is no such message.
     async fn lineage(&self, id: Uuid) -> Result<Option<Lineage>, StoreError>;
-    /// What waits for a destination, after this number, in order.
+    /// What waits for a destination, after this number, in order: at least one, at most so many, fewer where they are big.
     async fn waiting(
         &self,
         channel: &str,
@@ -403,6 +421,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<i64>, StoreError>;
     /// One delivery, whatever has become of it.
     async fn delivery(&self, id: i64) -> Result<Option<Waiting>, StoreError>;
+    /// The bytes of a delivery, however big.
+    async fn body(&self, delivery: i64) -> Result<Option<Bytes>, StoreError>;
 
     /// The deliveries that were pending with this reference, whatever has become of them, the oldest first.
     async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError>;

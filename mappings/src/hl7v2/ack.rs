@@ -9,7 +9,7 @@ use clinic::exchange::{MapError, Stamp, Verdict};
 
 use super::escape::escape;
 use super::index::{Message, Tree};
-use super::keys::lenient;
+use super::keys::{head, lenient};
 use super::normalise::{Delimiters, Dialect};
 use super::path::Path;
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Replies {
 /// The answers to a message, as it asks for them. None where it asks for none, where it is an answer itself and
 /// its MSH-15 asks for nothing, and where it is no HL7 at all. A truncated one is answered with what is there.
 pub fn replies(to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {
-    let Some(question) = lenient(to) else {
+    let Some(question) = lenient(head(to)) else {
         return Replies::default();
     };
     let msh = question.msh();

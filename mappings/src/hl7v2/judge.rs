@@ -4,7 +4,7 @@ use clinic::exchange::{Judgement, Response};
 
 use super::ack::code_text;
 use super::index::{Message, Tree};
-use super::keys::lenient;
+use super::keys::{head, lenient};
 use super::path::Path;
 
 /// True if a message answers another: its MSA-2 is the other's MSH-10.
@@ -15,7 +15,7 @@ pub fn is_answer_to(sent: &[u8], candidate: &[u8]) -> bool {
     let Some(msa) = candidate.first("MSA") else {
         return false;
     };
-    lenient(sent).is_some_and(|sent| sent.msh().field(10).text().trim() == msa.field(2).text().trim())
+    lenient(head(sent)).is_some_and(|sent| sent.msh().field(10).text().trim() == msa.field(2).text().trim())
 }
 
 /// What an answer means for what we sent. It is believed only if it is HL7 and names our control id.
@@ -31,7 +31,7 @@ pub fn judge(sent: &[u8], answer: &Response) -> Judgement {
     let Some(msa) = reply.first("MSA") else {
         return unsure("the answer is an HL7 message without MSA, so it answers nothing");
     };
-    let Some(ours) = lenient(sent) else {
+    let Some(ours) = lenient(head(sent)) else {
         return unsure("what was sent has no MSH, so that no answer can be matched to it");
     };
     let control_id = ours.msh().field(10).text().trim().to_owned();

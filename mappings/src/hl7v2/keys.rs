@@ -12,12 +12,27 @@ const MAX_KEYS: usize = 1_000;
 /// How many values of one kind are looked at: a hostile message may repeat the same one a million times.
 const MAX_LOOKED_AT: usize = 5_000;
 
+/// Of a longer message only so much is read for what it says of itself: a file in it may be a hundred times as long.
+const HEAD: usize = 1 << 20;
+
 /// How much of a message that can't be read whole is read for its header.
 const HEADER_BYTES: usize = 64 << 10;
 
-/// The keys of a message. Of bytes that are none, no keys; of one that can't be read whole, those of its header.
+/// The keys of a message. Of bytes that are none, no keys; of one that can't be read whole, those of its header; of one
+/// over 1 MB, those of the segments that end in its first 1 MB.
 pub fn keys(bytes: &[u8]) -> Keys {
-    lenient(bytes).map(|message| of(&message)).unwrap_or_default()
+    lenient(head(bytes))
+        .map(|message| of(&message))
+        .unwrap_or_default()
+}
+
+/// What is read of a message for what it says of itself: all, or the segments that end in its first 1 MB.
+pub fn head(bytes: &[u8]) -> &[u8] {
+    let Some(head) = bytes.get(..HEAD) else {
+        return bytes;
+    };
+    let end = memchr::memrchr2(b'\r', b'\n', head).map_or(HEAD, |at| at + 1);
+    &head[..end]
 }
 
 /// A message as far as it can be read: of one that is over the limits, the MSH segment. None where there is no
@@ -115,7 +130,7 @@ pub enum Subject {
 /// A number of each patient (visit, order) that a message is about, for those who keep an order by it: PID-3, else 2, 4;
 /// PV1-19, else 50; the number of who placed the order, else of who fills it. Two mean that it is about two.
 pub fn about(bytes: &[u8], what: Subject) -> Vec<String> {
-    let Some(message) = lenient(bytes) else {
+    let Some(message) = lenient(head(bytes)) else {
         return vec![];
     };
     let mut about = Found::default();
@@ -229,6 +244,21 @@ fn authority_of(repetition: &Repetition<'_>, number: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_big_message_the_head_is_read() {
+        let front = "MSH|^~\\&|A|B|C|D|20260505||ORU^R01|1|P|2.5.1\rPID|1||N-1\rORC|RE|C-1\r";
+        let big = format!("{front}OBX|1|ED|||^^^Base64^{}\rORC|RE|C-2\r", "A".repeat(HEAD));
+        assert_eq!(head(big.as_bytes()), front.as_bytes());
+        assert_eq!(head(front.as_bytes()), front.as_bytes());
+        let keys = keys(big.as_bytes());
+        assert_eq!(
+            (keys.control_id.as_deref(), &keys.orders[..]),
+            (Some("1"), &["C-1".to_owned()][..])
+        );
+        let one_line = "M".repeat(2 * HEAD);
+        assert_eq!(head(one_line.as_bytes()).len(), HEAD);
+    }
 
     #[test]
     fn a_merge_is_about_two_patients_and_a_result_about_one() {

@@ -32,7 +32,7 @@ pub use charset::Charset;
 pub use escape::{escape, unescape};
 pub use index::{Message, Tree};
 pub use judge::{is_answer_to, judge};
-pub use keys::{Subject, about, keys};
+pub use keys::{Subject, about, head, keys};
 pub use normalise::{Delimiters, Dialect, Limits, Reading, Repair};
 pub use path::{Path, any_is, get_all, is_present};
 pub use set::{Change, set};

@@ -42,7 +42,7 @@ impl Format for Hl7v2 {
     }
 
     fn inspect(&self, message: &[u8]) -> Result<(), MapError> {
-        let message = Message::read(message)?;
+        let message = Message::read(hl7v2::head(message))?;
         let kind = message.msh().field(9);
         if kind.component(1).text().trim().is_empty() {
             return Err(MapError::missing("MSH-9.1", "the message type"));
@@ -146,8 +146,13 @@ impl Format for Hl7v2 {
     }
 
     fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
+        let of_header = path.starts_with("MSH-");
         let path = parse(path)?;
-        let message = Message::read(message)?;
+        let message = match of_header {
+            // What routes a big message by its header reads no more of it.
+            true => Message::read(hl7v2::head(message))?,
+            false => Message::read(message)?,
+        };
         let found = hl7v2::get_all(&message, &path);
         Ok(found
             .iter()

@@ -67,11 +67,11 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
         h: &meta.held,
     })
     .map_err(wrong)?;
-    let body = aggregate.to_json().map_err(wrong)?;
-    let mut plain = Vec::with_capacity(4 + head.len() + body.len());
+    // Written behind each other at once: one with a file in it may be big.
+    let mut plain = Vec::new();
     plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
     plain.extend_from_slice(&head);
-    plain.extend_from_slice(&body);
+    aggregate.write_json(&mut plain).map_err(wrong)?;
     let columns = search::columns(aggregate, &shared.zone);
     Ok(ReadyWrite {
         id: meta.id,

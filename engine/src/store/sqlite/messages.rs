@@ -12,7 +12,8 @@ use super::commit::{Tally, uuid_at};
 use super::names::Names;
 use super::prune::{BODIES_GONE, ROW_LEFT};
 use super::ready::{
-    ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Note, bucket, message_key, unpack, verdict_name, wrote_list,
+    ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Note, bucket, message_key, unpack, unpack_small,
+    verdict_name, wrote_list,
 };
 use super::{Shared, sql_error, time};
 use crate::message::{
@@ -21,6 +22,8 @@ use crate::message::{
 use crate::store::seal::{Column, Sealer};
 use crate::store::{Awaited, Lineage, MessageFilter, QueueRow, Seen, StoreError, Waiting};
 
+/// A page of what waits ends with the body that makes it so big: the next may be as big as this one.
+const PAGE_BYTES: usize = 1 << 20;
 /// The most rows of one listing.
 const LIMIT: u32 = 10_000;
 /// The most messages that one answer may be asked about.
@@ -589,42 +592,48 @@ pub(crate) fn waiting(
     after: i64,
     limit: u32,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let rows: Vec<SealedWaiting> = connection
+    let mut statement = connection
         .prepare_cached(
             "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head
              FROM delivery d JOIN message m ON m.seq = d.id / 1024
              WHERE d.destination = ?1 AND d.id > ?2 AND d.state < 7 AND d.state <> 1 AND d.state <> 3 ORDER BY d.id LIMIT ?3",
         )
-        .and_then(|mut statement| {
-            statement
-                .query_map(params![destination, after, limit.min(LIMIT)], SealedWaiting::new)?
-                .collect()
-        })
         .map_err(sql_error)?;
-    rows.into_iter()
-        .map(|row| open_waiting(shared, connection, row))
-        .collect()
+    let values = params![destination, after, limit.min(LIMIT)];
+    let mut rows = statement.query(values).map_err(sql_error)?;
+    let (mut page, mut bytes) = (vec![], 0);
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.next().map_err(sql_error)?
+    {
+        let sealed = SealedWaiting::new(row).map_err(sql_error)?;
+        let waiting = open_waiting(shared, connection, sealed)?;
+        bytes += waiting.body.len();
+        page.push(waiting);
+    }
+    Ok(page)
 }
 
 fn open_waiting(shared: &Shared, connection: &Connection, row: SealedWaiting) -> Result<Waiting, StoreError> {
     let (attempts, first) = tries(connection, row.id).map_err(sql_error)?;
-    let of_message = || {
-        let sealed = connection
-            .prepare_cached("SELECT body FROM body WHERE seq = ?1")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([row.id / DELIVERIES], |row| row.get(0))
-                    .optional()
-            })
-            .map_err(sql_error)?;
-        message_body(shared, row.message, sealed)
+    let missing = || StoreError::Damaged("the body of a message is missing".into());
+    let (content_type, mut body, mut big) = match &row.body {
+        Some(sealed) => {
+            let n = (row.id % DELIVERIES) as u64;
+            unpack_small(&shared.sealer, Column::DeliveryBody, row.message, n, sealed)?
+        }
+        None => (
+            Head::open(&shared.sealer, row.message, &row.head)?.content_type,
+            None,
+            None,
+        ),
     };
-    let content_type = match &row.body {
-        Some(_) => String::new(),
-        None => Head::open(&shared.sealer, row.message, &row.head)?.content_type,
-    };
-    let (content_type, body) =
-        delivery_body(shared, row.message, row.id, row.body, &content_type, of_message)?;
+    if body.is_none() && big.is_none() {
+        let sealed = sealed_body(connection, row.id / DELIVERIES)?.ok_or_else(missing)?;
+        (_, body, big) = unpack_small(&shared.sealer, Column::MessageBody, row.message, 0, &sealed)?;
+        if body.is_none() && big.is_none() {
+            return Err(missing());
+        }
+    }
     Ok(Waiting {
         id: row.id,
         message: row.message,
@@ -633,9 +642,42 @@ fn open_waiting(shared: &Shared, connection: &Connection, row: SealedWaiting) ->
         first_attempt_at: first,
         due: row.due.map(time),
         received_at: time(row.received_at),
-        body,
+        body: body.unwrap_or_default(),
+        big,
         content_type,
     })
+}
+
+/// The row of a message's body.
+fn sealed_body(connection: &Connection, seq: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    connection
+        .prepare_cached("SELECT body FROM body WHERE seq = ?1")
+        .and_then(|mut statement| statement.query_row([seq], |row| row.get(0)).optional())
+        .map_err(sql_error)
+}
+
+/// The bytes of a delivery, however big.
+pub(crate) fn body_of(
+    shared: &Shared,
+    connection: &Connection,
+    delivery: i64,
+) -> Result<Option<Bytes>, StoreError> {
+    let found: Option<(Option<Vec<u8>>, Uuid)> = connection
+        .prepare_cached(
+            "SELECT d.body, m.id FROM delivery d JOIN message m ON m.seq = d.id / 1024 WHERE d.id = ?1",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row([delivery], |row| Ok((row.get(0)?, uuid_at(row, 1)?)))
+                .optional()
+        })
+        .map_err(sql_error)?;
+    let Some((sealed, message)) = found else {
+        return Ok(None);
+    };
+    let of_message = || message_body(shared, message, sealed_body(connection, delivery / DELIVERIES)?);
+    let (_, body) = delivery_body(shared, message, delivery, sealed, "", of_message)?;
+    Ok(Some(body))
 }
 
 /// The deliveries that were pending with a reference, the oldest first.
@@ -678,6 +720,10 @@ pub(crate) fn awaited(
             let Some(waiting) = one(shared, connection, id)? else {
                 continue;
             };
+            let body = match waiting.big {
+                Some(_) => body_of(shared, connection, id)?.unwrap_or_default(),
+                None => waiting.body,
+            };
             awaited.push(Awaited {
                 delivery: id,
                 message: waiting.message,
@@ -688,7 +734,7 @@ pub(crate) fn awaited(
                 destination: names.destination_name(destination),
                 state: waiting.state,
                 attempts: waiting.attempts,
-                body: waiting.body,
+                body,
             });
         }
     }

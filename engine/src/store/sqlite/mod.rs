@@ -35,6 +35,7 @@ use ::clinic::Kind;
 use ::clinic::Record;
 use ::clinic::apply::Snapshot;
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, ErrorCode};
@@ -416,6 +417,11 @@ impl Store for SqliteStore {
 
     async fn delivery(&self, id: i64) -> Result<Option<Waiting>, StoreError> {
         self.read_with(move |shared, connection| messages::one(shared, connection, id))
+            .await
+    }
+
+    async fn body(&self, delivery: i64) -> Result<Option<Bytes>, StoreError> {
+        self.read_with(move |shared, connection| messages::body_of(shared, connection, delivery))
             .await
     }
 

@@ -498,6 +498,23 @@ pub(crate) fn lay_of(
     })
 }
 
+/// Opens what [`pack`] made, without its blob: the content type, the bytes where they lie in the row, and how long the
+/// blob is where they lie there. Neither: they are those of the message.
+pub(crate) fn unpack_small(
+    sealer: &Sealer,
+    column: Column,
+    id: Uuid,
+    n: u64,
+    sealed: &[u8],
+) -> Result<(String, Option<Bytes>, Option<u64>), StoreError> {
+    let (content_type, packed) = opened(sealer, column, id, n, sealed)?;
+    Ok(match packed {
+        Packed::Inline(body) => (content_type, Some(body), None),
+        Packed::Blob(name) => (content_type, None, Some(name.length)),
+        Packed::WithMessage => (content_type, None, None),
+    })
+}
+
 /// The blob that a row refers to; none: its body lies elsewhere.
 pub(crate) fn blob_of(
     sealer: &Sealer,

@@ -14,12 +14,13 @@ const TOLERANT: GeneralPurpose = GeneralPurpose::new(
 
 /// The bytes of ED.5 as Base64 (RFC 4648 §4), whatever ED.4 says they are written in (HL7 table 0299). `None`:
 /// they are not what ED.4 says.
-pub(super) fn base64_of(encoding: &str, data: &str) -> Option<String> {
+pub(super) fn base64_of(encoding: &str, data: impl Into<String>) -> Option<String> {
+    let data = data.into();
     match encoding.to_ascii_lowercase().as_str() {
         "base64" => base64(data),
-        "hex" => hex(data).map(|bytes| STANDARD.encode(bytes)),
+        "hex" => hex(&data).map(|bytes| STANDARD.encode(bytes)),
         // Nothing said: Base64 where the bytes behind it show what they are, else the text itself.
-        "" => match base64(data) {
+        "" => match base64(data.clone()) {
             Some(text) if sniff(&text).is_some() => Some(text),
             _ => Some(STANDARD.encode(data)),
         },
@@ -27,14 +28,31 @@ pub(super) fn base64_of(encoding: &str, data: &str) -> Option<String> {
     }
 }
 
-/// Base64 without the blanks and line ends that senders put in; a copy is decoded once to know that it is right.
-fn base64(data: &str) -> Option<String> {
-    let clean: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let bytes = TOLERANT.decode(&clean).ok()?;
-    if clean.len().is_multiple_of(4) && STANDARD.decode(&clean).is_ok() {
+/// Base64 without the blanks and line ends that senders put in. A file may be big: what is right already is looked
+/// through in pieces, and no copy of its bytes is made.
+fn base64(data: String) -> Option<String> {
+    let clean = match data.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        true => data.split_ascii_whitespace().collect(),
+        false => data,
+    };
+    if is_canonical(&clean) {
         return Some(clean);
     }
+    let bytes = TOLERANT.decode(&clean).ok()?;
     Some(STANDARD.encode(bytes))
+}
+
+/// Whether this is Base64 with its padding, to the letter.
+fn is_canonical(text: &str) -> bool {
+    const PIECE: usize = 64 << 10;
+    let mut scratch = vec![0; PIECE / 4 * 3];
+    let last = text.len().saturating_sub(1) / PIECE;
+    text.len().is_multiple_of(4)
+        && text.as_bytes().chunks(PIECE).enumerate().all(|(n, piece)| {
+            // Padding ends the text, not a piece of it.
+            let is_padded = piece.ends_with(b"=");
+            (n == last || !is_padded) && STANDARD.decode_slice(piece, &mut scratch).is_ok()
+        })
 }
 
 fn hex(data: &str) -> Option<Vec<u8>> {
@@ -152,6 +170,11 @@ mod tests {
             Some("JVBERi0xLjQ=")
         );
         assert_eq!(base64_of("Base64", "not base64!"), None);
+        // Longer than a piece: right, and with padding where one ends.
+        let long = STANDARD.encode(vec![7; 100_000]);
+        assert_eq!(base64_of("Base64", &long).as_deref(), Some(&long[..]));
+        let inside = format!("{}=={}", &long[..(64 << 10) - 2], &long[64 << 10..]);
+        assert_eq!(base64_of("Base64", &inside), None);
         assert_eq!(base64_of("Hex", "255044462D").as_deref(), Some("JVBERi0="));
         assert_eq!(base64_of("Hex", "25504"), None);
         assert_eq!(base64_of("A", "Bună ziua").as_deref(), Some("QnVuxIMgeml1YQ=="));

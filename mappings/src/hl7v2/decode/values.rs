@@ -278,7 +278,7 @@ fn other(at: At<'_>) -> Read {
 pub fn file(at: At<'_>) -> Option<Attachment> {
     let encoding = at.part(4).peek().unwrap_or_default();
     let data = at.part(5).peek()?;
-    let Some(bytes) = files::base64_of(&encoding, &data) else {
+    let Some(bytes) = files::base64_of(&encoding, data) else {
         at.part(5).note("not in the encoding that ED.4 names");
         return None;
     };
@@ -287,7 +287,7 @@ pub fn file(at: At<'_>) -> Option<Attachment> {
     let content_type = content_type(at.part(2), at.part(3), files::sniff(&bytes), &encoding);
     Some(Attachment {
         content_type: Some(content_type),
-        data: Some(bytes),
+        data: Some(bytes.into()),
         ..Attachment::default()
     })
 }

@@ -1,0 +1,184 @@
+//! Big bodies: a PDF of 50 MB in a message, several at once, through a channel that routes and one that decodes. What
+//! must be whole in memory shares one budget; the next waits for room.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::eventually;
+use e2e::mllp::{Sender, field};
+use e2e::program::{Home, Punte};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::scenes;
+
+/// The bytes of the PDF; base64 makes a third more of them.
+const PDF: usize = 50_000_000;
+/// How many are sent at once.
+const AT_ONCE: usize = 4;
+const SOON: Duration = Duration::from_secs(300);
+
+/// What looks like a PDF and compresses badly.
+fn pdf(seed: u64) -> Vec<u8> {
+    let mut bytes = b"%PDF-1.7\n".to_vec();
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    while bytes.len() < PDF {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number =
+            three.iter().fold(0_u32, |all, byte| all << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            match place <= three.len() {
+                true => text.push(char::from(LETTERS[(number >> (18 - 6 * place) & 63) as usize])),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+/// A report of the patient, with its PDF.
+fn report(n: usize) -> Vec<u8> {
+    let text = format!(
+        "{}PID|1||P-{n}^^^TEST^MR||Pop^Ana^^^^^L||19800514|F\rORC|RE|D{n}^TEST|FD{n}^LIS\rOBR|1|D{n}^TEST|FD{n}^LIS|11502-2^Laboratory report^LN|||20260505084500|||||||||||||||20260505133000||LAB|F\rOBX|1|ED|PDF^Report^L||LIS^application^pdf^Base64^{}||||||F\r",
+        scenes::msh("ORU^R01^ORU_R01", &format!("D{n}")),
+        base64(&pdf(n as u64 + 1)),
+    );
+    text.into_bytes()
+}
+
+/// A receiver that keeps the bodies that it gets.
+async fn receiver() -> Result<(SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let got: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let kept = got.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let kept = kept.clone();
+            tokio::spawn(async move {
+                let mut frame = vec![];
+                let mut chunk = vec![0; 1 << 20];
+                while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+                    frame.extend_from_slice(&chunk[..count]);
+                    if !frame.ends_with(&[0x1C, 0x0D]) {
+                        continue;
+                    }
+                    let body = frame[1..frame.len() - 2].to_vec();
+                    frame.clear();
+                    let id = field(&body[..1000], "MSH", 10);
+                    kept.lock()
+                        .unwrap_or_else(|poisoned| poisoned.into_inner())
+                        .push(body);
+                    let ack = format!(
+                        "\x0bMSH|^~\\&|S|T|P|T|20260505083000||ACK|A{id}|P|2.5.1\rMSA|AA|{id}\r\x1c\r"
+                    );
+                    if stream.write_all(ack.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok((address, got))
+}
+
+/// The most memory that the program has had, in MB.
+fn most_resident(punte: &Punte) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", punte.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.trim().parse::<u64>().ok());
+    ensure!(kib.is_some(), "no VmHWM in {status}");
+    Ok(kib.unwrap_or_default() / 1024)
+}
+
+/// Sends them all at once, each on a connection of its own, and waits until each is acknowledged.
+async fn send_at_once(to: SocketAddr, messages: &[Vec<u8>]) -> Result<()> {
+    let mut sending = tokio::task::JoinSet::new();
+    for message in messages.to_vec() {
+        sending.spawn(async move {
+            let mut sender = Sender::connect(to).await?;
+            sender.tell(&message).await?;
+            loop {
+                // Its own time-out is short; what is big waits for room.
+                match sender.answer().await {
+                    Ok(answer) => return anyhow::Ok(field(&answer, "MSA", 1)),
+                    Err(error) if error.is::<tokio::time::error::Elapsed>() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        });
+    }
+    while let Some(answer) = sending.join_next().await {
+        assert_eq!(answer??, "AA");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_of_67_mb_are_routed_in_little_memory_byte_for_byte() -> Result<()> {
+    let (address, got) = receiver().await?;
+    let route = format!(
+        "id = \"route\"\nsource.mllp = {{ listen = \"127.0.0.1:0\", max_frame = \"100 MB\", frame_timeout = \"60s\" }}\n[[destination]]\nname = \"ris\"\nmllp = {{ connect = \"{address}\", max_frame = \"100 MB\", reply_timeout = \"60s\" }}\n"
+    );
+    let home = Home::with(&[("route", &route)])?;
+    let punte = home.serve()?;
+    let before = most_resident(&punte)?;
+    let messages: Vec<Vec<u8>> = (0..AT_ONCE).map(report).collect();
+    send_at_once(punte.listens("route"), &messages).await?;
+    eventually("all arrive", SOON, async || {
+        let got = got.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (AT_ONCE <= got.len()).then_some(())
+    })
+    .await;
+    let mut arrived = got
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .clone();
+    arrived.sort_by_key(|body| field(&body[..1000], "MSH", 10));
+    assert!(
+        arrived == messages,
+        "what arrived is not what was sent, byte for byte"
+    );
+    let most = most_resident(&punte)?;
+    println!(
+        "routed: {AT_ONCE} of {} MB at once, at most {most} MB resident ({before} MB before)",
+        messages[0].len() / 1_000_000
+    );
+    assert!(most < 200, "{most} MB");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_pdfs_become_documents_in_bounded_memory() -> Result<()> {
+    let chart = "id = \"clinic\"\nsource.mllp = { listen = \"127.0.0.1:0\", max_frame = \"100 MB\", frame_timeout = \"60s\" }\n[[step]]\ndecode = \"hl7v2\"\n[[step]]\napply = true\n";
+    let home = Home::with(&[("clinic", chart)])?;
+    let punte = home.serve()?;
+    let before = most_resident(&punte)?;
+    let messages: Vec<Vec<u8>> = (0..AT_ONCE).map(report).collect();
+    send_at_once(punte.listens("clinic"), &messages).await?;
+    let most = most_resident(&punte)?;
+    println!(
+        "decoded: {AT_ONCE} of {} MB at once, at most {most} MB resident ({before} MB before)",
+        messages[0].len() / 1_000_000
+    );
+    let rows = punte.messages("").await?;
+    assert_eq!(rows.len(), AT_ONCE);
+    assert!(rows.iter().all(|row| row["state"] == "routed"), "{rows:#?}");
+    assert!(most < 400, "{most} MB");
+    Ok(())
+}
