@@ -109,7 +109,7 @@ fn most_resident(punte: &Punte) -> Result<u64> {
 /// Sends them all at once, each on a connection of its own, and waits until each is acknowledged.
 async fn send_at_once(to: SocketAddr, messages: &[Vec<u8>]) -> Result<()> {
     let mut sending = tokio::task::JoinSet::new();
-    for message in messages.to_vec() {
+    for message in messages.iter().cloned() {
         sending.spawn(async move {
             let mut sender = Sender::connect(to).await?;
             sender.tell(&message).await?;
