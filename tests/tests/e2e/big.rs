@@ -107,9 +107,9 @@ fn most_resident(punte: &Punte) -> Result<u64> {
 }
 
 /// Sends them all at once, each on a connection of its own, and waits until each is acknowledged.
-async fn send_at_once(to: SocketAddr, messages: &[Vec<u8>]) -> Result<()> {
+async fn send_at_once(to: SocketAddr, messages: Vec<Vec<u8>>) -> Result<()> {
     let mut sending = tokio::task::JoinSet::new();
-    for message in messages.iter().cloned() {
+    for message in messages {
         sending.spawn(async move {
             let mut sender = Sender::connect(to).await?;
             sender.tell(&message).await?;
@@ -139,7 +139,7 @@ async fn four_of_67_mb_are_routed_in_little_memory_byte_for_byte() -> Result<()>
     let punte = home.serve()?;
     let before = most_resident(&punte)?;
     let messages: Vec<Vec<u8>> = (0..AT_ONCE).map(report).collect();
-    send_at_once(punte.listens("route"), &messages).await?;
+    send_at_once(punte.listens("route"), messages.clone()).await?;
     eventually("all arrive", SOON, async || {
         let got = got.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         (AT_ONCE <= got.len()).then_some(())
@@ -170,7 +170,7 @@ async fn four_pdfs_become_documents_in_bounded_memory() -> Result<()> {
     let punte = home.serve()?;
     let before = most_resident(&punte)?;
     let messages: Vec<Vec<u8>> = (0..AT_ONCE).map(report).collect();
-    send_at_once(punte.listens("clinic"), &messages).await?;
+    send_at_once(punte.listens("clinic"), messages.clone()).await?;
     let most = most_resident(&punte)?;
     println!(
         "decoded: {AT_ONCE} of {} MB at once, at most {most} MB resident ({before} MB before)",
