@@ -25,10 +25,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The version; a build that can break its promises says so.
-pub(crate) const VERSION: &str = match engine::sabotage::IS_BUILT_IN {
-    true => concat!(env!("CARGO_PKG_VERSION"), "+sabotage"),
-    false => env!("CARGO_PKG_VERSION"),
+/// The version; a build that can break its promises, or can store in plain text, says so.
+pub(crate) const VERSION: &str = match (engine::sabotage::IS_BUILT_IN, cfg!(feature = "bench")) {
+    (true, _) => concat!(env!("CARGO_PKG_VERSION"), "+sabotage"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "+bench"),
+    (false, false) => env!("CARGO_PKG_VERSION"),
 };
 
 #[cfg(all(feature = "jemalloc", unix))]

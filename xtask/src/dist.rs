@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::needs::Needs;
-use crate::tools::{cargo, root, run, target};
+use crate::tools::{build_released, cargo, root, run, target};
 
-/// What a build says of itself that fails on purpose, for the tests that must notice it.
-const SABOTAGE: &str = "+sabotage";
+/// What builds say of themselves that fail on purpose, or can store in plain text: made for tests and measurements alone.
+const NEVER_PACKED: [&str; 2] = ["+sabotage", "+bench"];
 
 /// What is packed.
 pub struct Dist {
@@ -29,10 +29,10 @@ pub fn dist(needs: &Needs, dist: Dist) -> Result<()> {
     }
     let program = match dist.program {
         Some(program) => program,
-        None => build()?,
+        None => build(needs)?,
     };
     let version = version(&program)?;
-    let folder = dist.to.unwrap_or_else(|| target().join("dist"));
+    let folder = dist.to.unwrap_or_else(|| target().join("archive"));
     let name = format!(
         "punte-{version}-{}-{}",
         std::env::consts::ARCH,
@@ -88,13 +88,12 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// The release program; says how long it took.
-fn build() -> Result<PathBuf> {
+/// The program as it is handed out; says how long it took.
+fn build(needs: &Needs) -> Result<PathBuf> {
     let begun = Instant::now();
-    run(cargo().args(["build", "--release", "-p", "punte", "--locked"]))?;
+    let folder = build_released(needs, &[])?;
     println!("the build took {} s", begun.elapsed().as_secs());
-    let name = if cfg!(windows) { "punte.exe" } else { "punte" };
-    Ok(target().join("release").join(name))
+    Ok(folder.join(if cfg!(windows) { "punte.exe" } else { "punte" }))
 }
 
 /// The version that the program says; refuses one that is made to fail.
@@ -104,9 +103,9 @@ fn version(program: &Path) -> Result<String> {
         .trim()
         .strip_prefix("punte ")
         .context("it does not say its version")?;
-    if said.contains(SABOTAGE) {
+    if NEVER_PACKED.iter().any(|mark| said.contains(mark)) {
         bail!(
-            "{} is a build that fails on purpose ({version}), for the tests that must notice it; it is never packed. Build without that feature",
+            "{} is a build for tests or measurements ({version}), that fails on purpose or can store in plain text; it is never packed. Build without that feature",
             program.display()
         );
     }

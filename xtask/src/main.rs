@@ -102,7 +102,7 @@ fn main() -> Result<()> {
         }
         Command::Schemas => schemas(),
         Command::Fuzz { seconds, install } => fuzz(&Needs::new(install)?, seconds, Path::New),
-        Command::Bench { args } => bench(&args),
+        Command::Bench { args } => bench(&Needs::new(false)?, &args),
         Command::Crash { args } => crash(&args.iter().map(String::as_str).collect::<Vec<_>>()),
         Command::Dist { program, to, install } => {
             dist::dist(&Needs::new(install)?, dist::Dist { program, to })
@@ -130,6 +130,9 @@ fn check(needs: &Needs) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        // What only the benchmark has is looked at too.
+        "--features",
+        "e2e/bench,punte/bench",
         "--locked",
         "--",
         "-D",
@@ -257,30 +260,10 @@ fn long_form(needs: &Needs, variable: &str, value: u32, test: &str) -> Result<()
     run(with_python(needs, &mut runner)?.env(variable, value.to_string()))
 }
 
-/// Builds what is handed out and what is measured: `more` are packages and features beside the program.
-fn build_released(more: &[&str]) -> Result<PathBuf> {
-    let released = [
-        "build",
-        "--profile",
-        "dist",
-        "-p",
-        "punte",
-        "--features",
-        "punte/jemalloc",
-        "--locked",
-    ];
-    // Two cores and a small clinic: few arenas, and what is not used is given back soon.
-    let arenas = "narenas:4,dirty_decay_ms:500,muzzy_decay_ms:0";
-    run(cargo()
-        .args(released)
-        .args(more)
-        .env("JEMALLOC_SYS_WITH_MALLOC_CONF", arenas))?;
-    Ok(tools::target().join("dist"))
-}
-
-fn bench(args: &[String]) -> Result<()> {
+fn bench(needs: &Needs, args: &[String]) -> Result<()> {
     let name = if cfg!(windows) { "bench.exe" } else { "bench" };
-    let program = build_released(&["-p", "e2e", "--features", "e2e/bench,punte/bench"])?.join(name);
+    let program =
+        tools::build_released(needs, &["-p", "e2e", "--features", "e2e/bench,punte/bench"])?.join(name);
     if !program.exists() {
         bail!("{} was not built", program.display());
     }

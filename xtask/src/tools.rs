@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::needs::Needs;
+
 /// The root of the workspace.
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -34,6 +36,27 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("{shown} failed: {status}");
     }
     Ok(())
+}
+
+/// Builds what is handed out and what is measured: `more` are packages and features beside the program.
+pub fn build_released(needs: &Needs, more: &[&str]) -> Result<PathBuf> {
+    needs.program("make", &["--version"])?;
+    let released = [
+        "build",
+        "--release",
+        "-p",
+        "punte",
+        "--features",
+        "punte/jemalloc",
+        "--locked",
+    ];
+    // Two cores and a small clinic: few arenas, and what is not used is given back soon.
+    let arenas = "narenas:4,dirty_decay_ms:500,muzzy_decay_ms:0";
+    run(cargo()
+        .args(released)
+        .args(more)
+        .env("JEMALLOC_SYS_WITH_MALLOC_CONF", arenas))?;
+    Ok(target().join("release"))
 }
 
 /// Whether a program runs and says that all is well.
