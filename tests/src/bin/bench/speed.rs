@@ -86,6 +86,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Line>> {
     let null = looped(plan.looped, 64, true)?;
     lines.add("bare loop with a cipher that seals nothing", null, "/s", None);
 
+    growth(plan, &mut lines)?;
+
     let (one, many) = queued(plan)?;
     lines.level("1 connection, two deliveries queued", &one);
     lines.level("64 connections, two deliveries queued", &many);
@@ -187,7 +189,12 @@ fn loop_in(
 ) -> Result<f64> {
     let file = tempfile::NamedTempFile::new()?;
     write_messages(file.path(), pool, numbers)?;
-    let path = file.path().to_string_lossy().into_owned();
+    loop_over(home, file.path(), each, null_cipher)
+}
+
+/// Messages a second over the messages of a file.
+fn loop_over(home: &Home, file: &Path, each: u64, null_cipher: bool) -> Result<f64> {
+    let path = file.to_string_lossy().into_owned();
     let each = each.to_string();
     let mut command = home.command(&["bare-loop", "understood", &path, "--each", &each]);
     if null_cipher {
@@ -206,6 +213,61 @@ fn loop_in(
         .zip(micros)
         .map(|(messages, micros)| messages / micros * 1e6);
     rate.context("the bare loop said nothing")
+}
+
+/// What a message that is only routed costs the loop: by its length, and by its destinations.
+fn growth(plan: &Plan, lines: &mut Lines) -> Result<()> {
+    for kilobytes in [1, 10, 100] {
+        let each = routed_loop(plan.looped / kilobytes as u64, kilobytes, 1)?;
+        lines.add(
+            format!("loop, routed only, {kilobytes} KB to one destination: each"),
+            each,
+            "µs",
+            None,
+        );
+    }
+    for destinations in [2, 4, 8] {
+        let each = routed_loop(plan.looped, 1, destinations)?;
+        lines.add(
+            format!("loop, routed only, 1 KB to {destinations} destinations: each"),
+            each,
+            "µs",
+            None,
+        );
+    }
+    Ok(())
+}
+
+/// Microseconds for each message.
+fn routed_loop(count: u64, kilobytes: usize, destinations: usize) -> Result<f64> {
+    let (source, nobody) = (free_address()?, free_address()?);
+    let mut channel = format!("id = \"understood\"\nsource.mllp.listen = \"{source}\"\n");
+    for n in 0..destinations {
+        // A step makes a body of its own: without one all destinations share that of the message.
+        channel.push_str(&format!(
+            "[[destination]]\nname = \"d{n}\"\nmllp = {{ connect = \"{nobody}\" }}\nstep = [{{ set = {{ \"MSH-5\" = \"D{n}\" }} }}]\n"
+        ));
+    }
+    let home = Home::with(&[("understood", &channel)])?;
+    let file = tempfile::NamedTempFile::new()?;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file.path())?);
+    for number in 0..count {
+        write!(
+            out,
+            "MSH|^~\\&|LIS|LABOR|PUNTE|AURORA|20260512083000||ORU^R01|G{number}|P|2.5.1\r"
+        )?;
+        for line in 1..=kilobytes * 8 {
+            // 128 bytes with what stands before, no two alike.
+            write!(
+                out,
+                "NTE|{line:04}||{number:016}{line:016}{:080}\r",
+                number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            )?;
+        }
+        out.write_all(b"\x1c\r")?;
+    }
+    out.flush()?;
+    Ok(1e6 / loop_over(&home, file.path(), 64, false)?)
 }
 
 /// Decoded, applied, and two deliveries queued: one connection, and 64.
