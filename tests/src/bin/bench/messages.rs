@@ -153,7 +153,7 @@ impl Person {
         ];
         const WOMEN: [&str; 6] = ["Ana", "Maria", "Elena", "Ioana", "Adina", "Ștefania"];
         const MEN: [&str; 6] = ["Ion", "Petru", "Matei", "Andrei", "Radu", "Ștefan"];
-        let woman = number % 2 == 0;
+        let woman = number.is_multiple_of(2);
         let (year, month, day) = (40 + number % 55, 1 + number % 12, 1 + number % 28);
         // Serial numbers from 900 on are given to nobody.
         let twelve = format!(
