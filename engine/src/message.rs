@@ -498,17 +498,20 @@ pub struct DeliveryDetail {
     pub made: Vec<Uuid>,
 }
 
-/// One try of a delivery.
+/// One try of a delivery, or a person's decision about it.
 #[derive(Clone, Debug, Serialize)]
 pub struct AttemptRow {
     /// The first is 1.
     pub number: u32,
     /// When the result was known.
     pub at: Timestamp,
-    /// What it came to: accepted, pending, refused, retry, unsure.
+    /// What it came to: accepted, pending, refused, retry, unsure; or what a person decided.
     pub verdict: String,
     /// Why, in words.
     pub why: Option<String>,
+    /// Who decided, where it is no try but a person's decision: `released`, `done`, `cancelled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// What came back, at most 64 KB.
     #[serde(skip)]
     pub response: Option<Bytes>,

@@ -127,9 +127,13 @@ impl Asked<'_> {
         let why = last
             .and_then(|attempt| attempt.why.as_deref())
             .map_or(String::new(), |why| format!(": {why}"));
+        let decided = last.and_then(|attempt| attempt.by.as_deref());
         let waits = |word: &str| -> String { format!("to {name}: {word}") };
         Ok(match delivery.row.state {
             DeliveryState::Sent => {
+                if let Some(by) = decided {
+                    return Ok(format!("{}{at} by {by}{why}", waits("called done")));
+                }
                 let by = last
                     .and_then(|attempt| attempt.response.as_deref())
                     .and_then(|answer| self.confirmed_by(answer))
@@ -152,7 +156,11 @@ impl Asked<'_> {
             }
             DeliveryState::Held => format!("{} since{}{tries}{why}", waits("held"), at.replace(" at", "")),
             DeliveryState::Dead => format!("{}{at}{tries}{why}", waits("set aside as dead")),
-            DeliveryState::Cancelled => waits("cancelled by a person"),
+            DeliveryState::Cancelled => format!(
+                "{}{at}{}{why}",
+                waits("cancelled"),
+                decided.map_or(String::new(), |by| format!(" by {by}"))
+            ),
         })
     }
 

@@ -48,6 +48,13 @@ impl Lanes {
         destinations.into_iter().map(bell).collect()
     }
 
+    /// The bell of one queue, whether a worker runs there or not.
+    pub(super) fn bell(&self, channel: &str, destination: &str) -> Arc<Bell> {
+        let mut lanes = self.lock();
+        let lane = lanes.entry((channel.to_owned(), destination.to_owned()));
+        lane.or_default().bell.clone()
+    }
+
     /// Whether a worker runs with exactly these settings.
     pub(super) fn runs(&self, channel: &str, settings: &Settings) -> bool {
         self.lock()

@@ -13,6 +13,7 @@ mod asking;
 pub mod bench;
 mod breaker;
 mod calling;
+mod decide;
 mod delivered;
 mod door;
 mod doors;
@@ -49,6 +50,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use asking::{Answers, Askable, Heard, Question, Told};
+pub use decide::{Decide, Decided, Moved, NotMoved, decide_at_rest};
 pub use events::{CLINIC, Clinic};
 pub use host::{ChannelRow, Engine, EngineError, LeftAlone, Parts, Shut, try_answer, try_message};
 pub use link::{HOPS, LINK, Link};

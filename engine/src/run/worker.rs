@@ -1,6 +1,7 @@
 //! The worker of one destination: takes deliveries in order, sends, judges, records. One whose order goes by a key sends
 //! several at once (`keyed.rs`).
 
+mod hands;
 mod keyed;
 
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
+use self::hands::{Hands, InHand};
 use super::World;
 use super::breaker::{Breaker, Turned};
 use super::door::{Door, Settled};
@@ -40,6 +42,8 @@ pub(super) const LOOK: Duration = Duration::from_secs(30);
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 /// After a rest of so long the queue is looked at again: a person may have acted meanwhile.
 const LONG_REST: Duration = Duration::from_secs(1);
+/// How long a worker waits while a person's decision is written down.
+const DECIDED: Duration = Duration::from_millis(10);
 /// The pause after the store could not be read or written.
 pub(super) const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,6 +65,8 @@ pub(super) struct Bell {
     asked: Mutex<HashMap<i64, Instant>>,
     /// Whether it takes anything.
     breaker: Breaker,
+    /// Who has which delivery in hand just now.
+    hands: Mutex<Hands>,
 }
 
 impl Default for Bell {
@@ -72,6 +78,7 @@ impl Default for Bell {
             tries: Tries::default(),
             asked: Mutex::default(),
             breaker: Breaker::default(),
+            hands: Mutex::default(),
         }
     }
 }
@@ -232,10 +239,16 @@ impl Worker {
                         Verdict::unsure("the program ended while it was sent"),
                         None,
                     );
-                    self.record(attempted).await;
+                    self.record(attempted, None).await;
                 }
                 Turn::Send => {
                     let Some(mut head) = queue.pop_front() else {
+                        continue;
+                    };
+                    let Some(in_hand) = self.bell.take_up(head.id) else {
+                        // A person decides about it, or something has come before it.
+                        queue.clear();
+                        self.pause(DECIDED).await;
                         continue;
                     };
                     let (attempted, response) = self.send(&mut head).await;
@@ -251,13 +264,13 @@ impl Worker {
                             queue.clear();
                         }
                     } else if over && self.settings.on_unsure == OnUnsure::Repeat {
-                        flushing.push(self.record(attempted));
+                        flushing.push(self.record(attempted, Some(in_hand)));
                         while UNFLUSHED <= flushing.len() {
                             flushing.next().await;
                         }
                     } else {
                         while flushing.next().await.is_some() {}
-                        self.record(attempted).await;
+                        self.record(attempted, Some(in_hand)).await;
                         queue.clear();
                     }
                 }
@@ -524,7 +537,8 @@ impl Worker {
     }
 
     /// Writes a result down, again and again until the store takes it: it must not be forgotten while we run.
-    async fn record(&self, attempted: Attempted) {
+    /// Until then it is in hand.
+    async fn record(&self, attempted: Attempted, _in_hand: Option<InHand>) {
         loop {
             match self.store.attempted(attempted.clone()).await {
                 Ok(()) => {
@@ -554,7 +568,7 @@ impl Worker {
     ) {
         let decides = matches!(attempted.verdict, "accepted" | "refused");
         let Some(response) = response.filter(|response| decides && !response.body.is_empty()) else {
-            return self.record(attempted).await;
+            return self.record(attempted, None).await;
         };
         loop {
             let settled = match self.store.lineage(head.message).await {
@@ -576,7 +590,7 @@ impl Worker {
                     return;
                 }
                 // The delivery is over otherwise; what became of this try is still worth knowing.
-                Settled::Over => return self.record(attempted).await,
+                Settled::Over => return self.record(attempted, None).await,
                 Settled::Not(error) => {
                     self.store_failed(&error);
                     self.pause(STORE_PAUSE).await;
@@ -622,7 +636,7 @@ impl Worker {
             let why = format!("no answer came within {}", crate::channel::duration::show(within));
             let attempted = self.attempted(waiting, Verdict::new("refused", Some(why)), None);
             let verdict = "unsure";
-            self.record(Attempted { verdict, ..attempted }).await;
+            self.record(Attempted { verdict, ..attempted }, None).await;
         }
         !overdue.is_empty()
     }

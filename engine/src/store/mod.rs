@@ -3,6 +3,7 @@
 mod alert;
 pub mod backup;
 mod blob;
+mod decide;
 mod halt;
 mod journal;
 pub mod keys;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::alert::{Alert, AlertNotice};
+pub use self::decide::{DecidedWord, DeliveryDecision};
 pub use self::halt::{Halt, HaltWord};
 pub use self::journal::{
     Access, AccessFilter, AccessOutcome, AccessRow, JournalFault, JournalHead, JournalReport,
@@ -383,6 +385,9 @@ pub trait Store: Send + Sync {
     async fn attempted(&self, attempted: Attempted) -> Result<(), StoreError>;
     /// Marks a delivery as `sending`; returns once that is on disk.
     async fn sending(&self, delivery: i64) -> Result<(), StoreError>;
+    /// Does what a person decided about a delivery, and keeps it among its tries; returns once it is on disk. False: it can't
+    /// be said of one in its state.
+    async fn decide(&self, decision: DeliveryDecision) -> Result<bool, StoreError>;
     /// The number that each of these counters gave last; none: it has given none.
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError>;
     /// Where the source of a channel goes on; none: at the beginning.

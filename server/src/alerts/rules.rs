@@ -74,7 +74,11 @@ fn find(rule: &Rule, overview: &Overview, known: &Known<'_>) -> Vec<Finding> {
         queues().filter_map(enough).collect()
     };
     match rule.condition {
-        Condition::Held(most) => counted("held", most, "held and the queue waits for a person"),
+        Condition::Held(most) => counted(
+            "held",
+            most,
+            "held and the queue waits for a person: punte messages release (or done, cancel)",
+        ),
         Condition::Dead(most) => counted("dead", most, "set aside as dead"),
         Condition::QueueOlder(limit) => queues()
             .filter_map(|(channel, queue)| {

@@ -7,8 +7,9 @@ use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use engine::format::SetOp;
-use engine::run::{Again, Answers, Resolve};
-use engine::store::{ApiKey, Halt, HaltWord, PrunePlace, StoreError};
+use engine::message::DeliveryState;
+use engine::run::{Again, Answers, Decide, Resolve};
+use engine::store::{ApiKey, DecidedWord, Halt, HaltWord, PrunePlace, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,6 +31,7 @@ pub fn routes() -> Router<State> {
         .route("/messages/{id}", get(message))
         .route("/messages/{id}/replay", post(replay))
         .route("/messages/{id}/resolve", post(resolve))
+        .route("/messages/{id}/decide", post(decide))
         .route("/messages/{id}/seen", post(see))
         .route("/prune", post(prune))
         .route("/seal", get(seal_keys))
@@ -134,7 +136,7 @@ async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>
 /// What a person decides about a parked message: one of the three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Decide {
+struct ResolveParked {
     /// It is about this one.
     #[serde(default)]
     is: Option<String>,
@@ -150,7 +152,7 @@ struct Decide {
 
 async fn resolve(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
     let asker = who.may(Scope::MessagesReplay)?;
-    let decide: Decide = parse(&body)?;
+    let decide: ResolveParked = parse(&body)?;
     let resolve = match (decide.is, decide.new, decide.ignore) {
         (Some(who), false, false) => Resolve::Is(who),
         (None, true, false) => Resolve::New,
@@ -174,6 +176,41 @@ async fn resolve(Extract(state): Extract<State>, who: Who, Path(id): Path<String
     Ok(Json(
         json!({ "id": id, "state": resolved.state, "failure": resolved.failure }),
     ))
+}
+
+/// What a person decides about deliveries of a message.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecideDeliveries {
+    /// `queued`, `sent` or `cancelled`.
+    to: DeliveryState,
+    /// To these destinations alone; none: to all of which it can be said.
+    #[serde(default)]
+    destinations: Vec<String>,
+    /// Only what is in this state.
+    #[serde(default)]
+    was: Option<DeliveryState>,
+    reason: String,
+}
+
+async fn decide(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
+    let asker = who.may(Scope::MessagesReplay)?;
+    let said: DecideDeliveries = parse(&body)?;
+    let word = DecidedWord::ALL
+        .into_iter()
+        .find(|word| word.state() == said.to)
+        .ok_or_else(|| Problem::bad_request("`to` is one of: queued, sent, cancelled"))?;
+    let id = known_message(&state, &id).await?;
+    let decide = Decide {
+        word,
+        only: said.destinations,
+        was: said.was,
+        by: asker.name(),
+        reason: said.reason,
+    };
+    let decided = state.engine().decide(id, decide).await?;
+    let value = serde_json::to_value(&decided).map_err(|error| Problem::failed(error.to_string()))?;
+    Ok(Json(value))
 }
 
 async fn parked(Extract(state): Extract<State>, who: Who) -> Answer {

@@ -1,9 +1,10 @@
-//! `punte messages`: list, show, replay.
+//! `punte messages`: list, show, replay, decide.
 
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Subcommand;
+use engine::store::DecidedWord;
 use serde_json::Value;
 
 use super::client::{Client, path_word};
@@ -15,7 +16,7 @@ use crate::{formats, journal, render, views};
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  punte messages --state failed --since 2h\n  punte messages --patient 2800112221232\n  punte messages show 0197a3b2\n  punte messages show 0197a3b2 --raw | punte convert -\n  punte messages replay 0197a3b2 --to ris\n  punte messages replay 0197a3b2 --set PID-8=F --dry-run\n  punte messages replay --channel lab-results --state failed --since 24h"
+    after_help = "Examples:\n  punte messages --state failed --since 2h\n  punte messages --patient 2800112221232\n  punte messages show 0197a3b2\n  punte messages show 0197a3b2 --raw | punte convert -\n  punte messages replay 0197a3b2 --to ris\n  punte messages replay 0197a3b2 --set PID-8=F --dry-run\n  punte messages replay --channel lab-results --state failed --since 24h\n  punte messages release 0197a3b2 --reason \"the RIS knows the room now\""
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -123,6 +124,15 @@ enum Verb {
     },
     /// Take stored messages again, as new, with a link to their origin
     Replay(super::replay::Args),
+    /// Send again what is held or dead: it goes in its place, and the queue goes on
+    #[command(after_help = format!("The delivery is sent again as it is, in its place in the order; what waits behind it follows. What was wrong is\nto be put right first: else it is held again.\n\nExamples:\n  punte messages release 0197a3b2 --reason \"the RIS knows the room now\"\n  punte messages release --channel lab-results --state held --reason \"back again\" --yes\n\n{}", super::decide::EXIT_CODES))]
+    Release(super::decide::Args),
+    /// Say that the far side has got by another way what is held or dead: it counts as sent
+    #[command(after_help = format!("Nothing is sent; the queue goes on with the next.\n\nExample:\n  punte messages done 0197a3b2 --to ris --reason \"typed in by hand\"\n\n{}", super::decide::EXIT_CODES))]
+    Done(super::decide::Args),
+    /// Take a delivery out that is not to be sent any more
+    #[command(after_help = format!("What waits, is held, dead, or taken and not decided about can be cancelled; what was sent or is being sent just now\ncan't. Once it is said to be cancelled, nothing of it is sent any more. The queue goes on with the next.\n\nExamples:\n  punte messages cancel 0197a3b2 --to ris --reason \"the wrong patient\"\n  punte messages cancel --channel adt --state queued --until 2026-05-05 --reason \"too old\" --yes\n\n{}", super::decide::EXIT_CODES))]
+    Cancel(super::decide::Args),
     /// Say that you have seen what is dead, so that it may go when its time has come
     Seen(super::seen::Args),
 }
@@ -138,6 +148,9 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
             json,
         }) => show(home, &id, raw, changes, json).await,
         Some(Verb::Replay(args)) => super::replay::run(home, args).await,
+        Some(Verb::Release(args)) => super::decide::run(home, DecidedWord::Released, args).await,
+        Some(Verb::Done(args)) => super::decide::run(home, DecidedWord::Done, args).await,
+        Some(Verb::Cancel(args)) => super::decide::run(home, DecidedWord::Cancelled, args).await,
         Some(Verb::Seen(args)) => super::seen::run(home, args).await,
     }
 }
@@ -386,14 +399,13 @@ fn whole(value: &Value) -> String {
             let why = attempt["why"]
                 .as_str()
                 .map_or(String::new(), |why| format!(": {why}"));
+            let (at, verdict) = (render::moment(attempt, "at"), render::cell(attempt, "verdict"));
             line(
                 "",
-                format!(
-                    "  try {} at {} {}{why}",
-                    render::cell(attempt, "number"),
-                    render::moment(attempt, "at"),
-                    render::cell(attempt, "verdict")
-                ),
+                match attempt["by"].as_str() {
+                    Some(by) => format!("  {verdict} at {at} by {by}{why}"),
+                    None => format!("  try {} at {at} {verdict}{why}", render::cell(attempt, "number")),
+                },
             );
         }
     }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod codes;
 pub mod convert;
+pub mod decide;
 pub mod demo;
 pub mod doctor;
 pub mod journal;

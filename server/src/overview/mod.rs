@@ -319,13 +319,14 @@ fn attention(overview: &Overview) -> Vec<String> {
             if let Some(held) = some(&queue.states, "held") {
                 let are = are(held, "delivery is", "deliveries are");
                 says.push(format!(
-                    "{end}: {are} held and the queue waits: punte messages --channel {id} --state held"
+                    "{end}: {are} held and the queue waits: punte messages --channel {id} --state held, then: punte messages release --channel {id} --state held --to {} --reason \"…\" (or done, or cancel)",
+                    queue.destination
                 ));
             }
             if let Some(dead) = Some(queue.dead_unseen()).filter(|dead| *dead != 0) {
                 let are = are(dead, "delivery is", "deliveries are");
                 says.push(format!(
-                    "{end}: {are} set aside as dead: punte messages --channel {id} --state dead, and punte messages seen"
+                    "{end}: {are} set aside as dead: punte messages --channel {id} --state dead, then: punte messages release (or seen) ID --reason \"…\""
                 ));
             }
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod decide;
 mod events;
 mod fake;
 mod keyed;
@@ -74,10 +75,14 @@ impl Place {
         })
     }
 
-    pub async fn start(&self, channels: Vec<Channel>) -> Running {
-        let store = SqliteStore::open(self.folder.path(), &self.key, SqliteOptions::default())
+    pub async fn open_store(&self) -> Arc<SqliteStore> {
+        SqliteStore::open(self.folder.path(), &self.key, SqliteOptions::default())
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    pub async fn start(&self, channels: Vec<Channel>) -> Running {
+        let store = self.open_store().await;
         let parts = Parts {
             channels,
             formats: formats(),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
-use super::{STORE_PAUSE, Turn, UNFLUSHED, Verdict, Worker, duration_until};
+use super::{DECIDED, InHand, STORE_PAUSE, Turn, UNFLUSHED, Verdict, Worker, duration_until};
 use crate::channel::{OnUnsure, OrderBy};
 use crate::message::DeliveryState;
 use crate::store::{Ahead, Attempted, StoreError, Waiting};
@@ -57,6 +57,8 @@ struct Ended {
     attempted: Attempted,
     /// It is on disk already.
     is_recorded: bool,
+    /// Until it is.
+    in_hand: InHand,
 }
 
 /// How far the queue has been looked through, and what was found.
@@ -101,7 +103,7 @@ pub(super) async fn run(worker: &Worker, order: &OrderBy) {
         let mut pause = worker.look();
         while sending.len() < order.parallel {
             match keyed.next(sending.len()).await {
-                Ok(Next::Send(nr, head)) => sending.push(keyed.try_one(nr, *head)),
+                Ok(Next::Send(nr, head, in_hand)) => sending.push(keyed.try_one(nr, *head, in_hand)),
                 Ok(Next::Pause(rest)) => {
                     pause = rest.min(pause);
                     break;
@@ -115,8 +117,8 @@ pub(super) async fn run(worker: &Worker, order: &OrderBy) {
         }
         tokio::select! {
             Some(ended) = sending.next() => {
-                if let Some(attempted) = keyed.ended(ended).await {
-                    flushing.push(worker.record(attempted));
+                if let Some((attempted, in_hand)) = keyed.ended(ended).await {
+                    flushing.push(worker.record(attempted, Some(in_hand)));
                 }
                 while UNFLUSHED <= flushing.len() {
                     flushing.next().await;
@@ -131,7 +133,7 @@ pub(super) async fn run(worker: &Worker, order: &OrderBy) {
     // What is under way ends by itself; what waits stays in the queue.
     while let Some(ended) = sending.next().await {
         if !ended.is_recorded {
-            flushing.push(worker.record(ended.attempted));
+            flushing.push(worker.record(ended.attempted, Some(ended.in_hand)));
         }
     }
     while flushing.next().await.is_some() {}
@@ -139,7 +141,7 @@ pub(super) async fn run(worker: &Worker, order: &OrderBy) {
 
 /// What to do next.
 enum Next {
-    Send(Nr, Box<Waiting>),
+    Send(Nr, Box<Waiting>, InHand),
     /// Nothing, for so long.
     Pause(Duration),
 }
@@ -167,6 +169,10 @@ impl<'w> Keyed<'w> {
                 Turn::Rest(rest) => return Ok(Next::Pause(rest)),
                 Turn::Hold => return Ok(Next::Pause(look)),
             }
+            let Some(in_hand) = worker.bell.take_up(id) else {
+                // A person decides about it, or something has come before it.
+                return Ok(Next::Pause(DECIDED));
+            };
             let found = worker.store.delivery(id).await?;
             let Some(head) = found.filter(|head| !head.state.is_over()) else {
                 // Somebody has decided about it meanwhile.
@@ -178,13 +184,14 @@ impl<'w> Keyed<'w> {
                     // Known before the next one is looked at: where nobody is there, one asks.
                     worker.bell.breaker.begins();
                     self.stand(nr, Stands::UnderWay);
-                    return Ok(Next::Send(nr, Box::new(head)));
+                    return Ok(Next::Send(nr, Box::new(head), in_hand));
                 }
                 Turn::Wait(until) => self.stand(nr, until.map_or(Stands::Held, Stands::Until)),
                 Turn::Rest(_) => return Ok(Next::Pause(look)),
                 Turn::Hold => {
                     let verdict = Verdict::unsure("the program ended while it was sent");
-                    worker.record(worker.attempted(&head, verdict, None)).await;
+                    let attempted = worker.attempted(&head, verdict, None);
+                    worker.record(attempted, Some(in_hand)).await;
                     self.stand(nr, Stands::Held);
                 }
             }
@@ -193,29 +200,31 @@ impl<'w> Keyed<'w> {
 
     /// One try. What a person or a pause decides about next is on disk when it ends, and so is every result where the
     /// far side must get nothing twice.
-    fn try_one(&self, nr: Nr, mut head: Waiting) -> impl Future<Output = Ended> + use<'w> {
+    fn try_one(&self, nr: Nr, mut head: Waiting, in_hand: InHand) -> impl Future<Output = Ended> + use<'w> {
         let worker = self.worker;
         async move {
             let (attempted, _) = worker.send(&mut head).await;
             let is_recorded = !attempted.state.is_over() || worker.settings.on_unsure != OnUnsure::Repeat;
             if is_recorded {
-                worker.record(attempted.clone()).await;
+                worker.record(attempted.clone(), None).await;
             }
             Ended {
                 nr,
                 attempted,
                 is_recorded,
+                in_hand,
             }
         }
     }
 
     /// What follows a try that has ended: the next of its lane, or a pause of the lane. Returns what is still to be
     /// written down.
-    async fn ended(&mut self, ended: Ended) -> Option<Attempted> {
+    async fn ended(&mut self, ended: Ended) -> Option<(Attempted, InHand)> {
         let Ended {
             nr,
             attempted,
             mut is_recorded,
+            in_hand,
         } = ended;
         match attempted.state {
             DeliveryState::Sent | DeliveryState::Pending | DeliveryState::Dead | DeliveryState::Cancelled => {
@@ -236,7 +245,7 @@ impl<'w> Keyed<'w> {
         let mut after = attempted.delivery;
         if self.lanes.get(&nr).is_some_and(|lane| lane.anew) {
             if !is_recorded {
-                self.worker.record(attempted.clone()).await;
+                self.worker.record(attempted.clone(), None).await;
                 is_recorded = true;
             }
             after = 0;
@@ -248,7 +257,7 @@ impl<'w> Keyed<'w> {
                 break;
             }
         }
-        (!is_recorded).then_some(attempted)
+        (!is_recorded).then_some((attempted, in_hand))
     }
 
     /// The first of a lane is over: the next one of those that were passed is the first now.

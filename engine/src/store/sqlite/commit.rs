@@ -10,14 +10,15 @@ use super::clinic;
 use super::counters;
 use super::journal;
 use super::names::Names;
+use super::prune::{BODIES_GONE, ROW_LEFT};
 use super::ready::{
-    ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAsked, ReadyAttempt, ReadyMadeBy, RepeatKey, bucket,
-    key_sum, sent_of,
+    ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAsked, ReadyAttempt, ReadyDecision, ReadyMadeBy,
+    RepeatKey, bucket, decided_number, key_sum, sent_of,
 };
 use crate::message::{DeliveryState, MessageState};
 use crate::sabotage::{self, Switch};
-use crate::store::JournalHead;
 use crate::store::seal::Sealer;
+use crate::store::{DecidedWord, JournalHead};
 
 /// What the writer knows without asking the disk. Read anew whenever the store is opened.
 pub(crate) struct Memory {
@@ -617,16 +618,72 @@ pub(crate) fn attempted(
     batch: &mut Batch,
     ready: &ReadyAttempt,
 ) -> rusqlite::Result<bool> {
+    let cancelled = "SELECT 1 FROM delivery WHERE id = ?1 AND state = ?2";
+    if connection
+        .prepare_cached(cancelled)?
+        .exists(params![ready.delivery, DeliveryState::Cancelled as u8])?
+    {
+        // What a person has taken out stays so, whatever was on its way.
+        return Ok(true);
+    }
     if !move_delivery(connection, batch, ready.delivery, ready.state, ready.due)? {
         return Ok(false);
     }
+    // What a person decided is not written over.
     connection
-        .prepare_cached("INSERT OR REPLACE INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET at = excluded.at, verdict = excluded.verdict, note = excluded.note
+             WHERE attempt.verdict < 5",
+        )?
         .execute(params![ready.attempt, ready.at, ready.verdict, ready.note])?;
     if let Some(hash) = ready.reference {
         let message = ready.delivery / DELIVERIES;
         let bucket = bucket(message, KeyKind::Reference);
         batch.keys.push((bucket, hash, message));
     }
+    Ok(true)
+}
+
+/// Does what a person decided about a delivery; false where it can't be said of one in its state.
+pub(crate) fn decide(
+    connection: &Connection,
+    batch: &mut Batch,
+    ready: &ReadyDecision,
+    sealer: &Sealer,
+) -> rusqlite::Result<bool> {
+    let delivery = ready.delivery;
+    let state: Option<u8> = connection
+        .prepare_cached("SELECT state FROM delivery WHERE id = ?1")?
+        .query_row([delivery], |row| row.get(0))
+        .optional()?;
+    let state = state.and_then(DeliveryState::from_number);
+    if !state.is_some_and(|state| ready.word.is_for(state)) {
+        return Ok(false);
+    }
+    if ready.word == DecidedWord::Released {
+        let gone = connection
+            .prepare_cached("SELECT 1 FROM message WHERE seq = ?1 AND flags & ?2 <> 0")?
+            .exists(params![delivery / DELIVERIES, BODIES_GONE | ROW_LEFT])?;
+        if gone {
+            return Ok(false);
+        }
+        // Should it die again, somebody is to see it again.
+        connection
+            .prepare_cached("DELETE FROM seen WHERE delivery = ?1")?
+            .execute([delivery])?;
+    }
+    move_delivery(connection, batch, delivery, ready.word.state(), None)?;
+    let first = delivery.saturating_mul(ATTEMPTS);
+    let last: i64 = connection
+        .prepare_cached("SELECT coalesce(max(id), ?1) FROM attempt WHERE id > ?1 AND id < ?2")?
+        .query_row([first, first.saturating_add(ATTEMPTS)], |row| row.get(0))?;
+    let attempt = (last + 1).min(first + ATTEMPTS - 1);
+    let note = ready
+        .sealed(sealer, attempt)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO attempt (id, at, verdict, note) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![attempt, ready.at, decided_number(ready.word), note])?;
     Ok(true)
 }

@@ -157,7 +157,7 @@ fn seen(shared: &Shared, connection: &Connection, delivery: i64) -> Result<Optio
     }))
 }
 
-/// The last try of a delivery: number, verdict, note.
+/// How many tries a delivery had, and what the last one came to, or what a person decided last.
 fn last_attempt(
     shared: &Shared,
     connection: &Connection,
@@ -191,7 +191,12 @@ fn last_attempt(
         Some(why) => format!("{verdict}: {why}"),
         None => verdict.to_owned(),
     };
-    Ok(Some(((id % ATTEMPTS) as u32, words)))
+    // A person's decision is no try.
+    let tries: u32 = connection
+        .prepare_cached("SELECT count(*) FROM attempt WHERE id > ?1 AND id < ?2 AND verdict < 5")
+        .and_then(|mut statement| statement.query_row(attempt_range(delivery), |row| row.get(0)))
+        .map_err(sql_error)?;
+    Ok(Some((tries, words)))
 }
 
 fn attempt_range(delivery: i64) -> [i64; 2] {
@@ -241,7 +246,7 @@ fn deliveries(
                     Some(_) | None => names.destination_name(destination),
                 },
                 state,
-                attempts: last.as_ref().map_or(0, |(number, _)| *number),
+                attempts: last.as_ref().map_or(0, |(tries, _)| *tries),
                 due: due.map(time),
                 last: last.map(|(_, words)| words),
             })
@@ -509,6 +514,7 @@ fn attempts(shared: &Shared, connection: &Connection, delivery: i64) -> Result<V
                 at: time(at),
                 verdict: verdict_name(verdict).to_owned(),
                 why: note.why,
+                by: note.by,
                 response: note.response,
             })
         })
@@ -789,10 +795,15 @@ fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<(u32, Optio
     let Some(last) = last else {
         return Ok((0, None));
     };
-    let first = connection
-        .prepare_cached("SELECT at FROM attempt WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1")?
-        .query_row(range, |row| row.get(0))?;
-    Ok(((last % ATTEMPTS) as u32, Some(time(first))))
+    // What a person has sent again has all its time again.
+    let first: Option<i64> = connection
+        .prepare_cached(
+            "SELECT at FROM attempt WHERE id < ?2 AND id > coalesce(
+             (SELECT max(id) FROM attempt WHERE id > ?1 AND id < ?2 AND verdict >= 5), ?1) ORDER BY id LIMIT 1",
+        )?
+        .query_row(range, |row| row.get(0))
+        .optional()?;
+    Ok(((last % ATTEMPTS) as u32, first.map(time)))
 }
 
 /// What waits for whom, and what is dead.

@@ -46,16 +46,16 @@ use self::commit::{Raw, RawRepeat};
 use self::journal::ReadyAccess;
 use self::names::Names;
 use self::readers::Readers;
-use self::ready::{Head, INLINE, Ready, ReadyAttempt};
+use self::ready::{Head, INLINE, Ready, ReadyAttempt, ReadyDecision};
 use self::writer::Job;
 use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
 use super::{
     Access, AccessFilter, AccessRow, Ahead, Alert, AlertNotice, ApiKey, Attempted, Awaited, Booked,
-    ClinicQuery, Commit, Committed, CounterKey, Halt, JournalHead, JournalReport, Keeping, Lineage,
-    MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, ResealPlace, ResealStep, SealKeys, Seen, Store,
-    StoreError, Waiting, Work,
+    ClinicQuery, Commit, Committed, CounterKey, DeliveryDecision, Halt, JournalHead, JournalReport, Keeping,
+    Lineage, MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, ResealPlace, ResealStep, SealKeys, Seen,
+    Store, StoreError, Waiting, Work,
 };
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
@@ -332,6 +332,11 @@ impl Store for SqliteStore {
 
     async fn sending(&self, delivery: i64) -> Result<(), StoreError> {
         no_delivery(self.ask(|reply| Job::Sending(delivery, reply)).await?)
+    }
+
+    async fn decide(&self, decision: DeliveryDecision) -> Result<bool, StoreError> {
+        let ready = ReadyDecision::new(decision)?;
+        self.ask(|reply| Job::Decide(ready, reply)).await
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {

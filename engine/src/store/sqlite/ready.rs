@@ -20,7 +20,7 @@ use crate::message::{
 };
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
-use crate::store::{Asked, Attempted, Commit, CounterMove, StoreError};
+use crate::store::{Asked, Attempted, Commit, CounterMove, DecidedWord, DeliveryDecision, StoreError};
 
 /// Bodies up to this many bytes lie in their row, bigger ones in the blob folder.
 pub(crate) const INLINE: usize = 256 * 1024;
@@ -260,8 +260,10 @@ impl Head {
 }
 
 /// Why a try ended as it did, sealed.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct NoteHead {
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
@@ -273,6 +275,8 @@ struct NoteHead {
 /// What is known of a try beside its verdict.
 #[derive(Default)]
 pub(crate) struct Note {
+    /// The person, of a decision.
+    pub(crate) by: Option<String>,
     pub(crate) why: Option<String>,
     pub(crate) response: Option<Bytes>,
 }
@@ -287,6 +291,7 @@ impl Note {
             .ok_or_else(wrong)?;
         let head: NoteHead = serde_json::from_slice(head).map_err(|_| wrong())?;
         Ok(Note {
+            by: head.by,
             why: head.why,
             response: head.has_response.then(|| Bytes::copy_from_slice(response)),
         })
@@ -314,9 +319,58 @@ impl Note {
 /// Verdicts by their number in the store.
 const VERDICTS: [&str; 5] = ["accepted", "pending", "refused", "retry", "unsure"];
 
+/// From this number on a row is no try: it is what a person decided.
+const DECIDED: u8 = VERDICTS.len() as u8;
+
+/// The number of a person's decision.
+pub(crate) fn decided_number(word: DecidedWord) -> u8 {
+    DECIDED
+        + match word {
+            DecidedWord::Released => 0,
+            DecidedWord::Done => 1,
+            DecidedWord::Cancelled => 2,
+        }
+}
+
+/// A person's decision. Its note is sealed by the writer, since it is bound to a number that only the writer knows.
+pub(crate) struct ReadyDecision {
+    pub(crate) delivery: i64,
+    pub(crate) word: DecidedWord,
+    pub(crate) at: i64,
+    note: Vec<u8>,
+}
+
+impl ReadyDecision {
+    pub(crate) fn new(decision: DeliveryDecision) -> Result<Self, StoreError> {
+        let head = NoteHead {
+            by: Some(decision.by),
+            why: Some(decision.reason),
+            ..NoteHead::default()
+        };
+        Ok(ReadyDecision {
+            delivery: decision.delivery,
+            word: decision.word,
+            at: decision.at.as_microsecond(),
+            note: note_of(&head, &[])?,
+        })
+    }
+
+    /// Its note, for the row of this number.
+    pub(crate) fn sealed(&self, sealer: &Sealer, attempt: i64) -> Result<Vec<u8>, StoreError> {
+        sealer.seal(Column::AttemptNote, Uuid::nil(), attempt as u64, &self.note)
+    }
+}
+
 /// The name of a verdict.
 pub(crate) fn verdict_name(number: u8) -> &'static str {
-    VERDICTS.get(usize::from(number)).copied().unwrap_or("unsure")
+    let decided = || {
+        let word = DecidedWord::ALL
+            .into_iter()
+            .find(|word| decided_number(*word) == number);
+        word.map(DecidedWord::as_str)
+    };
+    let verdict = VERDICTS.get(usize::from(number)).copied();
+    verdict.or_else(decided).unwrap_or("unsure")
 }
 
 fn verdict_number(name: &str) -> u8 {
@@ -330,13 +384,18 @@ fn note_bytes(
     reference: Option<String>,
     response: Option<&[u8]>,
 ) -> Result<Vec<u8>, StoreError> {
-    let head = json(&NoteHead {
+    let head = NoteHead {
+        by: None,
         why,
         reference,
         has_response: response.is_some(),
-    })?;
+    };
     let response = response.unwrap_or_default();
-    let response = &response[..response.len().min(RESPONSE)];
+    note_of(&head, &response[..response.len().min(RESPONSE)])
+}
+
+fn note_of(head: &NoteHead, response: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let head = json(head)?;
     let mut plain = Vec::with_capacity(4 + head.len() + response.len());
     plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
     plain.extend_from_slice(&head);

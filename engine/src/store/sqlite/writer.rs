@@ -18,7 +18,7 @@ use super::checkpoint::{Checkpointer, RESTART_BUSY, RESTART_IDLE};
 use super::commit::{self, Batch, Memory, Raw};
 use super::journal::ReadyAccess;
 use super::prune::{self, Done, Doomed};
-use super::ready::{Ready, ReadyAttempt};
+use super::ready::{Ready, ReadyAttempt, ReadyDecision};
 use super::{Shared, clinic, journal, sql_error};
 use crate::message::DeliveryState;
 use crate::sabotage::{self, Switch};
@@ -46,6 +46,8 @@ pub(crate) enum Job {
     Exclusive(Work, Reply<Raw>),
     Attempted(ReadyAttempt, Reply<bool>),
     Sending(i64, Reply<bool>),
+    /// What a person decided about a delivery.
+    Decide(ReadyDecision, Reply<bool>),
     Small(Small, Reply<bool>),
     /// Messages that are old enough.
     Prune(Vec<Doomed>, Reply<Vec<Done>>),
@@ -73,7 +75,11 @@ impl Job {
                 });
             }
             (
-                Job::Attempted(_, reply) | Job::Sending(_, reply) | Job::Small(_, reply) | Job::Close(reply),
+                Job::Attempted(_, reply)
+                | Job::Sending(_, reply)
+                | Job::Decide(_, reply)
+                | Job::Small(_, reply)
+                | Job::Close(reply),
                 outcome,
             ) => {
                 let _ = reply.send(match outcome {
@@ -309,6 +315,7 @@ impl Writer {
                     Job::Commit(..)
                     | Job::Exclusive(..)
                     | Job::Sending(..)
+                    | Job::Decide(..)
                     | Job::Small(..)
                     | Job::Prune(..)
                     | Job::Close(_) => {
@@ -517,6 +524,9 @@ impl Writer {
                     DeliveryState::Sending,
                     None,
                 )?),
+                Job::Decide(ready, _) => {
+                    Outcome::Done(commit::decide(connection, batch, ready, &self.shared.sealer)?)
+                }
                 Job::Small(work, _) => Outcome::Done(work(connection)?),
                 Job::Prune(doomed, _) => Outcome::Pruned(
                     doomed
