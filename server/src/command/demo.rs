@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use engine::store::ApiKey;
-use tokio::net::TcpListener;
 
 use super::print;
 use super::serve::{self, Started};
@@ -35,6 +34,9 @@ const CHANNELS: [(&str, &str); 4] = [
     ),
     ("lis-codes.csv", include_str!("../../../channels/lis-codes.csv")),
 ];
+
+/// A port that is free when it is taken; the engine says which.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 /// How long everything may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,7 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let home_folder = folder.path().join("home");
     let home = Home::new(&home_folder);
     let around = around(args.fault).await?;
-    write_home(folder.path(), &home, &around).await?;
+    write_home(folder.path(), &home, &around)?;
     print(&format!(
         "The demo lives in {} {}\n",
         folder.path().display(),
@@ -145,14 +147,14 @@ async fn around(fault: Option<Fault>) -> anyhow::Result<Around> {
 }
 
 /// The channels that ship, with free ports in the place of theirs; the key beside the folder.
-async fn write_home(folder: &Path, home: &Home, around: &Around) -> anyhow::Result<()> {
+fn write_home(folder: &Path, home: &Home, around: &Around) -> anyhow::Result<()> {
     std::fs::create_dir_all(home.channels_folder())?;
     for (name, text) in CHANNELS {
         let mut text = text.to_owned();
         for (shipped, free) in [
-            ("127.0.0.1:2575", free_address().await?),
-            ("127.0.0.1:2576", free_address().await?),
-            ("127.0.0.1:2577", free_address().await?),
+            ("127.0.0.1:2575", ANY_PORT.to_owned()),
+            ("127.0.0.1:2576", ANY_PORT.to_owned()),
+            ("127.0.0.1:2577", ANY_PORT.to_owned()),
             ("127.0.0.1:2590", around.portal.to_string()),
             ("127.0.0.1:2591", around.ris.to_string()),
             ("127.0.0.1:2592", around.lis.to_string()),
@@ -163,20 +165,11 @@ async fn write_home(folder: &Path, home: &Home, around: &Around) -> anyhow::Resu
     }
     let key = folder.join("master.key");
     let settings = format!(
-        "[http]\nlisten = {:?}\n\n[key]\nfile = {:?}\n",
-        free_address().await?,
+        "[http]\nlisten = {ANY_PORT:?}\n\n[key]\nfile = {:?}\n",
         key.display().to_string()
     );
     std::fs::write(home.folder().join("punte.toml"), settings)?;
     Ok(())
-}
-
-/// An address that was free a moment ago.
-async fn free_address() -> anyhow::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("no free port on this machine")?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 /// Sends the day, each channel over a connection of its own, and keeps what was answered.

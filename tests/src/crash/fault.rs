@@ -144,10 +144,11 @@ impl Striking<'_> {
             Fault::Receivers => {
                 self.receivers.portal.behave(some_manner(rng));
                 self.receivers.ris.behave(some_manner(rng));
-                let printer = if rng.one_in(2) {
-                    Manner::Polite
-                } else {
-                    some_manner(rng)
+                // One that says that it is busy has taken nothing, and may get the same again.
+                let printer = match some_manner(rng) {
+                    Manner::Busy => Manner::Polite,
+                    _ if rng.one_in(2) => Manner::Polite,
+                    other => other,
                 };
                 self.receivers.printer.behave(printer);
                 tokio::time::sleep(Duration::from_millis(200 + rng.below(800))).await;
