@@ -145,11 +145,15 @@ async fn happen(store: &Arc<SqliteStore>, model: &mut Model, event: &Event) -> R
                 .and_then(|queue| queue.get_mut(&id))
                 .unwrap();
             let due = (*state == DeliveryState::Retrying).then(now);
-            owed.attempts += 1;
-            (owed.state, owed.due) = (*state, due);
+            let number = owed.attempts + 1;
+            // What was taken out stays so, whatever was on its way.
+            if owed.state != DeliveryState::Cancelled {
+                owed.attempts = number;
+                (owed.state, owed.due) = (*state, due);
+            }
             let attempted = Attempted {
                 delivery: id,
-                number: owed.attempts,
+                number,
                 at: now(),
                 state: *state,
                 due,
