@@ -157,9 +157,8 @@ fn run(state: &State, connection: &Connection) {
 mod tests {
     use super::*;
 
-    /// The writer opens the store again; until then nothing of it is flushed by a handle that has failed.
-    #[test]
-    fn after_a_failure_nothing_is_tried_again() {
+    /// A file with one row, open for writing; the folder is there as long as it is kept.
+    fn a_store() -> (tempfile::TempDir, std::path::PathBuf, Connection) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         drop(Connection::open(&path).unwrap());
@@ -167,6 +166,13 @@ mod tests {
         writer
             .execute_batch("CREATE TABLE a (b); INSERT INTO a VALUES (1)")
             .unwrap();
+        (folder, path, writer)
+    }
+
+    /// The writer opens the store again; until then nothing of it is flushed by a handle that has failed.
+    #[test]
+    fn after_a_failure_nothing_is_tried_again() {
+        let (_folder, path, writer) = a_store();
         let checkpointer = Checkpointer::start(&path).unwrap();
         let failure = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
         note(
@@ -192,13 +198,7 @@ mod tests {
 
     #[test]
     fn who_reads_for_long_is_waited_for_once_and_then_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db");
-        drop(Connection::open(&path).unwrap());
-        let writer = open_for_writing(&path, 1024).unwrap();
-        writer
-            .execute_batch("CREATE TABLE a (b); INSERT INTO a VALUES (1)")
-            .unwrap();
+        let (_folder, path, writer) = a_store();
         let reader = Connection::open(&path).unwrap();
         reader
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")

@@ -597,19 +597,46 @@ pub(crate) fn move_delivery(
     state: DeliveryState,
     due: Option<i64>,
 ) -> rusqlite::Result<bool> {
-    let before: Option<(i64, u8)> = connection
-        .prepare_cached("SELECT destination, state FROM delivery WHERE id = ?1")?
-        .query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((destination, before)) = before else {
+    let Some(row) = delivery_row(connection, delivery)? else {
         return Ok(false);
     };
+    move_row(connection, batch, &row, state, due)?;
+    Ok(true)
+}
+
+/// A delivery as it stands.
+struct DeliveryRow {
+    id: i64,
+    destination: i64,
+    state: u8,
+}
+
+fn delivery_row(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeliveryRow>> {
+    connection
+        .prepare_cached("SELECT destination, state FROM delivery WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok(DeliveryRow {
+                id,
+                destination: row.get(0)?,
+                state: row.get(1)?,
+            })
+        })
+        .optional()
+}
+
+fn move_row(
+    connection: &Connection,
+    batch: &mut Batch,
+    row: &DeliveryRow,
+    state: DeliveryState,
+    due: Option<i64>,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE delivery SET state = ?2, due = ?3 WHERE id = ?1")?
-        .execute(params![delivery, state as u8, due])?;
-    batch.count(Tally::Deliveries, destination, before, -1);
-    batch.count(Tally::Deliveries, destination, state as u8, 1);
-    Ok(true)
+        .execute(params![row.id, state as u8, due])?;
+    batch.count(Tally::Deliveries, row.destination, row.state, -1);
+    batch.count(Tally::Deliveries, row.destination, state as u8, 1);
+    Ok(())
 }
 
 /// Writes what a try came to; false where there is no such delivery.
@@ -618,17 +645,14 @@ pub(crate) fn attempted(
     batch: &mut Batch,
     ready: &ReadyAttempt,
 ) -> rusqlite::Result<bool> {
-    let cancelled = "SELECT 1 FROM delivery WHERE id = ?1 AND state = ?2";
-    if connection
-        .prepare_cached(cancelled)?
-        .exists(params![ready.delivery, DeliveryState::Cancelled as u8])?
-    {
+    let Some(row) = delivery_row(connection, ready.delivery)? else {
+        return Ok(false);
+    };
+    if row.state == DeliveryState::Cancelled as u8 {
         // What a person has taken out stays so, whatever was on its way.
         return Ok(true);
     }
-    if !move_delivery(connection, batch, ready.delivery, ready.state, ready.due)? {
-        return Ok(false);
-    }
+    move_row(connection, batch, &row, ready.state, ready.due)?;
     // What a person decided is not written over.
     connection
         .prepare_cached(
@@ -653,14 +677,13 @@ pub(crate) fn decide(
     sealer: &Sealer,
 ) -> rusqlite::Result<bool> {
     let delivery = ready.delivery;
-    let state: Option<u8> = connection
-        .prepare_cached("SELECT state FROM delivery WHERE id = ?1")?
-        .query_row([delivery], |row| row.get(0))
-        .optional()?;
-    let state = state.and_then(DeliveryState::from_number);
-    if !state.is_some_and(|state| ready.word.is_for(state)) {
+    let can = |row: &DeliveryRow| {
+        let state = DeliveryState::from_number(row.state);
+        state.is_some_and(|state| ready.word.is_for(state))
+    };
+    let Some(row) = delivery_row(connection, delivery)?.filter(can) else {
         return Ok(false);
-    }
+    };
     if ready.word == DecidedWord::Released {
         let gone = connection
             .prepare_cached("SELECT 1 FROM message WHERE seq = ?1 AND flags & ?2 <> 0")?
@@ -673,7 +696,7 @@ pub(crate) fn decide(
             .prepare_cached("DELETE FROM seen WHERE delivery = ?1")?
             .execute([delivery])?;
     }
-    move_delivery(connection, batch, delivery, ready.word.state(), None)?;
+    move_row(connection, batch, &row, ready.word.state(), None)?;
     let first = delivery.saturating_mul(ATTEMPTS);
     let last: i64 = connection
         .prepare_cached("SELECT coalesce(max(id), ?1) FROM attempt WHERE id > ?1 AND id < ?2")?

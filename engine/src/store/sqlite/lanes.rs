@@ -40,10 +40,12 @@ pub(crate) fn ahead(
 ) -> Result<Vec<Ahead>, StoreError> {
     let by = by_bits(&shared.sealer, by);
     connection
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT id, lane FROM delivery
-             WHERE destination = ?1 AND id > ?2 AND state < 7 AND state <> 1 AND state <> 3 ORDER BY id LIMIT ?3",
-        )
+             WHERE destination = ?1 AND id > ?2 AND ",
+            waits!(""),
+            " ORDER BY id LIMIT ?3"
+        ))
         .and_then(|mut statement| {
             statement
                 .query_map(params![destination, after, limit.min(LIMIT)], |row| {
@@ -66,10 +68,12 @@ pub(crate) fn next(
     after: i64,
 ) -> Result<Option<i64>, StoreError> {
     connection
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT id FROM delivery WHERE destination = ?1 AND lane = ?2 AND lane IS NOT NULL AND id > ?3
-             AND state < 7 AND state <> 1 AND state <> 3 ORDER BY id LIMIT 1",
-        )
+             AND ",
+            waits!(""),
+            " ORDER BY id LIMIT 1"
+        ))
         .and_then(|mut statement| {
             statement
                 .query_row([destination, lane, after], |row| row.get(0))

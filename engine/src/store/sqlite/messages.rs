@@ -599,11 +599,13 @@ pub(crate) fn waiting(
     limit: u32,
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = connection
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT d.id, d.state, d.due, d.body, m.id, m.received_at, m.head
              FROM delivery d JOIN message m ON m.seq = d.id / 1024
-             WHERE d.destination = ?1 AND d.id > ?2 AND d.state < 7 AND d.state <> 1 AND d.state <> 3 ORDER BY d.id LIMIT ?3",
-        )
+             WHERE d.destination = ?1 AND d.id > ?2 AND ",
+            waits!("d."),
+            " ORDER BY d.id LIMIT ?3"
+        ))
         .map_err(sql_error)?;
     let values = params![destination, after, limit.min(LIMIT)];
     let mut rows = statement.query(values).map_err(sql_error)?;
@@ -821,10 +823,12 @@ pub(crate) fn queues(shared: &Shared, connection: &Connection) -> Result<Vec<Que
         .into_iter()
         .map(|(destination, counts)| {
             let oldest = connection
-                .prepare_cached(
+                .prepare_cached(concat!(
                     "SELECT m.received_at FROM delivery d JOIN message m ON m.seq = d.id / 1024
-                     WHERE d.destination = ?1 AND d.state < 7 AND d.state <> 1 AND d.state <> 3 ORDER BY d.id LIMIT 1",
-                )
+                     WHERE d.destination = ?1 AND ",
+                    waits!("d."),
+                    " ORDER BY d.id LIMIT 1"
+                ))
                 .and_then(|mut statement| statement.query_row([destination], |row| row.get(0)).optional())
                 .map_err(sql_error)?;
             Ok(QueueRow {

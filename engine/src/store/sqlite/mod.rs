@@ -1,5 +1,13 @@
 //! The store in SQLite: one file in WAL mode, one thread that writes it, connections that read it.
 
+/// What waits in a queue: queued, sending, retrying, unsure, held. Word for word the condition of its partial indexes, so
+/// that they are used. `$of`: the table's name and a dot, or nothing.
+macro_rules! waits {
+    ($of:literal) => {
+        concat!($of, "state < 7 AND ", $of, "state <> 1 AND ", $of, "state <> 3")
+    };
+}
+
 mod alerts;
 mod api_keys;
 pub(crate) mod backup;
