@@ -1,7 +1,6 @@
 //! `punte messages release`, `done` and `cancel`: what a person decides about deliveries that are stuck.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
 use super::messages::Which;
-use super::print;
-use super::replay::matching;
+use super::replay::{all_pages, matching};
+use super::{is_meant, print};
 use crate::home::Home;
 use crate::journal;
 use crate::render::{self, Paint};
@@ -120,28 +119,15 @@ async fn filtered(place: &Place, word: DecidedWord, args: &Args) -> anyhow::Resu
             })
             .collect();
         print(&render::table(&["COUNT", "DESTINATION", "LAST"], &cells));
-        if !args.yes && !is_agreed(count, state, word)? {
+        let (is, would) = (state.as_str(), word.as_str());
+        let question = format!("{count} deliveries that are {is} would be {would}");
+        if !args.yes && !is_meant(&question, "Say --yes to do it.")? {
             return Ok(None);
         }
     } else if !args.yes {
         bail!("{} messages match; say --yes to do it", ids.len());
     }
     each(place, word, args, ids, Some(state)).await.map(Some)
-}
-
-/// Asks whether it is meant.
-fn is_agreed(count: u64, state: DeliveryState, word: DecidedWord) -> anyhow::Result<bool> {
-    let (state, word) = (state.as_str(), word.as_str());
-    let question = format!("{count} deliveries that are {state} would be {word}");
-    if !std::io::stdin().is_terminal() {
-        print(&format!("{question}. Say --yes to do it.\n"));
-        return Ok(false);
-    }
-    print(&format!("{question}. Do it? [y/N] "));
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// One after the other; what is refused stops none of the others.
@@ -231,28 +217,13 @@ impl Place {
             Place::Engine(client) => return matching(client, words).await,
             Place::Store(store) => store.as_ref(),
         };
-        let mut rows = vec![];
-        let mut words = ListWords {
-            limit: Some(1000),
-            ..words
-        };
-        loop {
-            let listed = views::messages(store, &words, (crate::world::real().now)()).await?;
-            let mut page = listed.map_err(|wrong| anyhow!(wrong.0))?;
-            journal::note_listing(store, journal::owner(), "messages", &page, &words).await?;
-            rows.extend(
-                page["messages"]
-                    .as_array_mut()
-                    .map(std::mem::take)
-                    .unwrap_or_default(),
-            );
-            match page["next"].as_i64() {
-                Some(next) => words.before = Some(next),
-                None => break,
-            }
-        }
-        rows.reverse();
-        Ok(rows)
+        all_pages(words, async |words| {
+            let listed = views::messages(store, words, (crate::world::real().now)()).await?;
+            let page = listed.map_err(|wrong| anyhow!(wrong.0))?;
+            journal::note_listing(store, journal::owner(), "messages", &page, words).await?;
+            Ok(page)
+        })
+        .await
     }
 
     async fn decide(&self, id: &str, decide: Decide) -> anyhow::Result<Value> {

@@ -34,7 +34,7 @@ pub mod uses;
 pub mod verify;
 pub mod where_is;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -49,6 +49,19 @@ pub fn read_input(path: &Path) -> anyhow::Result<Vec<u8>> {
         return Ok(bytes);
     }
     std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))
+}
+
+/// Asks a person whether it is meant. Where nobody sits there, says what to write instead, and it is not.
+pub fn is_meant(question: &str, instead: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        print(&format!("{question}. {instead}\n"));
+        return Ok(false);
+    }
+    print(&format!("{question}. Do it? [y/N] "));
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) is no error.

@@ -1,7 +1,6 @@
 //! `punte messages replay`: stored messages, taken again as they came or edited.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::client::{Client, path_word};
 use super::messages::Which;
 use super::progress::Progress;
-use super::{print, read_input};
+use super::{is_meant, print, read_input};
 use crate::home::Home;
 use crate::render::{self, Paint};
 use crate::views::{self, ListWords};
@@ -125,13 +124,21 @@ fn rehearsed(value: &Value, paint: &Paint) -> String {
 
 /// All messages of a filter, the oldest first.
 pub async fn matching(client: &Client, words: ListWords) -> anyhow::Result<Vec<Value>> {
+    all_pages(words, async |words| client.get("/admin/messages", words).await).await
+}
+
+/// All messages that a listing gives page by page, the oldest first.
+pub async fn all_pages(
+    words: ListWords,
+    page_of: impl AsyncFn(&ListWords) -> anyhow::Result<Value>,
+) -> anyhow::Result<Vec<Value>> {
     let mut rows = vec![];
     let mut words = ListWords {
         limit: Some(1000),
         ..words
     };
     loop {
-        let mut page = client.get("/admin/messages", &words).await?;
+        let mut page = page_of(&words).await?;
         rows.extend(
             page["messages"]
                 .as_array_mut()
@@ -175,17 +182,10 @@ fn agreed(rows: &[Value], args: &Args) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let question = format!("{} messages would be taken again", rows.len());
-    if !std::io::stdin().is_terminal() {
-        print(&format!(
-            "{question}. Say --yes to do it, --dry-run to see what would come of it.\n"
-        ));
-        return Ok(false);
-    }
-    print(&format!("{question}. Do it? [y/N] "));
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    is_meant(
+        &question,
+        "Say --yes to do it, --dry-run to see what would come of it.",
+    )
 }
 
 async fn several(client: &Client, ids: &[String], ask: &[u8], args: &Args) -> anyhow::Result<ExitCode> {
