@@ -197,11 +197,12 @@ enum Path {
 /// Fuzz targets with the one stable toolchain.
 fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
-    let targets: [(&str, &str); 4] = [
+    let targets: [(&str, &str); 5] = [
         ("mappings/fuzz", "hl7_reader"),
         ("mappings/fuzz", "documents"),
         ("mappings/fuzz", "split"),
         ("connectors/fuzz", "mllp_framing"),
+        ("connectors/fuzz", "dimse"),
     ];
     let each = (seconds / targets.len() as u64).max(1);
     for (folder, target) in targets {

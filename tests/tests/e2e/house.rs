@@ -17,6 +17,8 @@ const EDGES: &[(&str, &str)] = &[
     ("connectors", "engine"),
     // The words of an answer (clinic::exchange), nothing of the clinic itself.
     ("connectors", "clinic"),
+    // The wire of DICOM, of which the connector is the end.
+    ("connectors", "dimse"),
     ("scripts", "engine"),
     // The words of a failure, and the change set that a script may change.
     ("scripts", "clinic"),
