@@ -375,7 +375,7 @@ mod tests {
         let echo = Command::request(Operation::Echo, 7).uid(tags::AFFECTED_CLASS, crate::uids::VERIFICATION);
         let bytes = Bytes::from(echo.write(false));
         let expected = b"\0\0\0\0\x04\0\0\0\x38\0\0\0\
-            \0\0\x02\0\x12\0\0\01.2.840.10008.1.1\0\
+            \0\0\x02\0\x12\0\0\x001.2.840.10008.1.1\0\
             \0\0\0\x01\x02\0\0\0\x30\0\
             \0\0\x10\x01\x02\0\0\0\x07\0\
             \0\0\0\x08\x02\0\0\0\x01\x01";
