@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::channel::Channel;
 use engine::format::Formats;
 use engine::message::{ASKED, DeliveryDetail, DeliveryState, MessageDetail, MessageState};
 use engine::store::{Halt, MessageFilter, Store};
@@ -34,6 +35,9 @@ pub struct Found {
     pub words: Vec<String>,
 }
 
+/// Finds a channel by its name.
+pub type ByName<'a> = dyn Fn(&str) -> Option<Channel> + Send + Sync + 'a;
+
 /// Who is asked.
 pub struct Asked<'a> {
     /// The store.
@@ -42,6 +46,10 @@ pub struct Asked<'a> {
     pub formats: &'a Formats,
     /// What stands still.
     pub halts: &'a [Halt],
+    /// The channels by their names, as they are now.
+    pub channel: &'a ByName<'a>,
+    /// What time it is.
+    pub now: Timestamp,
 }
 
 impl Asked<'_> {
@@ -152,7 +160,10 @@ impl Asked<'_> {
                     .row
                     .due
                     .map_or(String::new(), |due| format!(", again at {}", second(due)));
-                format!("{}{at}{tries}{why}{next}", waits("not taken yet"))
+                let shut = self
+                    .shut(channel, name)
+                    .map_or(String::new(), |shut| format!("; {shut}"));
+                format!("{}{at}{tries}{why}{next}{shut}", waits("not taken yet"))
             }
             DeliveryState::Held => format!("{} since{}{tries}{why}", waits("held"), at.replace(" at", "")),
             DeliveryState::Dead => format!("{}{at}{tries}{why}", waits("set aside as dead")),
@@ -162,6 +173,13 @@ impl Asked<'_> {
                 decided.map_or(String::new(), |by| format!(" by {by}"))
             ),
         })
+    }
+
+    /// `shut until Mon 07:00`, where it is outside its window.
+    fn shut(&self, channel: &str, destination: &str) -> Option<String> {
+        let channel = (self.channel)(channel)?;
+        let destination = channel.destinations.iter().find(|end| end.name == destination)?;
+        destination.window.as_ref()?.says(self.now)
     }
 
     /// ` because adt/ris is paused since … by anna: …`, ` behind message …, which is held`.
@@ -184,6 +202,9 @@ impl Asked<'_> {
                 second(halt.since),
                 halt.by
             ));
+        }
+        if let Some(shut) = self.shut(channel, destination) {
+            return Ok(format!(", since {channel}/{destination} is {shut}"));
         }
         let first = self.store.waiting(channel, destination, 0, 1).await?;
         Ok(match first.first() {

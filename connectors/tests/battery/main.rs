@@ -12,6 +12,7 @@ mod mllp_destination;
 mod mllp_source;
 #[path = "../../../tests/src/pki.rs"]
 mod pki;
+mod script;
 mod timer;
 mod tls;
 
@@ -42,6 +43,8 @@ pub struct Engine {
     pub mute: AtomicBool,
     /// It adds 100 KB to each answer to a message that begins with `flood`.
     pub loud: AtomicBool,
+    /// Where a source that fetches goes on.
+    pub cursor: Mutex<Option<String>>,
 }
 
 impl Engine {
@@ -110,6 +113,15 @@ impl Accept for Engine {
             .rev()
             .filter_map(|incoming| incoming.identity.clone());
         Ok(numbers.find(|number| number.starts_with(beginning)))
+    }
+
+    async fn cursor(&self) -> Result<Option<String>, ConnectorError> {
+        Ok(self.cursor.lock().unwrap().clone())
+    }
+
+    async fn keep_cursor(&self, cursor: &str) -> Result<(), ConnectorError> {
+        *self.cursor.lock().unwrap() = Some(cursor.to_owned());
+        Ok(())
     }
 }
 

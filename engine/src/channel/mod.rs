@@ -97,6 +97,30 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// One that nothing is said of but where its messages come from: they are stored, and that is all.
+    pub fn from_source(id: &str, source: End) -> Self {
+        Channel {
+            id: id.to_owned(),
+            description: String::new(),
+            file: PathBuf::new(),
+            source,
+            keys: KeyPaths::default(),
+            questions: false,
+            ack: Ack::Stored,
+            dedup: Duration::from_secs(7 * 24 * 3600),
+            keep: Keep::default(),
+            site: None,
+            steps: vec![],
+            destinations: vec![],
+            tables: CodeTables::default(),
+            counters: vec![],
+            caches: vec![],
+            calls: BTreeMap::new(),
+            script_asks: BTreeMap::new(),
+            answers_of: None,
+        }
+    }
+
     /// How what comes in is taken apart; none: it is one message.
     pub fn split(&self) -> Option<&serde_json::Value> {
         match self.steps.first()? {

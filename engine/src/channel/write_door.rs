@@ -3,11 +3,9 @@
 //! It is a channel like the others, so that what comes by it has its message, its trace, its answer to a repeat, and is
 //! stored in one transaction with what it does. Who writes stands in a header that only the API sets.
 
-use std::time::Duration;
-
 use clinic::apply::OnUnmatched;
 
-use super::{Ack, Channel, End, KeyPaths, Step};
+use super::{Channel, End, Step};
 use crate::format::Settings;
 use crate::message::Incoming;
 
@@ -23,23 +21,15 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The channel.
 pub fn channel() -> Channel {
     let settings = Settings::default();
+    let source = End {
+        connector: CONNECTOR.to_owned(),
+        settings: serde_json::Value::Object(Default::default()),
+        format: "clinic".to_owned(),
+        format_settings: settings.clone(),
+        script: None,
+    };
     Channel {
-        id: WRITE_DOOR.to_owned(),
         description: "Change sets that come by POST /clinic/changes".to_owned(),
-        file: Default::default(),
-        source: End {
-            connector: CONNECTOR.to_owned(),
-            settings: serde_json::Value::Object(Default::default()),
-            format: "clinic".to_owned(),
-            format_settings: settings.clone(),
-            script: None,
-        },
-        keys: KeyPaths::default(),
-        questions: false,
-        ack: Ack::Stored,
-        dedup: Duration::from_secs(7 * 24 * 3600),
-        keep: Default::default(),
-        site: None,
         steps: vec![
             Step::Decode {
                 format: "clinic".to_owned(),
@@ -50,13 +40,7 @@ pub fn channel() -> Channel {
                 overwrite: false,
             },
         ],
-        destinations: vec![],
-        tables: Default::default(),
-        counters: vec![],
-        caches: vec![],
-        calls: Default::default(),
-        script_asks: Default::default(),
-        answers_of: None,
+        ..Channel::from_source(WRITE_DOOR, source)
     }
 }
 

@@ -77,6 +77,26 @@ impl ScriptEnd {
         })
     }
 
+    /// A script that belongs to no channel file: nothing is kept for it, and it may call nobody.
+    pub fn alone(script: Arc<dyn Script>, format: &str, world: World) -> Self {
+        let source = End {
+            connector: "script".to_owned(),
+            settings: serde_json::Value::Null,
+            format: format.to_owned(),
+            format_settings: Default::default(),
+            script: None,
+        };
+        ScriptEnd {
+            channel: Arc::new(Channel::from_source("alone", source)),
+            format: format.to_owned(),
+            content_type: "application/octet-stream",
+            script,
+            state: Arc::default(),
+            sides: Arc::default(),
+            world,
+        }
+    }
+
     /// Lets it take a delivery; what the far side calls it, where it says so. The arm is chosen by what is known: a call
     /// that changes something and was sent makes what follows unsure, whatever went wrong.
     pub async fn deliver(&self, outgoing: &Outgoing) -> Result<Option<String>, SendError> {

@@ -253,6 +253,8 @@ async fn whereabouts(
         store: state.store(),
         formats: state.engine().formats(),
         halts: &halts,
+        channel: &channels_of(&state),
+        now: jiff::Timestamp::now(),
     };
     let found = asked.about(&key).await?;
     let ids: Vec<Uuid> = found.iter().map(|found| found.id).collect();

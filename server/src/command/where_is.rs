@@ -32,14 +32,16 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         None => {
             let store = home.open_store(false).await?;
             let halts = store.halts().await?;
+            let channels = home.channels().map(|(channels, _)| channels).unwrap_or_default();
+            let by_name = |name: &str| channels.iter().find(|channel| channel.id == name).cloned();
             let asked = Asked {
                 store: store.as_ref(),
                 formats: &formats::all(),
                 halts: &halts,
+                channel: &by_name,
+                now: jiff::Timestamp::now(),
             };
             let found = asked.about(&args.key).await?;
-            let channels = home.channels().map(|(channels, _)| channels).unwrap_or_default();
-            let by_name = |name: &str| channels.iter().find(|channel| channel.id == name).cloned();
             let ids: Vec<uuid::Uuid> = found.iter().map(|found| found.id).collect();
             let mut seen = journal::messages(store.as_ref(), &by_name, &formats::all(), &ids).await?;
             seen.words = Some(args.key.clone());

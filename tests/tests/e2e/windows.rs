@@ -69,6 +69,12 @@ async fn a_destination_that_is_shut_is_said_to_be_and_its_queue_waits() -> Resul
     let until = date(shut["until"].as_str().context("until")?, "+%F %H:%M")?;
     assert_eq!(until, format!("{day} 07:00"));
     assert!(ris.received().is_empty(), "nothing goes to what is shut");
+    let found = home.run(&["where", "A1"])?;
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(
+        text.contains(&format!("to ris: waits, since adt/ris is shut until {word} 07:00")),
+        "{text}"
+    );
 
     // Another window, and it goes.
     home.channel("adt", &channel(&ris, "window = { open = \"00:00-24:00\" }"))?;
