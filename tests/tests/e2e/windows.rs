@@ -72,7 +72,9 @@ async fn a_destination_that_is_shut_is_said_to_be_and_its_queue_waits() -> Resul
     let found = home.run(&["where", "A1"])?;
     let text = String::from_utf8_lossy(&found.stdout).into_owned();
     assert!(
-        text.contains(&format!("to ris: waits, since adt/ris is shut until {word} 07:00")),
+        text.contains(&format!(
+            "to ris: waits, since adt/ris is shut until {word} 07:00"
+        )),
         "{text}"
     );
 
