@@ -4,6 +4,7 @@
 //! come in, and none of them makes a panic.
 
 pub mod csv;
+pub mod dicom;
 pub mod hl7v2;
 pub mod json;
 pub mod map;

@@ -1,0 +1,244 @@
+//! Data sets that are made here: answers, commands, and samples of tests. Elements come in the order of their tags, text
+//! in one character set that carries all of it.
+
+use std::collections::BTreeMap;
+
+use dicom_core::{Tag, VR};
+
+use super::charset::{Set, Shows, encode};
+use super::names;
+use super::scan::{Coding, is_long};
+
+/// What an element says.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Text: one value each. Empty: the element is there and says nothing.
+    Texts(Vec<String>),
+    /// A whole number of two bytes.
+    Number(u16),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// The items of a sequence.
+    Items(Vec<Out>),
+}
+
+/// A data set to be written, or an item of a sequence.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Out {
+    elements: BTreeMap<Tag, (VR, Said)>,
+}
+
+impl Out {
+    /// Says something by the name of an element; a name that the dictionary has not says nothing.
+    pub fn put(&mut self, keyword: &str, said: Said) {
+        let tag = names::by_keyword(keyword);
+        debug_assert!(tag.is_some(), "{keyword}");
+        if let Some(tag) = tag {
+            self.set(tag, names::vr(tag), said);
+        }
+    }
+
+    /// Says one text.
+    pub fn text(&mut self, keyword: &str, text: &str) {
+        self.put(keyword, Said::Texts(vec![text.to_owned()]));
+    }
+
+    /// Says something at a tag.
+    pub fn set(&mut self, tag: Tag, vr: VR, said: Said) {
+        self.elements.insert(tag, (vr, said));
+    }
+
+    /// True where something stands at a tag, be it empty.
+    pub fn has(&self, tag: Tag) -> bool {
+        self.elements.contains_key(&tag)
+    }
+
+    /// True where there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// What stands at a tag.
+    pub fn get(&self, tag: Tag) -> Option<&Said> {
+        self.elements.get(&tag).map(|(_, said)| said)
+    }
+
+    /// All text in it whose letters hang on the character set.
+    fn texts(&self) -> Vec<&str> {
+        let mut all = vec![];
+        for (vr, said) in self.elements.values() {
+            match said {
+                Said::Texts(texts) if has_charset(*vr) => all.extend(texts.iter().map(String::as_str)),
+                Said::Items(items) => all.extend(items.iter().flat_map(Out::texts)),
+                Said::Texts(_) | Said::Number(_) | Said::Bytes(_) => {}
+            }
+        }
+        all
+    }
+
+    /// The character set that this is to be written in for who can show so much; where it is not plain letters, the
+    /// data set says so.
+    pub fn choose(&mut self, shows: &Shows) -> Set {
+        let set = shows.choose(self.texts().into_iter());
+        if let Some(term) = set.term() {
+            self.text("SpecificCharacterSet", term);
+        }
+        set
+    }
+
+    /// Its bytes.
+    pub fn written(&self, coding: Coding, set: Set) -> Vec<u8> {
+        let mut out = vec![];
+        for (tag, (vr, said)) in &self.elements {
+            let value = match said {
+                Said::Number(number) => u16_bytes(coding, *number).to_vec(),
+                Said::Bytes(bytes) => padded(bytes.clone(), 0),
+                Said::Texts(texts) => text_bytes(texts, *vr, set),
+                Said::Items(items) => {
+                    let mut value = vec![];
+                    for item in items {
+                        let item = item.written(coding, set);
+                        tag_bytes(coding, Tag(0xFFFE, 0xE000), &mut value);
+                        value.extend(u32_bytes(coding, item.len()));
+                        value.extend(item);
+                    }
+                    value
+                }
+            };
+            element(coding, *tag, *vr, &value, &mut out);
+        }
+        out
+    }
+}
+
+/// True for the kinds that are written in the character set of their data set (PS3.5 §6.1.2.2).
+pub fn has_charset(vr: VR) -> bool {
+    matches!(vr, VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UT)
+}
+
+/// The most characters of a value (PS3.5 §6.2); of a name, of each of its groups.
+pub fn most(vr: VR) -> Option<usize> {
+    Some(match vr {
+        VR::SH | VR::AE | VR::CS | VR::DS => 16,
+        VR::LO | VR::PN | VR::UI => 64,
+        VR::ST => 1024,
+        VR::LT => 10_240,
+        _ => return None,
+    })
+}
+
+fn text_bytes(texts: &[String], vr: VR, set: Set) -> Vec<u8> {
+    let set = match has_charset(vr) {
+        true => set,
+        false => Set::Ascii,
+    };
+    let several = !matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR);
+    let mut value = vec![];
+    for (idx, text) in texts.iter().enumerate() {
+        if idx != 0 {
+            value.push(b'\\');
+        }
+        // A backslash parts values; controls mean nothing in them.
+        let clean: String = text
+            .chars()
+            .map(|c| match c {
+                '\\' if several => '/',
+                '\r' | '\n' if several => ' ',
+                c => c,
+            })
+            .filter(|c| !c.is_control() || matches!(c, '\r' | '\n'))
+            .collect();
+        let short: String = clean.chars().take(most(vr).unwrap_or(usize::MAX)).collect();
+        value.extend(encode(&short, set));
+    }
+    padded(value, if vr == VR::UI { 0 } else { b' ' })
+}
+
+/// The bytes of one element.
+pub fn element(coding: Coding, tag: Tag, vr: VR, value: &[u8], out: &mut Vec<u8>) {
+    tag_bytes(coding, tag, out);
+    if !coding.implicit {
+        out.extend(vr.to_bytes());
+        if is_long(vr) {
+            out.extend([0, 0]);
+        } else if let Ok(length) = u16::try_from(value.len()) {
+            out.extend(u16_bytes(coding, length));
+            out.extend(value);
+            return;
+        } else {
+            // Too long for its kind: kept whole, as a value of unknown kind (PS3.5 §6.2.2).
+            let at = out.len() - 2;
+            out.truncate(at);
+            out.extend(b"UN\0\0");
+        }
+    }
+    out.extend(u32_bytes(coding, value.len()));
+    out.extend(value);
+}
+
+fn padded(mut value: Vec<u8>, with: u8) -> Vec<u8> {
+    if value.len() % 2 == 1 {
+        value.push(with);
+    }
+    value
+}
+
+fn tag_bytes(coding: Coding, tag: Tag, out: &mut Vec<u8>) {
+    out.extend(u16_bytes(coding, tag.0));
+    out.extend(u16_bytes(coding, tag.1));
+}
+
+fn u16_bytes(coding: Coding, number: u16) -> [u8; 2] {
+    match coding.big_endian {
+        true => number.to_be_bytes(),
+        false => number.to_le_bytes(),
+    }
+}
+
+fn u32_bytes(coding: Coding, length: usize) -> [u8; 4] {
+    let length = u32::try_from(length).unwrap_or(u32::MAX - 1);
+    match coding.big_endian {
+        true => length.to_be_bytes(),
+        false => length.to_le_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::charset::Fallback;
+    use super::super::dataset::DataSet;
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read_in_each_coding_and_set() {
+        let mut step = Out::default();
+        step.text("Modality", "CT");
+        step.text("ScheduledProcedureStepDescription", "Ecografie țesuturi\\moi");
+        let mut whole = Out::default();
+        whole.text("PatientName", "Țîră^Ana");
+        whole.text("PatientID", "P-7");
+        whole.put("PregnancyStatus", Said::Number(3));
+        whole.put("ScheduledProcedureStepSequence", Said::Items(vec![step]));
+        whole.put("ReferencedStudySequence", Said::Items(vec![]));
+        for coding in [Coding::IMPLICIT, Coding::EXPLICIT, Coding::BIG] {
+            for (best, name) in [
+                (Set::Utf8, "Țîră^Ana"),
+                (Set::Latin2, "Ţîră^Ana"),
+                (Set::Latin1, "Tîra^Ana"),
+                (Set::Ascii, "Tira^Ana"),
+            ] {
+                let mut whole = whole.clone();
+                let set = whole.choose(&Shows::up_to(best));
+                let bytes = whole.written(coding, set);
+                let read = DataSet::read(&bytes, coding, Fallback::default()).expect("right");
+                assert_eq!(read.text(Tag(0x10, 0x10)).as_deref(), Some(name));
+                assert_eq!(read.number(Tag(0x10, 0x21C0)), Some(3));
+                let step = &read.items(Tag(0x40, 0x100))[0];
+                assert_eq!(step.text(Tag(8, 0x60)).as_deref(), Some("CT"));
+                let description = step.texts(Tag(0x40, 7));
+                assert_eq!(description.len(), 1, "{description:?}");
+                assert!(read.get(Tag(8, 0x1110)).is_some());
+            }
+        }
+    }
+}
