@@ -140,6 +140,12 @@ impl Home {
         })
     }
 
+    /// `punte.toml` as a table; empty where it can't be read.
+    pub fn settings_table(&self) -> toml::Table {
+        let text = std::fs::read_to_string(self.folder.join("punte.toml")).unwrap_or_default();
+        toml::from_str(&text).unwrap_or_default()
+    }
+
     /// What is wrong with the certificates and the alerts of `punte.toml`, and what is odd about where it listens.
     /// `channels`: those that there are, where that is known.
     pub fn look_at_settings(

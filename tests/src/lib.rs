@@ -2,6 +2,7 @@
 //! misbehave. They speak the protocols by themselves and share no code with the product.
 
 pub mod crash;
+pub mod dicom;
 pub mod mllp;
 pub mod pki;
 pub mod program;

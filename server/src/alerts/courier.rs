@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::Alerts;
 use super::settings::AlertSettings;
 use crate::overview::{lasts, moment};
 
@@ -26,6 +27,7 @@ const GIVE_UP: Duration = Duration::from_secs(7 * 86_400);
 const PAGE: u32 = 1000;
 
 /// All receivers, ready to be told.
+#[derive(Default)]
 pub struct Receivers {
     ways: BTreeMap<String, Box<dyn Way>>,
     name: String,
@@ -65,7 +67,7 @@ impl Receivers {
 /// Who tells.
 pub struct Courier {
     /// Whom.
-    pub receivers: Arc<Receivers>,
+    pub alerts: Alerts,
     /// What.
     pub store: Arc<dyn Store>,
     /// By whose clock.
@@ -91,9 +93,10 @@ impl Courier {
         notices: Vec<AlertNotice>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let current = self.alerts.current();
         for notice in notices {
             let alert = notice.alert.what.as_str();
-            let Some(way) = self.receivers.ways.get(&receiver) else {
+            let Some(way) = current.receivers.ways.get(&receiver) else {
                 tracing::warn!(%receiver, alert, "An alert is not told: its receiver is no longer in punte.toml.");
                 self.store.alert_told(notice.nr).await?;
                 continue;
@@ -101,7 +104,10 @@ impl Courier {
             if now < notice.due {
                 break;
             }
-            match way.tell(&self.notice(&notice, now)).await {
+            match way
+                .tell(&self.notice(&notice, &current.receivers.name, now))
+                .await
+            {
                 Ok(()) => self.store.alert_told(notice.nr).await?,
                 Err(why) if is_old(&notice, now) => {
                     tracing::error!(%receiver, alert, why, "An alert could not be told within a week, and is given up.");
@@ -121,7 +127,7 @@ impl Courier {
         Ok(())
     }
 
-    fn notice(&self, notice: &AlertNotice, now: Timestamp) -> Notice {
+    fn notice(&self, notice: &AlertNotice, name: &str, now: Timestamp) -> Notice {
         let alert = &notice.alert;
         let since = moment(alert.began, &self.zone);
         let look = "How it goes: punte status. All alerts: punte alerts.";
@@ -132,7 +138,7 @@ impl Courier {
                 id: format!("punte-{}-{}-end", alert.nr, alert.began.as_millisecond()),
                 at: ended,
                 is_end: true,
-                subject: format!("{}: over: {}", self.receivers.name, alert.says),
+                subject: format!("{name}: over: {}", alert.says),
                 text: format!(
                     "It is over, since {}, after {lasted}.\n\nIt was: {}.\nSince {since}.\n\n{look}\n",
                     moment(ended, &self.zone),
@@ -144,7 +150,7 @@ impl Courier {
             id: format!("punte-{}-{}-begin", alert.nr, alert.began.as_millisecond()),
             at: alert.began,
             is_end: false,
-            subject: format!("{}: {}", self.receivers.name, alert.says),
+            subject: format!("{name}: {}", alert.says),
             text: format!(
                 "{}.\nSince {since}.\n\nYou get one more message when it is over.\n\n{look}\n",
                 alert.says

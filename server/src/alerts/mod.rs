@@ -5,12 +5,14 @@
 //! nothing and doubles nothing. No word of a message, and so nobody's name, is in any of it.
 
 mod courier;
+mod current;
 mod rules;
 mod settings;
 mod tasks;
 mod watch;
 
 pub use courier::{Courier, Receivers};
+pub use current::{Alerts, Current};
 pub use settings::AlertSettings;
 pub use tasks::{tell, watch};
 pub use watch::Watch;

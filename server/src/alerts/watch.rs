@@ -7,8 +7,8 @@ use std::time::Duration;
 use engine::store::{Alert, Store, StoreError};
 use jiff::Timestamp;
 
+use super::Alerts;
 use super::rules::{Known, judge};
-use super::settings::Rule;
 use crate::overview::{Overview, lasts};
 
 /// How often it is written down who was heard.
@@ -20,8 +20,7 @@ const MOST: u32 = 10_000;
 
 /// The watch over one engine.
 pub struct Watch {
-    rules: Vec<Rule>,
-    calm: Duration,
+    alerts: Alerts,
     store: Arc<dyn Store>,
     /// The episodes that are on; what is well again, since when (time since the start).
     on: BTreeMap<String, (Alert, Option<Duration>)>,
@@ -32,14 +31,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Goes on with the episodes that are on in the store. `calm`: how long something has to be well before it is over.
-    pub async fn open(rules: Vec<Rule>, calm: Duration, store: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let alerts = store.alerts(MOST).await?;
-        let on = alerts.into_iter().filter(|alert| alert.ended.is_none());
+    /// Goes on with the episodes that are on in the store.
+    pub async fn open(alerts: Alerts, store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        let episodes = store.alerts(MOST).await?;
+        let on = episodes.into_iter().filter(|alert| alert.ended.is_none());
         let heard: BTreeMap<String, Timestamp> = store.heard().await?.into_iter().collect();
         Ok(Watch {
-            rules,
-            calm,
+            alerts,
             on: on.map(|alert| (alert.what.clone(), (alert, None))).collect(),
             written: heard.clone(),
             heard,
@@ -63,7 +61,8 @@ impl Watch {
             clock_moved: self.clock_moved(overview.at, since_start),
             open_since,
         };
-        let findings = judge(&self.rules, overview, &known);
+        let current = self.alerts.current();
+        let findings = judge(&current.rules, overview, &known);
         let found: BTreeSet<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
         let over: Vec<String> = self
             .on
@@ -72,7 +71,7 @@ impl Watch {
             .cloned()
             .collect();
         for what in over {
-            self.calm(&what, overview.at, since_start).await?;
+            self.calm(&what, overview.at, since_start, current.calm).await?;
         }
         for finding in findings {
             if let Some((_, well_since)) = self.on.get_mut(&finding.what) {
@@ -96,12 +95,18 @@ impl Watch {
     }
 
     /// Something is well: over, once it has been so for a while.
-    async fn calm(&mut self, what: &str, now: Timestamp, since_start: Duration) -> Result<(), StoreError> {
+    async fn calm(
+        &mut self,
+        what: &str,
+        now: Timestamp,
+        since_start: Duration,
+        calm: Duration,
+    ) -> Result<(), StoreError> {
         let Some((alert, well_since)) = self.on.get_mut(what) else {
             return Ok(());
         };
         let since = *well_since.get_or_insert(since_start);
-        if since_start.saturating_sub(since) < self.calm {
+        if since_start.saturating_sub(since) < calm {
             return Ok(());
         }
         // Over since it was well, and not before it began, whatever the clock did.
@@ -193,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::alerts::settings::AlertSettings;
+    use crate::alerts::{Current, Receivers};
     use crate::overview::machine::Disk;
     use crate::overview::{ChannelView, QueueView};
 
@@ -216,7 +222,7 @@ mod tests {
             let store = SqliteStore::open(folder.path(), &key, SqliteOptions::default())
                 .await
                 .unwrap();
-            let watch = Watch::open(rules(text), CALM, store.clone()).await.unwrap();
+            let watch = Watch::open(current(text), store.clone()).await.unwrap();
             let at: Timestamp = "2026-05-05T08:00:00Z".parse().unwrap();
             let queue = QueueView {
                 destination: "ris".into(),
@@ -269,9 +275,7 @@ mod tests {
             self.store = SqliteStore::open(self.folder.path(), &self.key, options)
                 .await
                 .unwrap();
-            self.watch = Watch::open(rules(self.text), CALM, self.store.clone())
-                .await
-                .unwrap();
+            self.watch = Watch::open(current(self.text), self.store.clone()).await.unwrap();
             self.overview.at += SignedDuration::try_from(span(pause)).unwrap();
             self.overview.since = Some(self.overview.at);
             self.overview.channels[0].heard = None;
@@ -322,10 +326,14 @@ mod tests {
         engine::channel::duration::parse(text).unwrap()
     }
 
-    fn rules(text: &str) -> Vec<Rule> {
+    fn current(text: &str) -> Alerts {
         let text = format!("{text}\n[receiver.it]\nsyslog = {{ to = \"udp://127.0.0.1:514\" }}\n");
         let settings: AlertSettings = toml::from_str(&text).unwrap();
-        settings.rules(&TimeZone::UTC, None).unwrap()
+        Alerts::new(Current {
+            rules: settings.rules(&TimeZone::UTC, None).unwrap(),
+            calm: CALM,
+            receivers: Receivers::default(),
+        })
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use engine::channel::Channel;
 use engine::format::SetOp;
 use engine::message::DeliveryState;
 use engine::run::{Again, Answers, Decide, Resolve};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use super::auth::{self, Scope, Who};
 use super::{Problem, State, channels_of};
+use crate::alerts::Current;
 use crate::command::try_out;
 use crate::home::with_write_door;
 use crate::whereabouts::Asked;
@@ -293,7 +295,12 @@ async fn test_alerts(Extract(state): Extract<State>, who: Who, body: Bytes) -> A
         parse(&body)?
     };
     let now = (crate::world::real().now)();
-    let told = state.receivers().test(test.receiver.as_deref(), now).await;
+    let told = state
+        .alerts()
+        .current()
+        .receivers
+        .test(test.receiver.as_deref(), now)
+        .await;
     Ok(Json(json!({ "told": told })))
 }
 
@@ -443,14 +450,19 @@ async fn codes(
     Ok(Json(crate::command::codes::value(&codes, next)))
 }
 
-/// Reads the channel files again and takes them in place of those that run, if all of them are right.
+/// What comes of a reload where something is wrong: nothing.
+fn not_right(problems: Vec<String>, warnings: &[String]) -> Answer {
+    Ok(Json(json!({ "problems": problems, "warnings": warnings })))
+}
+
+/// Reads the channel files and the alerts again and takes them in place of those that run, if all of them are right.
 async fn reload(Extract(state): Extract<State>, who: Who) -> Answer {
     who.may(Scope::ChannelsAdmin)?;
     let home = state.home().clone();
     let checked = tokio::task::spawn_blocking(move || home.check())
         .await
         .map_err(|_| Problem::bad_request("the channel files could not be read"))?;
-    let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
     let channels = match checked.into_result() {
         Ok(channels) if channels.is_empty() => {
             return Err(Problem::bad_request(
@@ -460,13 +472,48 @@ async fn reload(Extract(state): Extract<State>, who: Who) -> Answer {
         Ok(channels) => with_write_door(channels),
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return Ok(Json(json!({ "problems": problems, "warnings": warnings })));
+            return not_right(problems, &warnings);
         }
     };
+    let alerts = match alerts_now(&state, &channels).await {
+        Ok(alerts) => alerts,
+        Err(problems) => return not_right(problems, &warnings),
+    };
+    warnings.extend(unchanged(&state));
     let reloaded = state.engine().reload(channels).await?;
+    state.alerts().replace(alerts);
     Ok(Json(
         json!({ "problems": [], "warnings": warnings, "reloaded": reloaded }),
     ))
+}
+
+/// The alerts as `punte.toml` has them now, or what is wrong there.
+async fn alerts_now(state: &State, channels: &[Channel]) -> Result<Current, Vec<String>> {
+    let home = state.home();
+    let words = |error: anyhow::Error| vec![format!("{error:#}")];
+    let (problems, _) = home.look_at_settings(Some(channels)).map_err(words)?;
+    if !problems.is_empty() {
+        return Err(problems.iter().map(ToString::to_string).collect());
+    }
+    let settings = home.settings().map_err(words)?;
+    let zone = settings.time_zone().map_err(words)?;
+    Current::open(&settings.alerts, &zone, home.folder())
+        .await
+        .map_err(words)
+}
+
+/// What else was changed in `punte.toml`, which only a start takes.
+fn unchanged(state: &State) -> Vec<String> {
+    let (now, then) = (state.home().settings_table(), state.at_start());
+    let mut keys: Vec<&String> = now.keys().chain(then.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let changed = keys
+        .into_iter()
+        .filter(|key| *key != "alerts" && now.get(*key) != then.get(*key));
+    changed
+        .map(|key| format!("punte.toml: {key} was changed; that takes effect at the next start"))
+        .collect()
 }
 
 #[derive(Default, Deserialize)]

@@ -24,7 +24,7 @@ use engine::store::Store;
 
 pub use problem::Problem;
 
-use crate::alerts::Receivers;
+use crate::alerts::Alerts;
 use crate::door::Doorway;
 use crate::home::Home;
 use crate::overview::Lookout;
@@ -51,14 +51,16 @@ pub struct Serving {
     pub metrics: metrics::Handle,
     /// What looks at how it goes.
     pub lookout: Arc<Lookout>,
-    /// Who is told of alerts.
-    pub receivers: Arc<Receivers>,
+    /// What alerts are looked for, and who is told.
+    pub alerts: Alerts,
     /// How links to this interface begin: `http` or `https`.
     pub scheme: &'static str,
     /// The folder that the engine lives in.
     pub home: Home,
     /// What is refused, for the journal.
     pub refusals: Arc<refused::Refusals>,
+    /// `punte.toml` as it was at the start.
+    pub at_start: toml::Table,
 }
 
 impl State {
@@ -104,9 +106,14 @@ impl State {
         &self.inner.serving.refusals
     }
 
-    /// Who is told of alerts.
-    pub fn receivers(&self) -> &Receivers {
-        &self.inner.serving.receivers
+    /// `punte.toml` as it was at the start.
+    pub fn at_start(&self) -> &toml::Table {
+        &self.inner.serving.at_start
+    }
+
+    /// What alerts are looked for, and who is told.
+    pub fn alerts(&self) -> &Alerts {
+        &self.inner.serving.alerts
     }
 
     /// What looks at how it goes.

@@ -1,4 +1,4 @@
-//! `punte reload`: the channel files as they are now, without a stop.
+//! `punte reload`: the channel files and the alerts as they are now, without a stop.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::render::{self, Paint};
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "All files are checked first, as by `punte check`; with one mistake in any of them nothing changes.\nA source that is said as before goes on, with its connections; a message under way ends by the old steps; a queue\nis handed over in its order. What stands still (punte channels stop, pause) stays so.\n\nExit codes: 0 taken, 1 a file is wrong or an end could not be opened: all goes on as it was."
+    after_help = "All files are checked first, as by `punte check`; with one mistake in any of them nothing changes.\nA source that is said as before goes on, with its connections; a message under way ends by the old steps; a queue\nis handed over in its order. What stands still (punte channels stop, pause) stays so.\nOf punte.toml the alerts are taken; what else was changed there is said, and takes effect at the next start.\n\nExit codes: 0 taken, 1 a file is wrong or an end could not be opened: all goes on as it was."
 )]
 pub struct Args {
     /// As JSON

@@ -12,7 +12,7 @@ use engine::store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerts::{Courier, Receivers, Watch};
+use crate::alerts::{Alerts, Courier, Current, Watch};
 use crate::api::door::Door;
 use crate::door::{Doorway, WriteDoor};
 use crate::home::{Home, Running};
@@ -119,8 +119,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         bail!("punte.toml is not right; nothing was started");
     }
     let zone = settings.time_zone()?;
-    let rules = settings.alerts.rules(&zone, None).unwrap_or_default();
-    let receivers = Arc::new(Receivers::open(&settings.alerts, home.folder()).await?);
+    let alerts = Alerts::new(Current::open(&settings.alerts, &zone, home.folder()).await?);
     let tls = settings.http.tls.as_ref();
     let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
         .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;
@@ -170,9 +169,9 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let is_secure = settings.http.tls.is_some();
     let http = format!("{scheme}://{address}");
-    let watch = Watch::open(rules, settings.alerts.calm(), store.clone()).await?;
+    let watch = Watch::open(alerts.clone(), store.clone()).await?;
     let courier = Courier {
-        receivers: receivers.clone(),
+        alerts: alerts.clone(),
         store: store.clone(),
         zone: zone.clone(),
     };
@@ -186,10 +185,11 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             local_key: key.clone(),
             metrics: metrics.clone(),
             lookout: lookout.clone(),
-            receivers,
+            alerts,
             scheme,
             home: home.clone(),
             refusals: refusals.clone(),
+            at_start: home.settings_table(),
         },
     );
     let router = api::router(state);

@@ -337,3 +337,60 @@ mail = {{ server = "localhost:{}", from = "p@clinic.example", to = ["it@clinic.e
     .await;
     Ok(())
 }
+
+/// A reload takes other rules and other receivers; where they are wrong, all goes on as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_other_rules_and_receivers() -> Result<()> {
+    let ris = Sink::hl7().await?;
+    ris.behave(Manner::Silent);
+    let channel = format!(
+        "id = \"adt\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[destination]]\nname = \"ris\"\nmllp = {{ connect = \"{}\", reply_timeout = \"60s\" }}\n",
+        ris.address
+    );
+    let home = Home::with(&[("adt", &channel)])?;
+    let (before, after) = (Receiver::start(&["udp", "0"])?, Receiver::start(&["udp", "0"])?);
+    let settings = |age: &str, port: u16| {
+        let text = format!(
+            "[alerts]\ncalm = \"1s\"\n[[alerts.rule]]\nqueue_older = \"{age}\"\n[alerts.receiver.logs]\nsyslog = {{ to = \"udp://127.0.0.1:{port}\" }}\n"
+        );
+        std::fs::write(home.path().join("punte.toml"), text)
+    };
+    settings("1h", before.port)?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("adt")).await?;
+    sender.ask(message("A1").as_bytes()).await?;
+
+    settings("one hour", after.port)?;
+    let refused = home.run(&["reload"])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("punte.toml:4:15") && said.contains("nothing was changed"),
+        "{said}"
+    );
+
+    settings("1s", after.port)?;
+    let text = std::fs::read_to_string(home.path().join("punte.toml"))?;
+    let zone = format!("zone = \"Europe/Chisinau\"\n{text}");
+    std::fs::write(home.path().join("punte.toml"), zone)?;
+    let taken = home.run(&["reload"])?;
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(taken.status.success(), "{said}");
+    assert!(said.contains("punte.toml: zone was changed"), "{said}");
+    eventually("the new receiver is told by the new rule", LONG, async || {
+        (after.told().len() == 1).then_some(())
+    })
+    .await;
+    assert!(before.told().is_empty());
+
+    // No rule finds it any more.
+    settings("1h", after.port)?;
+    assert!(home.run(&["reload"])?.status.success());
+    eventually("it is over", LONG, async || {
+        (after.told().len() == 2).then_some(())
+    })
+    .await;
+    assert!(before.told().is_empty());
+    punte.stop()?;
+    Ok(())
+}

@@ -4,7 +4,9 @@
 //! It fails where a message was refused, lost, doubled, or not stored as routed: a fast engine that loses is no engine.
 
 mod bare;
+mod dicom;
 mod disk;
+mod figures;
 mod load;
 mod machine;
 mod messages;
@@ -69,6 +71,8 @@ enum Part {
     Runaway,
     /// The engine beside a loop that runs the same steps and writes the same rows
     Speed,
+    /// DICOM objects in → stored, beside DCMTK's storescp and Orthanc
+    Dicom,
 }
 
 /// How much is run.
@@ -160,6 +164,9 @@ fn run(options: &Options) -> Result<Report> {
             looped: if options.quick { 4_000 } else { 20_000 },
             filled: options.fill,
         })?;
+    }
+    if wants(Part::Dicom) {
+        report.dicom = dicom::run(options.quick)?;
     }
     if wants(Part::Bare) {
         // Once more: between the two lies everything that the machine did meanwhile.

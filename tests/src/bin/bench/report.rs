@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::bare::{Bare, EACH};
 use crate::disk::Flushes;
+use crate::figures::{self, Line};
 use crate::machine::{Environment, profile};
 use crate::prune::Pruning;
 use crate::runaway::Beside;
 use crate::scenes::{Level, Scene};
-use crate::speed::{self, Line};
 
 /// Of the bare loop, at 16 connections.
 const STORED_GOAL: f64 = 0.4;
@@ -33,6 +33,7 @@ pub struct Report {
     pub prune: Option<Pruning>,
     pub runaway: Vec<Beside>,
     pub speed: Vec<Line>,
+    pub dicom: Vec<Line>,
 }
 
 /// A figure and what it has to be.
@@ -66,6 +67,7 @@ impl Report {
             prune: None,
             runaway: vec![],
             speed: vec![],
+            dicom: vec![],
         }
     }
 
@@ -143,7 +145,7 @@ impl Report {
     /// True where every figure that was measured is what it has to be.
     pub fn meets_goals(&self) -> bool {
         let met = |line: &Line| line.goal.is_none_or(|goal| goal.is_met(line.is));
-        self.goals().iter().all(Goal::is_met) && self.speed.iter().all(met)
+        self.goals().iter().all(Goal::is_met) && self.speed.iter().chain(&self.dicom).all(met)
     }
 
     pub fn json(&self) -> Value {
@@ -176,6 +178,7 @@ impl Report {
             "prune": self.prune.as_ref().map(prune_json),
             "runaway": self.runaway.iter().map(beside_json).collect::<Vec<Value>>(),
             "speed": self.speed.iter().map(line_json).collect::<Vec<Value>>(),
+            "dicom": self.dicom.iter().map(line_json).collect::<Vec<Value>>(),
             "goals": goals,
         })
     }
@@ -252,7 +255,8 @@ impl Report {
             )?;
         }
         runaway_table(&self.runaway, out)?;
-        speed_table(&self.speed, out)?;
+        lines_table("the engine beside what it has to do", &self.speed, out)?;
+        lines_table("DICOM objects, beside storescp and Orthanc", &self.dicom, out)?;
         let goals = self.goals();
         if !goals.is_empty() {
             writeln!(out)?;
@@ -347,16 +351,16 @@ fn runaway_table(runaway: &[Beside], out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn speed_table(lines: &[Line], out: &mut String) -> std::fmt::Result {
+fn lines_table(heading: &str, lines: &[Line], out: &mut String) -> std::fmt::Result {
     if !lines.is_empty() {
-        writeln!(out, "\nthe engine beside what it has to do")?;
+        writeln!(out, "\n{heading}")?;
     }
     for line in lines {
         write!(out, "{:<64} {:>9.2} {:<3}", line.what, line.is, line.unit)?;
         if let Some(goal) = line.goal {
             let (sign, wanted) = match goal {
-                speed::Goal::Least(least) => ("≥", least),
-                speed::Goal::Below(most) => ("<", most),
+                figures::Goal::Least(least) => ("≥", least),
+                figures::Goal::Below(most) => ("<", most),
             };
             let met = if goal.is_met(line.is) { "met" } else { "MISSED" };
             write!(out, " goal {sign} {wanted:<7.1} {met}")?;
@@ -368,8 +372,8 @@ fn speed_table(lines: &[Line], out: &mut String) -> std::fmt::Result {
 
 fn line_json(line: &Line) -> Value {
     let (least, below) = match line.goal {
-        Some(speed::Goal::Least(least)) => (Some(least), None),
-        Some(speed::Goal::Below(most)) => (None, Some(most)),
+        Some(figures::Goal::Least(least)) => (Some(least), None),
+        Some(figures::Goal::Below(most)) => (None, Some(most)),
         None => (None, None),
     };
     json!({

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use e2e::program::Home;
 
+use crate::figures::{Goal, Line, Lines};
 use crate::load::{self, Until, percentile};
 use crate::messages::{PATIENTS, Pool};
 use crate::scenes::{Level, Play, Receivers, free_address};
@@ -21,30 +22,6 @@ const FILLED_PATIENTS: usize = 10_000;
 /// Look-ups of each kind.
 const LOOK_UPS: u64 = 50;
 
-/// A figure, and what it is to be.
-pub struct Line {
-    pub what: String,
-    pub is: f64,
-    pub unit: &'static str,
-    pub goal: Option<Goal>,
-}
-
-/// What a figure is to be.
-#[derive(Clone, Copy)]
-pub enum Goal {
-    Least(f64),
-    Below(f64),
-}
-
-impl Goal {
-    pub fn is_met(self, figure: f64) -> bool {
-        match self {
-            Goal::Least(least) => least <= figure,
-            Goal::Below(most) => figure < most,
-        }
-    }
-}
-
 /// How much is run.
 pub struct Plan {
     pub load: Until,
@@ -54,16 +31,7 @@ pub struct Plan {
     pub filled: u64,
 }
 
-#[derive(Default)]
-struct Lines(Vec<Line>);
-
 impl Lines {
-    fn add(&mut self, what: impl Into<String>, is: f64, unit: &'static str, goal: Option<Goal>) {
-        let what = what.into();
-        eprintln!("bench: {what}: {is:.2} {unit}");
-        self.0.push(Line { what, is, unit, goal });
-    }
-
     fn level(&mut self, what: &str, level: &Level) {
         self.add(format!("{what}: stored"), level.stored_rate, "/s", None);
         if let Some(rate) = level.delivered_rate {

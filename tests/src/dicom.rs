@@ -1,0 +1,189 @@
+//! Peers that speak DICOM: Orthanc as a PACS, pynetdicom as a modality, the tools of DCMTK.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::eventually;
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Runs a tool of DCMTK to its end, without Nagle's algorithm: with it each answer waits 40 ms.
+pub fn dcmtk(program: &str, args: &[&str]) -> Result<Output> {
+    Command::new(program)
+        .args(args)
+        .env("TCP_NODELAY", "1")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{program} can't be run. Install it with: apt-get install -y dcmtk"))
+}
+
+/// Orthanc, in a folder of its own. Killed when dropped.
+pub struct Orthanc {
+    child: Child,
+    folder: TempDir,
+    /// Its application entity title.
+    pub aet: &'static str,
+    /// Where it speaks DIMSE.
+    pub dicom: u16,
+    /// Where it speaks HTTP; DICOMweb is below `/dicom-web/`.
+    pub http: u16,
+    client: reqwest::Client,
+}
+
+impl Orthanc {
+    /// Starts it and waits until it answers. `knows`: other entities, each a title and a port of this machine.
+    pub async fn start(knows: &[(&str, u16)]) -> Result<Orthanc> {
+        let folder = TempDir::new()?;
+        let (dicom, http) = (free_port()?, free_port()?);
+        let others: serde_json::Map<String, Value> = knows
+            .iter()
+            .map(|(title, port)| (title.to_lowercase(), json!([title, "127.0.0.1", port])))
+            .collect();
+        let settings = json!({
+            "Name": "A PACS", "DicomAet": "ORTHANC", "DicomPort": dicom, "HttpPort": http,
+            "StorageDirectory": folder.path().join("storage"), "IndexDirectory": folder.path().join("index"),
+            "AuthenticationEnabled": false, "RemoteAccessAllowed": false, "SslEnabled": false,
+            "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true,
+            "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true, "DicomModalities": others,
+            "DefaultEncoding": "Utf8", "SyncStorageArea": true,
+            "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
+            "DicomWeb": { "Enable": true, "Root": "/dicom-web/" },
+        });
+        let file = folder.path().join("orthanc.json");
+        std::fs::write(&file, settings.to_string())?;
+        let child = Command::new("Orthanc")
+            .arg(&file)
+            .env("TCP_NODELAY", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join("log.txt"))?)
+            .spawn()
+            .context("Orthanc can't be run. Install it with: apt-get install -y orthanc orthanc-dicomweb")?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        let orthanc = Orthanc {
+            child,
+            folder,
+            aet: "ORTHANC",
+            dicom,
+            http,
+            client,
+        };
+        eventually("Orthanc answers", Duration::from_secs(60), async || {
+            orthanc.get("/system").await.ok()
+        })
+        .await;
+        Ok(orthanc)
+    }
+
+    /// What it answers to a GET, as JSON.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        let url = format!("http://127.0.0.1:{}{path}", self.http);
+        let answer = self
+            .client
+            .get(url)
+            .header("Accept", "application/json")
+            .send()
+            .await?;
+        if !answer.status().is_success() {
+            bail!("{path}: {}", answer.status());
+        }
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+
+    /// The UIDs of all objects that it holds, sorted.
+    pub async fn instances(&self) -> Result<Vec<String>> {
+        let all = self.get("/instances?expand").await?;
+        let uid = |instance: &Value| {
+            let uid = instance["MainDicomTags"]["SOPInstanceUID"].as_str();
+            uid.unwrap_or_default().to_owned()
+        };
+        let mut uids: Vec<String> = all.as_array().into_iter().flatten().map(uid).collect();
+        uids.sort();
+        Ok(uids)
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log.txt")).unwrap_or_default()
+    }
+}
+
+impl Drop for Orthanc {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A modality by pynetdicom, on one association (`tests/python/modality.py`). Killed when dropped.
+pub struct Modality {
+    child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Modality {
+    /// Associates with `called` as `calling`. `scripts`: the folder of the Python peers.
+    pub fn start(scripts: &Path, port: u16, called: &str, calling: &str) -> Result<Modality> {
+        let python = std::env::var_os("PUNTE_TEST_PYTHON").context("PUNTE_TEST_PYTHON is not set")?;
+        let mut child = Command::new(python)
+            .arg(scripts.join("modality.py"))
+            .args(["127.0.0.1", &port.to_string(), called, calling])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let commands = child.stdin.take().context("no standard input")?;
+        let answers = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut modality = Modality {
+            child,
+            commands,
+            answers,
+        };
+        let told = modality.told()?;
+        if told["established"] != true {
+            bail!("the association of {calling} was not established");
+        }
+        Ok(modality)
+    }
+
+    fn told(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            bail!("the modality has ended");
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Gives it a command and waits for what came of it.
+    pub fn does(&mut self, command: &str) -> Result<Value> {
+        writeln!(self.commands, "{command}")?;
+        self.commands.flush()?;
+        let told = self.told()?;
+        if let Some(error) = told["error"].as_str() {
+            bail!("{command}: {error}");
+        }
+        Ok(told)
+    }
+}
+
+impl Drop for Modality {
+    fn drop(&mut self) {
+        let _ = writeln!(self.commands, "quit");
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
