@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use super::settings::{AlertSettings, Rule};
 use super::Receivers;
+use super::settings::{AlertSettings, Rule};
 
 /// The rules and those who are told.
 pub struct Current {
