@@ -16,6 +16,7 @@
 
 mod bookings;
 mod identify;
+mod imaging;
 mod merges;
 mod patients;
 mod reader;
@@ -239,6 +240,7 @@ pub fn apply(
         },
     };
     settle::settle(&mut work, writer)?;
+    imaging::settle(&mut work, writer, context.decisions)?;
     merges::merge(&mut work, writer)?;
     settle::finish(work, &context)
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::aggregate;
+use crate::imaging::{Imaging, PerformedStep};
 use crate::patch::Item;
 use crate::records::Performer;
 use crate::refs::no_refs;
@@ -99,6 +100,10 @@ aggregate! {
         security: Vec<Coding>,
         /// Remarks.
         notes: Vec<Annotation>,
+        /// What is asked of a modality, where it is imaging.
+        imaging: Option<Imaging>,
+        /// What the modalities say that they did.
+        performed: Vec<PerformedStep>,
     }
 }
 

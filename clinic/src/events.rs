@@ -1,6 +1,7 @@
 //! What can happen to an aggregate, as words: the event is `Kind.verb`.
 
-use crate::diagnostics::{ObservationStatus, OrderStatus, ResultStatus, SpecimenStatus};
+use crate::diagnostics::{ObservationStatus, Order, OrderStatus, ResultStatus, SpecimenStatus};
+use crate::imaging::{ImagingStudyStatus, Progress, progress};
 use crate::kinds::{Aggregate, Kind};
 use crate::records::{
     DocumentStatus, Encounter, EncounterStatus, EventStatus, FinancialStatus, MedicationOrderStatus,
@@ -59,7 +60,10 @@ pub fn verbs(kind: Kind) -> &'static [&'static str] {
             "placed",
             "held",
             "resumed",
+            "started",
+            "returned",
             "cancelled",
+            "discontinued",
             "completed",
             "reopened",
             "withdrawn",
@@ -96,6 +100,7 @@ pub fn verbs(kind: Kind) -> &'static [&'static str] {
         ],
         Kind::Coverage => &["cancelled", "withdrawn"],
         Kind::Document => &["superseded", "withdrawn"],
+        Kind::ImagingStudy => &["registered", "available", "cancelled", "withdrawn"],
         Kind::RelatedPerson
         | Kind::Practitioner
         | Kind::Clinic
@@ -104,7 +109,8 @@ pub fn verbs(kind: Kind) -> &'static [&'static str] {
         | Kind::Service
         | Kind::Schedule
         | Kind::Condition
-        | Kind::Allergy => &[],
+        | Kind::Allergy
+        | Kind::ImagingInstance => &[],
     }
 }
 
@@ -134,7 +140,7 @@ pub fn verb(before: Option<&Aggregate>, after: &Aggregate) -> &'static str {
     let moved = match after {
         Aggregate::Appointment(new) => appointment(old!(Appointment), new),
         Aggregate::Encounter(new) => encounter(old!(Encounter), new),
-        Aggregate::Order(new) => moved(old!(Order).and_then(|o| o.status), new.status, order),
+        Aggregate::Order(new) => order_of(old!(Order), new),
         Aggregate::MedicationOrder(new) => moved(
             old!(MedicationOrder).and_then(|o| o.status),
             new.status,
@@ -149,6 +155,11 @@ pub fn verb(before: Option<&Aggregate>, after: &Aggregate) -> &'static str {
         Aggregate::Slot(new) => moved(old!(Slot).and_then(|o| o.status), new.status, slot),
         Aggregate::Coverage(new) => moved(old!(Coverage).and_then(|o| o.status), new.status, coverage),
         Aggregate::Document(new) => moved(old!(Document).and_then(|o| o.status), new.status, document),
+        Aggregate::ImagingStudy(new) => moved(
+            old!(ImagingStudy).and_then(|o| o.status),
+            new.status,
+            imaging_study,
+        ),
         Aggregate::Patient(_)
         | Aggregate::RelatedPerson(_)
         | Aggregate::Practitioner(_)
@@ -158,7 +169,8 @@ pub fn verb(before: Option<&Aggregate>, after: &Aggregate) -> &'static str {
         | Aggregate::Service(_)
         | Aggregate::Schedule(_)
         | Aggregate::Condition(_)
-        | Aggregate::Allergy(_) => None,
+        | Aggregate::Allergy(_)
+        | Aggregate::ImagingInstance(_) => None,
     };
     moved.unwrap_or(plain)
 }
@@ -227,6 +239,19 @@ fn active_place(encounter: &Encounter) -> Option<&Ref> {
         .iter()
         .find(|stay| stay.status == Some(StayStatus::Active) && !stay.temporary);
     active.map(|stay| &stay.place)
+}
+
+/// What the modalities say comes before the state: that an examination begins does not move it.
+fn order_of(old: Option<&Order>, new: &Order) -> Option<&'static str> {
+    let (before, now) = (old.and_then(progress), progress(new));
+    let by_progress = match (before, now) {
+        (before, now) if before == now => None,
+        (_, Some(Progress::Started)) => Some("started"),
+        (Some(_), Some(Progress::Scheduled)) => Some("returned"),
+        (_, Some(Progress::Discontinued)) => Some("discontinued"),
+        (None, Some(Progress::Scheduled)) | (_, Some(Progress::Completed) | None) => None,
+    };
+    by_progress.or_else(|| moved(old.and_then(|o| o.status), new.status, order))
 }
 
 fn order(old: Option<OrderStatus>, new: OrderStatus) -> Option<&'static str> {
@@ -334,5 +359,15 @@ fn document(_: Option<DocumentStatus>, new: DocumentStatus) -> Option<&'static s
         DocumentStatus::Superseded => Some("superseded"),
         DocumentStatus::EnteredInError => Some("withdrawn"),
         DocumentStatus::Current => None,
+    }
+}
+
+fn imaging_study(_: Option<ImagingStudyStatus>, new: ImagingStudyStatus) -> Option<&'static str> {
+    match new {
+        ImagingStudyStatus::Registered => Some("registered"),
+        ImagingStudyStatus::Available => Some("available"),
+        ImagingStudyStatus::Cancelled => Some("cancelled"),
+        ImagingStudyStatus::EnteredInError => Some("withdrawn"),
+        ImagingStudyStatus::Unknown => None,
     }
 }

@@ -138,7 +138,9 @@ pub fn keys_of(set: &ChangeSet) -> Keys {
         let list = match change.kind() {
             Kind::Patient => &mut keys.patients,
             Kind::Encounter => &mut keys.visits,
-            Kind::Order | Kind::MedicationOrder | Kind::Result | Kind::Appointment => &mut keys.orders,
+            Kind::Order | Kind::MedicationOrder | Kind::Result | Kind::Appointment | Kind::ImagingStudy => {
+                &mut keys.orders
+            }
             Kind::RelatedPerson
             | Kind::Practitioner
             | Kind::Clinic
@@ -153,7 +155,8 @@ pub fn keys_of(set: &ChangeSet) -> Keys {
             | Kind::Coverage
             | Kind::Specimen
             | Kind::Observation
-            | Kind::Document => continue,
+            | Kind::Document
+            | Kind::ImagingInstance => continue,
         };
         for number in change.say.identifiers().iter().chain(&change.find.identifiers) {
             for text in numbers(number) {

@@ -7,6 +7,7 @@
 //! | `p\|patient\|kind\|value` | the same, of something that belongs to a patient: a bare number says nothing beyond them | [`FindKey::identifier`] |
 //! | `v\|value` | any identifier with this value; FHIR `identifier=value` | [`FindKey::value`] |
 //! | `n\|owner\|key` | what it is within another aggregate | [`FindKey::natural`] |
+//! | `r\|id\|` | what refers to this one: appointments to an order, objects to a study | [`FindKey::referring`] |
 //!
 //! A vertical bar within a system is written `%7C`. FHIR `identifier=|value` (no system) is asked as `v|value` and
 //! finished on the opened rows. Values are compared as they are: no case, space or zero is folded away.
@@ -57,6 +58,14 @@ impl FindKey {
         FindKey { kind, text }
     }
 
+    /// By what it refers to: the appointments of an order, the objects of a study.
+    pub fn referring(kind: Kind, to: Uuid) -> Self {
+        FindKey {
+            kind,
+            text: format!("r|{to}|"),
+        }
+    }
+
     fn token(system: &str, value: &str) -> String {
         if system.contains('|') {
             format!("i|{}|{value}", system.replace('|', "%7C"))
@@ -66,8 +75,28 @@ impl FindKey {
     }
 }
 
+/// All that an aggregate is found by as it stands: by its identifiers and by what it refers to. Natural keys are not
+/// among them: they come from the change that made the aggregate, and stay for ever.
+pub(crate) fn find_keys(aggregate: &Aggregate) -> Vec<FindKey> {
+    let kind = aggregate.kind();
+    let mut keys = identifier_keys(aggregate);
+    let mut to: Vec<Uuid> = vec![];
+    if let Aggregate::Appointment(appointment) = aggregate {
+        to.extend(appointment.orders.iter().filter_map(Ref::id));
+    }
+    if let Aggregate::ImagingInstance(instance) = aggregate {
+        to.extend(instance.study.iter().filter_map(Ref::id));
+    }
+    for id in to {
+        let key = FindKey::referring(kind, id);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
 /// All keys that an aggregate has by its identifiers: each with its system (or kind), and by its value alone.
-/// Natural keys are not among them: they come from the change that made the aggregate, and stay for ever.
 pub fn identifier_keys(aggregate: &Aggregate) -> Vec<FindKey> {
     let kind = aggregate.kind();
     let patient = aggregate.patient().and_then(Ref::id);
@@ -117,6 +146,8 @@ macro_rules! of_a_patient {
             $enum::Observation($inner) => $get,
             $enum::Document($inner) => $get,
             $enum::MedicationOrder($inner) => $get,
+            $enum::ImagingStudy($inner) => $get,
+            $enum::ImagingInstance($inner) => $get,
             $enum::Patient(_)
             | $enum::Practitioner(_)
             | $enum::Clinic(_)
@@ -165,7 +196,9 @@ pub(crate) fn care(kind: Kind) -> Care {
         | Kind::Specimen
         | Kind::Result
         | Kind::Document
-        | Kind::MedicationOrder => Care::Chart,
+        | Kind::MedicationOrder
+        | Kind::ImagingStudy
+        | Kind::ImagingInstance => Care::Chart,
         Kind::RelatedPerson
         | Kind::Condition
         | Kind::Allergy
@@ -182,12 +215,12 @@ pub(crate) fn care(kind: Kind) -> Care {
     }
 }
 
-/// False for a number that several aggregates share: an account holds many visits, a group many orders
-/// (HL7 table 0203).
+/// False for a number that several aggregates share: an account holds many visits, a group many orders, an accession
+/// number many procedures and studies (HL7 table 0203).
 pub(crate) fn names_one(kind: Kind, identifier: &Identifier) -> bool {
     match kind_code(identifier) {
         "AN" => kind != Kind::Encounter,
-        "PGN" => false,
+        "PGN" | crate::imaging::ACCESSION => false,
         _ => true,
     }
 }

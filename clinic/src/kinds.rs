@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::refs::Refs;
 use crate::value::{Identifier, Ref};
-use crate::{diagnostics as d, people as p, places as l, records as r, scheduling as s};
+use crate::{diagnostics as d, imaging as i, people as p, places as l, records as r, scheduling as s};
 
 macro_rules! kinds {
     ($($name:ident($ty:ty, $change:ty) = $number:literal),* $(,)?) => {
@@ -146,6 +146,8 @@ kinds! {
     Observation(d::Observation, d::ObservationChange) = 19,
     Document(r::Document, r::DocumentChange) = 20,
     MedicationOrder(r::MedicationOrder, r::MedicationOrderChange) = 21,
+    ImagingStudy(i::ImagingStudy, i::ImagingStudyChange) = 22,
+    ImagingInstance(i::ImagingInstance, i::ImagingInstanceChange) = 23,
 }
 
 crate::value::private!(Aggregate, Body);

@@ -10,6 +10,7 @@
 //! | subject | module |
 //! |---|---|
 //! | people, places, scheduling, the medical record, diagnostics | [`people`], [`places`], [`scheduling`], [`records`], [`diagnostics`] |
+//! | worklists, studies and their objects | [`imaging`] |
 //! | the values that they are made of | [`value`], [`cnp`] |
 //! | who is meant, merges, bookings, events | [`apply`], [`keys`], [`events`] |
 //! | what a store keeps for searches | [`search`] |
@@ -65,6 +66,7 @@ pub mod diagnostics;
 pub mod events;
 pub mod exchange;
 pub mod held;
+pub mod imaging;
 mod items;
 pub mod json;
 pub mod keys;

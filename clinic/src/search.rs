@@ -6,10 +6,13 @@
 //! | `_id`, `_lastUpdated` | columns that every row has |
 //! | `patient`, `subject` | [`Columns::patient`], in all of [`patient_ids`] of the patient that is named |
 //! | `status` | [`Columns::status`] |
-//! | `date` (Appointment, Encounter, Observation, Result), `authored` (Order), `birthdate` (Patient) | [`Columns::date_from`] and [`Columns::date_to`] by [`DateQuery`] |
+//! | `date` (Appointment, Encounter, Observation, Result), `authored` (Order), `started` (ImagingStudy), `birthdate` (Patient) | [`Columns::date_from`] and [`Columns::date_to`] by [`DateQuery`] |
 //! | `identifier=system\|value`, `=value` | [`FindKey::system_value`](crate::apply::FindKey::system_value), [`FindKey::value`](crate::apply::FindKey::value) |
 //! | `identifier=\|value` | as `=value`, and finished on the opened rows |
 //! | `code=system\|code`, `=\|code`, `=code` | [`SearchKey`] `code` with just that text |
+//! | `modality` (ImagingStudy) | [`SearchKey`] `modality` |
+//! | orders for a worklist, by accession number (also ImagingStudy) | [`SearchKey`] `imaging` with [`LIVE`], `accession` |
+//! | the objects of a study | [`FindKey::referring`](crate::apply::FindKey::referring) |
 //! | `family`, `given`, `name` | [`SearchKey`] of that name by [`NameQuery`] |
 //!
 //! Names are found by their beginnings of 3 to 12 letters; a longer question is asked by its first 12 letters and
@@ -22,6 +25,8 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
 
+use crate::diagnostics::{Order, OrderStatus};
+use crate::imaging::{ACCESSION, ImagingStudy};
 use crate::kinds::Aggregate;
 use crate::people::{LinkKind, Patient};
 use crate::value::{Concept, Period, PersonName, Ref, When};
@@ -85,6 +90,7 @@ pub fn columns(aggregate: &Aggregate, zone: &TimeZone) -> Columns {
         Aggregate::Document(d) => (d.status.map(|s| s.as_str()), range_of(d.date.as_ref(), zone)),
         Aggregate::MedicationOrder(m) => (m.status.map(|s| s.as_str()), range_of(m.authored.as_ref(), zone)),
         Aggregate::Coverage(c) => (c.status.map(|s| s.as_str()), (None, None)),
+        Aggregate::ImagingStudy(i) => (i.status.map(|s| s.as_str()), range_of(i.started.as_ref(), zone)),
         Aggregate::Slot(s) => (s.status.map(|s| s.as_str()), range_of(s.start.as_ref(), zone)),
         Aggregate::Condition(c) => (None, range_of(c.recorded.as_ref(), zone)),
         Aggregate::Allergy(a) => (None, range_of(a.recorded.as_ref(), zone)),
@@ -94,7 +100,8 @@ pub fn columns(aggregate: &Aggregate, zone: &TimeZone) -> Columns {
         | Aggregate::Practitioner(_)
         | Aggregate::Clinic(_)
         | Aggregate::Service(_)
-        | Aggregate::Schedule(_) => (None, (None, None)),
+        | Aggregate::Schedule(_)
+        | Aggregate::ImagingInstance(_) => (None, (None, None)),
     };
     Columns {
         patient,
@@ -111,7 +118,11 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
         Aggregate::Patient(patient) => name_keys(&patient.names, &mut keys),
         Aggregate::Practitioner(practitioner) => name_keys(&practitioner.names, &mut keys),
         Aggregate::RelatedPerson(person) => name_keys(&person.names, &mut keys),
-        Aggregate::Order(order) => code_keys(order.code.as_ref(), &mut keys),
+        Aggregate::Order(order) => {
+            code_keys(order.code.as_ref(), &mut keys);
+            imaging_keys(order, &mut keys);
+        }
+        Aggregate::ImagingStudy(study) => study_keys(study, &mut keys),
         Aggregate::Result(result) => code_keys(result.code.as_ref(), &mut keys),
         Aggregate::Observation(observation) => code_keys(observation.code.as_ref(), &mut keys),
         Aggregate::Clinic(_)
@@ -128,7 +139,8 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
         | Aggregate::Coverage(_)
         | Aggregate::Specimen(_)
         | Aggregate::Document(_)
-        | Aggregate::MedicationOrder(_) => {}
+        | Aggregate::MedicationOrder(_)
+        | Aggregate::ImagingInstance(_) => {}
     }
     keys.sort_unstable();
     keys.dedup();
@@ -297,6 +309,48 @@ fn code_keys(concept: Option<&Concept>, keys: &mut Vec<SearchKey>) {
             keys.push(SearchKey { name: "code", text });
         }
     }
+}
+
+// ---- imaging ----
+
+/// The text of the [`SearchKey`] `imaging` that every order has which a worklist may tell.
+pub const LIVE: &str = "live";
+
+fn imaging_keys(order: &Order, keys: &mut Vec<SearchKey>) {
+    let Some(imaging) = &order.imaging else { return };
+    let is_live = match order.status {
+        Some(OrderStatus::Draft | OrderStatus::Active | OrderStatus::OnHold | OrderStatus::Unknown)
+        | None => true,
+        Some(OrderStatus::Revoked | OrderStatus::Completed | OrderStatus::EnteredInError) => false,
+    };
+    if is_live {
+        keys.push(SearchKey {
+            name: "imaging",
+            text: LIVE.to_owned(),
+        });
+    }
+    keys.extend(imaging.accession.clone().map(|text| SearchKey {
+        name: "accession",
+        text,
+    }));
+}
+
+fn study_keys(study: &ImagingStudy, keys: &mut Vec<SearchKey>) {
+    let series = study.series.iter().filter_map(|series| series.modality.as_ref());
+    for text in study.modalities.iter().chain(series) {
+        keys.push(SearchKey {
+            name: "modality",
+            text: text.clone(),
+        });
+    }
+    let accessions = study
+        .identifiers
+        .iter()
+        .filter(|id| id.kind_code() == Some(ACCESSION));
+    keys.extend(accessions.map(|id| SearchKey {
+        name: "accession",
+        text: id.value.clone(),
+    }));
 }
 
 // ---- dates ----

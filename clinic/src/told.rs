@@ -129,8 +129,11 @@ fn belongs(told: Kind, from: Kind, to: Kind) -> bool {
         Kind::Encounter | Kind::Condition | Kind::Specimen => from == told,
         Kind::Order => matches!(
             (told, from),
-            (Kind::Result, Kind::Result) | (Kind::Appointment, Kind::Appointment)
+            (Kind::Result, Kind::Result)
+                | (Kind::Appointment, Kind::Appointment)
+                | (Kind::ImagingStudy, Kind::ImagingStudy)
         ),
+        Kind::ImagingStudy => told == Kind::ImagingInstance,
         Kind::Observation => told == Kind::Result && matches!(from, Kind::Result | Kind::Observation),
         Kind::Schedule => told == Kind::Slot,
         Kind::Slot
@@ -139,7 +142,8 @@ fn belongs(told: Kind, from: Kind, to: Kind) -> bool {
         | Kind::Procedure
         | Kind::Result
         | Kind::Document
-        | Kind::MedicationOrder => false,
+        | Kind::MedicationOrder
+        | Kind::ImagingInstance => false,
     }
 }
 

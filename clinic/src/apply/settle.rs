@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use super::bookings::bookings;
 use super::identify::named;
+use super::imaging::completed;
 use super::resolve::{Target, Touched, Work, unknown_id};
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
 use crate::events;
 use crate::held::{Kept, Writer};
-use crate::keys::{identifier_keys, same_series};
+use crate::keys::{find_keys, same_series};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Field, Items};
 use crate::refs::Refs;
@@ -34,7 +35,8 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         if work.touched[place].before.is_none() {
             for change in said.clone() {
                 if let Some(body) = &change.say_if_new {
-                    settled(body, work, &mut dangling).apply_to(&mut after);
+                    let body = settled(body, work, &mut dangling);
+                    completed(body, work.touched[place].id, &after, writer)?.apply_to(&mut after);
                 }
             }
             said.clone().for_each(|change| name_new(change, &mut after));
@@ -44,6 +46,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         let mut kept: Vec<Kept> = vec![];
         for change in said {
             let body = settled(&change.say, work, &mut dangling);
+            let body = completed(body, work.touched[place].id, &after, writer)?;
             if !yields {
                 body.apply_to(&mut after);
                 continue;
@@ -72,7 +75,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
 }
 
 /// Who wrote what differs now.
-fn note_who(touched: &mut Touched, after: &Aggregate, writer: Writer<'_>) {
+pub(super) fn note_who(touched: &mut Touched, after: &Aggregate, writer: Writer<'_>) {
     let nothing_held = touched.held.is_empty();
     match writer {
         Writer::Feed { .. } if nothing_held => return,
@@ -264,8 +267,8 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
     let meta = match before {
         Some(record) if record.aggregate == after => return Outcome::Same(Box::new(record)),
         Some(record) => {
-            keys = identifier_keys(&after);
-            keys_changed = keys != identifier_keys(&record.aggregate);
+            keys = find_keys(&after);
+            keys_changed = keys != find_keys(&record.aggregate);
             Meta {
                 version: record.meta.version + 1,
                 updated_at: context.now,
@@ -275,7 +278,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
             }
         }
         None => {
-            keys = identifier_keys(&after);
+            keys = find_keys(&after);
             keys_changed = true;
             Meta {
                 id,

@@ -58,7 +58,7 @@ fn all_that_is_wrong_is_told_with_its_place() {
             "/changes/2/kee: not known here; did you mean \"key\"?",
             "/changes/2/say/Pacient: not known here; did you mean \"Patient\"?",
             "/changes/3/say/Result/patient/id: has 1 entries; 2 belong here",
-            "/changes/4/say: needs one of: Patient, RelatedPerson, Practitioner, Clinic, Site, Room, Service, Schedule, Slot, Appointment, Encounter, Condition, Allergy, Procedure, Coverage, Order, Specimen, Result, Observation, Document, MedicationOrder",
+            "/changes/4/say: needs one of: Patient, RelatedPerson, Practitioner, Clinic, Site, Room, Service, Schedule, Slot, Appointment, Encounter, Condition, Allergy, Procedure, Coverage, Order, Specimen, Result, Observation, Document, MedicationOrder, ImagingStudy, ImagingInstance",
             "/merges: is a table; a list belongs here",
         ]
     );

@@ -50,6 +50,10 @@ fn what_a_person_wrote_stays_in_every_field_of_every_aggregate() {
             if mine == theirs || field == "status" || field == "identifiers" || field == "links" {
                 continue;
             }
+            // Another content of an object is parked, whoever says it.
+            if *kind == Kind::ImagingInstance && field == "content" {
+                continue;
+            }
             count += 1;
             let case = format!("{}.{field}", kind.as_str());
             let says = |value: &Value| json!({ (field.as_str()): value });
@@ -85,11 +89,14 @@ fn what_a_person_wrote_stays_in_every_field_of_every_aggregate() {
             let overwritten = field_of(&play, *kind, id, &field);
             assert_ne!(overwritten, written, "{case} is overwritten");
             let back = play.takes(&about(*kind, Some(id), says(&mine)));
-            assert_eq!(
-                field_of(&play, *kind, id, &field),
-                written,
-                "{case} is the feed's again"
-            );
+            // Of an imaging part nothing goes by being left out: it has the steps of both by now.
+            if field != "imaging" {
+                assert_eq!(
+                    field_of(&play, *kind, id, &field),
+                    written,
+                    "{case} is the feed's again"
+                );
+            }
             assert!(back.kept.is_empty(), "{case} is held no more");
         }
     }

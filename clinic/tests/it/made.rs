@@ -101,7 +101,10 @@ impl Maker {
             },
             Some("object") => {
                 let fields = schema["properties"].as_object().into_iter().flatten();
-                let made = fields.map(|(key, schema)| (key.clone(), self.make(schema, n)));
+                let made = fields.map(|(key, schema)| match key.as_str() {
+                    "study_uid" => (key.clone(), ["1.2.3", "1.2.4"][n].into()),
+                    _ => (key.clone(), self.make(schema, n)),
+                });
                 Value::Object(made.collect())
             }
             other => panic!("no value is known for {other:?}"),

@@ -2,6 +2,7 @@
 
 mod changes;
 mod held;
+mod imaging;
 mod laws;
 mod made;
 mod merges;

@@ -18,7 +18,7 @@ fn call(aggregate: &mut Aggregate, value: &str) {
 }
 
 pub async fn each_kind_is_written_changed_and_read_with_its_history(store: Arc<dyn Store>) {
-    assert_eq!(Kind::ALL.len(), 21);
+    assert_eq!(Kind::ALL.len(), 23);
     for kind in Kind::ALL {
         let name = kind.as_str();
         let mut work = applying(&format!("{name}-1"), vec![]);

@@ -287,6 +287,7 @@ pub(crate) fn focus(set: &Set<'_>) -> Vec<Json> {
     let mut out: Vec<Json> = [
         Kind::Appointment,
         Kind::Result,
+        Kind::ImagingStudy,
         Kind::Order,
         Kind::MedicationOrder,
         Kind::Document,

@@ -213,6 +213,8 @@ fn rank(record: &Record) -> u8 {
         Kind::Result => 18,
         Kind::MedicationOrder => 19,
         Kind::Document => 20,
+        Kind::ImagingStudy => 21,
+        Kind::ImagingInstance => 22,
     }
 }
 
@@ -249,6 +251,7 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
         | Aggregate::Observation(_)
         | Aggregate::Document(_)
         | Aggregate::MedicationOrder(_) => return None,
+        Aggregate::ImagingStudy(_) | Aggregate::ImagingInstance(_) => return None,
     };
     record.aggregate.identifiers().iter().find(|identifier| {
         let of_a_system = identifier.system.as_deref().is_some_and(|s| !s.trim().is_empty());

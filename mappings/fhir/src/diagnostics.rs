@@ -1,13 +1,14 @@
 //! ServiceRequest, Specimen, DiagnosticReport and Observation (HL7 v2-to-FHIR: ORC, OBR, TQ1, SPM, OBX).
 
-use clinic::Record;
 use clinic::diagnostics::{
     Component, Observation, Order, ReferenceRange, Result as Report, Specimen, Value as Measured,
 };
 use clinic::records::Performer;
-use clinic::value::{Attachment, Concept, Period, Timing};
+use clinic::value::{Attachment, Concept, Period, Ref, Timing};
+use clinic::{Kind, Record};
 
 use crate::context::{Context, logical};
+use crate::imaging;
 use crate::json::{Json, Object, Value};
 use crate::timing;
 use crate::types::{
@@ -60,6 +61,8 @@ pub(crate) fn service_request(of: &Order, record: &Record, ctx: &mut Context<'_>
             concept(info),
         )
     }));
+    extensions.push(imaging::planned(of, ctx));
+    extensions.extend(of.performed.iter().map(imaging::performed));
     let mut based_on = ctx.references(&of.based_on);
     based_on.extend(
         of.parent_identifiers
@@ -70,7 +73,10 @@ pub(crate) fn service_request(of: &Order, record: &Record, ctx: &mut Context<'_>
     let mut out = Object::new()
         .put("resourceType", "ServiceRequest")
         .put("extension", extensions)
-        .put("identifier", types::identifiers(&of.identifiers, record.meta.id))
+        .put(
+            "identifier",
+            types::identifiers(&imaging::identifiers(of), record.meta.id),
+        )
         .put("basedOn", based_on)
         .put(
             "requisition",
@@ -201,7 +207,16 @@ pub(crate) fn specimen(of: &Specimen, record: &Record, ctx: &Context<'_>) -> Obj
         .put("note", types::annotations(&of.notes, ctx))
 }
 
-pub(crate) fn diagnostic_report(of: &Report, record: &Record, ctx: &Context<'_>) -> Object {
+pub(crate) fn diagnostic_report(
+    of: &Report,
+    record: &Record,
+    studies: &[uuid::Uuid],
+    ctx: &Context<'_>,
+) -> Object {
+    let studies: Vec<Ref> = studies
+        .iter()
+        .map(|id| Ref::Id(Kind::ImagingStudy, *id))
+        .collect();
     let mut extensions = vec![extension(
         &format!("{STANDARD}event-statusReason"),
         "valueCodeableConcept",
@@ -240,6 +255,7 @@ pub(crate) fn diagnostic_report(of: &Report, record: &Record, ctx: &Context<'_>)
         .put("resultsInterpreter", ctx.references(&of.interpreters))
         .put("specimen", ctx.references(&of.specimens))
         .put("result", ctx.references(&of.observations))
+        .put("imagingStudy", ctx.references(&studies))
         .put("conclusion", of.conclusion.as_ref())
         .put("conclusionCode", types::concepts(&of.conclusion_codes))
         .put("presentedForm", types::attachments(&of.documents))

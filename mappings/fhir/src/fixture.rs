@@ -36,7 +36,7 @@ pub(crate) fn record_of(aggregate: Aggregate) -> Record {
 
 /// The fields of an aggregate, all of them filled.
 pub(crate) fn full(kind: Kind) -> Value {
-    use clinic::{diagnostics as d, people as p, places as l, records as r, scheduling as s};
+    use clinic::{diagnostics as d, imaging as i, people as p, places as l, records as r, scheduling as s};
     let schema = match kind {
         Kind::Patient => schemars::schema_for!(p::Patient),
         Kind::RelatedPerson => schemars::schema_for!(p::RelatedPerson),
@@ -59,6 +59,8 @@ pub(crate) fn full(kind: Kind) -> Value {
         Kind::Observation => schemars::schema_for!(d::Observation),
         Kind::Document => schemars::schema_for!(r::Document),
         Kind::MedicationOrder => schemars::schema_for!(r::MedicationOrder),
+        Kind::ImagingStudy => schemars::schema_for!(i::ImagingStudy),
+        Kind::ImagingInstance => schemars::schema_for!(i::ImagingInstance),
     };
     let schema = schema.to_value();
     let mut out = Maker {
@@ -183,6 +185,7 @@ fn kind_of(name: &str) -> Kind {
         "specimens" | "specimen" | "parents" => Kind::Specimen,
         "observations" | "supporting_info" => Kind::Observation,
         "related" => Kind::Result,
+        "study" => Kind::ImagingStudy,
         _ => Kind::Practitioner,
     }
 }

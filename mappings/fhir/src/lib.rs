@@ -18,6 +18,7 @@ mod fixture;
 mod gate;
 #[cfg(test)]
 mod golden;
+mod imaging;
 pub mod json;
 mod people;
 mod places;
@@ -64,8 +65,10 @@ pub fn fhir_type(kind: Kind) -> &'static str {
         Kind::Specimen => "Specimen",
         Kind::Result => "DiagnosticReport",
         Kind::Observation => "Observation",
-        Kind::Document => "DocumentReference",
+        // R4 has no type for one object of a study; IHE MHD refers to it as a document.
+        Kind::Document | Kind::ImagingInstance => "DocumentReference",
         Kind::MedicationOrder => "MedicationRequest",
+        Kind::ImagingStudy => "ImagingStudy",
     }
 }
 
@@ -90,22 +93,48 @@ pub fn kinds(fhir_type: &str) -> &'static [Kind] {
         "Specimen" => &[Kind::Specimen],
         "DiagnosticReport" => &[Kind::Result],
         "Observation" => &[Kind::Observation],
-        "DocumentReference" => &[Kind::Document],
+        "DocumentReference" => &[Kind::Document, Kind::ImagingInstance],
         "MedicationRequest" => &[Kind::MedicationOrder],
+        "ImagingStudy" => &[Kind::ImagingStudy],
         _ => &[],
     }
 }
 
+/// What a resource tells beside its own aggregate, because FHIR has it the other way round.
+#[derive(Default)]
+pub struct Beside {
+    /// The objects of a study.
+    pub objects: Vec<Record>,
+    /// How many objects the study has, where that was counted.
+    pub count: Option<u32>,
+    /// The studies of the orders of a report.
+    pub studies: Vec<Uuid>,
+}
+
 /// One aggregate as the resource that `GET /fhir/Type/id` answers with. References are `Type/id`.
 pub fn resource(record: &Record) -> Json {
+    resource_with(record, &Beside::default())
+}
+
+/// The same with what stands beside it.
+pub fn resource_with(record: &Record, beside: &Beside) -> Json {
     let follow = |kind: Kind, id: Uuid| Some(format!("{}/{id}", fhir_type(kind)));
-    build(record, &follow, false).0
+    build_with(record, beside, &follow, false).0
 }
 
 /// The resource of an aggregate, and the small ones that stand beside it where `apart`.
 pub(crate) fn build(record: &Record, follow: Follow<'_>, apart: bool) -> (Json, Vec<(Uuid, Json)>) {
+    build_with(record, &Beside::default(), follow, apart)
+}
+
+fn build_with(
+    record: &Record,
+    beside: &Beside,
+    follow: Follow<'_>,
+    apart: bool,
+) -> (Json, Vec<(Uuid, Json)>) {
     let mut ctx = Context::new(record.meta.id, follow, apart);
-    let body = body(record, &mut ctx);
+    let body = body(record, beside, &mut ctx);
     let small = ctx.into_small();
     let (contained, beside) = if apart { (vec![], small) } else { (small, vec![]) };
     let contained: Vec<Json> = contained.into_iter().map(|(_, json)| json).collect();
@@ -128,7 +157,7 @@ fn headed(meta: &Meta, security: &[Coding], contained: Vec<Json>, body: Object) 
     out.with(body).into()
 }
 
-fn body(record: &Record, ctx: &mut Context<'_>) -> Object {
+fn body(record: &Record, beside: &Beside, ctx: &mut Context<'_>) -> Object {
     match &record.aggregate {
         Aggregate::Patient(of) => people::patient(of, record, ctx),
         Aggregate::RelatedPerson(of) => people::related_person(of, record, ctx),
@@ -147,10 +176,12 @@ fn body(record: &Record, ctx: &mut Context<'_>) -> Object {
         Aggregate::Coverage(of) => visits::coverage(of, record, ctx),
         Aggregate::Order(of) => diagnostics::service_request(of, record, ctx),
         Aggregate::Specimen(of) => diagnostics::specimen(of, record, ctx),
-        Aggregate::Result(of) => diagnostics::diagnostic_report(of, record, ctx),
+        Aggregate::Result(of) => diagnostics::diagnostic_report(of, record, &beside.studies, ctx),
         Aggregate::Observation(of) => diagnostics::observation(of, record, ctx),
         Aggregate::Document(of) => documents::document_reference(of, record, ctx),
         Aggregate::MedicationOrder(of) => documents::medication_request(of, record, ctx),
+        Aggregate::ImagingStudy(of) => imaging::study(of, record, beside, ctx),
+        Aggregate::ImagingInstance(of) => imaging::object(of, record, ctx),
     }
 }
 
@@ -177,6 +208,8 @@ fn security(aggregate: &Aggregate) -> &[Coding] {
         | Aggregate::Procedure(_)
         | Aggregate::Coverage(_)
         | Aggregate::Specimen(_)
-        | Aggregate::Document(_) => &[],
+        | Aggregate::Document(_)
+        | Aggregate::ImagingStudy(_)
+        | Aggregate::ImagingInstance(_) => &[],
     }
 }

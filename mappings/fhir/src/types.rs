@@ -359,11 +359,20 @@ pub(crate) fn identifier(of: &Identifier) -> Option<Json> {
             .put("use", of.usage.map(|u| u.as_str()))
             .put("type", concept(&kind))
             .put("system", system(of.system.as_ref()))
-            .put("value", &of.value)
+            .put("value", &*uid_value(of))
             .put("period", period(of.period.as_ref()))
             .put("assigner", assigner)
             .into(),
     )
+}
+
+/// A UID of DICOM is written as an OID (FHIR R4 ImagingStudy.identifier); every other number as it is.
+fn uid_value(of: &Identifier) -> std::borrow::Cow<'_, str> {
+    let is_bare = !of.value.starts_with("urn:oid:");
+    if of.system.as_deref() == Some(clinic::imaging::UID_SYSTEM) && is_bare {
+        return format!("urn:oid:{}", of.value).into();
+    }
+    of.value.as_str().into()
 }
 
 /// The type of a universal id (HL7 table 0301) that a URI says; none for URIs that are names of ours or of HL7.

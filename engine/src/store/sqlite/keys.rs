@@ -36,11 +36,12 @@ fn value_with_system(text: &str) -> Option<&str> {
     (!system.is_empty()).then_some(value)
 }
 
-/// What is within another aggregate (`n|owner|key`, `p|patient|kind|value`) is filed under the first 8 bytes of that
+/// What is within another aggregate (`n|owner|key`, `p|patient|kind|value`) or refers to it (`r|owner|`) is filed under the first 8 bytes of that
 /// one's id: those grow, so that such keys do not fall at random.
 fn scope(text: &str) -> i64 {
     text.strip_prefix("n|")
         .or_else(|| text.strip_prefix("p|"))
+        .or_else(|| text.strip_prefix("r|"))
         .and_then(|rest| rest.split_once('|'))
         .and_then(|(owner, _)| Uuid::try_parse(owner).ok())
         .map(|owner| (owner.as_u128() >> 64) as i64)

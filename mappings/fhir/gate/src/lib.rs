@@ -33,6 +33,7 @@ types!(
     DocumentReference,
     Encounter,
     HealthcareService,
+    ImagingStudy,
     Location,
     Medication,
     MedicationRequest,

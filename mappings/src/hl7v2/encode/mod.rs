@@ -197,6 +197,8 @@ fn has_place_for_all(world: &World<'_>, kind: &str) -> Result<(), MapError> {
         Kind::Appointment | Kind::Slot | Kind::Schedule => kind == "SIU",
         Kind::Document => kind == "ORU",
         Kind::MedicationOrder => kind == "OMP",
+        // Images go by DICOM.
+        Kind::ImagingStudy | Kind::ImagingInstance => false,
         Kind::Order => match kind {
             "OML" => true,
             "ORU" => reported.contains(&said.id),

@@ -1,0 +1,604 @@
+//! Imaging: what is said of a part completes what is known of it, what the modalities say moves the order, and a study
+//! finds its order.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::resolve::{Work, patient_said};
+use super::settle::note_who;
+use super::{ApplyError, Candidate, Decision, FindKey};
+use crate::diagnostics::{Order, OrderChange};
+use crate::exchange::{MapError, Reason};
+use crate::held::{ENDS, Writer};
+use crate::imaging::{
+    self, ACCESSION, ImagingInstance, ImagingInstanceChange, ImagingStudy, ImagingStudyChange, Moves,
+    Progress, SHORT, UID_SYSTEM,
+};
+use crate::kinds::{Aggregate, Body, Kind};
+use crate::patch::{Items, Patch};
+use crate::people::Patient;
+use crate::search::fold;
+use crate::value::{Identifier, PersonName, Ref};
+
+/// What is said of one aggregate, together with what is known of the parts that it speaks of.
+pub(super) fn completed<'b>(
+    body: Cow<'b, Body>,
+    id: Uuid,
+    known: &Aggregate,
+    writer: Writer<'_>,
+) -> Result<Cow<'b, Body>, ApplyError> {
+    match (&*body, known) {
+        (Body::Order(say), Aggregate::Order(known)) => match order(say, known, id)? {
+            Some(say) => Ok(Cow::Owned(say.into())),
+            None => Ok(body),
+        },
+        (Body::ImagingStudy(say), Aggregate::ImagingStudy(known)) => match (study(say, known), writer) {
+            (Some(say), Writer::Feed { .. }) => Ok(Cow::Owned(say.into())),
+            (_, Writer::Feed { .. } | Writer::Actor(_)) => Ok(body),
+        },
+        (Body::ImagingInstance(say), Aggregate::ImagingInstance(known)) => {
+            same_object(say, known)?;
+            Ok(body)
+        }
+        // Every other kind is taken as it is said; another kind than the known one can't be.
+        _ => Ok(body),
+    }
+}
+
+fn order(say: &OrderChange, known: &Order, id: Uuid) -> Result<Option<OrderChange>, ApplyError> {
+    let performed = say.performed.values();
+    if say.imaging.value().is_none() && performed.is_empty() {
+        return Ok(None);
+    }
+    let mut out = say.clone();
+    if let Patch::Set(said) = &say.imaging {
+        check(said)?;
+        out.imaging = Patch::Set(imaging::planned(said, known.imaging.as_ref(), id));
+    }
+    if !performed.is_empty() {
+        let mut all = Vec::with_capacity(performed.len());
+        for said in performed {
+            let before = known.performed.iter().find(|known| known.uid == said.uid);
+            let Some(one) = imaging::complete_performed(said, before) else {
+                let what =
+                    "The performed procedure step has ended, and an end is final. Nothing was changed.";
+                return Err(MapError::new(Reason::Conflict, Some("performed.status"), what).into());
+            };
+            all.push(one);
+        }
+        out.performed = as_said(&say.performed, all);
+    }
+    Ok(Some(out))
+}
+
+/// What a worklist can't tell is refused, not cut (PS3.5 6.2, 9.1).
+fn check(said: &imaging::Imaging) -> Result<(), ApplyError> {
+    let numbers = [
+        ("accession", &said.accession),
+        ("procedure_id", &said.procedure_id),
+    ];
+    let steps = said.steps.iter().map(|step| ("steps.id", &step.id));
+    for (field, number) in numbers.into_iter().chain(steps) {
+        let Some(number) = number else { continue };
+        let count = number.chars().count();
+        if !(1..=SHORT).contains(&count) {
+            let what = format!(
+                "{count} characters where a worklist takes 1 to {SHORT}. Give a shorter number, or none."
+            );
+            return Err(MapError::new(Reason::DataType, Some(&format!("imaging.{field}")), what).into());
+        }
+    }
+    if said.study_uid.as_ref().is_some_and(|uid| !imaging::is_uid(uid)) {
+        let what = "This is no UID: digits and dots, at most 64 characters, no part that begins with a zero.";
+        return Err(MapError::new(Reason::DataType, Some("imaging.study_uid"), what).into());
+    }
+    Ok(())
+}
+
+fn study(say: &ImagingStudyChange, known: &ImagingStudy) -> Option<ImagingStudyChange> {
+    let said = say.series.values();
+    let known_of = |uid: &str| known.series.iter().find(|series| series.uid == uid);
+    if !said.iter().any(|series| known_of(&series.uid).is_some()) {
+        return None;
+    }
+    let completed = said.iter().map(|series| match known_of(&series.uid) {
+        Some(known) => imaging::complete_series(series, known),
+        None => series.clone(),
+    });
+    Some(ImagingStudyChange {
+        series: as_said(&say.series, completed.collect()),
+        ..say.clone()
+    })
+}
+
+/// These in place of those that are said, in the same way.
+fn as_said<T>(said: &Items<T>, values: Vec<T>) -> Items<T> {
+    match said {
+        Items::Replace(_) => Items::Replace(values),
+        Items::Absent | Items::Clear | Items::Merge(_) => Items::Merge(values),
+    }
+}
+
+/// Replacing an object in silence would destroy evidence.
+fn same_object(say: &ImagingInstanceChange, known: &ImagingInstance) -> Result<(), ApplyError> {
+    match (say.content.value(), &known.content) {
+        (Some(said), Some(known)) if said != known => Err(ApplyError::Parked {
+            why: "An object with this SOP Instance UID is here with other content. The first one is kept. \
+                  Find out which of the two is right."
+                .to_owned(),
+            about: None,
+            candidates: vec![],
+        }),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// After all that is said was taken in: numbers, states, and which study belongs to which order.
+pub(super) fn settle(
+    work: &mut Work<'_>,
+    writer: Writer<'_>,
+    decisions: &[Decision],
+) -> Result<(), ApplyError> {
+    for place in 0..work.touched.len() {
+        if work.touched[place].kind == Kind::Order {
+            settle_order(work, place, writer)?;
+        }
+    }
+    for place in 0..work.touched.len() {
+        if work.touched[place].kind == Kind::ImagingStudy {
+            settle_study(work, place, decisions)?;
+        }
+    }
+    for place in 0..work.touched.len() {
+        if work.touched[place].kind == Kind::ImagingInstance {
+            settle_instance(work, place)?;
+        }
+    }
+    Ok(())
+}
+
+// ---- orders ----
+
+fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
+    let touched = &mut work.touched[place];
+    let before = touched.before.as_ref().map(|record| &record.aggregate);
+    let before = match before {
+        Some(Aggregate::Order(before)) => Some(&**before),
+        _ => None,
+    };
+    let Aggregate::Order(after) = &mut touched.after else {
+        return Ok(());
+    };
+    imaging::with_identifiers(after);
+    let Some(progress) = imaging::progress(after) else {
+        return Ok(());
+    };
+    let moved = before.is_none_or(|before| before.performed != after.performed);
+    let performed = &after.performed;
+    for step in after.imaging.iter_mut().flat_map(|imaging| &mut imaging.steps) {
+        let Some(status) = imaging::step_status(performed, step.id.as_deref()) else {
+            continue;
+        };
+        // What was broken off may be planned anew; what is under way or done is not taken back by a late plan.
+        let stands = match status {
+            imaging::StepStatus::Started | imaging::StepStatus::Completed => true,
+            imaging::StepStatus::Scheduled
+            | imaging::StepStatus::Arrived
+            | imaging::StepStatus::Ready
+            | imaging::StepStatus::Discontinued
+            | imaging::StepStatus::Cancelled => moved,
+        };
+        if stands {
+            step.status = Some(status);
+        }
+    }
+    if !moved {
+        return Ok(());
+    }
+    let by_a_person = touched.held.has("status", "")
+        && after.status.is_some_and(|status| ENDS.contains(&status.as_str()))
+        && matches!(writer, Writer::Feed { overwrite: false });
+    let status = Some(imaging::order_status(progress));
+    if !by_a_person && after.status != status {
+        after.status = status;
+        // The code that a sender had for what was before.
+        after.status_original = None;
+    }
+    let after = touched.after.clone();
+    note_who(&mut work.touched[place], &after, writer);
+    move_visit(work, place, progress, writer)
+}
+
+/// Moves the appointment and the visit of an order, and keeps on the MPPS what they were.
+fn move_visit(
+    work: &mut Work<'_>,
+    place: usize,
+    progress: Progress,
+    writer: Writer<'_>,
+) -> Result<(), ApplyError> {
+    let Aggregate::Order(order) = &work.touched[place].after else {
+        return Ok(());
+    };
+    let encounter = order.encounter.as_ref().and_then(Ref::id);
+    let before = Moves {
+        appointment: order.performed.iter().find_map(|one| one.appointment_before),
+        encounter: order.performed.iter().find_map(|one| one.encounter_before),
+    };
+    let appointment = appointment_of(work, work.touched[place].id)?;
+    let encounter = match encounter {
+        Some(id) if work.reader.load(Kind::Encounter, id)?.is_some() => {
+            Some(work.touch(Kind::Encounter, id)?)
+        }
+        Some(_) | None => None,
+    };
+    let now = Moves {
+        appointment: appointment.and_then(|at| match &work.touched[at].after {
+            Aggregate::Appointment(appointment) => appointment.status,
+            _ => None,
+        }),
+        encounter: encounter.and_then(|at| match &work.touched[at].after {
+            Aggregate::Encounter(encounter) => encounter.status,
+            _ => None,
+        }),
+    };
+    let mut to = imaging::moves(progress, now, before);
+    if progress == Progress::Completed && !others_ended(work, appointment, place)? {
+        to.appointment = None;
+    }
+    for at in [appointment, encounter].into_iter().flatten() {
+        let mut after = work.touched[at].after.clone();
+        match &mut after {
+            Aggregate::Appointment(appointment) => appointment.status = to.appointment.or(appointment.status),
+            Aggregate::Encounter(encounter) => encounter.status = to.encounter.or(encounter.status),
+            _ => {}
+        }
+        note_who(&mut work.touched[at], &after, writer);
+        work.touched[at].after = after;
+    }
+    // What was moved is remembered where it may have to be taken back, and forgotten once it was.
+    let Aggregate::Order(order) = &mut work.touched[place].after else {
+        return Ok(());
+    };
+    match progress {
+        Progress::Started => {
+            if let Some(one) = order.performed.last_mut() {
+                one.appointment_before = to.appointment.and(now.appointment).or(one.appointment_before);
+                one.encounter_before = to.encounter.and(now.encounter).or(one.encounter_before);
+            }
+        }
+        Progress::Completed => {}
+        Progress::Scheduled | Progress::Discontinued => {
+            for one in &mut order.performed {
+                one.appointment_before = None;
+                one.encounter_before = None;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The appointment that an order has: the one that is not over, by its place among the touched ones.
+fn appointment_of(work: &mut Work<'_>, order: Uuid) -> Result<Option<usize>, ApplyError> {
+    let found = work
+        .reader
+        .find(&FindKey::referring(Kind::Appointment, order))?
+        .to_vec();
+    let new = work.touched.iter().filter(|touched| match &touched.after {
+        Aggregate::Appointment(appointment) => appointment.orders.iter().any(|one| one.id() == Some(order)),
+        _ => false,
+    });
+    let mut all: Vec<Uuid> = new.map(|touched| touched.id).collect();
+    all.extend(found);
+    for id in all {
+        let at = work.touch(Kind::Appointment, id)?;
+        if let Aggregate::Appointment(appointment) = &work.touched[at].after
+            && appointment
+                .status
+                .is_some_and(|status| !ENDS.contains(&status.as_str()))
+        {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the other orders of an appointment have ended too.
+fn others_ended(work: &mut Work<'_>, appointment: Option<usize>, order: usize) -> Result<bool, ApplyError> {
+    let Some(Aggregate::Appointment(appointment)) = appointment.map(|at| &work.touched[at].after) else {
+        return Ok(true);
+    };
+    let own = work.touched[order].id;
+    let others: Vec<Uuid> = appointment
+        .orders
+        .iter()
+        .filter_map(Ref::id)
+        .filter(|id| *id != own)
+        .collect();
+    for id in others {
+        let record = match work.index.get(&(Kind::Order, id)) {
+            Some(place) => Some(&work.touched[*place].after),
+            None => work.reader.load(Kind::Order, id)?.map(|record| &record.aggregate),
+        };
+        let ended = match record {
+            Some(Aggregate::Order(other)) => {
+                other.status.is_some_and(|status| ENDS.contains(&status.as_str()))
+            }
+            _ => true,
+        };
+        if !ended {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+// ---- studies ----
+
+/// A study belongs to the order that its UID or its accession number names, if it is of the same patient. Whom the
+/// images name has to be the patient of the study, or of the order where there is no study yet.
+fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Result<(), ApplyError> {
+    let Aggregate::ImagingStudy(study) = &work.touched[place].after else {
+        return Ok(());
+    };
+    let identifiers = study.identifiers.clone();
+    let order = if study.orders.is_empty() {
+        order_of(work, &identifiers)?
+    } else {
+        None
+    };
+    let before = work.touched[place].before.as_ref();
+    let known = before.and_then(|record| record.aggregate.patient().and_then(Ref::id));
+    let theirs = order
+        .as_ref()
+        .and_then(|(_, order)| order.patient.as_ref().and_then(Ref::id));
+    let mut survivors = [known, theirs];
+    for patient in survivors.iter_mut().flatten() {
+        *patient = work.reader.survivor(*patient)?;
+    }
+    let [known, theirs] = survivors;
+    let key = patient_key(work, place);
+    let decided = decisions
+        .iter()
+        .any(|decision| Some(&decision.key) == key.as_ref());
+    // Who names the study by its id knows which one it is.
+    let mut changes = work.touched[place].changes.iter();
+    let by_id = changes.any(|idx| work.set.changes[*idx].find.id.is_some());
+    if let Some(expected) = known.or(theirs)
+        && !decided
+        && !by_id
+    {
+        check_patient(work, place, expected, key.clone())?;
+    }
+    let said = match said_patient(work, place)? {
+        Said::Is(id) => Some(id),
+        Said::Nobody => known.or(theirs),
+        Said::Unknown => known,
+    };
+    if let Some((id, order)) = order
+        && (theirs.is_none() || said == theirs)
+        && let Aggregate::ImagingStudy(study) = &mut work.touched[place].after
+    {
+        study.orders.push(Ref::Id(Kind::Order, id));
+        study.patient = study.patient.take().or(order.patient);
+        study.encounter = study.encounter.take().or(order.encounter);
+    }
+    if matches!(&work.touched[place].after, Aggregate::ImagingStudy(study) if study.patient.is_some())
+        || !matches!(said_patient(work, place)?, Said::Unknown)
+    {
+        return Ok(());
+    }
+    Err(ApplyError::Parked {
+        why:
+            "No patient here is the one that the images name, and no order has their study. Choose who it is."
+                .to_owned(),
+        about: key,
+        candidates: vec![],
+    })
+}
+
+/// Parks images that name somebody else than the one whom they are expected to be of.
+fn check_patient(
+    work: &mut Work<'_>,
+    place: usize,
+    expected: Uuid,
+    key: Option<String>,
+) -> Result<(), ApplyError> {
+    let differs = match said_patient(work, place)? {
+        Said::Nobody => return Ok(()),
+        Said::Unknown => true,
+        Said::Is(id) => id != expected,
+    };
+    let names = said_names(work, place);
+    let patient = patient_before(work, expected)?;
+    let what = if differs {
+        "another patient"
+    } else if patient.is_some_and(|known| !same_name(&names, &known.names)) {
+        "a patient of another name"
+    } else {
+        return Ok(());
+    };
+    Err(ApplyError::Parked {
+        why: format!("The images name {what} than their order or their study does. Decide whose they are."),
+        about: key,
+        candidates: vec![Candidate {
+            kind: Kind::Patient,
+            id: expected,
+            why: "is the patient of the order or the study".to_owned(),
+        }],
+    })
+}
+
+/// The order with this study UID, else the only one with this accession number.
+fn order_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Option<(Uuid, Order)>, ApplyError> {
+    let uids = identifiers
+        .iter()
+        .filter(|id| id.system.as_deref() == Some(UID_SYSTEM));
+    for uid in uids {
+        let has = |order: &Order| {
+            let own = order
+                .imaging
+                .as_ref()
+                .and_then(|imaging| imaging.study_uid.as_ref());
+            own == Some(&uid.value)
+        };
+        let key = FindKey::system_value(Kind::Order, UID_SYSTEM, &uid.value);
+        if let Some(found) = orders_by(work, &key, &has)?.into_iter().next() {
+            return Ok(Some(found));
+        }
+    }
+    for number in identifiers.iter().filter(|id| id.kind_code() == Some(ACCESSION)) {
+        let has = |order: &Order| {
+            let fits = |id: &Identifier| {
+                let parted = id.system.is_some() && number.system.is_some() && id.system != number.system;
+                id.kind_code() == Some(ACCESSION) && id.value == number.value && !parted
+            };
+            order.imaging.is_some() && order.identifiers.iter().any(fits)
+        };
+        let mut found = orders_by(work, &FindKey::value(Kind::Order, &number.value), &has)?;
+        if found.len() == 1 {
+            return Ok(found.pop());
+        }
+    }
+    Ok(None)
+}
+
+fn orders_by(
+    work: &mut Work<'_>,
+    key: &FindKey,
+    has: &dyn Fn(&Order) -> bool,
+) -> Result<Vec<(Uuid, Order)>, ApplyError> {
+    let mut out: Vec<(Uuid, Order)> = vec![];
+    for touched in &work.touched {
+        if let Aggregate::Order(order) = &touched.after
+            && has(order)
+        {
+            out.push((touched.id, (**order).clone()));
+        }
+    }
+    for id in work.reader.find(key)?.to_vec() {
+        if out.iter().any(|(known, _)| *known == id) {
+            continue;
+        }
+        if let Some(record) = work.reader.load(Kind::Order, id)?
+            && let Aggregate::Order(order) = &record.aggregate
+            && has(order)
+        {
+            out.push((id, (**order).clone()));
+        }
+    }
+    Ok(out)
+}
+
+/// Whom the images name.
+enum Said {
+    /// Nobody.
+    Nobody,
+    /// Somebody whom nobody here is.
+    Unknown,
+    /// This one.
+    Is(Uuid),
+}
+
+fn said_patient(work: &mut Work<'_>, place: usize) -> Result<Said, ApplyError> {
+    let set = work.set;
+    let changes = work.touched[place].changes.clone();
+    let said = changes
+        .into_iter()
+        .find_map(|idx| patient_said(&set.changes[idx]));
+    let Some(said) = said else { return Ok(Said::Nobody) };
+    Ok(work.local_or_id(Some(said))?.map_or(Said::Unknown, Said::Is))
+}
+
+/// The key of the change that says whose a study is.
+fn patient_key(work: &Work<'_>, place: usize) -> Option<String> {
+    let changes = work.touched[place].changes.iter();
+    let said = changes
+        .into_iter()
+        .find_map(|idx| patient_said(&work.set.changes[*idx]));
+    match said? {
+        Ref::Local(key) if work.keys.contains_key(key.as_str()) => Some(key.clone()),
+        Ref::Local(_) | Ref::Id(..) => None,
+    }
+}
+
+/// The names that the set gives the patient of a study.
+fn said_names(work: &Work<'_>, place: usize) -> Vec<PersonName> {
+    let Some(key) = patient_key(work, place) else {
+        return vec![];
+    };
+    let changes = work.set.changes.iter().filter(|change| change.key == key);
+    let bodies = changes.flat_map(|change| std::iter::once(&change.say).chain(&change.say_if_new));
+    let names = bodies.flat_map(|body| match body {
+        Body::Patient(say) => say.names.values(),
+        _ => &[],
+    });
+    names.cloned().collect()
+}
+
+/// A patient as known before this set.
+fn patient_before(work: &mut Work<'_>, id: Uuid) -> Result<Option<Patient>, ApplyError> {
+    Ok(work
+        .reader
+        .load(Kind::Patient, id)?
+        .and_then(|record| match &record.aggregate {
+            Aggregate::Patient(patient) => Some((**patient).clone()),
+            _ => None,
+        }))
+}
+
+/// Whether one of the names said may be one of those known: they share a word of the family name, and one of the given
+/// names where both have some. Case and diacritics make no difference. Nothing said is no difference.
+fn same_name(said: &[PersonName], known: &[PersonName]) -> bool {
+    let words = |parts: Vec<&String>| -> Vec<String> {
+        let folded = parts.into_iter().map(|part| fold(part));
+        folded
+            .flat_map(|part| part.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            .collect()
+    };
+    let family = |name: &PersonName| {
+        words(
+            [&name.family, &name.own_name, &name.partner_name]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
+    };
+    let given = |name: &PersonName| words(name.given.iter().collect());
+    let share = |one: &[String], other: &[String]| {
+        one.is_empty() || other.is_empty() || one.iter().any(|word| other.contains(word))
+    };
+    let same = |one: &PersonName| {
+        known
+            .iter()
+            .any(|other| share(&family(one), &family(other)) && share(&given(one), &given(other)))
+    };
+    said.is_empty() || known.is_empty() || said.iter().any(same)
+}
+
+// ---- instances ----
+
+/// An object is its study's patient's.
+fn settle_instance(work: &mut Work<'_>, place: usize) -> Result<(), ApplyError> {
+    let Aggregate::ImagingInstance(instance) = &work.touched[place].after else {
+        return Ok(());
+    };
+    let Some(study) = instance.study.as_ref().and_then(Ref::id) else {
+        return Ok(());
+    };
+    let record = match work.index.get(&(Kind::ImagingStudy, study)) {
+        Some(at) => Some(&work.touched[*at].after),
+        None => work
+            .reader
+            .load(Kind::ImagingStudy, study)?
+            .map(|record| &record.aggregate),
+    };
+    let patient = match record {
+        Some(Aggregate::ImagingStudy(study)) => study.patient.clone(),
+        _ => None,
+    };
+    if let Aggregate::ImagingInstance(instance) = &mut work.touched[place].after {
+        instance.patient = patient.or_else(|| instance.patient.take());
+    }
+    Ok(())
+}

@@ -1,0 +1,625 @@
+//! Imaging: orders get their numbers, what the modalities say moves them, and studies find their orders.
+
+use clinic::apply::{ApplyError, Choice, Decision, FindKey, Snapshot};
+use clinic::change_set::{Change, Missing};
+use clinic::diagnostics::{Order, OrderChange, OrderStatus};
+use clinic::imaging::{
+    self, Imaging, ImagingInstance, ImagingInstanceChange, ImagingStep, ImagingStudy, ImagingStudyChange,
+    ImagingStudyStatus, PerformedStatus, PerformedStep, Series, StepStatus,
+};
+use clinic::patch::{Items, Patch};
+use clinic::people::PatientChange;
+use clinic::records::{EncounterChange, EncounterStatus};
+use clinic::scheduling::{AppointmentChange, AppointmentStatus};
+use clinic::search::{LIVE, search_keys};
+use clinic::value::{Concept, Identifier};
+use clinic::{Aggregate, ChangeSet, Kind};
+use uuid::Uuid;
+
+use crate::people::*;
+
+const STUDY: &str = "1.2.826.0.1.7";
+
+fn step(id: &str) -> ImagingStep {
+    ImagingStep {
+        id: Some(id.to_owned()).filter(|id| !id.is_empty()),
+        modality: Some("CT".to_owned()),
+        ..ImagingStep::default()
+    }
+}
+
+fn asked(study: Option<&str>, steps: &[&str]) -> Imaging {
+    Imaging {
+        study_uid: study.map(str::to_owned),
+        steps: steps.iter().map(|id| step(id)).collect(),
+        ..Imaging::default()
+    }
+}
+
+/// An imaging order of the patient with chart number 1.
+fn ordered(imaging: Imaging) -> ChangeSet {
+    let say = OrderChange {
+        identifiers: Items::merge(vec![number("HIS", "PLAC", "P1")]),
+        patient: Patch::Set(local("p")),
+        status: Patch::Set(OrderStatus::Active),
+        imaging: Patch::Set(imaging),
+        ..OrderChange::default()
+    };
+    set(vec![patient("p", vec![chart("1")], "Pop"), Change::new("o", say)])
+}
+
+/// What a modality says of the order by its number.
+fn mpps(uid: &str, steps: &[&str], status: PerformedStatus, reason: Option<&str>) -> ChangeSet {
+    let performed = PerformedStep {
+        uid: uid.to_owned(),
+        steps: steps.iter().map(|id| (*id).to_owned()).collect(),
+        status: Some(status),
+        reason: reason.map(|code| Concept::coded("DCM", code, None)),
+        ..PerformedStep::default()
+    };
+    let say = OrderChange {
+        identifiers: Items::merge(vec![number("HIS", "PLAC", "P1")]),
+        performed: Items::merge(vec![performed]),
+        ..OrderChange::default()
+    };
+    set(vec![Change::new("o", say)])
+}
+
+fn order_of(play: &Play, id: Uuid) -> &Order {
+    match &play.record(Kind::Order, id).aggregate {
+        Aggregate::Order(order) => order,
+        _ => panic!("no order"),
+    }
+}
+
+fn imaging_of(play: &Play, id: Uuid) -> &Imaging {
+    order_of(play, id).imaging.as_ref().expect("an imaging part")
+}
+
+fn states(play: &Play, id: Uuid) -> (Option<OrderStatus>, Vec<StepStatus>) {
+    let order = order_of(play, id);
+    let steps = imaging_of(play, id).steps.iter();
+    (
+        order.status,
+        steps.map(|step| imaging::step_status_of(order, step)).collect(),
+    )
+}
+
+#[test]
+fn an_order_without_numbers_gets_them_once() {
+    let mut play = Play::new();
+    let id = play.takes(&ordered(asked(None, &["", ""]))).ids["o"].1;
+    let first = imaging_of(&play, id).clone();
+    let uid = first.study_uid.clone().expect("a study UID");
+    assert_eq!(uid, format!("2.25.{}", id.as_u128()));
+    assert!(imaging::is_uid(&uid));
+    let numbers = [
+        &first.accession,
+        &first.procedure_id,
+        &first.steps[0].id,
+        &first.steps[1].id,
+    ];
+    for number in numbers {
+        assert_eq!(number.as_deref().map(str::len), Some(16));
+    }
+    assert_ne!(first.steps[0].id, first.steps[1].id);
+    assert!(play.takes(&ordered(asked(None, &["", ""]))).writes.is_empty());
+    // The order is found by both.
+    let accession = first.accession.clone().expect("a number");
+    for key in [
+        FindKey::system_value(Kind::Order, imaging::UID_SYSTEM, &uid),
+        FindKey::value(Kind::Order, &accession),
+    ] {
+        assert_eq!(play.clinic.find(&key).expect("read"), [id]);
+    }
+    // A late study UID changes nothing; a late accession number takes the place of ours, and ours still finds it.
+    let mut late = asked(Some(STUDY), &[]);
+    late.accession = Some("RIS-77".to_owned());
+    play.takes(&ordered(late));
+    let second = imaging_of(&play, id);
+    assert_eq!(second.study_uid, first.study_uid);
+    assert_eq!(second.accession.as_deref(), Some("RIS-77"));
+    assert_eq!(second.steps, first.steps);
+    for number in ["RIS-77", accession.as_str()] {
+        assert_eq!(
+            play.clinic
+                .find(&FindKey::value(Kind::Order, number))
+                .expect("read"),
+            [id]
+        );
+    }
+}
+
+#[test]
+fn what_a_message_leaves_out_of_an_imaging_part_stays() {
+    let mut play = Play::new();
+    let mut full = asked(Some(STUDY), &["S1", "S2"]);
+    full.transport = Some("WALK".to_owned());
+    full.steps[0].station_aes = vec!["CT1".to_owned()];
+    let id = play.takes(&ordered(full)).ids["o"].1;
+    let mut part = asked(None, &["S1"]);
+    part.steps[0].start = Some("2026-05-05T08:30:00+03:00".parse().expect("a moment"));
+    play.takes(&ordered(part));
+    let now = imaging_of(&play, id);
+    assert_eq!(now.transport.as_deref(), Some("WALK"));
+    assert_eq!(now.steps.len(), 2);
+    assert_eq!(now.steps[0].station_aes, ["CT1"]);
+    assert!(now.steps[0].start.is_some() && now.steps[1].start.is_none());
+    // The one step of an order is the same, with a number and without.
+    let mut play = Play::new();
+    let id = play.takes(&ordered(asked(None, &[""]))).ids["o"].1;
+    play.takes(&ordered(asked(None, &["S9"])));
+    play.takes(&ordered(asked(None, &[""])));
+    let ids: Vec<_> = imaging_of(&play, id)
+        .steps
+        .iter()
+        .map(|step| step.id.as_deref())
+        .collect();
+    assert_eq!(ids, [Some("S9")]);
+}
+
+#[test]
+fn what_a_worklist_cannot_tell_is_refused() {
+    let mut play = Play::new();
+    let long = "12345678901234567".to_owned();
+    let cases = [
+        Imaging {
+            accession: Some(long.clone()),
+            ..Imaging::default()
+        },
+        Imaging {
+            procedure_id: Some(long.clone()),
+            ..Imaging::default()
+        },
+        asked(None, &[&long]),
+        asked(Some("1.02.3"), &[]),
+        asked(Some(&"1".repeat(65)), &[]),
+    ];
+    for case in cases {
+        assert!(matches!(play.tries(&ordered(case)), Err(ApplyError::Refused(_))));
+    }
+    let mut fits = asked(Some("1.0.3"), &["1234567890123456"]);
+    fits.accession = Some("ș".repeat(16));
+    play.takes(&ordered(fits));
+}
+
+#[test]
+fn live_orders_and_numbers_are_searched() {
+    let mut play = Play::new();
+    let mut say = asked(Some(STUDY), &["S1"]);
+    say.accession = Some("A1".to_owned());
+    let id = play.takes(&ordered(say)).ids["o"].1;
+    let texts = |play: &Play| -> Vec<String> {
+        let keys = search_keys(&play.record(Kind::Order, id).aggregate);
+        keys.into_iter()
+            .map(|key| format!("{}|{}", key.name, key.text))
+            .collect()
+    };
+    assert_eq!(
+        texts(&play),
+        ["accession|A1".to_owned(), format!("imaging|{LIVE}")]
+    );
+    play.takes(&mpps("1.1", &["S1"], PerformedStatus::Completed, None));
+    assert_eq!(texts(&play), ["accession|A1"]);
+}
+
+/// An order with a visit and an appointment, each in a state.
+fn booked(play: &mut Play) -> (Uuid, Uuid, Uuid) {
+    let mut words = ordered(asked(Some(STUDY), &["S1"]));
+    let visit = EncounterChange {
+        identifiers: Items::merge(vec![number("HIS", "VN", "V1")]),
+        patient: Patch::Set(local("p")),
+        status: Patch::Set(EncounterStatus::Planned),
+        ..EncounterChange::default()
+    };
+    if let clinic::Body::Order(say) = &mut words.changes[1].say {
+        say.encounter = Patch::Set(local("v"));
+    }
+    let appointment = AppointmentChange {
+        identifiers: Items::merge(vec![number("HIS", "PLAC", "T1")]),
+        patient: Patch::Set(local("p")),
+        status: Patch::Set(AppointmentStatus::Booked),
+        orders: Items::replace(vec![local("o")]),
+        ..AppointmentChange::default()
+    };
+    words.changes.push(Change::new("v", visit));
+    words.changes.push(Change::new("a", appointment));
+    let ids = play.takes(&words).ids;
+    (ids["o"].1, ids["a"].1, ids["v"].1)
+}
+
+fn around(play: &Play, appointment: Uuid, visit: Uuid) -> (&'static str, &'static str) {
+    let (Aggregate::Appointment(appointment), Aggregate::Encounter(visit)) = (
+        &play.record(Kind::Appointment, appointment).aggregate,
+        &play.record(Kind::Encounter, visit).aggregate,
+    ) else {
+        panic!("other kinds");
+    };
+    (
+        appointment.status.expect("a state").as_str(),
+        visit.status.expect("a state").as_str(),
+    )
+}
+
+#[test]
+fn an_examination_moves_order_appointment_and_visit() {
+    let mut play = Play::new();
+    let (order, appointment, visit) = booked(&mut play);
+    let events = |applied: &clinic::Applied| -> Vec<String> {
+        let mut all: Vec<String> = applied
+            .writes
+            .iter()
+            .map(|write| format!("{}.{}", write.record.aggregate.kind().as_str(), write.verb))
+            .collect();
+        all.sort();
+        all
+    };
+    let applied = play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None));
+    assert_eq!(
+        events(&applied),
+        ["Appointment.arrived", "Encounter.started", "Order.started"]
+    );
+    assert_eq!(around(&play, appointment, visit), ("arrived", "in-progress"));
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Active), vec![StepStatus::Started])
+    );
+    // The same again changes nothing.
+    assert!(
+        play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None))
+            .writes
+            .is_empty()
+    );
+    let applied = play.takes(&mpps("1.1", &[], PerformedStatus::Completed, None));
+    assert_eq!(events(&applied), ["Appointment.fulfilled", "Order.completed"]);
+    assert_eq!(around(&play, appointment, visit), ("fulfilled", "in-progress"));
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Completed), vec![StepStatus::Completed])
+    );
+    // What the beginning said stays, and an end is final.
+    assert_eq!(order_of(&play, order).performed[0].steps, ["S1"]);
+    let again = play.tries(&mpps("1.1", &[], PerformedStatus::InProgress, None));
+    assert!(
+        matches!(again, Err(ApplyError::Refused(error)) if error.reason == clinic::exchange::Reason::Conflict)
+    );
+}
+
+#[test]
+fn a_wrong_entry_is_taken_back_and_a_broken_off_examination_ends() {
+    for (reason, event, status, step) in [
+        (
+            Some("110514"),
+            "returned",
+            OrderStatus::Active,
+            StepStatus::Scheduled,
+        ),
+        (
+            Some("110501"),
+            "discontinued",
+            OrderStatus::Revoked,
+            StepStatus::Discontinued,
+        ),
+        (
+            None,
+            "discontinued",
+            OrderStatus::Revoked,
+            StepStatus::Discontinued,
+        ),
+    ] {
+        let mut play = Play::new();
+        let (order, appointment, visit) = booked(&mut play);
+        play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None));
+        let applied = play.takes(&mpps("1.1", &["S1"], PerformedStatus::Discontinued, reason));
+        let verb = applied
+            .writes
+            .iter()
+            .find(|write| write.record.meta.id == order)
+            .map(|write| write.verb);
+        assert_eq!(verb, Some(event));
+        assert_eq!(around(&play, appointment, visit), ("booked", "planned"));
+        assert_eq!(states(&play, order), (Some(status), vec![step]));
+    }
+}
+
+#[test]
+fn what_the_reception_said_is_not_taken_back() {
+    let mut play = Play::new();
+    let (_, appointment, visit) = booked(&mut play);
+    play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None));
+    let mut checked_in = AppointmentChange {
+        identifiers: Items::merge(vec![number("HIS", "PLAC", "T1")]),
+        ..AppointmentChange::default()
+    };
+    checked_in.status = Patch::Set(AppointmentStatus::CheckedIn);
+    play.takes(&set(vec![Change::new("a", checked_in)]));
+    play.takes(&mpps(
+        "1.1",
+        &["S1"],
+        PerformedStatus::Discontinued,
+        Some("110514"),
+    ));
+    assert_eq!(around(&play, appointment, visit), ("checked-in", "planned"));
+}
+
+#[test]
+fn several_mpps_for_a_step_and_several_steps_for_an_mpps() {
+    use PerformedStatus::{Completed, Discontinued, InProgress};
+    let mut play = Play::new();
+    let order = play.takes(&ordered(asked(None, &["S1", "S2"]))).ids["o"].1;
+    // Two steps: one is done, the order is not.
+    play.takes(&mpps("1.1", &["S1"], Completed, None));
+    assert_eq!(
+        states(&play, order),
+        (
+            Some(OrderStatus::Active),
+            vec![StepStatus::Completed, StepStatus::Scheduled]
+        )
+    );
+    // A second MPPS for both: a series is appended to the first step.
+    play.takes(&mpps("1.2", &["S1", "S2"], InProgress, None));
+    assert_eq!(
+        states(&play, order),
+        (
+            Some(OrderStatus::Active),
+            vec![StepStatus::Started, StepStatus::Started]
+        )
+    );
+    // It is broken off: the first step was done before, the second was not.
+    play.takes(&mpps("1.2", &[], Discontinued, None));
+    assert_eq!(
+        states(&play, order),
+        (
+            Some(OrderStatus::Completed),
+            vec![StepStatus::Completed, StepStatus::Discontinued]
+        )
+    );
+    // One that names no step is for all of them.
+    play.takes(&mpps("1.3", &[], Completed, None));
+    assert_eq!(
+        states(&play, order).1,
+        [StepStatus::Completed, StepStatus::Completed]
+    );
+}
+
+#[test]
+fn a_late_plan_takes_back_nothing_that_was_done() {
+    let mut play = Play::new();
+    let order = play.takes(&ordered(asked(None, &["S1"]))).ids["o"].1;
+    play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None));
+    let mut late = asked(None, &["S1"]);
+    late.steps[0].status = Some(StepStatus::Scheduled);
+    play.takes(&ordered(late.clone()));
+    assert_eq!(states(&play, order).1, [StepStatus::Started]);
+    // What was broken off may be planned anew.
+    play.takes(&mpps("1.1", &["S1"], PerformedStatus::Discontinued, None));
+    play.takes(&ordered(late));
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Active), vec![StepStatus::Scheduled])
+    );
+}
+
+#[test]
+fn an_end_that_a_person_wrote_stays() {
+    let mut play = Play::new();
+    let order = play.takes(&ordered(asked(None, &["S1"]))).ids["o"].1;
+    play.actor = Some("reception");
+    let mut cancelled = OrderChange {
+        identifiers: Items::merge(vec![number("HIS", "PLAC", "P1")]),
+        ..OrderChange::default()
+    };
+    cancelled.status = Patch::Set(OrderStatus::Revoked);
+    play.takes(&set(vec![Change::new("o", cancelled)]));
+    play.actor = None;
+    play.takes(&mpps("1.1", &["S1"], PerformedStatus::InProgress, None));
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Revoked), vec![StepStatus::Started])
+    );
+}
+
+/// Objects as a modality sends them: whose, of which study, what.
+fn stored(
+    who: &str,
+    family: &str,
+    study: &str,
+    accession: Option<&str>,
+    object: &str,
+    content: &str,
+) -> ChangeSet {
+    let mut whose = patient("patient", vec![chart(who)], "");
+    whose.find.missing = Missing::Skip;
+    whose.say_if_new = Some(
+        PatientChange {
+            names: Items::merge(vec![named(family)]),
+            ..PatientChange::default()
+        }
+        .into(),
+    );
+    let mut identifiers: Vec<Identifier> = vec![imaging::uid(study)];
+    identifiers.extend(accession.map(|value| imaging::accession(value, None)));
+    let images = ImagingStudyChange {
+        identifiers: Items::merge(identifiers),
+        patient: Patch::Set(local("patient")),
+        status: Patch::Set(ImagingStudyStatus::Available),
+        series: Items::merge(vec![Series {
+            uid: format!("{study}.1"),
+            modality: Some("CT".to_owned()),
+            ..Series::default()
+        }]),
+        ..ImagingStudyChange::default()
+    };
+    let one = ImagingInstanceChange {
+        identifiers: Items::merge(vec![imaging::uid(object)]),
+        study: Patch::Set(local("study")),
+        series_uid: Patch::Set(format!("{study}.1")),
+        content: Patch::Set(content.to_owned()),
+        ..ImagingInstanceChange::default()
+    };
+    set(vec![
+        whose,
+        Change::new("study", images),
+        Change::new("instance", one),
+    ])
+}
+
+fn study(play: &Play, id: Uuid) -> &ImagingStudy {
+    match &play.record(Kind::ImagingStudy, id).aggregate {
+        Aggregate::ImagingStudy(study) => study,
+        _ => panic!("no study"),
+    }
+}
+
+fn instance(play: &Play, id: Uuid) -> &ImagingInstance {
+    match &play.record(Kind::ImagingInstance, id).aggregate {
+        Aggregate::ImagingInstance(instance) => instance,
+        _ => panic!("no object"),
+    }
+}
+
+#[test]
+fn a_study_finds_its_order_and_each_object_is_one_aggregate() {
+    let mut play = Play::new();
+    let mut say = asked(Some(STUDY), &["S1"]);
+    say.accession = Some("A1".to_owned());
+    let ids = play.takes(&ordered(say)).ids;
+    let (order, who) = (ids["o"].1, ids["p"].1);
+    let applied = play.takes(&stored("1", "POP", STUDY, None, "1.2.1", "aa"));
+    let (_, id) = applied.ids["study"];
+    let verbs: Vec<&str> = applied.writes.iter().map(|write| write.verb).collect();
+    assert_eq!(verbs, ["available", "created"]);
+    assert_eq!(
+        study(&play, id)
+            .orders
+            .iter()
+            .map(|one| one.id())
+            .collect::<Vec<_>>(),
+        [Some(order)]
+    );
+    assert_eq!(
+        study(&play, id).patient.as_ref().and_then(|one| one.id()),
+        Some(who)
+    );
+    // The next image leaves the study as it is.
+    let applied = play.takes(&stored("1", "POP", STUDY, None, "1.2.2", "bb"));
+    assert_eq!(applied.writes.len(), 1);
+    let key = FindKey::referring(Kind::ImagingInstance, id);
+    assert_eq!(play.clinic.find(&key).expect("read").len(), 2);
+    let object = applied.ids["instance"].1;
+    assert_eq!(
+        instance(&play, object).patient.as_ref().and_then(|one| one.id()),
+        Some(who)
+    );
+    assert_eq!(study(&play, id).uid(), Some(STUDY));
+    assert_eq!(instance(&play, object).uid(), Some("1.2.2"));
+    // A study whose UID no order has is that of the order with its accession number.
+    let applied = play.takes(&stored("1", "POP", "1.9", Some("A1"), "1.9.1", "cc"));
+    assert_eq!(study(&play, applied.ids["study"].1).orders.len(), 1);
+    // And one that neither names is kept without.
+    let applied = play.takes(&stored("1", "POP", "1.8", Some("A2"), "1.8.1", "dd"));
+    assert!(study(&play, applied.ids["study"].1).orders.is_empty());
+    assert_eq!(play.count(Kind::ImagingStudy), 3);
+}
+
+#[test]
+fn images_of_somebody_else_than_the_order_names_are_parked() {
+    let mut play = Play::new();
+    let ids = play.takes(&ordered(asked(Some(STUDY), &["S1"]))).ids;
+    let other = play.takes(&set(vec![patient("q", vec![chart("2")], "Rusu")])).ids["q"].1;
+    let cases = [("2", "RUSU"), ("9", "POP"), ("1", "IONESCU")];
+    for (who, family) in cases {
+        let (why, candidates) = play.parks(&stored(who, family, STUDY, None, "1.2.1", "aa"));
+        assert!(why.starts_with("The images name"), "{why}");
+        assert_eq!(candidates[0].id, ids["p"].1);
+    }
+    assert_eq!(
+        play.count(Kind::ImagingStudy) + play.count(Kind::ImagingInstance),
+        0
+    );
+    // A person says whose they are: those of the order, or somebody else's, and then not of the order.
+    let decide = |play: &mut Play, who: Uuid, study: &str| {
+        play.decisions = vec![Decision {
+            key: "patient".to_owned(),
+            choice: Choice::Is(who),
+        }];
+        let applied = play.takes(&stored("2", "RUSU", study, None, &format!("{study}.9"), "aa"));
+        play.decisions.clear();
+        applied.ids["study"].1
+    };
+    let id = decide(&mut play, other, STUDY);
+    assert!(study(&play, id).orders.is_empty());
+    assert_eq!(
+        study(&play, id).patient.as_ref().and_then(|one| one.id()),
+        Some(other)
+    );
+    // Nobody here, and no order: parked too.
+    let (why, candidates) = play.parks(&stored("9", "POP", "1.7", None, "1.7.1", "aa"));
+    assert!(why.contains("No patient here"), "{why}");
+    assert!(candidates.is_empty());
+}
+
+#[test]
+fn names_are_compared_as_people_read_them() {
+    let mut play = Play::new();
+    play.takes(&ordered(asked(Some(STUDY), &["S1"])));
+    let mut words = ordered(asked(Some("1.3"), &[]));
+    words.changes[0] = patient("p", vec![chart("3")], "Ștefănescu-Pop");
+    if let clinic::Body::Order(say) = &mut words.changes[1].say {
+        say.identifiers = Items::merge(vec![number("HIS", "PLAC", "P3")]);
+    }
+    play.takes(&words);
+    play.takes(&stored("3", "STEFANESCU", "1.3", None, "1.3.1", "aa"));
+    play.parks(&stored("3", "STEFAN", "1.3", None, "1.3.2", "aa"));
+}
+
+#[test]
+fn another_object_of_the_same_number_is_parked_and_the_first_kept() {
+    let mut play = Play::new();
+    play.takes(&ordered(asked(Some(STUDY), &["S1"])));
+    let first = play.takes(&stored("1", "POP", STUDY, None, "1.2.1", "aa"));
+    assert!(
+        play.takes(&stored("1", "POP", STUDY, None, "1.2.1", "aa"))
+            .writes
+            .is_empty()
+    );
+    let (why, _) = play.parks(&stored("1", "POP", STUDY, None, "1.2.1", "bb"));
+    assert!(why.contains("other content"), "{why}");
+    let object = first.ids["instance"].1;
+    assert_eq!(instance(&play, object).content.as_deref(), Some("aa"));
+}
+
+#[test]
+fn the_first_image_speaks_for_its_series() {
+    let mut play = Play::new();
+    play.takes(&ordered(asked(Some(STUDY), &["S1"])));
+    let named = |object: &str, description: Option<&str>| {
+        let mut words = stored("1", "POP", STUDY, None, object, object);
+        if let clinic::Body::ImagingStudy(say) = &mut words.changes[1].say
+            && let Items::Merge(series) = &mut say.series
+        {
+            series[0].description = description.map(str::to_owned);
+        }
+        words
+    };
+    let id = play.takes(&named("1.2.1", None)).ids["study"].1;
+    assert_eq!(play.takes(&named("1.2.2", Some("axial"))).writes.len(), 2);
+    assert_eq!(play.takes(&named("1.2.3", Some("sagital"))).writes.len(), 1);
+    assert_eq!(play.takes(&named("1.2.4", None)).writes.len(), 1);
+    assert_eq!(study(&play, id).series[0].description.as_deref(), Some("axial"));
+}
+
+#[test]
+fn uids_are_known_by_their_form() {
+    for good in [
+        "1",
+        "1.0",
+        "2.25.340282366920938463463374607431768211455",
+        &"1".repeat(64),
+    ] {
+        assert!(imaging::is_uid(good), "{good}");
+    }
+    for bad in ["", ".", "1.", "1..2", "1.01", "a", "1.2 ", &"1".repeat(65)] {
+        assert!(!imaging::is_uid(bad), "{bad}");
+    }
+}
