@@ -455,7 +455,8 @@ fn cedilla(letter: char) -> Option<char> {
     })
 }
 
-fn encode_exactly(text: &str, set: Set) -> Option<Vec<u8>> {
+/// A text in a set; none: it has not all its letters.
+pub(super) fn encode_exactly(text: &str, set: Set) -> Option<Vec<u8>> {
     let encoding: &'static Encoding = match set {
         Set::Ascii => return text.is_ascii().then(|| text.as_bytes().to_vec()),
         Set::Utf8 => return Some(text.as_bytes().to_vec()),

@@ -8,9 +8,11 @@
 
 pub mod charset;
 pub mod dataset;
+pub mod edit;
 pub mod matching;
 pub mod message;
 pub mod names;
+pub mod ops;
 pub mod part10;
 pub mod path;
 pub mod scan;

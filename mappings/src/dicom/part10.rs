@@ -12,7 +12,7 @@ use super::dataset::{DataSet, trimmed};
 use super::scan::{self, Coding, Event, Reached, Until};
 
 /// Who wrote the meta header.
-pub const IMPLEMENTATION_CLASS: &str = "2.25.270110421735511437561259913574466317154481";
+pub const IMPLEMENTATION_CLASS: &str = "2.25.270110421735561437259913574466317154481";
 /// Who may say what the private information of the meta header is: here, a command set.
 pub const COMMAND_CREATOR: &str = "2.25.141285237120467938461276031942765104873";
 

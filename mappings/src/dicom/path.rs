@@ -65,8 +65,33 @@ impl Path {
         self.steps.is_empty().then_some(self.last)
     }
 
+    /// The tag that it ends at.
+    pub fn last(&self) -> Tag {
+        self.last
+    }
+
+    /// Whether a tag within these items is what it leads to.
+    pub fn is(&self, within: &[(Tag, usize)], tag: Tag) -> bool {
+        let fits = |((step, item), (tag, number)): (&(Tag, Option<usize>), &(Tag, usize))| {
+            step == tag && item.is_none_or(|item| item == *number)
+        };
+        self.last == tag && self.steps.len() == within.len() && self.steps.iter().zip(within).all(fits)
+    }
+
+    /// Whether the items that it leads into are there.
+    pub fn is_in(&self, set: &DataSet<'_>) -> bool {
+        !self.sets(set).is_empty()
+    }
+
     /// All values there.
     pub fn values(&self, set: &DataSet<'_>) -> Vec<String> {
+        let sets = self.sets(set);
+        let texts = sets.iter().flat_map(|set| set.texts(self.last));
+        texts.filter(|text| !text.is_empty()).collect()
+    }
+
+    /// The sets, or items, in which its last tag is looked for.
+    fn sets<'s, 'a>(&self, set: &'s DataSet<'a>) -> Vec<&'s DataSet<'a>> {
         let mut sets = vec![set];
         for (tag, item) in &self.steps {
             sets = sets
@@ -80,8 +105,20 @@ impl Path {
                 })
                 .collect();
         }
-        let texts = sets.iter().flat_map(|set| set.texts(self.last));
-        texts.filter(|text| !text.is_empty()).collect()
+        sets
+    }
+}
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (tag, item) in &self.steps {
+            f.write_str(&names::place(*tag))?;
+            if let Some(item) = item {
+                write!(f, "[{item}]")?;
+            }
+            f.write_str(".")?;
+        }
+        f.write_str(&names::place(self.last))
     }
 }
 

@@ -96,11 +96,8 @@ impl Out {
                 Said::Texts(texts) => text_bytes(texts, *vr, set),
                 Said::Items(items) => {
                     let mut value = vec![];
-                    for item in items {
-                        let item = item.written(coding, set);
-                        tag_bytes(coding, Tag(0xFFFE, 0xE000), &mut value);
-                        value.extend(u32_bytes(coding, item.len()));
-                        value.extend(item);
+                    for said in items {
+                        item(coding, &said.written(coding, set), &mut value);
                     }
                     value
                 }
@@ -127,7 +124,7 @@ pub fn most(vr: VR) -> Option<usize> {
     })
 }
 
-fn text_bytes(texts: &[String], vr: VR, set: Set) -> Vec<u8> {
+pub(super) fn text_bytes(texts: &[String], vr: VR, set: Set) -> Vec<u8> {
     let set = match has_charset(vr) {
         true => set,
         false => Set::Ascii,
@@ -154,6 +151,13 @@ fn text_bytes(texts: &[String], vr: VR, set: Set) -> Vec<u8> {
     padded(value, if vr == VR::UI { 0 } else { b' ' })
 }
 
+/// The bytes of one item of a sequence.
+pub(super) fn item(coding: Coding, value: &[u8], out: &mut Vec<u8>) {
+    tag_bytes(coding, Tag(0xFFFE, 0xE000), out);
+    out.extend(u32_bytes(coding, value.len()));
+    out.extend(value);
+}
+
 /// The bytes of one element.
 pub fn element(coding: Coding, tag: Tag, vr: VR, value: &[u8], out: &mut Vec<u8>) {
     tag_bytes(coding, tag, out);
@@ -176,7 +180,7 @@ pub fn element(coding: Coding, tag: Tag, vr: VR, value: &[u8], out: &mut Vec<u8>
     out.extend(value);
 }
 
-fn padded(mut value: Vec<u8>, with: u8) -> Vec<u8> {
+pub(super) fn padded(mut value: Vec<u8>, with: u8) -> Vec<u8> {
     if value.len() % 2 == 1 {
         value.push(with);
     }
@@ -188,14 +192,14 @@ fn tag_bytes(coding: Coding, tag: Tag, out: &mut Vec<u8>) {
     out.extend(u16_bytes(coding, tag.1));
 }
 
-fn u16_bytes(coding: Coding, number: u16) -> [u8; 2] {
+pub(super) fn u16_bytes(coding: Coding, number: u16) -> [u8; 2] {
     match coding.big_endian {
         true => number.to_be_bytes(),
         false => number.to_le_bytes(),
     }
 }
 
-fn u32_bytes(coding: Coding, length: usize) -> [u8; 4] {
+pub(super) fn u32_bytes(coding: Coding, length: usize) -> [u8; 4] {
     let length = u32::try_from(length).unwrap_or(u32::MAX - 1);
     match coding.big_endian {
         true => length.to_be_bytes(),
