@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::body::{BodyWriter, StoredBody};
 use crate::call::Calls;
 use crate::message::{Incoming, MessageState};
 use crate::run::ScriptEnd;
@@ -88,6 +89,11 @@ pub trait Accept: Send + Sync {
     async fn keep_cursor(&self, _cursor: &str) -> Result<(), ConnectorError> {
         Err(ConnectorError::new("nothing is kept here"))
     }
+    /// Takes a body of at most so many bytes piece by piece, before it is handed in. What it is finished to goes into
+    /// [`Incoming`], as `body` and `big`.
+    fn begin_body(&self, limit: u64) -> BodyWriter {
+        BodyWriter::in_memory(limit)
+    }
 }
 
 /// The door of the engine, to be shared by the connections of a source.
@@ -107,12 +113,21 @@ pub trait Source: Send {
 pub struct Outgoing {
     /// The delivery's number: the same for each try, also the idempotency key.
     pub delivery: i64,
-    /// The bytes.
+    /// The bytes; for a destination that takes them in pieces, of a long one at least its beginning.
     pub body: Bytes,
+    /// All of a long one, where `body` is only its beginning.
+    pub big: Option<StoredBody>,
     /// MIME type.
     pub content_type: String,
     /// What may be said of the message beside its bytes.
     pub about: About,
+}
+
+impl Outgoing {
+    /// All of its bytes, to be read in pieces.
+    pub fn whole(&self) -> StoredBody {
+        self.big.clone().unwrap_or_else(|| self.body.clone().into())
+    }
 }
 
 /// Reads the values at a path of a message, in the words of its format.
@@ -162,6 +177,10 @@ pub trait Destination: Send + Sync {
         Err(SendError::Refused {
             why: "There is nobody there who could be asked.".to_owned(),
         })
+    }
+    /// Whether it takes a body in pieces ([`Outgoing::whole`]). Else a long one is read before it is sent.
+    fn takes_pieces(&self) -> bool {
+        false
     }
     /// Whether the far side can be reached.
     async fn probe(&self) -> Result<(), ConnectorError>;

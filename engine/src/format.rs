@@ -166,6 +166,17 @@ impl Subject {
     }
 }
 
+/// How much of a long message a format reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// All of it.
+    Whole,
+    /// Its beginning, and more of it than this.
+    More,
+    /// This much of its beginning.
+    Enough,
+}
+
 /// A wire format.
 pub trait Format: Send + Sync {
     /// Its name in channel files: `hl7v2`, `fhir-r4`.
@@ -203,6 +214,11 @@ pub trait Format: Send + Sync {
             Subject::Order => keys.orders,
         };
         all.into_iter().take(1).collect()
+    }
+    /// Whether the beginning of a long message is enough for all that the format does with it: what the rest says, none of
+    /// the other functions is told then. A format that has to see all of it says nothing here.
+    fn reads(&self, _beginning: &[u8]) -> Reads {
+        Reads::Whole
     }
     /// Why this is no message of the format at all, or none that can be answered; checked before anything else.
     fn inspect(&self, message: &[u8]) -> Result<(), MapError>;

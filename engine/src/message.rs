@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::store::BlobName;
+
 /// What a message came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,8 +246,10 @@ pub const ASKED: &str = "asked:destination";
 /// What a source hands in.
 #[derive(Clone)]
 pub struct Incoming {
-    /// The bytes as they came.
+    /// The bytes as they came; of a long one that lies in the store at least its beginning.
     pub body: Bytes,
+    /// Where all of a long one lies, flushed, where the source has handed it in piece by piece.
+    pub big: Option<BlobName>,
     /// MIME type, as the transport said or the channel assumes.
     pub content_type: String,
     /// What the transport said beside them: peer, path …; names in lower case. Never the values of secrets.
@@ -258,6 +262,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// How many bytes came.
+    pub fn length(&self) -> u64 {
+        self.big.map_or(self.body.len() as u64, |big| big.length())
+    }
+
+    /// True where only the beginning of it is at hand.
+    pub fn is_beginning(&self) -> bool {
+        (self.body.len() as u64) < self.length()
+    }
+
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
@@ -449,8 +463,10 @@ pub struct Seen {
 pub struct MessageDetail {
     /// As in the listing.
     pub row: MessageRow,
-    /// The bytes as they came.
+    /// The bytes as they came; of a very long one its beginning.
     pub body: Bytes,
+    /// Where all of a big one lies.
+    pub big: Option<BlobName>,
     /// MIME type.
     pub content_type: String,
     /// What the transport said beside them.
@@ -464,6 +480,11 @@ pub struct MessageDetail {
 }
 
 impl MessageDetail {
+    /// True where only the beginning of what came is at hand.
+    pub fn is_beginning(&self) -> bool {
+        self.big.is_some_and(|big| (self.body.len() as u64) < big.length())
+    }
+
     /// True where it is a question, from outside or to a destination: it is no message that goes through the steps.
     pub fn is_question(&self) -> bool {
         self.row.state == MessageState::Answered || self.headers.iter().any(|(name, _)| name == ASKED)
@@ -488,7 +509,7 @@ pub struct Wrote {
 pub struct DeliveryDetail {
     /// As in the listing.
     pub row: DeliveryRow,
-    /// The bytes that are sent.
+    /// The bytes that are sent; of very long ones their beginning.
     pub body: Bytes,
     /// MIME type.
     pub content_type: String,

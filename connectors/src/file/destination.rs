@@ -1,11 +1,12 @@
 //! Writes each message as a file, or behind the others of its name.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use clinic::exchange::Response;
+use engine::body::StoredBody;
 use engine::connector::{ConnectorError, Mine, Outgoing, SendError};
 use tokio::task::spawn_blocking;
 
@@ -14,6 +15,8 @@ use super::aside::numbered;
 use super::disk::flush_folder;
 use super::settings::{Destination, Exists, How};
 
+/// So much of two files is compared at once.
+const PIECE: usize = 64 * 1024;
 /// How many files of one name are looked through for a free number.
 const MOST_OF_A_NAME: u32 = 10_000;
 
@@ -46,11 +49,12 @@ impl engine::connector::Destination for FileDestination {
             .name(outgoing)
             .map_err(|why| SendError::Refused { why })?;
         let (folder, how) = (self.settings.folder.clone(), self.settings.how.clone());
-        let (body, delivery) = (outgoing.body.clone(), outgoing.delivery);
+        let (body, delivery) = (outgoing.whole(), outgoing.delivery);
+        let record = outgoing.body.clone();
         let writing = spawn_blocking(move || match how {
             How::Each(exists) => write_each(&folder, &name, &body, delivery, exists),
             How::Append { separator } => {
-                let record = [&body, separator.as_bytes()].concat();
+                let record = [&record, separator.as_bytes()].concat();
                 append(&folder, &name, &record, delivery).map(|()| Written::As(folder.join(&name)))
             }
         });
@@ -86,6 +90,11 @@ impl engine::connector::Destination for FileDestination {
         }
     }
 
+    /// What is written behind others is written at once.
+    fn takes_pieces(&self) -> bool {
+        matches!(self.settings.how, How::Each(_))
+    }
+
     async fn probe(&self) -> Result<(), ConnectorError> {
         let folder = self.settings.folder.clone();
         match spawn_blocking(move || reachable(&folder)).await {
@@ -106,7 +115,13 @@ fn reachable(folder: &Path) -> Result<(), ConnectorError> {
 }
 
 /// Writes a file whole: under a hidden name first, flushed, then under its own.
-fn write_each(folder: &Path, name: &str, body: &[u8], delivery: i64, exists: Exists) -> io::Result<Written> {
+fn write_each(
+    folder: &Path,
+    name: &str,
+    body: &StoredBody,
+    delivery: i64,
+    exists: Exists,
+) -> io::Result<Written> {
     // An earlier try of the same delivery may have ended anywhere. What it left under its own name is found by its
     // content, what it left under the hidden one is taken away first: it may be the same file by another name.
     let hidden = folder.join(format!(".punte-{delivery}.tmp"));
@@ -139,10 +154,10 @@ fn write_each(folder: &Path, name: &str, body: &[u8], delivery: i64, exists: Exi
 }
 
 /// False: somebody else has taken the name meanwhile.
-fn place(hidden: &Path, target: &Path, body: &[u8], exists: Exists) -> io::Result<bool> {
+fn place(hidden: &Path, target: &Path, body: &StoredBody, exists: Exists) -> io::Result<bool> {
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(hidden)?;
-        file.write_all(body)?;
+        io::copy(&mut body.open().map_err(io::Error::other)?, &mut file)?;
         file.sync_all()
     })();
     let placed = written.and_then(|()| match exists {
@@ -168,16 +183,27 @@ enum Holds {
     Other,
 }
 
-fn holds(path: &Path, body: &[u8]) -> io::Result<Holds> {
+fn holds(path: &Path, body: &StoredBody) -> io::Result<Holds> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holds::Nothing),
         Err(error) => return Err(error),
     };
-    if file.metadata()?.len() != body.len() as u64 {
+    if file.metadata()?.len() != body.length() {
         return Ok(Holds::Other);
     }
-    let mut there = Vec::with_capacity(body.len());
-    (&mut file).take(body.len() as u64 + 1).read_to_end(&mut there)?;
-    Ok(if there == body { Holds::This } else { Holds::Other })
+    let mut body = body.open().map_err(io::Error::other)?;
+    let (mut there, mut wanted) = (vec![0; PIECE], Vec::with_capacity(PIECE));
+    loop {
+        wanted.clear();
+        (&mut body).take(PIECE as u64).read_to_end(&mut wanted)?;
+        let there = &mut there[..wanted.len()];
+        file.read_exact(there)?;
+        if *there != wanted[..] {
+            return Ok(Holds::Other);
+        }
+        if wanted.is_empty() {
+            return Ok(Holds::This);
+        }
+    }
 }

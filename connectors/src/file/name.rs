@@ -223,6 +223,7 @@ mod tests {
         Outgoing {
             delivery: 4711,
             body: bytes::Bytes::new(),
+            big: None,
             content_type: String::new(),
             about: About {
                 channel: "lab".to_owned(),

@@ -240,6 +240,7 @@ impl FileSource {
         }
         Incoming {
             body,
+            big: None,
             content_type,
             headers,
             received_at: jiff::Timestamp::now(),

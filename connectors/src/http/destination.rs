@@ -2,9 +2,12 @@
 
 use async_trait::async_trait;
 use clinic::exchange::Response;
+use engine::body::StoredBody;
 use engine::channel::ask::is_address;
 use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
-use reqwest::header::CONTENT_TYPE;
+use engine::store::StoreError;
+use reqwest::Body;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::client::{Caller, below};
 use super::settings;
@@ -40,8 +43,18 @@ impl engine::connector::Destination for HttpDestination {
         if let Some(name) = &self.settings.idempotency_header {
             request = request.header(name, outgoing.delivery.to_string());
         }
-        let answer = self.caller.exchange(request.body(outgoing.body.clone())).await?;
+        let request = match &outgoing.big {
+            None => request.body(outgoing.body.clone()),
+            Some(big) => request
+                .header(CONTENT_LENGTH, big.length())
+                .body(in_pieces(big)),
+        };
+        let answer = self.caller.exchange(request).await?;
         Ok(answer.response)
+    }
+
+    fn takes_pieces(&self) -> bool {
+        true
     }
 
     /// An address is fetched; anything else is sent as a message is.
@@ -70,4 +83,13 @@ impl engine::connector::Destination for HttpDestination {
             .map(drop)
             .map_err(ConnectorError::new)
     }
+}
+
+/// A long body as it is read from the store.
+fn in_pieces(body: &StoredBody) -> Body {
+    let pieces = futures_util::stream::try_unfold(body.pieces(0), async |mut pieces| {
+        let piece = pieces.next().await?;
+        Ok::<_, StoreError>(piece.map(|piece| (piece, pieces)))
+    });
+    Body::wrap_stream(pieces)
 }

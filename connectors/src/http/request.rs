@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use engine::body::{Body, BodyError};
 use engine::connector::{Acknowledgement, Intake, Outcome, Stop};
 use engine::message::Incoming;
-use engine::room::{self, Place, SMALL};
+use engine::store::StoreError;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming as Arriving};
+use hyper::body::{Body as _, Incoming as Arriving};
 use hyper::header::{
     ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
     RETRY_AFTER, WWW_AUTHENTICATE,
@@ -136,6 +137,7 @@ enum Broken {
     Overdue,
     Dropped,
     Stopping,
+    NotStored(StoreError),
 }
 
 impl Route {
@@ -169,16 +171,17 @@ impl Route {
             return problem(StatusCode::PAYLOAD_TOO_LARGE, &self.too_long());
         }
         let mut incoming = self.incoming(&arriving, caller);
-        let (body, broken) = self.body(arriving.body_mut()).await;
+        let arrived = self.body(arriving.body_mut(), intake).await;
         incoming.received_at = jiff::Timestamp::now();
-        incoming.body = body;
-        let (status, why) = match broken {
-            None if incoming.body.is_empty()
-                && !matches!(*arriving.method(), Method::GET | Method::DELETE) =>
+        let (status, why) = match arrived {
+            Ok(body)
+                if body.length() == 0 && !matches!(*arriving.method(), Method::GET | Method::DELETE) =>
             {
                 return problem(StatusCode::BAD_REQUEST, "The body is empty; there is no message.");
             }
-            None => {
+            Ok(body) => {
+                incoming.body = body.bytes;
+                incoming.big = body.big;
                 let content_type = incoming.content_type.clone();
                 return answer_of(
                     intake.accept(incoming).await,
@@ -186,20 +189,28 @@ impl Route {
                     &self.settings.answer,
                 );
             }
-            Some(Broken::Stopping) => return come_again("The channel is stopping."),
-            Some(Broken::TooLong) => (StatusCode::PAYLOAD_TOO_LARGE, self.too_long()),
-            Some(Broken::Overdue) => {
-                let why = format!("The body did not arrive within {:?}.", self.settings.timeout);
-                (StatusCode::REQUEST_TIMEOUT, why)
+            Err((broken, kept)) => {
+                incoming.body = kept;
+                match broken {
+                    Broken::Stopping => return come_again("The channel is stopping."),
+                    Broken::NotStored(error) => {
+                        tracing::error!(%peer, %error, "A body could not be stored; its sender was told to send it again.");
+                        return come_again(&format!("{error}. Send it again later."));
+                    }
+                    Broken::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, self.too_long()),
+                    Broken::Overdue => {
+                        let why = format!("The body did not arrive within {:?}.", self.settings.timeout);
+                        (StatusCode::REQUEST_TIMEOUT, why)
+                    }
+                    Broken::Dropped => (
+                        StatusCode::BAD_REQUEST,
+                        "The request broke off before its body was whole.".to_owned(),
+                    ),
+                }
             }
-            Some(Broken::Dropped) => (
-                StatusCode::BAD_REQUEST,
-                "The request broke off before its body was whole.".to_owned(),
-            ),
         };
         tracing::warn!(%peer, length = incoming.body.len(), status = status.as_u16(), "A request could not be taken; what came is kept.");
         if !incoming.body.is_empty() {
-            incoming.body = incoming.body.slice(..incoming.body.len().min(KEPT));
             intake.reject(incoming, format!("HTTP: {why}")).await;
         }
         let mut answer = problem(status, &why);
@@ -275,6 +286,7 @@ impl Route {
         }
         Incoming {
             body: Bytes::new(),
+            big: None,
             content_type: text("content-type").unwrap_or_else(|| "application/octet-stream".to_owned()),
             headers,
             received_at: jiff::Timestamp::now(),
@@ -282,61 +294,48 @@ impl Route {
         }
     }
 
-    /// The body, as far as it came, and why not further. A big one has its room as long as anybody has it.
-    async fn body(&self, arriving: &mut Arriving) -> (Bytes, Option<Broken>) {
-        let begun = Instant::now();
-        let mut deadline = begun + self.settings.timeout;
+    /// The body; or why it is not whole, and its beginning. A long one lies in the store as it arrives.
+    async fn body(&self, arriving: &mut Arriving, intake: &Intake) -> Result<Body, (Broken, Bytes)> {
+        let mut deadline = Instant::now() + self.settings.timeout;
         let mut stopping = false;
-        let mut place: Option<Place> = None;
-        let declared = arriving.size_hint().upper();
-        let declared = declared.and_then(|length| usize::try_from(length).ok());
-        let most = declared.map_or(self.settings.max_body, |length| {
-            length.min(self.settings.max_body)
-        });
-        let mut body = BytesMut::new();
+        let mut body = intake.begin_body(self.settings.max_body as u64);
         let broken = loop {
-            let needs_room = SMALL < body.len() && place.is_none();
             tokio::select! {
                 biased;
                 () = self.closing.cancelled(), if !stopping => {
                     stopping = true;
                     deadline = deadline.min(Instant::now() + GRACE);
                 }
-                taken = room::coming_in().take(most), if needs_room => {
-                    place = Some(taken);
-                    // The sender has been made to wait; it was not slow.
-                    if !stopping {
-                        deadline = Instant::now() + self.settings.timeout;
-                    }
-                }
-                frame = arriving.frame(), if !needs_room => match frame {
+                frame = arriving.frame() => match frame {
                     None => break None,
                     Some(Err(_)) => break Some(Broken::Dropped),
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
-                        let room = self.settings.max_body - body.len();
-                        body.extend_from_slice(&data[..data.len().min(room)]);
-                        if room < data.len() {
-                            break Some(Broken::TooLong);
+                        match body.write(&data).await {
+                            Ok(()) => {}
+                            Err(BodyError::TooLong { .. }) => break Some(Broken::TooLong),
+                            Err(BodyError::Store(error)) => break Some(Broken::NotStored(error)),
                         }
                     }
                 },
-                () = tokio::time::sleep_until(deadline), if stopping || !needs_room => {
+                () = tokio::time::sleep_until(deadline) => {
                     break Some(if stopping { Broken::Stopping } else { Broken::Overdue });
                 }
             }
         };
-        if matches!(broken, Some(Broken::TooLong)) {
-            body.truncate(KEPT);
+        let Some(broken) = broken else {
+            return body.finish().await.map_err(|error| match error {
+                BodyError::TooLong { .. } => (Broken::TooLong, Bytes::new()),
+                BodyError::Store(error) => (Broken::NotStored(error), Bytes::new()),
+            });
+        };
+        if matches!(broken, Broken::TooLong) {
             // A sender hears the answer only once it has stopped sending.
             let rest = async { while let Some(Ok(_)) = arriving.frame().await {} };
             let _ = timeout_at(deadline.min(Instant::now() + GRACE), rest).await;
         }
-        let body = body.freeze();
-        match place {
-            Some(place) => (place.hold(body), broken),
-            None => (body, broken),
-        }
+        let kept = body.beginning();
+        Err((broken, kept.slice(..kept.len().min(KEPT))))
     }
 }
 

@@ -316,6 +316,7 @@ impl Conversation {
         );
         Incoming {
             body,
+            big: None,
             content_type: CONTENT_TYPE.to_owned(),
             headers,
             received_at: jiff::Timestamp::now(),

@@ -46,6 +46,7 @@ impl ScriptSource {
                     if told.as_ref() != Some(&why) {
                         let nothing = Incoming {
                             body: Default::default(),
+                            big: None,
                             content_type: self.end.content_type().to_owned(),
                             headers: vec![],
                             received_at: self.end.now(),
@@ -103,6 +104,7 @@ impl ScriptSource {
         let content_type = message.content_type;
         let incoming = Incoming {
             body: message.body,
+            big: None,
             content_type: content_type.unwrap_or_else(|| self.end.content_type().to_owned()),
             headers: vec![],
             received_at: self.end.now(),

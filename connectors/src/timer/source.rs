@@ -97,6 +97,7 @@ impl TimerSource {
         while !stop.is_cancelled() {
             let incoming = Incoming {
                 body: body.to_string().into(),
+                big: None,
                 content_type: "application/json".to_owned(),
                 headers: vec![("tick".to_owned(), at.to_string())],
                 received_at: self.clock.now(),

@@ -184,6 +184,7 @@ pub fn outgoing(body: impl Into<bytes::Bytes>) -> Outgoing {
     Outgoing {
         delivery: 42,
         body: body.into(),
+        big: None,
         content_type: "text/plain".to_owned(),
         about: About::default(),
     }

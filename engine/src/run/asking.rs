@@ -281,6 +281,7 @@ impl Askable {
         let outgoing = Outgoing {
             delivery: 0,
             body: question.body.clone(),
+            big: None,
             content_type: self.format.content_type().to_owned(),
             about: About {
                 message: id,
@@ -472,6 +473,7 @@ impl Asking<'_> {
             channel: self.channel.to_owned(),
             incoming: Incoming {
                 body: question.body.clone(),
+                big: None,
                 content_type: "text/plain".to_owned(),
                 headers,
                 received_at,

@@ -23,14 +23,16 @@ use super::state::{self, Kept, State};
 use super::worker::Bell;
 use crate::actor::Actor;
 use crate::call::FarSides;
-use crate::channel::Channel;
+use crate::body::{BodyWriter, LONGEST_WHOLE, NotRead, read_on};
+use crate::channel::{Channel, Step};
 use crate::channel::write_door::IDEMPOTENCY_KEY;
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
-use crate::format::{Answered, Format, Formats};
+use crate::format::{Answered, Format, Formats, Reads};
 use crate::message::{
     By, Failure, Incoming, MessageDetail, MessageState, NewDelivery, NewMessage, Origin, Resolution,
     ResolutionWord,
 };
+use crate::room;
 use crate::script::CacheWrite;
 use crate::split::PARTS;
 use crate::store::{Commit, Committed, CounterKey, MadeBy, MessageFilter, Repeat, Store, StoreError};
@@ -81,6 +83,12 @@ pub(super) enum Settled {
     Over,
 }
 
+/// A message whose body can't be read as far as its channel has to.
+struct Unfit {
+    incoming: Incoming,
+    why: NotRead,
+}
+
 /// What comes in from another channel.
 pub(super) struct Handed {
     pub incoming: Incoming,
@@ -98,7 +106,14 @@ impl Accept for Door {
     async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         self.numbers.heard(incoming.received_at);
         let begun = Instant::now();
-        let acknowledgement = self.take_from_outside(incoming).await;
+        let acknowledgement = match self.fitted(incoming).await {
+            Ok(incoming) => self.take_from_outside(incoming).await,
+            Err(unfit) => {
+                let body = unfit.incoming.body.clone();
+                let settled = self.unfit(self.case(unfit.incoming), unfit.why).await;
+                self.acknowledge(&body, settled)
+            }
+        };
         self.numbers.answered(begun.elapsed());
         acknowledgement
     }
@@ -118,6 +133,10 @@ impl Accept for Door {
         };
         let settled = self.keep(self.case(kept), Outcome::failed(failure)).await;
         self.acknowledge(&body, settled)
+    }
+
+    fn begin_body(&self, limit: u64) -> BodyWriter {
+        BodyWriter::new(limit, self.store.vault())
     }
 
     async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {
@@ -179,31 +198,95 @@ impl Door {
         only: Option<Vec<String>>,
         sent: Option<Bytes>,
     ) -> Settled {
-        let case = Case {
+        let of = |door: &Door, incoming| Case {
             replay_of: Some(of),
             only,
             origin,
             sent,
-            ..self.case(incoming)
+            ..door.case(incoming)
         };
-        self.inspect_and_settle(case).await
+        match self.fitted(incoming).await {
+            Ok(incoming) => self.inspect_and_settle(of(self, incoming)).await,
+            Err(unfit) => self.unfit(of(self, unfit.incoming), unfit.why).await,
+        }
     }
 
     /// Takes what another channel hands in. Where it is stored, the delivery that made it has been written too.
     pub async fn take(&self, handed: Handed) -> Settled {
-        let case = Case {
+        let of = |door: &Door, incoming| Case {
             origin: Some(handed.origin),
             made_by: Some(handed.made_by),
             is_known_again: handed.is_known_again,
             sent: handed.sent,
-            ..self.case(handed.incoming)
+            ..door.case(incoming)
         };
-        self.inspect_and_settle(case).await
+        match self.fitted(handed.incoming).await {
+            Ok(incoming) => self.inspect_and_settle(of(self, incoming)).await,
+            Err(unfit) => self.unfit(of(self, unfit.incoming), unfit.why).await,
+        }
+    }
+
+    /// A message with as much of a long body in memory as what it goes through reads.
+    async fn fitted(&self, mut incoming: Incoming) -> Result<Incoming, Unfit> {
+        let Some(name) = incoming.big else {
+            return Ok(incoming);
+        };
+        let needs = |beginning: &[u8]| self.reads(beginning);
+        let (vault, room) = (self.store.vault(), room::coming_in());
+        match read_on(&vault, name, &mut incoming.body, room, LONGEST_WHOLE, &needs).await {
+            Ok(()) => Ok(incoming),
+            Err(why) => Err(Unfit { incoming, why }),
+        }
+    }
+
+    /// How much of a message the channel reads that begins like this: all that read it there have enough with that.
+    fn reads(&self, beginning: &[u8]) -> Reads {
+        if self.channel.split().is_some() {
+            return Reads::Whole;
+        }
+        let of_destinations = self.channel.destinations.iter().flat_map(|to| &to.steps);
+        let decoding = self.channel.steps.iter().chain(of_destinations);
+        let decoding = decoding.filter_map(|step| match step {
+            Step::Decode { format, settings } => self.formats.open(format, settings),
+            Step::Split { .. }
+            | Step::Filter(_)
+            | Step::Set(_)
+            | Step::Lookup(_)
+            | Step::Ask(_)
+            | Step::Script(_)
+            | Step::Apply { .. }
+            | Step::Encode { .. } => None,
+        });
+        let mut reads = self.format.reads(beginning);
+        for format in decoding {
+            reads = match (reads, format.reads(beginning)) {
+                (Reads::Whole, _) | (_, Reads::Whole) => Reads::Whole,
+                (Reads::More, _) | (_, Reads::More) => Reads::More,
+                (Reads::Enough, Reads::Enough) => Reads::Enough,
+            };
+        }
+        reads
+    }
+
+    /// Keeps what can't be read as far as its channel has to.
+    async fn unfit(&self, case: Case, why: NotRead) -> Settled {
+        match why {
+            NotRead::TooLong => {
+                let what = format!(
+                    "it has {} bytes, more than a channel of this format can read at once",
+                    case.incoming.length()
+                );
+                let error = MapError::new(Reason::UnsupportedType, None, what);
+                self.keep(case, Outcome::failed(Failure::of("source", error)))
+                    .await
+            }
+            NotRead::Store(error) => self.refused(error),
+        }
     }
 
     /// Runs a message that failed again, in its place.
     pub(super) async fn rerun(&self, failed: MessageDetail, sent: Bytes) -> Result<Settled, StoreError> {
-        let case = self.case_of(failed, vec![], Some(sent));
+        let case = self.case_of(failed, vec![], Some(sent)).await?;
         let again = case.clone();
         match self.commit(case).await? {
             Done::Stored(settled) => Ok(settled),
@@ -217,16 +300,30 @@ impl Door {
     }
 
     /// A stored message, to be run again in its place.
-    fn case_of(&self, stored: MessageDetail, resolutions: Vec<Resolution>, sent: Option<Bytes>) -> Case {
+    async fn case_of(
+        &self,
+        stored: MessageDetail,
+        resolutions: Vec<Resolution>,
+        sent: Option<Bytes>,
+    ) -> Result<Case, StoreError> {
         let incoming = Incoming {
             body: stored.body,
+            big: stored.big,
             content_type: stored.content_type,
             headers: stored.headers,
             received_at: stored.row.received_at,
             // What had no control id of its own keeps the one that it was given.
             identity: stored.row.control_id,
         };
-        Case {
+        let incoming = match self.fitted(incoming).await {
+            Ok(incoming) => incoming,
+            Err(Unfit {
+                why: NotRead::Store(error),
+                ..
+            }) => return Err(error),
+            Err(Unfit { incoming, .. }) => incoming,
+        };
+        Ok(Case {
             id: stored.row.id,
             again: Some(stored.row.seq),
             replay_of: stored.row.replay_of,
@@ -234,7 +331,7 @@ impl Door {
             resolutions,
             sent,
             ..self.case(incoming)
-        }
+        })
     }
 
     /// A message from outside, as it is committed unless something else is said.
@@ -274,7 +371,7 @@ impl Door {
         let is_ignored = resolutions
             .last()
             .is_some_and(|resolution| resolution.word == ResolutionWord::Ignored);
-        let case = self.case_of(parked, resolutions, sent);
+        let case = self.case_of(parked, resolutions, sent).await?;
         if is_ignored {
             return match self.store.commit(self.unit(&case, Outcome::filtered())).await? {
                 Committed::Stored { .. } => Ok(Some((MessageState::Filtered, None))),

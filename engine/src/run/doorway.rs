@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::door::Door;
 use super::tasks::Tasks;
+use crate::body::BodyWriter;
 use crate::channel::{Channel, End};
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Source, Stop};
 use crate::message::Incoming;
@@ -43,6 +44,10 @@ impl Accept for Doorway {
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
         self.door().reject(kept, why).await
+    }
+
+    fn begin_body(&self, limit: u64) -> BodyWriter {
+        self.door().begin_body(limit)
     }
 
     async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {

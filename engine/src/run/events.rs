@@ -144,6 +144,7 @@ pub(super) fn messages(
         ];
         messages.push(Incoming {
             body: Bytes::from(body),
+            big: None,
             content_type: "application/json".to_owned(),
             headers,
             received_at: now,

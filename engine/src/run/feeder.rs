@@ -14,6 +14,7 @@ use super::numbers::EndNumbers;
 use super::worker::{Bell, LOOK, PAGE, STORE_PAUSE, duration_until};
 use crate::channel::OnError;
 use crate::connector::Stop;
+use crate::format::Reads;
 use crate::message::{By, DeliveryState, Incoming, Origin};
 use crate::split::Part;
 use crate::store::{Attempted, Lineage, MadeBy, Store, StoreError, Waiting};
@@ -98,7 +99,12 @@ impl Feeder {
                 queue.clear();
                 continue;
             }
-            let fed = match head.read(self.store.as_ref()).await {
+            let read = match self.feeds {
+                // The channel that it leads to reads as much of it as it needs.
+                Feeds::Link => Ok(()),
+                Feeds::Parts | Feeds::Events => head.read(self.store.as_ref(), &|_| Reads::Whole).await,
+            };
+            let fed = match read {
                 Ok(()) => self.feed(&head).await,
                 Err(error) => Err(error),
             };
@@ -205,6 +211,7 @@ impl Feeder {
         match self.feeds {
             Feeds::Link => Ok(vec![Incoming {
                 body: head.body.clone(),
+                big: head.big,
                 content_type: head.content_type.clone(),
                 headers: lineage.headers.clone(),
                 received_at: now,
@@ -219,6 +226,7 @@ impl Feeder {
                     headers.extend(part.name.map(|name| ("part-name".to_owned(), name)));
                     Incoming {
                         body: part.body,
+                        big: None,
                         content_type: door.format.content_type().to_owned(),
                         headers,
                         received_at: now,

@@ -149,7 +149,8 @@ impl Door {
             let Some(mut head) = head.into_iter().next() else {
                 continue;
             };
-            head.read(self.store.as_ref()).await?;
+            head.read(self.store.as_ref(), &|beginning| door.format.reads(beginning))
+                .await?;
             if !door.format.is_answer_to(&head.body, answer) {
                 continue;
             }

@@ -32,6 +32,8 @@ use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
 #[derive(Clone)]
 pub(super) struct Flow {
     pub(super) body: Bytes,
+    /// True where it is only the beginning of what came.
+    is_beginning: bool,
     /// True once a step changed the bytes: a delivery then needs a body of its own.
     own_body: bool,
     format: Arc<dyn Format>,
@@ -46,6 +48,22 @@ pub(super) struct Flow {
     pending: Pending,
     /// What the last question came to, in words.
     pub(super) told: String,
+}
+
+impl Flow {
+    /// Other bytes in place of those that came.
+    fn change(&mut self, body: Bytes) -> Result<(), MapError> {
+        if self.is_beginning {
+            return Err(MapError::new(
+                Reason::UnsupportedType,
+                None,
+                "the message is too long to be changed: only its beginning is read",
+            ));
+        }
+        self.body = body;
+        self.own_body = true;
+        Ok(())
+    }
 }
 
 /// Where the steps end before the last one.
@@ -73,6 +91,8 @@ pub struct Pipeline {
     only: Option<Vec<String>>,
     /// What the transport said beside the message.
     headers: Vec<(String, String)>,
+    /// True where only the beginning of the message is at hand.
+    is_beginning: bool,
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
@@ -124,6 +144,7 @@ impl Pipeline {
             prepared: 0,
             only,
             headers: vec![],
+            is_beginning: false,
             decisions: vec![],
             actor: None,
             sent: None,
@@ -138,6 +159,7 @@ impl Pipeline {
     /// again.
     pub fn prepared(mut self, incoming: &Incoming) -> Self {
         self.headers.clone_from(&incoming.headers);
+        self.is_beginning = incoming.is_beginning();
         self.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         self
     }
@@ -181,6 +203,7 @@ impl Pipeline {
         };
         let mut flow = Flow {
             body,
+            is_beginning: self.is_beginning,
             own_body: false,
             format,
             content_type,
@@ -435,8 +458,7 @@ impl Pipeline {
             Step::Set(ops) => {
                 let body = flow.format.set(&flow.body, &self.said(ops)).map_err(fail)?;
                 if let Cow::Owned(body) = body {
-                    flow.body = Bytes::from(body);
-                    flow.own_body = true;
+                    flow.change(Bytes::from(body)).map_err(fail)?;
                 }
             }
             Step::Lookup(lookup) => {
@@ -444,8 +466,7 @@ impl Pipeline {
                     .run(flow.format.as_ref(), &flow.body, &self.channel.tables)
                     .map_err(fail)?;
                 if let Some(body) = changed {
-                    flow.body = Bytes::from(body);
-                    flow.own_body = true;
+                    flow.change(Bytes::from(body)).map_err(fail)?;
                 }
             }
             Step::Ask(ask) => self.ask(name, flow, ask)?,
@@ -481,6 +502,7 @@ impl Pipeline {
                     .map_err(fail)?;
                 flow.body = Bytes::from(body);
                 flow.own_body = true;
+                flow.is_beginning = false;
                 flow.content_type = format.content_type().to_owned();
                 flow.format = format;
             }

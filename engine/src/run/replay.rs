@@ -59,6 +59,7 @@ impl Engine {
         }
         let incoming = Incoming {
             body,
+            big: detail.big.filter(|_| !is_edited),
             content_type: detail.content_type,
             headers,
             received_at: (self.world.now)(),
@@ -136,6 +137,11 @@ impl Engine {
         }
         for name in again.only.iter().flatten() {
             known_destination(&door.channel, name)?;
+        }
+        if detail.is_beginning() && again.body.is_none() && !again.set.is_empty() {
+            return Err(EngineError::Wrong(format!(
+                "message {id} is too long to be changed; take it again as it is"
+            )));
         }
         let body = again.body.as_ref().unwrap_or(&detail.body);
         let changed = door

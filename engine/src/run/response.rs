@@ -70,6 +70,7 @@ impl Door {
         Handed {
             incoming: Incoming {
                 body: Bytes::copy_from_slice(&response.body),
+                big: None,
                 content_type: content_type.unwrap_or_else(|| self.format.content_type().to_owned()),
                 headers,
                 received_at: (world.now)(),

@@ -24,9 +24,10 @@ use super::door::{Door, Settled};
 use super::numbers::EndNumbers;
 use super::response::Question;
 use super::tries::Tries;
+use crate::body::StoredBody;
 use crate::channel::{Channel, Destination as Settings, OnUnsure};
 use crate::connector::{About, Destination, Outgoing, SendError, Stop};
-use crate::format::Format;
+use crate::format::{Format, Reads};
 use crate::message::DeliveryState;
 use crate::sabotage::{self, Switch};
 use crate::store::{Attempted, Store, StoreError, Waiting};
@@ -343,7 +344,12 @@ impl Worker {
 
     /// One try, and its answer where steps follow it.
     async fn send(&self, head: &mut Waiting) -> (Attempted, Option<Response>) {
-        while let Err(error) = head.read(self.store.as_ref()).await {
+        let in_pieces = self.destination.takes_pieces();
+        let needs = |beginning: &[u8]| match in_pieces {
+            true => self.format.reads(beginning),
+            false => Reads::Whole,
+        };
+        while let Err(error) = head.read(self.store.as_ref(), &needs).await {
             self.store_failed(&error);
             self.pause(STORE_PAUSE).await;
             if self.stop.is_cancelled() {
@@ -369,6 +375,7 @@ impl Worker {
         let outgoing = Outgoing {
             delivery: head.id,
             body: head.body.clone(),
+            big: head.big.map(|name| StoredBody::new(self.store.vault(), name)),
             content_type: head.content_type.clone(),
             about: self.about(head),
         };

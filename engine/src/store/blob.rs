@@ -1,31 +1,56 @@
 //! Bodies too big for a row: one sealed file each, `blobs/ab/abcdef…`, named by the keyed hash of its content.
 //!
-//! A file is a line of chunks of 64 KB, each sealed and bound to the blob's name, its own place, and whether it is the
-//! last: a chunk that was changed, moved, swapped with another blob's or cut off is noticed. A file gets its name only
-//! once it is whole and flushed; the folder is flushed before the row that names it is written.
+//! A file is sealed while its bytes arrive, and is named once they all have:
+//!
+//! ```text
+//! id        16 random bytes
+//! chunks    64 KB each, sealed and bound to the id, to their own place, and to whether they are the last
+//! seal      the id, sealed and bound to the name: the hash and the length
+//! ```
+//!
+//! So a chunk that was changed, moved, exchanged with another file's or cut off is noticed where it is read, and a file
+//! that bears another one's name where it is opened. A file gets its name only once it is whole and flushed; the folder is
+//! flushed before the row that names it is written. Until then it lies in `blobs/new/`, which is emptied when the store is
+//! opened.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::seal::{Column, Domain, SEAL, Sealer};
+use super::seal::{Column, Domain, Hashing, SEAL, Sealer};
 
 /// Bytes of a chunk before it is sealed.
 const CHUNK: usize = 64 * 1024;
+/// Bytes of the id that a file begins with.
+const ID: usize = 16;
+/// Bytes of the seal that a file ends with.
+const END: usize = ID + SEAL;
 
 /// Which blob, and how long it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BlobName {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlobName {
     pub(crate) hash: [u8; 32],
     pub(crate) length: u64,
 }
 
+impl std::fmt::Debug for BlobName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BlobName({} bytes)", self.length)
+    }
+}
+
 impl BlobName {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// As it stands in a row.
     pub(crate) fn to_bytes(self) -> [u8; 40] {
         let mut bytes = [0; 40];
@@ -45,28 +70,43 @@ impl BlobName {
 }
 
 /// The folder of blobs.
+#[derive(Clone)]
 pub(crate) struct Blobs {
     folder: PathBuf,
 }
 
-fn aad(hash: &[u8; 32], place: u64, last: bool) -> [u8; 42] {
-    let mut aad = [0; 42];
+/// Where a chunk belongs.
+fn chunk_aad(id: &[u8; ID], place: u64, last: bool) -> [u8; 26] {
+    let mut aad = [0; 26];
     aad[0] = Column::BlobChunk as u8;
-    aad[1..33].copy_from_slice(hash);
-    aad[33..41].copy_from_slice(&place.to_be_bytes());
-    aad[41] = u8::from(last);
+    aad[1..17].copy_from_slice(id);
+    aad[17..25].copy_from_slice(&place.to_be_bytes());
+    aad[25] = u8::from(last);
     aad
 }
 
-fn failed(error: std::io::Error) -> StoreError {
+/// Where the seal of a file belongs.
+fn end_aad(name: BlobName) -> [u8; 41] {
+    let mut aad = [0; 41];
+    aad[0] = Column::BlobEnd as u8;
+    aad[1..33].copy_from_slice(&name.hash);
+    aad[33..].copy_from_slice(&name.length.to_be_bytes());
+    aad
+}
+
+fn failed(error: io::Error) -> StoreError {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::Full,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
         _ => StoreError::Unavailable(format!("a blob can't be written: {error}")),
     }
 }
 
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("a big body {what}"))
+}
+
 /// Flushes the entries of a folder.
-pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     // Elsewhere a folder can't be opened as a file, and its entries are flushed with the file.
     if cfg!(unix) {
         File::open(folder)?.sync_all()
@@ -91,13 +131,77 @@ impl Blobs {
         (folder, file)
     }
 
+    /// Where files lie until they have a name.
+    fn nursery(&self) -> PathBuf {
+        self.folder.join("new")
+    }
+
+    /// Removes what was being written when the program ended: nothing names it. What can't be removed goes with time.
+    pub(crate) fn clear_nursery(&self) {
+        for file in std::fs::read_dir(self.nursery()).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(file.path());
+        }
+    }
+
+    /// A file that is not written yet, for a new blob.
+    fn new_file(&self) -> Result<(PathBuf, File), StoreError> {
+        let folder = self.nursery();
+        let path = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
+        let open = || OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&folder).map_err(failed)?;
+                open()
+            }
+            other => other,
+        };
+        file.map_err(failed).map(|file| (path, file))
+    }
+
+    /// Begins a blob whose bytes are still to come.
+    pub(crate) fn begin(&self, sealer: &Arc<Sealer>) -> Result<Draft, StoreError> {
+        let mut id = [0; ID];
+        aws_lc_rs::rand::fill(&mut id)
+            .map_err(|_| StoreError::Unavailable("the machine has no random numbers".into()))?;
+        let (path, file) = self.new_file()?;
+        let mut draft = Draft {
+            blobs: self.clone(),
+            hashing: sealer.hashing(Domain::Blob),
+            sealer: sealer.clone(),
+            path,
+            file,
+            id,
+            length: 0,
+            place: 0,
+            chunk: Vec::with_capacity(CHUNK + SEAL),
+            is_named: false,
+        };
+        draft.file.write_all(&draft.id).map_err(failed)?;
+        Ok(draft)
+    }
+
     /// Writes a blob, unless it is there already. It and its folder entry are flushed when this returns.
-    pub(crate) fn write(&self, sealer: &Sealer, body: &[u8]) -> Result<BlobName, StoreError> {
+    pub(crate) fn write(&self, sealer: &Arc<Sealer>, body: &[u8]) -> Result<BlobName, StoreError> {
+        let mut hashing = sealer.hashing(Domain::Blob);
+        hashing.update(body);
         let name = BlobName {
-            hash: sealer.hash(Domain::Blob, &[body]),
+            hash: hashing.finish(),
             length: body.len() as u64,
         };
         let (folder, file) = self.place(&name.hash);
+        if std::fs::metadata(&file).is_ok_and(|found| found.len() == sealed_length(name.length)) {
+            sync_folder(&folder).map_err(failed)?;
+            return Ok(name);
+        }
+        let mut draft = self.begin(sealer)?;
+        draft.write_unhashed(body)?;
+        draft.name(name)
+    }
+
+    /// Gives a file that is whole and flushed its name. A file that has it already is written over: it may be about to be
+    /// removed, since no row has named it for long.
+    fn take_in(&self, path: &Path, hash: &[u8; 32]) -> Result<(), StoreError> {
+        let (folder, file) = self.place(hash);
         if !folder.is_dir() {
             std::fs::create_dir_all(&folder).map_err(failed)?;
             sync_folder(&self.folder).map_err(failed)?;
@@ -105,19 +209,14 @@ impl Blobs {
                 sync_folder(data).map_err(failed)?;
             }
         }
-        let whole = sealed_length(name.length);
-        if !std::fs::metadata(&file).is_ok_and(|found| found.len() == whole) {
-            let draft = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
-            let written = write_chunks(sealer, &draft, &name.hash, body)
-                .and_then(|()| std::fs::rename(&draft, &file).map_err(failed));
-            if let Err(error) = written {
-                // Nothing names the draft; what can't be removed now is only space.
-                let _ = std::fs::remove_file(&draft);
-                return Err(error);
-            }
-        }
-        sync_folder(&folder).map_err(failed)?;
-        Ok(name)
+        std::fs::rename(path, &file).map_err(failed)?;
+        sync_folder(&folder).map_err(failed)
+    }
+
+    /// Whether any blob is there.
+    pub(crate) fn has_any(&self) -> bool {
+        let far = SystemTime::now() + std::time::Duration::from_secs(365 * 24 * 3600);
+        self.older_than(far).is_ok_and(|found| !found.is_empty())
     }
 
     /// Whether the file of a blob is there.
@@ -183,48 +282,34 @@ impl Blobs {
 
     /// Seals a blob anew where an older key sealed it: into a file beside it, which takes its name once it is flushed. False:
     /// there was nothing to do, or the blob can't be opened, which is told elsewhere.
-    pub(crate) fn reseal(&self, sealer: &Sealer, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        let (folder, path) = self.place(hash);
+    pub(crate) fn reseal(&self, sealer: &Arc<Sealer>, hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let (_, path) = self.place(hash);
         let Ok(mut file) = File::open(&path) else {
             return Ok(false);
         };
-        let length = file.metadata().map_err(failed)?.len();
-        let chunks = length.div_ceil((CHUNK + SEAL) as u64);
-        let draft = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
-        let mut is_new = true;
-        let mut write = || -> Result<(), StoreError> {
-            let mut out = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&draft)
-                .map_err(failed)?;
-            let mut chunk = Vec::with_capacity(CHUNK + SEAL);
-            for place in 0..chunks {
-                chunk.clear();
-                Read::by_ref(&mut file)
-                    .take((CHUNK + SEAL) as u64)
-                    .read_to_end(&mut chunk)
-                    .map_err(failed)?;
-                if place == 0 && chunk.last() == Some(&sealer.key_numbers().0) {
-                    is_new = false;
-                    return Ok(());
+        let mut nr = [0];
+        // The seal at the end is written last, here as well.
+        let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut nr));
+        if read.is_ok() && nr[0] == sealer.key_numbers().0 {
+            return Ok(false);
+        }
+        let sealed = file.metadata().map_err(failed)?.len();
+        let resealed = plain_length(sealed)
+            .ok_or_else(|| damaged("was cut off"))
+            .and_then(|length| {
+                let name = BlobName { hash: *hash, length };
+                let mut reader = self.open(sealer, name)?;
+                let mut draft = self.begin(sealer)?;
+                let mut piece = vec![0; CHUNK];
+                loop {
+                    match reader.read(&mut piece).map_err(as_store_error)? {
+                        0 => break draft.name(name),
+                        count => draft.write_unhashed(&piece[..count])?,
+                    }
                 }
-                let sealed = sealer.reseal_bytes(&aad(hash, place, place + 1 == chunks), &chunk)?;
-                out.write_all(&sealed).map_err(failed)?;
-            }
-            out.sync_all().map_err(failed)
-        };
-        let written = match write() {
-            Ok(()) if is_new => std::fs::rename(&draft, &path).map_err(failed),
-            other => {
-                // What can't be removed now is only space, and goes with other drafts.
-                let _ = std::fs::remove_file(&draft);
-                other
-            }
-        };
-        match written {
-            Ok(()) if is_new => sync_folder(&folder).map_err(failed).map(|()| true),
-            Ok(()) => Ok(false),
+            });
+        match resealed {
+            Ok(_) => Ok(true),
             Err(StoreError::Damaged(_)) => {
                 tracing::error!("A big body can't be opened, and is not sealed anew. Run punte verify.");
                 Ok(false)
@@ -233,40 +318,216 @@ impl Blobs {
         }
     }
 
-    /// Reads a blob whole.
-    pub(crate) fn read(&self, sealer: &Sealer, name: BlobName) -> Result<Bytes, StoreError> {
-        let damaged = |what: &str| StoreError::Damaged(format!("a big body {what}"));
+    /// Opens a blob to be read, from any place.
+    pub(crate) fn open(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<BlobReader, StoreError> {
         let (_, path) = self.place(&name.hash);
         let mut file = File::open(path).map_err(|error| damaged(&format!("is not there: {error}")))?;
         let found = file.metadata().map(|found| found.len()).unwrap_or_default();
         if found != sealed_length(name.length) {
             return Err(damaged("was cut off"));
         }
-        let length =
-            usize::try_from(name.length).map_err(|_| damaged("is longer than this machine can hold"))?;
-        let mut body = Vec::with_capacity(length);
-        let mut chunk = Vec::with_capacity(CHUNK + SEAL);
-        let mut place = 0;
-        loop {
-            chunk.clear();
-            Read::by_ref(&mut file)
-                .take((CHUNK + SEAL) as u64)
-                .read_to_end(&mut chunk)
-                .map_err(|error| damaged(&format!("can't be read: {error}")))?;
-            let last = (body.len() + chunk.len()).saturating_sub(SEAL) >= length;
-            sealer
-                .open_bytes(&aad(&name.hash, place, last), &mut chunk)
-                .map_err(|_| damaged("was changed"))?;
-            body.extend_from_slice(&chunk);
-            place += 1;
-            if last {
-                break;
-            }
-        }
-        if body.len() != length {
+        let unreadable = |error: io::Error| damaged(&format!("can't be read: {error}"));
+        let mut id = [0; ID];
+        file.read_exact(&mut id).map_err(unreadable)?;
+        let mut end = vec![0; END];
+        file.seek(SeekFrom::End(-(END as i64))).map_err(unreadable)?;
+        file.read_exact(&mut end).map_err(unreadable)?;
+        sealer
+            .open_bytes(&end_aad(name), &mut end)
+            .map_err(|_| damaged("was changed"))?;
+        if end != id {
             return Err(damaged("was changed"));
         }
+        Ok(BlobReader {
+            sealer: sealer.clone(),
+            file,
+            id,
+            length: name.length,
+            at: 0,
+            chunk: Vec::with_capacity(CHUNK + SEAL),
+            held: None,
+        })
+    }
+
+    /// The first bytes of a blob, at most so many.
+    pub(crate) fn beginning(
+        &self,
+        sealer: &Arc<Sealer>,
+        name: BlobName,
+        most: u64,
+    ) -> Result<Bytes, StoreError> {
+        let length = usize::try_from(name.length.min(most))
+            .map_err(|_| damaged("is longer than this machine can hold"))?;
+        let mut body = vec![0; length];
+        let mut reader = self.open(sealer, name)?;
+        reader.read_exact(&mut body).map_err(as_store_error)?;
         Ok(body.into())
+    }
+
+    /// Reads a blob whole.
+    pub(crate) fn read(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<Bytes, StoreError> {
+        self.beginning(sealer, name, u64::MAX)
+    }
+
+    /// Reads all of a blob and says whether its content is the one that it is named by. Holds one chunk at a time.
+    pub(crate) fn is_as_named(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<bool, StoreError> {
+        let mut reader = self.open(sealer, name)?;
+        let mut hashing = sealer.hashing(Domain::Blob);
+        let mut piece = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut piece).map_err(as_store_error)? {
+                0 => return Ok(hashing.finish() == name.hash),
+                count => hashing.update(&piece[..count]),
+            }
+        }
+    }
+}
+
+/// A blob on its way: sealed as its bytes come, without a name. Dropped, it is gone.
+pub(crate) struct Draft {
+    blobs: Blobs,
+    sealer: Arc<Sealer>,
+    hashing: Hashing,
+    path: PathBuf,
+    file: File,
+    id: [u8; ID],
+    length: u64,
+    /// The place of the chunk that is filled.
+    place: u64,
+    /// What is not sealed yet: only what follows shows that it is not the last.
+    chunk: Vec<u8>,
+    is_named: bool,
+}
+
+impl Draft {
+    /// Takes more bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.hashing.update(bytes);
+        self.write_unhashed(bytes)
+    }
+
+    fn write_unhashed(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        self.length += bytes.len() as u64;
+        while !bytes.is_empty() {
+            if self.chunk.len() == CHUNK {
+                self.seal_chunk(false)?;
+            }
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK - self.chunk.len()));
+            self.chunk.extend_from_slice(now);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn seal_chunk(&mut self, last: bool) -> Result<(), StoreError> {
+        let aad = chunk_aad(&self.id, self.place, last);
+        self.sealer.seal_bytes(&aad, &mut self.chunk)?;
+        self.file.write_all(&self.chunk).map_err(failed)?;
+        self.chunk.clear();
+        self.place += 1;
+        Ok(())
+    }
+
+    /// All has come. The blob and its folder entry are flushed when this returns.
+    pub(crate) fn finish(mut self) -> Result<BlobName, StoreError> {
+        let hashing = std::mem::replace(&mut self.hashing, self.sealer.hashing(Domain::Blob));
+        let name = BlobName {
+            hash: hashing.finish(),
+            length: self.length,
+        };
+        self.name(name)
+    }
+
+    fn name(mut self, name: BlobName) -> Result<BlobName, StoreError> {
+        self.seal_chunk(true)?;
+        let mut end = self.id.to_vec();
+        self.sealer.seal_bytes(&end_aad(name), &mut end)?;
+        self.file.write_all(&end).map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
+        self.blobs.take_in(&self.path, &name.hash)?;
+        self.is_named = true;
+        Ok(name)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_named {
+            // Nothing names it; what can't be removed now goes when the store is opened again.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Reads a blob from any place, a chunk at a time.
+pub(crate) struct BlobReader {
+    sealer: Arc<Sealer>,
+    file: File,
+    id: [u8; ID],
+    length: u64,
+    /// The place that is read next.
+    at: u64,
+    chunk: Vec<u8>,
+    /// Which chunk that is.
+    held: Option<u64>,
+}
+
+impl BlobReader {
+    fn hold(&mut self, place: u64) -> Result<(), StoreError> {
+        if self.held == Some(place) {
+            return Ok(());
+        }
+        self.held = None;
+        let last = chunks(self.length) - 1;
+        let length = match place == last {
+            true => (self.length - place * CHUNK as u64) as usize,
+            false => CHUNK,
+        };
+        self.chunk.clear();
+        self.chunk.resize(length + SEAL, 0);
+        self.file
+            .seek(SeekFrom::Start(ID as u64 + place * (CHUNK + SEAL) as u64))
+            .and_then(|_| self.file.read_exact(&mut self.chunk))
+            .map_err(|error| damaged(&format!("can't be read: {error}")))?;
+        self.sealer
+            .open_bytes(&chunk_aad(&self.id, place, place == last), &mut self.chunk)
+            .map_err(|_| damaged("was changed"))?;
+        self.held = Some(place);
+        Ok(())
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.length <= self.at || buffer.is_empty() {
+            return Ok(0);
+        }
+        self.hold(self.at / CHUNK as u64).map_err(io::Error::other)?;
+        let rest = &self.chunk[(self.at % CHUNK as u64) as usize..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for BlobReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(to) => Some(to),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = to.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+/// What a reader of a blob failed of.
+pub(crate) fn as_store_error(error: io::Error) -> StoreError {
+    match error.downcast::<StoreError>() {
+        Ok(error) => error,
+        Err(error) => damaged(&format!("can't be read: {error}")),
     }
 }
 
@@ -287,76 +548,181 @@ fn hash_of(name: &str) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-/// How long the file of a blob is.
-pub(crate) fn sealed_length(length: u64) -> u64 {
-    length + length.div_ceil(CHUNK as u64).max(1) * SEAL as u64
+/// Chunks of a blob so long; an empty one has one.
+fn chunks(length: u64) -> u64 {
+    length.div_ceil(CHUNK as u64).max(1)
 }
 
-fn write_chunks(sealer: &Sealer, path: &Path, hash: &[u8; 32], body: &[u8]) -> Result<(), StoreError> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(failed)?;
-    let chunks = body.len().div_ceil(CHUNK).max(1);
-    let mut sealed = Vec::with_capacity(CHUNK + SEAL);
-    for place in 0..chunks {
-        sealed.clear();
-        sealed.extend_from_slice(&body[place * CHUNK..body.len().min((place + 1) * CHUNK)]);
-        sealer.seal_bytes(&aad(hash, place as u64, place + 1 == chunks), &mut sealed)?;
-        file.write_all(&sealed).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)
+/// How long the file of a blob is.
+pub(crate) fn sealed_length(length: u64) -> u64 {
+    (ID + END) as u64 + length + chunks(length) * SEAL as u64
+}
+
+/// How long the blob of a file is; none: there can be no file so long.
+fn plain_length(sealed: u64) -> Option<u64> {
+    let chunks = sealed.checked_sub((ID + END) as u64)?;
+    let length = chunks.checked_sub(chunks.div_ceil((CHUNK + SEAL) as u64) * SEAL as u64)?;
+    (sealed_length(length) == sealed).then_some(length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn blob(length: usize) -> (tempfile::TempDir, Blobs, Sealer, Vec<u8>, BlobName, PathBuf) {
+    struct Case {
+        _folder: tempfile::TempDir,
+        blobs: Blobs,
+        sealer: Arc<Sealer>,
+        body: Vec<u8>,
+        name: BlobName,
+        file: PathBuf,
+    }
+
+    fn blob(length: usize) -> Case {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::new(folder.path());
-        let sealer = Sealer::new(&[1; 32], &[2; 32]).unwrap();
+        let sealer = Arc::new(Sealer::new(&[1; 32], &[2; 32]).unwrap());
         let body: Vec<u8> = (0..length).map(|n| (n / 1000) as u8).collect();
         let name = blobs.write(&sealer, &body).unwrap();
         let file = blobs.place(&name.hash).1;
-        (folder, blobs, sealer, body, name, file)
+        Case {
+            _folder: folder,
+            blobs,
+            sealer,
+            body,
+            name,
+            file,
+        }
     }
 
     #[test]
     fn what_is_written_is_read() {
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
-            let (_folder, blobs, sealer, body, name, _) = blob(length);
-            assert_eq!(blobs.read(&sealer, name).unwrap(), body);
-            assert_eq!(blobs.write(&sealer, &body).unwrap(), name);
+            let case = blob(length);
+            let sealed = std::fs::metadata(&case.file).unwrap().len();
+            assert_eq!(sealed, sealed_length(length as u64));
+            assert_eq!(plain_length(sealed), Some(length as u64));
+            assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+            assert_eq!(case.blobs.write(&case.sealer, &case.body).unwrap(), case.name);
+            assert!(case.blobs.is_as_named(&case.sealer, case.name).unwrap());
         }
+        assert_eq!(plain_length(60), None);
+        assert_eq!(plain_length(sealed_length(CHUNK as u64) + 1), None);
+    }
+
+    #[test]
+    fn what_arrives_in_pieces_is_the_same_blob() {
+        let case = blob(3 * CHUNK + 17);
+        for size in [1000, CHUNK, 5 * CHUNK] {
+            let mut draft = case.blobs.begin(&case.sealer).unwrap();
+            for piece in case.body.chunks(size) {
+                draft.write(piece).unwrap();
+            }
+            assert_eq!(draft.finish().unwrap(), case.name);
+            assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+        }
+        let mut left = case.blobs.begin(&case.sealer).unwrap();
+        left.write(&case.body).unwrap();
+        let path = left.path.clone();
+        assert!(path.exists());
+        drop(left);
+        assert!(!path.exists(), "what is not finished is gone");
+        std::mem::forget(case.blobs.begin(&case.sealer).unwrap());
+        case.blobs.clear_nursery();
+        assert_eq!(std::fs::read_dir(case.blobs.nursery()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn it_is_read_from_any_place() {
+        let case = blob(2 * CHUNK + 100);
+        let mut reader = case.blobs.open(&case.sealer, case.name).unwrap();
+        for at in [2 * CHUNK + 50, 10, CHUNK - 3, 0, 2 * CHUNK] {
+            reader.seek(SeekFrom::Start(at as u64)).unwrap();
+            let mut some = vec![0; 50];
+            reader.read_exact(&mut some).unwrap();
+            assert_eq!(some, case.body[at..at + 50]);
+        }
+        reader.seek(SeekFrom::End(-7)).unwrap();
+        let mut rest = vec![];
+        reader.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, case.body[case.body.len() - 7..]);
+        assert!(reader.seek(SeekFrom::Current(-(1 << 40))).is_err());
+        reader.seek(SeekFrom::Start(1 << 40)).unwrap();
+        assert_eq!(reader.read(&mut [0; 8]).unwrap(), 0);
+        let beginning = case.blobs.beginning(&case.sealer, case.name, 10).unwrap();
+        assert_eq!(beginning, case.body[..10]);
     }
 
     #[test]
     fn swapped_cut_and_changed_chunks_are_noticed() {
-        let (_folder, blobs, sealer, _, name, file) = blob(3 * CHUNK);
-        let whole = std::fs::read(&file).unwrap();
-        let (first, rest) = whole.split_at(CHUNK + SEAL);
-        let (second, third) = rest.split_at(CHUNK + SEAL);
+        let case = blob(3 * CHUNK);
+        let (file, name) = (&case.file, case.name);
+        let whole = std::fs::read(file).unwrap();
+        let (id, rest) = whole.split_at(ID);
+        let (first, rest) = rest.split_at(CHUNK + SEAL);
+        let (second, rest) = rest.split_at(CHUNK + SEAL);
+        let (third, end) = rest.split_at(CHUNK + SEAL);
+        // The same content, another file.
+        let other = blob(3 * CHUNK);
+        assert_eq!(other.name, name);
+        let theirs = std::fs::read(&other.file).unwrap();
+        let (their_id, rest) = theirs.split_at(ID);
+        let their_first = &rest[..CHUNK + SEAL];
+        let their_end = &theirs[theirs.len() - END..];
         for wrong in [
-            [second, first, third].concat(),
-            [first, second].concat(),
-            [first, second, second].concat(),
-            [first, third].concat(),
-            [&whole[..], third].concat(),
+            [id, second, first, third, end].concat(),
+            [id, first, second, end].concat(),
+            [id, first, second, second, end].concat(),
+            [id, first, third, end].concat(),
+            [id, first, second, third, third, end].concat(),
+            [id, their_first, second, third, end].concat(),
+            [their_id, first, second, third, end].concat(),
+            [their_id, first, second, third, their_end].concat(),
+            [id, first, second, third, their_end].concat(),
             whole[..whole.len() - 1].to_vec(),
             vec![],
         ] {
-            std::fs::write(&file, wrong).unwrap();
-            assert!(matches!(blobs.read(&sealer, name), Err(StoreError::Damaged(_))));
+            std::fs::write(file, wrong).unwrap();
+            let read = case.blobs.read(&case.sealer, name);
+            assert!(matches!(read, Err(StoreError::Damaged(_))));
         }
+        for at in [0, ID, ID + CHUNK, whole.len() / 2, whole.len() - END, whole.len() - 1] {
+            let mut wrong = whole.clone();
+            wrong[at] ^= 1;
+            std::fs::write(file, wrong).unwrap();
+            assert!(case.blobs.read(&case.sealer, name).is_err(), "{at}");
+        }
+        std::fs::write(file, &theirs).unwrap();
+        assert!(case.blobs.read(&case.sealer, name).is_ok(), "it is the same blob");
+        let another = blob(3 * CHUNK - 1);
+        std::fs::copy(&another.file, file).unwrap();
+        assert!(case.blobs.read(&case.sealer, name).is_err());
+        let taken_for_it = BlobName {
+            length: another.name.length,
+            ..name
+        };
+        assert!(
+            case.blobs.open(&case.sealer, taken_for_it).is_err(),
+            "the name is sealed too"
+        );
         let shorter = BlobName {
             length: 2 * CHUNK as u64,
             ..name
         };
-        std::fs::write(&file, [first, second].concat()).unwrap();
-        assert!(blobs.read(&sealer, shorter).is_err());
-        std::fs::write(&file, &whole).unwrap();
-        assert!(blobs.read(&sealer, name).is_ok());
+        std::fs::write(file, [id, first, second, end].concat()).unwrap();
+        assert!(case.blobs.read(&case.sealer, shorter).is_err());
+        std::fs::write(file, &whole).unwrap();
+        assert!(case.blobs.read(&case.sealer, name).is_ok());
+    }
+
+    #[test]
+    fn it_is_sealed_anew_under_the_key_of_today() {
+        let case = blob(2 * CHUNK + 5);
+        assert!(!case.blobs.reseal(&case.sealer, &case.name.hash).unwrap());
+        case.sealer.take_key(2, &[7; 32]).unwrap();
+        assert!(case.blobs.reseal(&case.sealer, &case.name.hash).unwrap());
+        assert!(!case.blobs.reseal(&case.sealer, &case.name.hash).unwrap());
+        case.sealer.forget_keys(&[1]);
+        assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
     }
 }

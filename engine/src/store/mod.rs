@@ -23,6 +23,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use self::alert::{Alert, AlertNotice};
+pub use self::blob::BlobName;
+pub(crate) use self::blob::{Blobs, Draft, as_store_error};
 pub use self::decide::{DecidedWord, DeliveryDecision};
 pub use self::halt::{Halt, HaltWord};
 pub use self::journal::{
@@ -31,7 +33,10 @@ pub use self::journal::{
 pub use self::keys::{KeyError, MasterKey};
 pub use self::prune::{Ages, Keeping, PrunePlace, PruneStep, PrunedOf};
 pub use self::reseal::{ResealPlace, ResealStep, RewrapError, SealKeys, rewrap};
+pub(crate) use self::seal::Sealer;
 pub use self::sqlite::{SqliteOptions, SqliteStore};
+use crate::body::{NotRead, StoredBody, Vault, read_on};
+use crate::format::Reads;
 use crate::message::{
     DeliveryState, Failure, MessageDetail, MessageRow, MessageState, NewDelivery, NewMessage, Seen,
 };
@@ -182,26 +187,34 @@ pub struct Waiting {
     pub due: Option<Timestamp>,
     /// When its message came.
     pub received_at: Timestamp,
-    /// The bytes; of a big one none, see [`Store::body`].
+    /// The bytes; of a big one as much as was read of it.
     pub body: Bytes,
-    /// How long it is, where it is big and not read yet.
-    pub big: Option<u64>,
+    /// Where all of it lies, where it is big and not all of it was read.
+    pub big: Option<BlobName>,
     /// MIME type.
     pub content_type: String,
 }
 
 impl Waiting {
-    /// Reads a big body, once there is room for it. It keeps its room as long as anybody has it.
-    pub async fn read(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let Some(length) = self.big else {
+    /// Reads as much of a big body as is needed, once there is room for it. It keeps its room as long as anybody has it.
+    pub async fn read(
+        &mut self,
+        store: &dyn Store,
+        needs: &(dyn Fn(&[u8]) -> Reads + Send + Sync),
+    ) -> Result<(), StoreError> {
+        let Some(name) = self.big else {
             return Ok(());
         };
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let place = crate::room::going_out().take(length).await;
-        let body = store.body(self.id).await?;
-        let body = body.ok_or_else(|| StoreError::Damaged("a big body is not there".into()))?;
-        self.body = place.hold(body);
-        self.big = None;
+        let (vault, room) = (store.vault(), crate::room::going_out());
+        match read_on(&vault, name, &mut self.body, room, u64::MAX, needs).await {
+            Ok(()) => {}
+            // What its head does not show, the rest won't.
+            Err(NotRead::TooLong) => {}
+            Err(NotRead::Store(error)) => return Err(error),
+        }
+        if name.length() <= self.body.len() as u64 {
+            self.big = None;
+        }
         Ok(())
     }
 }
@@ -426,8 +439,10 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<i64>, StoreError>;
     /// One delivery, whatever has become of it.
     async fn delivery(&self, id: i64) -> Result<Option<Waiting>, StoreError>;
-    /// The bytes of a delivery, however big.
-    async fn body(&self, delivery: i64) -> Result<Option<Bytes>, StoreError>;
+    /// Where long bodies lie: they are written there as they arrive, and read from there.
+    fn vault(&self) -> Vault;
+    /// The bytes that came with a message, however big; none: there is no such message, or they were taken out.
+    async fn stored_body(&self, message: Uuid) -> Result<Option<StoredBody>, StoreError>;
 
     /// The deliveries that were pending with this reference, whatever has become of them, the oldest first.
     async fn awaited(&self, reference: &str) -> Result<Vec<Awaited>, StoreError>;

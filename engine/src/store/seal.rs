@@ -22,8 +22,10 @@ pub(crate) enum Column {
     AttemptNote = 4,
     /// `aggregate.data` and `history.data`, by the aggregate's id, version and kind.
     AggregateData = 5,
-    /// A chunk of a blob file, by the blob's name, the chunk's place and whether it is the last.
+    /// A chunk of a blob file, by the file's id, the chunk's place and whether it is the last.
     BlobChunk = 6,
+    /// The id of a blob file at its end, by the blob's name.
+    BlobEnd = 7,
     /// `journal.entry`, by the row's id.
     JournalEntry = 40,
     /// `halt.note`.
@@ -287,6 +289,13 @@ impl Sealer {
         hashed(&self.hash, domain as u8, parts)
     }
 
+    /// A keyed hash of what comes piece by piece. It is one part, and goes in without its length.
+    pub(crate) fn hashing(&self, domain: Domain) -> Hashing {
+        let mut context = hmac::Context::with_key(&self.hash);
+        context.update(&[domain as u8]);
+        Hashing(context)
+    }
+
     /// A link of the journal's chain, under a key that is used for nothing else.
     pub(crate) fn link(&self, parts: &[&[u8]]) -> [u8; 32] {
         hashed(&self.chain, 0, parts)
@@ -298,16 +307,31 @@ impl Sealer {
     }
 }
 
-fn hashed(key: &hmac::Key, domain: u8, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key);
-    context.update(&[domain]);
-    for part in parts {
-        context.update(&(part.len() as u64).to_le_bytes());
-        context.update(part);
+/// A keyed hash on its way.
+pub(crate) struct Hashing(hmac::Context);
+
+impl Hashing {
+    /// Takes more bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
-    let mut hash = [0; 32];
-    hash.copy_from_slice(context.sign().as_ref());
-    hash
+
+    /// The hash of all that came.
+    pub(crate) fn finish(self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.0.sign().as_ref());
+        hash
+    }
+}
+
+fn hashed(key: &hmac::Key, domain: u8, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hashing = Hashing(hmac::Context::with_key(key));
+    hashing.update(&[domain]);
+    for part in parts {
+        hashing.update(&(part.len() as u64).to_le_bytes());
+        hashing.update(part);
+    }
+    hashing.finish()
 }
 
 /// The first 8 bytes as a number.

@@ -77,6 +77,7 @@ suite!(
     message_suite::queues_and_counts_add_up,
     message_suite::what_failed_lately_is_counted_by_channel,
     message_suite::a_big_body_comes_back,
+    message_suite::a_body_in_pieces_is_kept_whole_or_not_at_all,
     message_suite::a_panic_in_exclusive_work_fails_it_alone,
     message_suite::keys_of_the_api_are_kept_hashed,
     prune_suite::what_is_open_stays_and_what_is_over_goes,

@@ -33,6 +33,7 @@ pub fn message(control_id: &str, body: impl Into<Bytes>) -> NewMessage {
         channel: "lab".into(),
         incoming: Incoming {
             body: body.into(),
+            big: None,
             content_type: "application/hl7-v2".into(),
             headers: vec![("peer".into(), "127.0.0.1:4000".into())],
             received_at: now(),

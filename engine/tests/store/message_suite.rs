@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use engine::body::{BodyError, BodyWriter, StoredBody};
+use engine::format::Reads;
 use engine::message::{By, DeliveryState, Lane, LaneKey, MessageState, NewDelivery, Origin};
 use engine::store::{
     ApiKey, Asked, Attempted, Awaited, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter,
@@ -751,16 +753,73 @@ pub async fn a_big_body_comes_back(store: Arc<dyn Store>) {
     assert!(detail.body == big);
     // What waits is told to be big; its bytes are read when they are needed.
     let mut ris = store.waiting("lab", "ris", 0, 1).await.unwrap().remove(0);
-    assert_eq!((ris.body.len(), ris.big), (0, Some(big.len() as u64)));
-    assert!(store.body(ris.id).await.unwrap().unwrap() == big);
-    ris.read(store.as_ref()).await.unwrap();
+    assert_eq!((ris.body.len(), ris.big), (0, detail.big));
+    assert_eq!(detail.big.unwrap().length(), big.len() as u64);
+    ris.read(store.as_ref(), &|_| Reads::Enough).await.unwrap();
+    assert!(ris.body == big[..256 * 1024] && ris.big.is_some());
+    ris.read(store.as_ref(), &|_| Reads::Whole).await.unwrap();
     assert!(ris.body == big && ris.big.is_none());
-    assert!(store.body(1 << 50).await.unwrap().is_none());
+    let stored = store.stored_body(one.id).await.unwrap().unwrap();
+    assert_eq!(in_pieces(&stored, 300_000).await, big[300_000..]);
+    assert!(store.stored_body(Uuid::nil()).await.unwrap().is_none());
     let mut portal = store.waiting("lab", "portal", 0, 1).await.unwrap().remove(0);
-    portal.read(store.as_ref()).await.unwrap();
+    portal.read(store.as_ref(), &|_| Reads::Whole).await.unwrap();
     assert!(portal.body == other);
     assert_eq!(portal.content_type, "application/pdf");
-    repeat(store.commit(commit(message("c1", big))).await.unwrap());
+    repeat(store.commit(commit(message("c1", big.clone()))).await.unwrap());
+    // However it is handed in, it is the same.
+    let mut writer = BodyWriter::new(big.len() as u64, store.vault());
+    for piece in big.chunks(70_001) {
+        writer.write(piece).await.unwrap();
+    }
+    let body = writer.finish().await.unwrap();
+    assert_eq!((body.big, body.length()), (detail.big, big.len() as u64));
+    let mut again = message("c1", body.bytes);
+    again.incoming.big = body.big;
+    repeat(store.commit(commit(again.clone())).await.unwrap());
+    again.keys.control_id = Some("c2".into());
+    seq(store.commit(commit(again.clone())).await.unwrap());
+    assert!(store.message(again.id).await.unwrap().unwrap().body == big);
+}
+
+async fn in_pieces(body: &StoredBody, from: u64) -> Vec<u8> {
+    let (mut all, mut pieces) = (vec![], body.pieces(from));
+    while let Some(piece) = pieces.next().await.unwrap() {
+        all.extend_from_slice(&piece);
+    }
+    all
+}
+
+/// What comes in pieces lies in memory while it is short, and in a file that is gone where it is not finished.
+pub async fn a_body_in_pieces_is_kept_whole_or_not_at_all(store: Arc<dyn Store>) {
+    let short = vec![b'x'; 256 * 1024];
+    let mut writer = BodyWriter::new(1 << 20, store.vault());
+    writer.write(&short).await.unwrap();
+    let body = writer.finish().await.unwrap();
+    assert!(body.bytes == short && body.big.is_none());
+    let mut writer = BodyWriter::new(1 << 20, store.vault());
+    for _ in 0..4 {
+        writer.write(&short).await.unwrap();
+    }
+    assert!(matches!(
+        writer.write(b"y").await,
+        Err(BodyError::TooLong { limit: 1_048_576 })
+    ));
+    assert!(writer.beginning() == short);
+    drop(writer);
+    let mut writer = BodyWriter::new(1 << 20, store.vault());
+    writer.write(&short).await.unwrap();
+    writer.write(b"y").await.unwrap();
+    let body = writer.finish().await.unwrap();
+    assert!(body.bytes.len() == short.len() && body.length() == short.len() as u64 + 1);
+    let mut one = message("c1", body.bytes.clone());
+    one.incoming.big = body.big;
+    let place = seq(store.commit(commit(one.clone())).await.unwrap());
+    let detail = store.message(one.id).await.unwrap().unwrap();
+    assert_eq!(detail.row.length, body.length());
+    assert_eq!(detail.body, [&short[..], b"y"].concat());
+    assert!(!detail.is_beginning());
+    assert!(0 < place);
 }
 
 pub async fn a_panic_in_exclusive_work_fails_it_alone(store: Arc<dyn Store>) {

@@ -67,6 +67,30 @@ async fn one_process_one_key_one_clinic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn big_bodies_of_an_earlier_version_are_refused() {
+    let fresh = Fresh::new();
+    let store = fresh.open().await;
+    seq(store.commit(commit(message("c1", "small"))).await.unwrap());
+    store.close().await.unwrap();
+    let earlier = || {
+        let file = rusqlite::Connection::open(fresh.path().join("punte.db")).unwrap();
+        file.execute("DELETE FROM _sqlx_migrations WHERE version > 17", [])
+            .unwrap();
+    };
+    earlier();
+    // Without any, it is brought to this version.
+    let store = fresh.open().await;
+    seq(store
+        .commit(commit(message("c2", vec![b'x'; 300_000])))
+        .await
+        .unwrap());
+    store.close().await.unwrap();
+    earlier();
+    let refused = refusal(&fresh, &fresh.key, SqliteOptions::default()).await;
+    assert!(refused.contains("version 17, whose big bodies"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_after_an_abrupt_end() {
     let fresh = Fresh::new();
     let copy = Fresh {

@@ -104,6 +104,7 @@ fn incoming(headers: &HeaderMap, actor: &str, body: Bytes) -> Result<Incoming, P
     }
     Ok(Incoming {
         body,
+        big: None,
         content_type: media.to_owned(),
         headers: kept,
         identity: None,

@@ -44,6 +44,7 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
             body: body
                 .cloned()
                 .ok_or_else(|| StoreError::Unavailable("there is no such message".into()))?,
+            big: None,
             content_type: "x-application/hl7-v2+er7".into(),
             headers: vec![("peer".into(), "127.0.0.1:40000".into())],
             received_at: (world.now)(),

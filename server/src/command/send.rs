@@ -49,6 +49,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let outgoing = Outgoing {
             delivery: idx as i64,
             body: body.clone(),
+            big: None,
             content_type: String::new(),
             about: About::default(),
         };

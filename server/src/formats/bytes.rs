@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
-use engine::format::{Format, Replies, SetOp, Settings};
+use engine::format::{Format, Reads, Replies, SetOp, Settings};
 
 /// Anything.
 pub struct Bytes;
@@ -26,6 +26,9 @@ impl Format for Bytes {
     }
     fn keys(&self, _: &[u8]) -> Keys {
         Keys::default()
+    }
+    fn reads(&self, _: &[u8]) -> Reads {
+        Reads::Enough
     }
     fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
         Ok(())

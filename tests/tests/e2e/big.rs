@@ -163,6 +163,126 @@ async fn four_of_67_mb_are_routed_in_little_memory_byte_for_byte() -> Result<()>
     Ok(())
 }
 
+/// How much passes in pieces.
+const PASSES: usize = 300 << 20;
+
+/// Bytes that compress badly, one piece after the other.
+struct Noise {
+    state: u64,
+    left: usize,
+}
+
+impl Noise {
+    fn new() -> Self {
+        Noise {
+            state: 0x9E37_79B9_7F4A_7C15,
+            left: PASSES,
+        }
+    }
+
+    /// The next bytes: at most so many, a multiple of 8.
+    fn next(&mut self, most: usize) -> Vec<u8> {
+        let length = most.min(self.left);
+        self.left -= length;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            bytes.extend_from_slice(&self.state.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// True where what is read to its end is the noise.
+async fn is_noise(mut from: impl AsyncReadExt + Unpin) -> Result<bool> {
+    let mut noise = Noise::new();
+    let mut piece = vec![0; 1 << 16];
+    while 0 < noise.left {
+        let wanted = noise.next(1 << 16);
+        let piece = &mut piece[..wanted.len()];
+        from.read_exact(piece).await?;
+        if *piece != wanted[..] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes one request with a long body and says whether it was the noise.
+async fn takes_noise() -> Result<(SocketAddr, tokio::task::JoinHandle<Result<bool>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let taking = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await?;
+        let mut head = vec![];
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        ensure!(head.contains(&format!("content-length: {PASSES}\r\n")), "{head}");
+        let is_right = is_noise(&mut stream).await?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await?;
+        Ok(is_right)
+    });
+    Ok((address, taking))
+}
+
+/// In by http, out by http, into a file, and over a link into another one: none of it is whole in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_300_mb_only_pieces_are_in_memory() -> Result<()> {
+    let (address, taking) = takes_noise().await?;
+    let pass = format!(
+        "id = \"pass\"\n[source]\nformat = \"bytes\"\nhttp = {{ listen = \"127.0.0.1:0\", path = \"/in\", max_body = \"400 MB\", timeout = \"120s\" }}\n[[destination]]\nname = \"far\"\nhttp = {{ url = \"http://{address}/\", reply_timeout = \"120s\" }}\n[[destination]]\nname = \"copy\"\nfile = {{ folder = \"../out\", name = \"one.bin\" }}\n[[destination]]\nname = \"on\"\nlink = {{ to = \"on\" }}\n"
+    );
+    let on = "id = \"on\"\n[source]\nformat = \"bytes\"\nlink = {}\n[[destination]]\nname = \"copy\"\nfile = { folder = \"../out\", name = \"two.bin\" }\n";
+    let home = Home::with(&[("pass", &pass), ("on", on)])?;
+    let out = home.path().join("out");
+    std::fs::create_dir(&out)?;
+    let punte = home.serve()?;
+    let before = most_resident(&punte)?;
+    let mut stream = tokio::net::TcpStream::connect(punte.listens("pass")).await?;
+    let head = format!("POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: {PASSES}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let mut noise = Noise::new();
+    while 0 < noise.left {
+        stream.write_all(&noise.next(1 << 16)).await?;
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let received = most_resident(&punte)?;
+    assert!(
+        tokio::time::timeout(SOON, taking).await???,
+        "what arrived is the noise"
+    );
+    for name in ["one.bin", "two.bin"] {
+        let path = out.join(name);
+        eventually("the copy is there", SOON, async || path.exists().then_some(())).await;
+        assert!(
+            is_noise(tokio::fs::File::open(&path).await?).await?,
+            "{name} is the noise"
+        );
+    }
+    let blobs = home.path().join("data/blobs");
+    assert_eq!(files_below(&blobs)?, 1, "it lies there once");
+    let most = most_resident(&punte)?;
+    println!("300 MB in pieces: {before} MB before, {received} MB once it was there, at most {most} MB");
+    assert!(most < before + 40, "{most} MB, {before} MB before");
+    Ok(())
+}
+
+fn files_below(folder: &std::path::Path) -> Result<usize> {
+    let mut count = 0;
+    for folder in std::fs::read_dir(folder)? {
+        count += std::fs::read_dir(folder?.path())?.count();
+    }
+    Ok(count)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn four_pdfs_become_documents_in_bounded_memory() -> Result<()> {
     let chart = "id = \"clinic\"\nsource.mllp = { listen = \"127.0.0.1:0\", max_frame = \"100 MB\", frame_timeout = \"60s\" }\n[[step]]\ndecode = \"hl7v2\"\n[[step]]\napply = true\n";

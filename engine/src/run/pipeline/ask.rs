@@ -89,8 +89,7 @@ impl Pipeline {
         if !ops.is_empty()
             && let Cow::Owned(body) = flow.format.set(&flow.body, &ops)?
         {
-            flow.body = Bytes::from(body);
-            flow.own_body = true;
+            flow.change(Bytes::from(body))?;
         }
         Ok(())
     }

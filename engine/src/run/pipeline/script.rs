@@ -163,10 +163,9 @@ impl Pipeline {
         }
         match returned.said {
             Said::Kept => {}
-            Said::Body(body) => {
-                flow.body = body;
-                flow.own_body = true;
-            }
+            Said::Body(body) => flow
+                .change(body)
+                .map_err(|error| Halt::Failed(Failure::of(name, error)))?,
             Said::Filtered => return Err(Halt::Filtered),
             Said::Verdict(_) | Said::Polled(_) => {
                 let error = MapError::new(Reason::Internal, None, "a step says nothing of a delivery");

@@ -20,10 +20,11 @@ use crate::connector::{
     Connector, ConnectorError, Destination, Intake, Mine, Outgoing, SendError, SettingsProblem, Source, Stop,
     Surroundings,
 };
-use crate::format::{Format, Replies, SetOp, Settings, Subject};
+use crate::format::{Format, Reads, Replies, SetOp, Settings, Subject};
 use crate::split::{Part, Splitter};
 
-/// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it.
+/// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it. Called
+/// `heads`, it reads only the beginning of what is long, to the first dot.
 pub(super) struct Text {
     pub name: &'static str,
 }
@@ -35,6 +36,14 @@ impl Format for Text {
 
     fn content_type(&self) -> &'static str {
         "text/plain"
+    }
+
+    fn reads(&self, beginning: &[u8]) -> Reads {
+        match self.name {
+            "heads" if beginning.contains(&b'.') => Reads::Enough,
+            "heads" => Reads::More,
+            _ => Reads::Whole,
+        }
     }
 
     fn keys(&self, message: &[u8]) -> Keys {
@@ -121,8 +130,12 @@ impl Format for Text {
         Ok(())
     }
 
-    fn set<'a>(&self, message: &'a [u8], _: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
-        Ok(Cow::Borrowed(message))
+    /// Of a clear something comes.
+    fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        Ok(match ops {
+            [(_, SetOp::Remove)] => Cow::Owned(b"removed".to_vec()),
+            _ => Cow::Borrowed(message),
+        })
     }
 }
 
@@ -164,6 +177,8 @@ pub(super) struct Ends {
     pub clock: Clock,
     /// When each arrived, at all destinations.
     arrived: Mutex<Vec<Timestamp>>,
+    /// How many bytes of each were in memory when it was sent.
+    pub at_hand: Mutex<Vec<usize>>,
     /// What the clock shows at the end of the next send.
     later: Mutex<Option<Timestamp>>,
     /// What destinations answer to texts with this in them, each time; `lost`: the answer is lost.
@@ -305,7 +320,13 @@ impl Source for End {
 #[async_trait]
 impl Destination for End {
     async fn send(&self, outgoing: &Outgoing, _: &Mine<'_>) -> Result<Response, SendError> {
-        let text = String::from_utf8_lossy(&outgoing.body).into_owned();
+        let mut bytes = vec![];
+        let mut pieces = outgoing.whole().pieces(0);
+        while let Some(piece) = pieces.next().await.unwrap() {
+            bytes.extend_from_slice(&piece);
+        }
+        self.ends.at_hand.lock().unwrap().push(outgoing.body.len());
+        let text = String::from_utf8(bytes).unwrap();
         self.ends.arrived.lock().unwrap().push(self.ends.clock.now());
         if let Some(later) = self.ends.later.lock().unwrap().take() {
             self.ends.clock.set(later);
@@ -346,10 +367,15 @@ impl Destination for End {
         })
     }
 
+    fn takes_pieces(&self) -> bool {
+        self.name.starts_with("pieces")
+    }
+
     async fn probe(&self) -> Result<(), ConnectorError> {
         Ok(())
     }
 }
+
 /// Lines; the last one is `=` and how many there are.
 pub(super) struct Counted;
 

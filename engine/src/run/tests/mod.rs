@@ -9,6 +9,7 @@ mod keyed;
 mod links;
 mod panics;
 mod parts;
+mod pieces;
 mod responses;
 mod states;
 mod windows;
@@ -109,6 +110,7 @@ fn formats() -> Formats {
         .with(Text { name: "text" })
         .with(Text { name: "anything" })
         .with(Text { name: "clinic" })
+        .with(Text { name: "heads" })
         .with_splitter(Counted)
 }
 
@@ -119,6 +121,7 @@ impl Running {
         intake
             .accept(Incoming {
                 body: Bytes::copy_from_slice(text.as_bytes()),
+                big: None,
                 content_type: "text/plain".into(),
                 headers: vec![("file".into(), "day.txt".into())],
                 identity: None,

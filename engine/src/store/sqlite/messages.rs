@@ -16,11 +16,12 @@ use super::ready::{
     verdict_name, wrote_list,
 };
 use super::{Shared, sql_error, time};
+use crate::body::StoredBody;
 use crate::message::{
     AttemptRow, DeliveryDetail, DeliveryRow, DeliveryState, MessageDetail, MessageRow, MessageState, Pruned,
 };
 use crate::store::seal::{Column, Sealer};
-use crate::store::{Awaited, Lineage, MessageFilter, QueueRow, Seen, StoreError, Waiting};
+use crate::store::{Awaited, BlobName, Lineage, MessageFilter, QueueRow, Seen, StoreError, Waiting};
 
 /// A page of what waits ends with the body that makes it so big: the next may be as big as this one.
 const PAGE_BYTES: usize = 1 << 20;
@@ -428,8 +429,8 @@ pub(crate) fn detail(
         return Ok(None);
     };
     let (row, head) = plain.open(shared, &shared.names(), connection)?;
-    let body = match (body, row.pruned) {
-        (None, Some(_)) => Bytes::new(),
+    let (body, big) = match (body, row.pruned) {
+        (None, Some(_)) => (Bytes::new(), None),
         (body, _) => message_body(shared, id, body)?,
     };
     let mut deliveries = vec![];
@@ -456,6 +457,7 @@ pub(crate) fn detail(
             .unwrap_or_default(),
         row,
         body,
+        big,
         content_type: head.content_type,
         headers: head.headers,
         notes: head.notes,
@@ -463,11 +465,38 @@ pub(crate) fn detail(
     }))
 }
 
-fn message_body(shared: &Shared, id: Uuid, sealed: Option<Vec<u8>>) -> Result<Bytes, StoreError> {
-    let missing = || StoreError::Damaged("the body of a message is missing".into());
-    unpack(shared, Column::MessageBody, id, 0, &sealed.ok_or_else(missing)?)?
-        .body
-        .ok_or_else(missing)
+/// The bytes that came, of very long ones their beginning, and where big ones lie.
+fn message_body(
+    shared: &Shared,
+    id: Uuid,
+    sealed: Option<Vec<u8>>,
+) -> Result<(Bytes, Option<BlobName>), StoreError> {
+    let sealed = sealed.ok_or_else(missing)?;
+    let opened = unpack(shared, Column::MessageBody, id, 0, &sealed)?;
+    Ok((opened.body.ok_or_else(missing)?, opened.big))
+}
+
+fn missing() -> StoreError {
+    StoreError::Damaged("the body of a message is missing".into())
+}
+
+/// Where the bytes that came with a message lie; none: there is no such message, or they were taken out.
+pub(crate) fn stored_body(
+    shared: &Shared,
+    connection: &Connection,
+    id: Uuid,
+) -> Result<Option<StoredBody>, StoreError> {
+    let sealed: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT body.body FROM message JOIN body ON body.seq = message.seq WHERE message.id = ?1")
+        .and_then(|mut statement| statement.query_row([id.as_bytes()], |row| row.get(0)).optional())
+        .map_err(sql_error)?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let (_, body, big) = unpack_small(&shared.sealer, Column::MessageBody, id, 0, &sealed)?;
+    match (body, big) {
+        (Some(body), _) => Ok(Some(body.into())),
+        (None, Some(name)) => Ok(Some(StoredBody::new(shared.vault(), name))),
+        (None, None) => Err(missing()),
+    }
 }
 
 /// Content type and bytes of a delivery; `of_message` gives those of its message.
@@ -623,7 +652,6 @@ pub(crate) fn waiting(
 
 fn open_waiting(shared: &Shared, connection: &Connection, row: SealedWaiting) -> Result<Waiting, StoreError> {
     let (attempts, first) = tries(connection, row.id).map_err(sql_error)?;
-    let missing = || StoreError::Damaged("the body of a message is missing".into());
     let (content_type, mut body, mut big) = match &row.body {
         Some(sealed) => {
             let n = (row.id % DELIVERIES) as u64;
@@ -662,30 +690,6 @@ fn sealed_body(connection: &Connection, seq: i64) -> Result<Option<Vec<u8>>, Sto
         .prepare_cached("SELECT body FROM body WHERE seq = ?1")
         .and_then(|mut statement| statement.query_row([seq], |row| row.get(0)).optional())
         .map_err(sql_error)
-}
-
-/// The bytes of a delivery, however big.
-pub(crate) fn body_of(
-    shared: &Shared,
-    connection: &Connection,
-    delivery: i64,
-) -> Result<Option<Bytes>, StoreError> {
-    let found: Option<(Option<Vec<u8>>, Uuid)> = connection
-        .prepare_cached(
-            "SELECT d.body, m.id FROM delivery d JOIN message m ON m.seq = d.id / 1024 WHERE d.id = ?1",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row([delivery], |row| Ok((row.get(0)?, uuid_at(row, 1)?)))
-                .optional()
-        })
-        .map_err(sql_error)?;
-    let Some((sealed, message)) = found else {
-        return Ok(None);
-    };
-    let of_message = || message_body(shared, message, sealed_body(connection, delivery / DELIVERIES)?);
-    let (_, body) = delivery_body(shared, message, delivery, sealed, "", of_message)?;
-    Ok(Some(body))
 }
 
 /// The deliveries that were pending with a reference, the oldest first.
@@ -729,7 +733,7 @@ pub(crate) fn awaited(
                 continue;
             };
             let body = match waiting.big {
-                Some(_) => body_of(shared, connection, id)?.unwrap_or_default(),
+                Some(name) => shared.blobs.read(&shared.sealer, name)?,
                 None => waiting.body,
             };
             awaited.push(Awaited {

@@ -43,7 +43,6 @@ use ::clinic::Kind;
 use ::clinic::Record;
 use ::clinic::apply::Snapshot;
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, ErrorCode};
@@ -65,6 +64,7 @@ use super::{
     Lineage, MessageFilter, PrunePlace, PruneStep, QueueRow, Repeat, ResealPlace, ResealStep, SealKeys, Seen,
     Store, StoreError, Waiting, Work,
 };
+use crate::body::{StoredBody, Vault};
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
 
@@ -94,7 +94,7 @@ impl Default for SqliteOptions {
 
 /// What all parts of the store share.
 pub(crate) struct Shared {
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) blobs: Blobs,
     pub(crate) readers: Readers,
     pub(crate) cache: cache::Cache,
@@ -110,6 +110,13 @@ impl Shared {
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .clone()
+    }
+
+    fn vault(&self) -> Vault {
+        Vault {
+            blobs: self.blobs.clone(),
+            sealer: self.sealer.clone(),
+        }
     }
 
     /// The number of a destination that something was queued for.
@@ -234,7 +241,8 @@ impl SqliteStore {
     }
 
     async fn ready(&self, mut commit: Commit) -> Result<Ready, StoreError> {
-        let big = commit.message.incoming.body.len() > INLINE
+        let incoming = &commit.message.incoming;
+        let big = (incoming.big.is_none() && incoming.body.len() > INLINE)
             || commit
                 .deliveries
                 .iter()
@@ -433,8 +441,12 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn body(&self, delivery: i64) -> Result<Option<Bytes>, StoreError> {
-        self.read_with(move |shared, connection| messages::body_of(shared, connection, delivery))
+    fn vault(&self) -> Vault {
+        self.shared.vault()
+    }
+
+    async fn stored_body(&self, message: Uuid) -> Result<Option<StoredBody>, StoreError> {
+        self.read_with(move |shared, connection| messages::stored_body(shared, connection, message))
             .await
     }
 

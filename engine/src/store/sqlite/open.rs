@@ -70,7 +70,15 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "lean",
         include_str!("../../../../schemas/sql/sqlite/0017_lean.sql"),
     ),
+    (
+        BLOBS_IN_PIECES,
+        "pieces",
+        include_str!("../../../../schemas/sql/sqlite/0018_pieces.sql"),
+    ),
 ];
+
+/// Since this version big bodies lie as they do now.
+const BLOBS_IN_PIECES: i64 = 18;
 
 fn damaged(what: impl Into<String>) -> StoreError {
     StoreError::Damaged(what.into())
@@ -123,6 +131,12 @@ pub(crate) fn look(
     if newest_version() < version {
         return Err(too_new(version));
     }
+    if version < BLOBS_IN_PIECES && Blobs::new(folder).has_any() {
+        return Err(damaged(format!(
+            "it is of version {version}, whose big bodies this program can't read. Work off its queues with the program \
+             that wrote it, and begin with a new data folder"
+        )));
+    }
     if tables == 1 {
         return Ok(None);
     }
@@ -172,9 +186,11 @@ pub(crate) async fn parts(
     let (sealer, clinic) = keys(&connection, master, options.clinic)?;
     super::prune::name_blobs(&connection, &sealer)?;
     drop(connection);
+    let blobs = Blobs::new(folder);
+    blobs.clear_nursery();
     let shared = Arc::new(Shared {
-        sealer,
-        blobs: Blobs::new(folder),
+        sealer: Arc::new(sealer),
+        blobs,
         readers: Readers::new(&path),
         cache: Default::default(),
         zone: options.zone,

@@ -16,7 +16,7 @@ use super::Shared;
 use super::cache::Cache;
 use super::keys::{FindHash, FindQuery, find_query};
 use crate::message::{
-    DeliveryState, Failure, MessageState, NewDelivery, NewMessage, Notes, Origin, Resolution, Wrote,
+    DeliveryState, Failure, Incoming, MessageState, NewDelivery, NewMessage, Notes, Origin, Resolution, Wrote,
 };
 use crate::store::blob::BlobName;
 use crate::store::seal::{Column, Domain, Sealer};
@@ -445,28 +445,61 @@ enum Lies {
     WithMessage = 2,
 }
 
-/// A body that was opened: its content type (for a delivery), and its bytes unless they are the message's.
+/// A body that was opened: its content type (for a delivery), and its bytes unless they are the message's; of a very long
+/// one its beginning, and where it lies.
 pub(crate) struct Opened {
     pub(crate) content_type: String,
     pub(crate) body: Option<Bytes>,
+    pub(crate) big: Option<BlobName>,
 }
 
-/// Packs and seals a body for its row; a big one is written to the blob folder first, and flushed.
+/// So much of a body is shown at most.
+const SHOWN: u64 = 64 * 1024 * 1024;
+/// So much of a longer one.
+const SHOWN_OF_LONG: u64 = 256 * 1024;
+
+/// A body that is packed: a big one lies in the blob folder already, flushed.
+#[derive(Clone, Copy)]
+enum ToPack<'a> {
+    Inline(&'a [u8]),
+    Blob(BlobName),
+    WithMessage,
+}
+
+impl<'a> ToPack<'a> {
+    /// Writes a big body first.
+    fn of(shared: &Shared, body: &'a [u8]) -> Result<Self, StoreError> {
+        Ok(match body.len() <= INLINE {
+            true => ToPack::Inline(body),
+            false => ToPack::Blob(shared.blobs.write(&shared.sealer, body)?),
+        })
+    }
+
+    /// What came with a message. What a source has handed in piece by piece was written then.
+    fn of_incoming(shared: &Shared, incoming: &'a Incoming) -> Result<Self, StoreError> {
+        match incoming.big {
+            None => Self::of(shared, &incoming.body),
+            Some(name) if shared.blobs.is_there(&name.hash) => Ok(ToPack::Blob(name)),
+            Some(_) => Err(StoreError::Unavailable("a body has waited too long".into())),
+        }
+    }
+}
+
+/// Packs and seals a body for its row.
 fn pack(
     shared: &Shared,
     column: Column,
     id: Uuid,
     n: u64,
     content_type: &str,
-    body: Option<&[u8]>,
+    body: ToPack<'_>,
     blobs: &mut Vec<(Option<i64>, [u8; 32])>,
 ) -> Result<Vec<u8>, StoreError> {
     let bytes_of_name;
     let (lies, bytes): (Lies, &[u8]) = match body {
-        None => (Lies::WithMessage, &[]),
-        Some(body) if body.len() <= INLINE => (Lies::Inline, body),
-        Some(body) => {
-            let name = shared.blobs.write(&shared.sealer, body)?;
+        ToPack::WithMessage => (Lies::WithMessage, &[]),
+        ToPack::Inline(body) => (Lies::Inline, body),
+        ToPack::Blob(name) => {
             blobs.push(((column == Column::DeliveryBody).then_some(n as i64), name.hash));
             bytes_of_name = name.to_bytes();
             (Lies::Blob, &bytes_of_name)
@@ -515,7 +548,7 @@ fn opened(
     Ok((content_type, packed))
 }
 
-/// Opens what [`pack`] made, and reads its blob.
+/// Opens what [`pack`] made, and reads its blob, of a very long one its beginning.
 pub(crate) fn unpack(
     shared: &Shared,
     column: Column,
@@ -524,12 +557,20 @@ pub(crate) fn unpack(
     sealed: &[u8],
 ) -> Result<Opened, StoreError> {
     let (content_type, packed) = opened(&shared.sealer, column, id, n, sealed)?;
-    let body = match packed {
-        Packed::Inline(body) => Some(body),
-        Packed::Blob(name) => Some(shared.blobs.read(&shared.sealer, name)?),
-        Packed::WithMessage => None,
+    let (body, big) = match packed {
+        Packed::Inline(body) => (Some(body), None),
+        Packed::Blob(name) => {
+            let most = if name.length <= SHOWN { SHOWN } else { SHOWN_OF_LONG };
+            let body = shared.blobs.beginning(&shared.sealer, name, most)?;
+            (Some(body), Some(name))
+        }
+        Packed::WithMessage => (None, None),
     };
-    Ok(Opened { content_type, body })
+    Ok(Opened {
+        content_type,
+        body,
+        big,
+    })
 }
 
 /// Where a body lies, for who does not need its bytes.
@@ -557,19 +598,19 @@ pub(crate) fn lay_of(
     })
 }
 
-/// Opens what [`pack`] made, without its blob: the content type, the bytes where they lie in the row, and how long the
-/// blob is where they lie there. Neither: they are those of the message.
+/// Opens what [`pack`] made, without its blob: the content type, the bytes where they lie in the row, and the blob where
+/// they lie there. Neither: they are those of the message.
 pub(crate) fn unpack_small(
     sealer: &Sealer,
     column: Column,
     id: Uuid,
     n: u64,
     sealed: &[u8],
-) -> Result<(String, Option<Bytes>, Option<u64>), StoreError> {
+) -> Result<(String, Option<Bytes>, Option<BlobName>), StoreError> {
     let (content_type, packed) = opened(sealer, column, id, n, sealed)?;
     Ok(match packed {
         Packed::Inline(body) => (content_type, Some(body), None),
-        Packed::Blob(name) => (content_type, None, Some(name.length)),
+        Packed::Blob(name) => (content_type, None, Some(name)),
         Packed::WithMessage => (content_type, None, None),
     })
 }
@@ -645,13 +686,14 @@ impl Ready {
         let verbs: Vec<&str> = applied.writes.iter().map(|write| write.verb).collect();
         let verbs = (!verbs.is_empty()).then(|| verbs.join(" "));
         let mut blobs = vec![];
+        let body = ToPack::of_incoming(shared, &message.incoming)?;
         let mut ready = Ready {
             id: message.id,
             replay_of: message.replay_of,
             received_at: message.incoming.received_at.as_microsecond(),
             state: message.state,
-            length: message.incoming.body.len() as i64,
-            repeat: dedup.and_then(|window| repeat_key(sealer, &message, window)),
+            length: i64::try_from(message.incoming.length()).unwrap_or(i64::MAX),
+            repeat: dedup.and_then(|window| repeat_key(sealer, &message, body, window)),
             keys: message_keys(sealer, &message.keys),
             head: sealer.seal(Column::MessageHead, message.id, 0, &head)?,
             body: pack(
@@ -660,7 +702,7 @@ impl Ready {
                 message.id,
                 0,
                 "",
-                Some(&message.incoming.body),
+                body,
                 &mut blobs,
             )?,
             blobs: vec![],
@@ -695,13 +737,17 @@ impl Ready {
             let packed = if body.is_none() && content_type == message.incoming.content_type {
                 None
             } else {
+                let body = match &body {
+                    Some(body) => ToPack::of(shared, body)?,
+                    None => ToPack::WithMessage,
+                };
                 Some(pack(
                     shared,
                     Column::DeliveryBody,
                     message.id,
                     n as u64,
                     &content_type,
-                    body.as_deref(),
+                    body,
                     &mut blobs,
                 )?)
             };
@@ -720,7 +766,18 @@ impl Ready {
     }
 }
 
-fn repeat_key(sealer: &Sealer, message: &NewMessage, window: Duration) -> Option<RepeatKey> {
+/// The content of a big body counts by the hash that it is named by, so that it is the same however it was handed in.
+fn repeat_key(
+    sealer: &Sealer,
+    message: &NewMessage,
+    body: ToPack<'_>,
+    window: Duration,
+) -> Option<RepeatKey> {
+    let content: &[u8] = match &body {
+        ToPack::Inline(body) => body,
+        ToPack::Blob(name) => &name.hash,
+        ToPack::WithMessage => &[],
+    };
     let control_id = message.keys.control_id.as_deref()?;
     let sender = message.keys.sender.as_deref().unwrap_or_default();
     let sent = sealer.hash(
@@ -731,7 +788,7 @@ fn repeat_key(sealer: &Sealer, message: &NewMessage, window: Duration) -> Option
             control_id.as_bytes(),
         ],
     );
-    let whole = sealer.hash(Domain::Repeat, &[&sent, &message.incoming.body]);
+    let whole = sealer.hash(Domain::Repeat, &[&sent, content]);
     let mut digest = [0; 16];
     digest[..8].copy_from_slice(&sent[..8]);
     digest[8..].copy_from_slice(&whole[..8]);

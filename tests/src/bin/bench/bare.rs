@@ -87,6 +87,7 @@ fn commit(number: u64, template: &TemplateKeys, body: Bytes) -> Commit {
             channel: "stored".into(),
             incoming: Incoming {
                 body,
+                big: None,
                 content_type: "x-application/hl7-v2+er7".into(),
                 headers: vec![("peer".into(), "127.0.0.1:40000".into())],
                 received_at: jiff::Timestamp::now(),

@@ -1,0 +1,309 @@
+//! Bodies that come and go in pieces. A short one stays in memory; a longer one is sealed into a file of the store while
+//! it arrives, and only its beginning is carried along.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+
+use crate::format::Reads;
+use crate::room::{Room, SMALL};
+use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
+
+/// So many bytes are handed to the disk at once, and read from it.
+const PIECE: usize = 256 * 1024;
+/// The most of a long body that is read since a format wants more of it.
+const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
+/// What a door takes that has to be whole in memory: all the room that there is.
+pub(crate) const LONGEST_WHOLE: u64 = 128 * 1024 * 1024;
+
+/// Where a store keeps long bodies.
+#[derive(Clone)]
+pub struct Vault {
+    pub(crate) blobs: Blobs,
+    pub(crate) sealer: Arc<Sealer>,
+}
+
+/// A body could not be taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than its taker allows.
+    #[error("it is longer than {limit} bytes")]
+    TooLong {
+        /// How long it may be.
+        limit: u64,
+    },
+    /// The store could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A body that has come.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    /// All of it where it is short, else its beginning.
+    pub bytes: Bytes,
+    /// Where all of a long one lies, flushed.
+    pub big: Option<BlobName>,
+}
+
+impl Body {
+    /// How long it is.
+    pub fn length(&self) -> u64 {
+        self.big.map_or(self.bytes.len() as u64, |big| big.length())
+    }
+}
+
+/// Takes a body piece by piece. Dropped before its end, nothing stays of it.
+pub struct BodyWriter {
+    vault: Option<Vault>,
+    limit: u64,
+    length: u64,
+    /// What was not handed on.
+    piece: BytesMut,
+    /// The beginning, once something was.
+    head: Bytes,
+    /// The file, while a thread that may wait for the disk writes to it.
+    draft: Option<JoinHandle<Result<Draft, StoreError>>>,
+}
+
+impl BodyWriter {
+    /// For a body of at most so many bytes; what is not short goes to the vault.
+    pub fn new(limit: u64, vault: Vault) -> Self {
+        BodyWriter {
+            vault: Some(vault),
+            ..BodyWriter::in_memory(limit)
+        }
+    }
+
+    /// For a body of at most so many bytes, all of which stay in memory.
+    pub fn in_memory(limit: u64) -> Self {
+        BodyWriter {
+            vault: None,
+            limit,
+            length: 0,
+            piece: BytesMut::new(),
+            head: Bytes::new(),
+            draft: None,
+        }
+    }
+
+    /// How many bytes have come.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The beginning of what has come, at most 256 KB: for who can't take the rest and keeps what it was.
+    pub fn beginning(&self) -> Bytes {
+        match self.head.is_empty() {
+            true => Bytes::copy_from_slice(&self.piece[..self.piece.len().min(SMALL)]),
+            false => self.head.clone(),
+        }
+    }
+
+    /// Takes more. After an error nothing more can come of it.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        if self.limit - self.length < bytes.len() as u64 {
+            return Err(BodyError::TooLong { limit: self.limit });
+        }
+        self.length += bytes.len() as u64;
+        self.piece.extend_from_slice(bytes);
+        if PIECE < self.piece.len() {
+            self.hand_on().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the file take what has come, while more comes.
+    async fn hand_on(&mut self) -> Result<(), StoreError> {
+        let Some(vault) = &self.vault else {
+            return Ok(());
+        };
+        let vault = vault.clone();
+        let begun = match self.draft.take() {
+            Some(draft) => Some(draft.await.map_err(broken_off)??),
+            None if self.head.is_empty() => None,
+            None => return Err(StoreError::Unavailable("a body could not be written".into())),
+        };
+        let piece = self.piece.split().freeze();
+        if self.head.is_empty() {
+            self.head = piece.slice(..piece.len().min(SMALL));
+        }
+        self.draft = Some(spawn_blocking(move || {
+            let mut draft = match begun {
+                Some(draft) => draft,
+                None => vault.blobs.begin(&vault.sealer)?,
+            };
+            draft.write(&piece)?;
+            Ok(draft)
+        }));
+        Ok(())
+    }
+
+    /// All has come. What lies in a file is flushed when this returns.
+    pub async fn finish(mut self) -> Result<Body, BodyError> {
+        if self.draft.is_none() && self.head.is_empty() {
+            return Ok(Body {
+                bytes: self.piece.freeze(),
+                big: None,
+            });
+        }
+        if !self.piece.is_empty() {
+            self.hand_on().await?;
+        }
+        let Some(draft) = self.draft.take() else {
+            return Err(StoreError::Unavailable("a body could not be written".into()).into());
+        };
+        let draft = draft.await.map_err(broken_off)??;
+        let named = spawn_blocking(move || draft.finish()).await;
+        Ok(Body {
+            bytes: self.head,
+            big: Some(named.map_err(broken_off)??),
+        })
+    }
+}
+
+fn broken_off(_: JoinError) -> StoreError {
+    StoreError::Unavailable("the work on a body was broken off".into())
+}
+
+/// What is read from any place. Its errors of the store are [`StoreError`]s within.
+pub trait ReadSeek: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// A body that lies in the store.
+#[derive(Clone)]
+pub struct StoredBody {
+    lies: Lies,
+}
+
+#[derive(Clone)]
+enum Lies {
+    InMemory(Bytes),
+    InVault(Vault, BlobName),
+}
+
+impl From<Bytes> for StoredBody {
+    fn from(bytes: Bytes) -> Self {
+        StoredBody {
+            lies: Lies::InMemory(bytes),
+        }
+    }
+}
+
+impl StoredBody {
+    /// Of this name in a vault.
+    pub fn new(vault: Vault, name: BlobName) -> Self {
+        StoredBody {
+            lies: Lies::InVault(vault, name),
+        }
+    }
+
+    /// How long it is.
+    pub fn length(&self) -> u64 {
+        match &self.lies {
+            Lies::InMemory(bytes) => bytes.len() as u64,
+            Lies::InVault(_, name) => name.length(),
+        }
+    }
+
+    /// Opens it. Blocks, as each read does.
+    pub fn open(&self) -> Result<Box<dyn ReadSeek>, StoreError> {
+        Ok(match &self.lies {
+            Lies::InMemory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+            Lies::InVault(vault, name) => Box::new(vault.blobs.open(&vault.sealer, *name)?),
+        })
+    }
+
+    /// Its bytes from this place on, in pieces.
+    pub fn pieces(&self, from: u64) -> Pieces {
+        Pieces {
+            body: self.clone(),
+            at: from,
+            open: None,
+        }
+    }
+}
+
+/// The bytes of a body, one piece after the other.
+pub struct Pieces {
+    body: StoredBody,
+    at: u64,
+    open: Option<Box<dyn ReadSeek>>,
+}
+
+impl Pieces {
+    /// The next piece, at most 256 KB; none: there is no more.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let rest = self.body.length().saturating_sub(self.at);
+        let length = usize::try_from(rest).unwrap_or(PIECE).min(PIECE);
+        if length == 0 {
+            return Ok(None);
+        }
+        if let Lies::InMemory(bytes) = &self.body.lies {
+            let at = usize::try_from(self.at).unwrap_or(usize::MAX).min(bytes.len());
+            self.at += length as u64;
+            return Ok(Some(bytes.slice(at..at + length)));
+        }
+        let (body, at, open) = (self.body.clone(), self.at, self.open.take());
+        let read = spawn_blocking(move || {
+            let mut open = match open {
+                Some(open) => open,
+                None => {
+                    let mut open = body.open()?;
+                    open.seek(SeekFrom::Start(at)).map_err(as_store_error)?;
+                    open
+                }
+            };
+            let mut piece = vec![0; length];
+            open.read_exact(&mut piece).map_err(as_store_error)?;
+            Ok::<_, StoreError>((open, piece))
+        });
+        let (open, piece) = read.await.map_err(broken_off)??;
+        self.open = Some(open);
+        self.at += length as u64;
+        Ok(Some(piece.into()))
+    }
+}
+
+/// A long body can't be taken as far as somebody needs it.
+#[derive(Debug)]
+pub(crate) enum NotRead {
+    /// All of it is needed, and it is too long for that.
+    TooLong,
+    Store(StoreError),
+}
+
+/// Reads on in a long body until so much of it is in memory as is needed, and takes room for that.
+pub(crate) async fn read_on(
+    vault: &Vault,
+    name: BlobName,
+    body: &mut Bytes,
+    room: &Room,
+    longest_whole: u64,
+    needs: &(dyn Fn(&[u8]) -> Reads + Send + Sync),
+) -> Result<(), NotRead> {
+    loop {
+        let has = body.len() as u64;
+        if name.length() <= has {
+            return Ok(());
+        }
+        let least = SMALL as u64;
+        let wanted = match needs(body) {
+            Reads::Whole if longest_whole < name.length() => return Err(NotRead::TooLong),
+            Reads::Whole => name.length(),
+            Reads::Enough if least <= has => return Ok(()),
+            Reads::More if LONGEST_HEAD <= has => return Err(NotRead::TooLong),
+            Reads::More | Reads::Enough => (has * 2).max(least).min(name.length()),
+        };
+        // What was read so far is let go before more is read: nobody waits for room that it has itself.
+        *body = Bytes::new();
+        let place = room.take(usize::try_from(wanted).unwrap_or(usize::MAX)).await;
+        let vault = vault.clone();
+        let read = spawn_blocking(move || vault.blobs.beginning(&vault.sealer, name, wanted));
+        let read = read.await.map_err(|error| NotRead::Store(broken_off(error)))?;
+        *body = place.hold(read.map_err(NotRead::Store)?);
+    }
+}

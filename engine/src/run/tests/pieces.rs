@@ -1,0 +1,95 @@
+//! Long bodies that are handed in and out in pieces.
+
+use jiff::Timestamp;
+
+use super::{Place, Running, eventually};
+use crate::connector::{Acknowledgement, Outcome};
+use crate::message::{Incoming, MessageState};
+use crate::run::Again;
+
+const SMALL: usize = 256 * 1024;
+
+/// `id:words`, a dot after so many bytes, and as many again.
+fn text(id: &str, dot: usize) -> String {
+    let mut text = format!("{id}:words {}", "word ".repeat(dot / 5));
+    text.truncate(dot);
+    text.push('.');
+    text.push_str(&"rest ".repeat(dot / 5));
+    text
+}
+
+async fn send(running: &Running, source: &str, text: &str) -> Acknowledgement {
+    let intake = eventually(async || running.ends.intake(source)).await;
+    let mut writer = intake.begin_body(1 << 30);
+    for piece in text.as_bytes().chunks(10_000) {
+        writer.write(piece).await.unwrap();
+    }
+    let body = writer.finish().await.unwrap();
+    assert_eq!(body.length(), text.len() as u64);
+    let incoming = Incoming {
+        body: body.bytes,
+        big: body.big,
+        content_type: "text/plain".into(),
+        headers: vec![],
+        identity: None,
+        received_at: Timestamp::now(),
+    };
+    intake.accept(incoming).await
+}
+
+/// The beginning goes through the steps, and all of it to the destinations; a format that has to see all of it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_format_reads_as_much_as_it_needs() {
+    let first = "id = \"first\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nlink = { to = \"second\" }\n";
+    let second = "id = \"second\"\n[source]\nformat = \"text\"\nlink = {}\n[[destination]]\nname = \"end\"\nfake.name = \"end\"\nwhen = { \"$\" = { present = true } }\n";
+    let place = Place::new();
+    let running = place.start(place.channels(&[first, second])).await;
+    let (near, far) = (text("1", 1000) + &text("1", SMALL), text("2", 3 * SMALL));
+    for text in [&near, &far] {
+        assert_eq!(send(&running, "in", text).await.outcome, Outcome::Stored);
+    }
+    eventually(async || (place.ends.got("end").len() == 2).then_some(())).await;
+    eventually(async || (place.ends.got("pieces").len() == 2).then_some(())).await;
+    assert!(place.ends.got("pieces") == [near.clone(), far.clone()]);
+    assert!(place.ends.got("end") == [near.clone(), far.clone()]);
+    let mut at_hand = place.ends.at_hand.lock().unwrap().clone();
+    at_hand.sort_unstable();
+    let mut wanted = [SMALL, 4 * SMALL, near.len(), far.len()];
+    wanted.sort_unstable();
+    assert_eq!(at_hand, wanted, "the beginnings, and all of both");
+    let rows = running.messages("first").await;
+    assert_eq!(rows[1].length, far.len() as u64);
+
+    // Taken again, it refers to the same bytes.
+    let again = Again {
+        by: "me".into(),
+        ..Again::default()
+    };
+    let (id, state) = running.engine.replay(rows[1].id, again).await.unwrap();
+    assert_eq!(state, MessageState::Routed);
+    let (was, is) = (running.detail(rows[1].id).await.big, running.detail(id).await.big);
+    assert!(was.is_some() && was == is);
+    eventually(async || (place.ends.got("pieces").len() == 3).then_some(())).await;
+    assert!(place.ends.got("pieces")[2] == far);
+    running.engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beginning_is_not_changed_for_the_whole() {
+    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nset = { \"$\" = { remove = true } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n";
+    let place = Place::new();
+    let running = place.start(place.channels(&[file])).await;
+    assert_eq!(
+        send(&running, "in", &text("1", 1000)).await.outcome,
+        Outcome::Stored
+    );
+    let long = text("2", SMALL);
+    let told = send(&running, "in", &long).await;
+    assert_eq!(told.outcome, Outcome::Failed);
+    let detail = running.detail(told.message.unwrap()).await;
+    let failure = detail.row.failure.unwrap();
+    assert_eq!(failure.step, "step[0].set");
+    assert!(failure.why.contains("too long to be changed"), "{}", failure.why);
+    assert!(detail.body == long, "it is kept");
+    running.engine.stop().await.unwrap();
+}
