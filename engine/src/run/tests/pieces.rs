@@ -40,10 +40,11 @@ async fn send(running: &Running, source: &str, text: &str) -> Acknowledgement {
 /// The beginning goes through the steps, and all of it to the destinations; a format that has to see all of it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_format_reads_as_much_as_it_needs() {
-    let first = "id = \"first\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nlink = { to = \"second\" }\n";
-    let second = "id = \"second\"\n[source]\nformat = \"text\"\nlink = {}\n[[destination]]\nname = \"end\"\nfake.name = \"end\"\nwhen = { \"$\" = { present = true } }\n";
+    let first = "id = \"first\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nchannel = \"second\"\n";
+    let second = "id = \"second\"\n[source]\nformat = \"heads\"\nchannel = {}\n[[destination]]\nname = \"end\"\nfake.name = \"end\"\nwhen = { \"$\" = { present = true } }\n";
+    let third = "id = \"third\"\n[source]\nformat = \"text\"\nfake.name = \"in too\"\n[[destination]]\nname = \"all\"\nfake.name = \"pieces of all\"\nwhen = { \"$\" = { present = true } }\n";
     let place = Place::new();
-    let running = place.start(place.channels(&[first, second])).await;
+    let running = place.start(place.channels(&[first, second, third])).await;
     let (near, far) = (text("1", 1000) + &text("1", SMALL), text("2", 3 * SMALL));
     for text in [&near, &far] {
         assert_eq!(send(&running, "in", text).await.outcome, Outcome::Stored);
@@ -52,11 +53,13 @@ async fn a_format_reads_as_much_as_it_needs() {
     eventually(async || (place.ends.got("pieces").len() == 2).then_some(())).await;
     assert!(place.ends.got("pieces") == [near.clone(), far.clone()]);
     assert!(place.ends.got("end") == [near.clone(), far.clone()]);
+    assert_eq!(send(&running, "in too", &far).await.outcome, Outcome::Stored);
+    eventually(async || (place.ends.got("pieces of all").len() == 1).then_some(())).await;
     let mut at_hand = place.ends.at_hand.lock().unwrap().clone();
     at_hand.sort_unstable();
-    let mut wanted = [SMALL, 4 * SMALL, near.len(), far.len()];
+    let mut wanted = [SMALL, 4 * SMALL, near.len(), far.len(), far.len()];
     wanted.sort_unstable();
-    assert_eq!(at_hand, wanted, "the beginnings, and all of both");
+    assert_eq!(at_hand, wanted, "the beginnings, and all of them where that has to be");
     let rows = running.messages("first").await;
     assert_eq!(rows[1].length, far.len() as u64);
 
@@ -83,7 +86,7 @@ async fn a_beginning_is_not_changed_for_the_whole() {
         send(&running, "in", &text("1", 1000)).await.outcome,
         Outcome::Stored
     );
-    let long = text("2", SMALL);
+    let long = text("2", 1000) + &"more ".repeat(SMALL);
     let told = send(&running, "in", &long).await;
     assert_eq!(told.outcome, Outcome::Failed);
     let detail = running.detail(told.message.unwrap()).await;
