@@ -482,7 +482,8 @@ pub struct MessageDetail {
 impl MessageDetail {
     /// True where only the beginning of what came is at hand.
     pub fn is_beginning(&self) -> bool {
-        self.big.is_some_and(|big| (self.body.len() as u64) < big.length())
+        self.big
+            .is_some_and(|big| (self.body.len() as u64) < big.length())
     }
 
     /// True where it is a question, from outside or to a destination: it is no message that goes through the steps.

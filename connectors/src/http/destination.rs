@@ -45,9 +45,7 @@ impl engine::connector::Destination for HttpDestination {
         }
         let request = match &outgoing.big {
             None => request.body(outgoing.body.clone()),
-            Some(big) => request
-                .header(CONTENT_LENGTH, big.length())
-                .body(in_pieces(big)),
+            Some(big) => request.header(CONTENT_LENGTH, big.length()).body(in_pieces(big)),
         };
         let answer = self.caller.exchange(request).await?;
         Ok(answer.response)

@@ -174,9 +174,7 @@ impl Route {
         let arrived = self.body(arriving.body_mut(), intake).await;
         incoming.received_at = jiff::Timestamp::now();
         let (status, why) = match arrived {
-            Ok(body)
-                if body.length() == 0 && !matches!(*arriving.method(), Method::GET | Method::DELETE) =>
-            {
+            Ok(body) if body.length() == 0 && !matches!(*arriving.method(), Method::GET | Method::DELETE) => {
                 return problem(StatusCode::BAD_REQUEST, "The body is empty; there is no message.");
             }
             Ok(body) => {

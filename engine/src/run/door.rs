@@ -22,10 +22,10 @@ use super::pipeline::{Applying, Pipeline};
 use super::state::{self, Kept, State};
 use super::worker::Bell;
 use crate::actor::Actor;
-use crate::call::FarSides;
 use crate::body::{BodyWriter, LONGEST_WHOLE, NotRead, read_on};
-use crate::channel::{Channel, Step};
+use crate::call::FarSides;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
+use crate::channel::{Channel, Step};
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Outcome as Taken};
 use crate::format::{Answered, Format, Formats, Reads};
 use crate::message::{

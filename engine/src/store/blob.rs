@@ -289,7 +289,9 @@ impl Blobs {
         };
         let mut nr = [0];
         // The seal at the end is written last, here as well.
-        let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut nr));
+        let read = file
+            .seek(SeekFrom::End(-1))
+            .and_then(|_| file.read_exact(&mut nr));
         if read.is_ok() && nr[0] == sealer.key_numbers().0 {
             return Ok(false);
         }
@@ -686,7 +688,14 @@ mod tests {
             let read = case.blobs.read(&case.sealer, name);
             assert!(matches!(read, Err(StoreError::Damaged(_))));
         }
-        for at in [0, ID, ID + CHUNK, whole.len() / 2, whole.len() - END, whole.len() - 1] {
+        for at in [
+            0,
+            ID,
+            ID + CHUNK,
+            whole.len() / 2,
+            whole.len() - END,
+            whole.len() - 1,
+        ] {
             let mut wrong = whole.clone();
             wrong[at] ^= 1;
             std::fs::write(file, wrong).unwrap();

@@ -59,7 +59,10 @@ async fn a_format_reads_as_much_as_it_needs() {
     at_hand.sort_unstable();
     let mut wanted = [SMALL, 4 * SMALL, near.len(), far.len(), far.len()];
     wanted.sort_unstable();
-    assert_eq!(at_hand, wanted, "the beginnings, and all of them where that has to be");
+    assert_eq!(
+        at_hand, wanted,
+        "the beginnings, and all of them where that has to be"
+    );
     let rows = running.messages("first").await;
     assert_eq!(rows[1].length, far.len() as u64);
 

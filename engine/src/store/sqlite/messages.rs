@@ -487,7 +487,9 @@ pub(crate) fn stored_body(
     id: Uuid,
 ) -> Result<Option<StoredBody>, StoreError> {
     let sealed: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT body.body FROM message JOIN body ON body.seq = message.seq WHERE message.id = ?1")
+        .prepare_cached(
+            "SELECT body.body FROM message JOIN body ON body.seq = message.seq WHERE message.id = ?1",
+        )
         .and_then(|mut statement| statement.query_row([id.as_bytes()], |row| row.get(0)).optional())
         .map_err(sql_error)?;
     let Some(sealed) = sealed else { return Ok(None) };

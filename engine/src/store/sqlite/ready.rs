@@ -560,7 +560,11 @@ pub(crate) fn unpack(
     let (body, big) = match packed {
         Packed::Inline(body) => (Some(body), None),
         Packed::Blob(name) => {
-            let most = if name.length <= SHOWN { SHOWN } else { SHOWN_OF_LONG };
+            let most = if name.length <= SHOWN {
+                SHOWN
+            } else {
+                SHOWN_OF_LONG
+            };
             let body = shared.blobs.beginning(&shared.sealer, name, most)?;
             (Some(body), Some(name))
         }
@@ -696,15 +700,7 @@ impl Ready {
             repeat: dedup.and_then(|window| repeat_key(sealer, &message, body, window)),
             keys: message_keys(sealer, &message.keys),
             head: sealer.seal(Column::MessageHead, message.id, 0, &head)?,
-            body: pack(
-                shared,
-                Column::MessageBody,
-                message.id,
-                0,
-                "",
-                body,
-                &mut blobs,
-            )?,
+            body: pack(shared, Column::MessageBody, message.id, 0, "", body, &mut blobs)?,
             blobs: vec![],
             wrote,
             verbs,
