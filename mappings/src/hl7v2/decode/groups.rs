@@ -46,6 +46,10 @@ pub struct Group<'m> {
     pub routes: Vec<Seg<'m>>,
     /// TQ1.
     pub timings: Vec<Seg<'m>>,
+    /// IPC.
+    pub protocols: Vec<Seg<'m>>,
+    /// ZDS of IHE: the study of an imaging order.
+    pub study: Option<Seg<'m>>,
     /// NTE behind ORC, OBR, TQ1, RXO, RXE or RXR.
     pub notes: Vec<Seg<'m>>,
     /// DG1, each with its NTE.
@@ -71,6 +75,8 @@ impl<'m> Group<'m> {
             rxe: None,
             routes: vec![],
             timings: vec![],
+            protocols: vec![],
+            study: None,
             notes: vec![],
             diagnoses: vec![],
             observations: vec![],
@@ -217,6 +223,18 @@ impl<'m> Reader<'m> {
             "TQ1" => {
                 if let Some(group) = self.group() {
                     group.timings.push(segment);
+                    self.last = Last::Group;
+                }
+            }
+            "IPC" => {
+                if let Some(group) = self.group() {
+                    group.protocols.push(segment);
+                    self.last = Last::Group;
+                }
+            }
+            "ZDS" => {
+                if let Some(group) = self.group().filter(|group| group.study.is_none()) {
+                    group.study = Some(segment);
                     self.last = Last::Group;
                 }
             }

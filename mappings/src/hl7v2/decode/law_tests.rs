@@ -14,7 +14,7 @@ fn every_sample_is_read_and_no_reference_leads_nowhere() {
             .and_then(|stem| stem.to_str())
             .unwrap_or_default()
             .to_owned();
-        if !["siu-", "orm-", "oml-", "oru-"]
+        if !["siu-", "orm-", "oml-", "omi-", "oru-"]
             .iter()
             .any(|kind| name.starts_with(kind))
         {
@@ -103,6 +103,9 @@ fn no_field_is_dropped_in_silence() {
         ("ORC", 14, "OBR", 17),
         ("ORC", 7, "OBR", 27),
         ("ORC", 33, "OBR", 53),
+        ("IPC", 1, "IPC", 1),
+        ("IPC", 2, "IPC", 2),
+        ("IPC", 3, "IPC", 3),
     ];
     let folder = format!("{}/../samples/hl7v2", env!("CARGO_MANIFEST_DIR"));
     let mut silent = vec![];
@@ -113,7 +116,7 @@ fn no_field_is_dropped_in_silence() {
             .and_then(|stem| stem.to_str())
             .unwrap_or_default()
             .to_owned();
-        if !["siu-", "orm-", "oml-", "oru-"]
+        if !["siu-", "orm-", "oml-", "omi-", "oru-"]
             .iter()
             .any(|kind| name.starts_with(kind))
         {

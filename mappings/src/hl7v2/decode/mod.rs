@@ -21,6 +21,7 @@ pub mod collect;
 pub mod datatypes;
 mod files;
 mod groups;
+mod imaging;
 mod medication;
 pub mod merge;
 mod notes;
@@ -41,6 +42,8 @@ mod values;
 pub mod visit;
 
 #[cfg(test)]
+mod imaging_tests;
+#[cfg(test)]
 mod law_tests;
 #[cfg(test)]
 mod order_tests;
@@ -52,6 +55,7 @@ mod schedule_tests;
 mod tests;
 
 pub use answer::decode_answer;
+pub(super) use timing::shift;
 
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]
@@ -124,8 +128,8 @@ pub fn decode_message(message: &Message, profile: &Profile) -> Result<ChangeSet,
     match kind.as_str() {
         "ADT" => adt::read(&mut out, &event()?, &segments)?,
         "SIU" => scheduling::read(&mut out, &event()?, &segments)?,
-        "ORM" | "OML" | "OMG" => {
-            one_of(&event()?, &["O01", "O19", "O21"])?;
+        "ORM" | "OML" | "OMG" | "OMI" => {
+            one_of(&event()?, &["O01", "O19", "O21", "O23"])?;
             orders::read(&mut out, &segments)?;
         }
         "ORU" => {

@@ -1,4 +1,4 @@
-//! ORM^O01, OML^O21 and their kin → orders. HL7 v2.5.1, 4.4 and 4.5.
+//! ORM^O01, OML^O21, OMI^O23 and their kin → orders. HL7 v2.5.1, 4.4 and 4.5.
 
 use clinic::change_set::{Act, Find};
 use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus, Priority};
@@ -13,7 +13,7 @@ use super::groups::{self, Group, Obx, Shape};
 use super::observations::{self, Series};
 use super::terms::{self, NO_TABLE, hl7, mapped, table};
 use super::timing::{self, Times};
-use super::{datatypes as data, medication, notes, parties, results, specimen};
+use super::{datatypes as data, imaging, medication, notes, parties, results, specimen};
 
 /// Reads the segments behind MSH.
 pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), MapError> {
@@ -39,6 +39,7 @@ fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) {
     let key = out.key("order");
     let order = Ref::Local(key.clone());
     let mut say = order_from_orc_obr(out, group, subject);
+    imaging::of_order(out, group, &mut say);
     say.categories = group.obr(24).items(|at| terms::concept(at, table("0074")));
     let remarks = notes::annotations(out, &group.notes);
     let mut all = say.notes.values().to_vec();
@@ -147,9 +148,14 @@ pub fn push<'m>(
     })
 }
 
-/// The numbers that name one order; a group's number is that of many.
+/// The numbers that name one order; a group's number is that of many, and so is an accession number.
 fn own_numbers(identifiers: &Items<Identifier>) -> Vec<Identifier> {
-    let of_group = |id: &&Identifier| matches!(id.kind.as_ref().and_then(Concept::code), Some("FGN" | "PGN"));
+    let of_group = |id: &&Identifier| {
+        matches!(
+            id.kind.as_ref().and_then(Concept::code),
+            Some("FGN" | "PGN" | "ACSN")
+        )
+    };
     identifiers
         .values()
         .iter()

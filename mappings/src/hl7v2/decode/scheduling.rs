@@ -14,7 +14,7 @@ use super::cases::{self, Subject};
 use super::collect::{At, Collected, Seg, natural};
 use super::groups::{self, Case, Shape};
 use super::terms::{self, NO_TABLE, hl7, table};
-use super::{datatypes as data, notes, parties, slots, timing};
+use super::{datatypes as data, imaging, notes, parties, slots, timing};
 
 /// The segments of a schedule message, sorted.
 #[derive(Default)]
@@ -130,8 +130,25 @@ fn appointment<'m>(
     };
     state(event, schedule, sch, &mut say);
     reasons(event, sch, &mut say);
-    let orders = orders(out, schedule, sch, &subject);
+    let mut orders = orders(out, schedule, sch, &subject);
     times(schedule, sch, &mut say);
+    if !is_end(event) {
+        let resources: Vec<Seg<'m>> = schedule
+            .resources
+            .iter()
+            .map(|resource| resource.segment)
+            .collect();
+        let number = identifiers.first().map(|number| number.value.clone());
+        imaging::of_appointment(
+            out,
+            &schedule.services,
+            &resources,
+            &subject,
+            number,
+            &say,
+            &mut orders,
+        );
+    }
     services(out, event, schedule, &mut say, &orders);
     say.orders = Items::merge(orders);
     let default = agreed(say.status.value().copied());
@@ -156,6 +173,11 @@ fn appointment<'m>(
     });
     enterer(out, sch, appointment);
     Ok(())
+}
+
+/// True for events by which an appointment does not take place.
+fn is_end(event: &str) -> bool {
+    matches!(event, "S15" | "S16" | "S17" | "S26")
 }
 
 /// SCH-1, SCH-2 → placer's and filler's numbers.
@@ -301,7 +323,7 @@ fn services<'m>(
 ) {
     let mut kinds: Vec<Concept> = vec![];
     for (idx, ais) in schedule.services.iter().enumerate() {
-        if ais.f(2).part(1).is("D") && !matches!(event, "S15" | "S16" | "S17" | "S26") {
+        if ais.f(2).part(1).is("D") && !is_end(event) {
             ais.f(3).note("the service is taken out of the appointment");
             continue;
         }

@@ -18,7 +18,11 @@ fn stamp() -> Stamp {
     }
 }
 
-fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: OnUnmatched) -> Applied {
+pub(super) fn applied(
+    set: &ChangeSet,
+    clinic: &dyn clinic::apply::Snapshot,
+    on_unmatched: OnUnmatched,
+) -> Applied {
     let mut count = 0;
     let context = Context {
         source: Source::Actor {
@@ -39,7 +43,7 @@ fn applied(set: &ChangeSet, clinic: &dyn clinic::apply::Snapshot, on_unmatched: 
 }
 
 /// The clinic after a sample, and what it wrote.
-fn after(sample: &[u8]) -> (MemoryClinic, Applied) {
+pub(super) fn after(sample: &[u8]) -> (MemoryClinic, Applied) {
     let set = decode(sample, &Profile::default()).unwrap();
     let applied = applied(&set, &Nobody, OnUnmatched::Create);
     let mut clinic = MemoryClinic::new();
@@ -48,7 +52,7 @@ fn after(sample: &[u8]) -> (MemoryClinic, Applied) {
 }
 
 /// The message of an event.
-fn told(clinic: &MemoryClinic, event: &str, kind: Kind, id: Uuid) -> Result<String, MapError> {
+pub(super) fn told(clinic: &MemoryClinic, event: &str, kind: Kind, id: Uuid) -> Result<String, MapError> {
     let set = change_set(event, kind, id, clinic).unwrap().unwrap();
     // As it is stored and read again.
     let set: ChangeSet = serde_json::from_value(serde_json::to_value(&set).unwrap()).unwrap();

@@ -8,7 +8,8 @@
 //! | results (that are not earlier ones sent along with an order), documents | ORU^R01 |
 //! | appointments | SIU, with the trigger of the message that it came by, else by the state: S12, S15, S17, S26 |
 //! | blocked or opened time | SIU^S23, SIU^S24 |
-//! | orders | OML^O21 |
+//! | orders | OML^O21; orders of images OMI^O23 |
+//! | an event that tells how far an order of images is | ORM^O01 |
 //! | prescriptions | OMP^O09 |
 //! | merges | ADT^A40 |
 //! | else | ADT, with the trigger of the message that it came by where one patient's data fit it, else A08 |
@@ -29,6 +30,7 @@
 //! - of several earlier places of a visit PV1-6 has the last;
 //! - remarks of one author and time that stand behind one another read as one remark;
 //! - a visit or number that moved (A45, A50, A51) is written as it is now, in A08;
+//! - an order of images has the numbers that the clinic made for it (study UID, accession number, step);
 //! - who is responsible for sending and receiving (MSH-22, -23 of later versions) is not written;
 //! - codes that the decoder derives (FHIR's own, by the official maps) are left out, since they are derived again.
 //!
@@ -53,6 +55,9 @@ mod answer;
 mod datatypes;
 #[cfg(test)]
 mod event_tests;
+mod imaging;
+#[cfg(test)]
+mod imaging_tests;
 mod medication;
 mod notes;
 mod observations;
@@ -98,7 +103,14 @@ pub fn encode_as(
     let mut out = vec![msh(&world, stamp, charset, [kind, &event, structure])];
     match kind {
         "ORU" => of_patients(&world, &mut out, results::of_patient)?,
-        "OML" => of_patients(&world, &mut out, orders::of_patient)?,
+        "OML" | "OMI" => of_patients(&world, &mut out, orders::of_patient)?,
+        "ORM" => {
+            let state = imaging::state_of_event(&world).unwrap_or("SC");
+            let told = |world: &World<'_>, patient, out: &mut Vec<Seg>| {
+                imaging::state_of_patient(world, state, patient, out);
+            };
+            of_patients(&world, &mut out, told)?;
+        }
         "OMP" => of_patients(&world, &mut out, medication::of_patient)?,
         "SIU" => schedule(&world, &event, &mut out)?,
         _ => adt(&world, &event, stamp, &mut out)?,
@@ -119,9 +131,15 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
     let (kind, event) = original.split_once('^').unwrap_or((original, ""));
     let has = |kind| world.speaks_of(kind);
     let siu = |event: &str| Ok(("SIU", event.to_owned(), "SIU_S12"));
-    let oml = || Ok(("OML", "O21".to_owned(), "OML_O21"));
+    let oml = || match imaging::is_all_imaging(world) {
+        true => Ok(("OMI", "O23".to_owned(), "OMI_O23")),
+        false => Ok(("OML", "O21".to_owned(), "OML_O21")),
+    };
     let oru = || Ok(("ORU", "R01".to_owned(), "ORU_R01"));
-    if matches!(kind, "ORM" | "OML" | "OMG") && has(Kind::Order) {
+    if imaging::state_of_event(world).is_some() {
+        return Ok(("ORM", "O01".to_owned(), "ORM_O01"));
+    }
+    if matches!(kind, "ORM" | "OML" | "OMG" | "OMI") && has(Kind::Order) {
         return oml();
     }
     if has(Kind::Appointment) && (kind == "SIU" || !has(Kind::Result)) {
@@ -200,14 +218,14 @@ fn has_place_for_all(world: &World<'_>, kind: &str) -> Result<(), MapError> {
         // Images go by DICOM.
         Kind::ImagingStudy | Kind::ImagingInstance => false,
         Kind::Order => match kind {
-            "OML" => true,
+            "OML" | "OMI" | "ORM" => true,
             "ORU" => reported.contains(&said.id),
             "SIU" => booked.contains(&said.id),
             _ => false,
         },
         Kind::Result => match (kind, said.aggregate) {
             ("ORU", _) => true,
-            ("OML", clinic::Aggregate::Result(report)) => world
+            ("OML" | "OMI", clinic::Aggregate::Result(report)) => world
                 .ids(&report.observations)
                 .iter()
                 .any(|id| informs.contains(id)),

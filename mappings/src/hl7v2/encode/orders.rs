@@ -9,6 +9,7 @@ use clinic::value::{Annotation, Concept, Identifier, Timing};
 use uuid::Uuid;
 
 use super::datatypes as data;
+use super::imaging;
 use super::notes;
 use super::observations::Series;
 use super::record;
@@ -36,6 +37,9 @@ pub(super) fn of_patient(world: &World<'_>, patient: Uuid, out: &mut Vec<Seg>) {
         out.push(orc);
         let remarks = with_timing(world, order, out);
         let mut obr = obr(world, order, series_number);
+        if let Some(imaging) = order.imaging.as_ref().filter(|_| imaging::is_all_imaging(world)) {
+            imaging::on_obr(world, imaging, &mut obr);
+        }
         obr.reps(
             24,
             order
@@ -49,6 +53,9 @@ pub(super) fn of_patient(world: &World<'_>, patient: Uuid, out: &mut Vec<Seg>) {
         out.extend(notes::ntes(world, remarks));
         diagnoses(world, order, out);
         below(world, order, &priors, &specimens, out);
+        if let Some(imaging) = order.imaging.as_ref().filter(|_| imaging::is_all_imaging(world)) {
+            imaging::ipcs(world, imaging, out);
+        }
         for prior in priors.iter().filter(|prior| prior.is_of(world, order)) {
             results::prior(world, prior.said, prior.report, out);
         }
@@ -197,8 +204,13 @@ pub(super) fn with_timing<'o>(
         bounds: Some(period.clone()),
         ..Timing::default()
     });
+    let by_step = imaging::timing_of(order).filter(|_| order.occurrence_at.is_none());
     let tq1 = timing::tq1(
-        order.occurrence_timing.as_ref().or(in_period.as_ref()),
+        order
+            .occurrence_timing
+            .as_ref()
+            .or(in_period.as_ref())
+            .or(by_step.as_ref()),
         order.quantity.as_ref(),
         priority,
         words,

@@ -1,0 +1,385 @@
+//! The imaging part of an order: IPC (HL7 v2.5.1, 4.5.6) as OMI^O23 has it (IHE RAD-4), what ORM^O01 says in OBR-18 to
+//! -20 and -24 and in the ZDS of IHE, and appointments of a modality (AIS, AIG, AIL, AIP).
+//!
+//! A worklist has room for 16 characters of a number. A longer accession number is kept as a number of the order, and
+//! said; other numbers that are too long stay without a place.
+
+use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
+use clinic::imaging::{self, ACCESSION, Imaging, ImagingStep, SHORT, StepStatus};
+use clinic::patch::{Items, Patch};
+use clinic::scheduling::AppointmentChange;
+use clinic::value::{Concept, Identifier, Ref, When};
+use clinic::{Body, Change};
+
+use super::cases::Subject;
+use super::collect::{At, Collected, Seg, natural};
+use super::groups::Group;
+use super::orders::{times, twin};
+use super::terms::{self, NO_TABLE};
+use super::{datatypes as data, parties};
+
+/// The URI of the modalities of DICOM.
+const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+
+/// The modality of a code as DICOM has it, or as HL7 table 0074 does. Other words go through a table of the channel.
+fn modality_of(code: &str) -> Option<&'static str> {
+    Some(match code.to_ascii_uppercase().as_str() {
+        "CT" | "CTH" => "CT",
+        "MR" | "MRI" | "NMR" => "MR",
+        "US" | "RUS" | "OUS" | "VUS" | "CUS" => "US",
+        "NM" | "NMS" => "NM",
+        "PT" | "PET" => "PT",
+        "RX" => "DX",
+        "XRC" => "RF",
+        "CR" => "CR",
+        "DX" => "DX",
+        "MG" => "MG",
+        "IO" => "IO",
+        "PX" => "PX",
+        "XA" => "XA",
+        "RF" => "RF",
+        "BMD" => "BMD",
+        "ES" => "ES",
+        "XC" => "XC",
+        "OP" => "OP",
+        "OPT" => "OPT",
+        _ => return None,
+    })
+}
+
+/// True for the sections of table 0074 that make images, of whatever modality.
+fn makes_images(code: &str) -> bool {
+    matches!(code.to_ascii_uppercase().as_str(), "RAD" | "IMG") || modality_of(code).is_some()
+}
+
+/// The modality that a coded field names, by the channel's table or by its own code. Nothing is taken.
+fn modality_at(at: At<'_>) -> Option<String> {
+    let own = || modality_of(&at.part(1).peek()?).map(str::to_owned);
+    mapped_modality(at).or_else(own)
+}
+
+/// The same by the channel's table alone.
+fn mapped_modality(at: At<'_>) -> Option<String> {
+    let code = at.part(1).peek()?;
+    let system = at
+        .part(3)
+        .peek()
+        .map(|name| terms::system_uri(&name).into_owned());
+    let tables = [system, Some(terms::v2("0074"))];
+    tables.into_iter().flatten().find_map(|system| {
+        let others = at.profile().codes.get(&(system, code.clone()))?;
+        others
+            .iter()
+            .find(|coding| coding.system.as_deref() == Some(DCM))?
+            .code
+            .clone()
+    })
+}
+
+/// True for an order of images.
+fn is_imaging(group: &Group<'_>) -> bool {
+    let section = || {
+        let at = group.obr(24).first();
+        modality_at(at).is_some() || at.part(1).peek().is_some_and(|code| makes_images(&code))
+    };
+    !group.protocols.is_empty() || group.study.is_some() || section()
+}
+
+/// IPC, ZDS, OBR-18 to -20, -24, -30, -34, -36 → what is asked of a modality.
+pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChange) {
+    if !is_imaging(group) {
+        return;
+    }
+    let mut imaging = Imaging {
+        transport: group.obr(30).text(),
+        ..Imaging::default()
+    };
+    for ipc in &group.protocols {
+        head(*ipc, &mut imaging, say);
+    }
+    // The older places of the same, where IPC says nothing.
+    let first = group.protocols.first();
+    let other = |field: usize, number: usize| match first {
+        Some(ipc) => twin(ipc.f(field).first(), group.obr(number).first()),
+        None => group.obr(number).first(),
+    };
+    if imaging.accession.is_none() {
+        accession(other(1, 18), &mut imaging, say);
+    }
+    imaging.procedure_id = imaging
+        .procedure_id
+        .take()
+        .or_else(|| short(other(2, 19).part(1)));
+    if let Some(zds) = group.study {
+        let at = zds.f(1).first();
+        imaging.study_uid = imaging.study_uid.take().or_else(|| uid(at.part(1)));
+        // RP: what kind of pointer it is goes without saying.
+        for (part, word) in [(3, "Application"), (4, "DICOM")] {
+            if at.part(part).is(word) {
+                at.part(part).take();
+            }
+        }
+    }
+    let mut common = ImagingStep {
+        start: start(group, say),
+        duration_minutes: minutes(say),
+        ..ImagingStep::default()
+    };
+    if let Some(technician) = group.obr(34).reps().into_iter().next() {
+        common.performer = parties::practitioner_from_ndl(out, technician);
+    }
+    if group.orc(5).part(1).is("IP") {
+        common.status = Some(StepStatus::Started);
+    }
+    let by_section = modality_at(group.obr(24).first());
+    for ipc in group
+        .protocols
+        .iter()
+        .filter(|ipc| (4..=9).any(|field| ipc.f(field).is_there()))
+    {
+        let step = step(*ipc, &common);
+        imaging.steps.push(ImagingStep {
+            modality: step.modality.clone().or_else(|| by_section.clone()),
+            ..step
+        });
+    }
+    if group.protocols.is_empty() {
+        imaging.steps.push(ImagingStep {
+            id: short(group.obr(20).first().part(1)),
+            modality: by_section,
+            protocols: protocol(say.code.value()).into_iter().collect(),
+            ..common
+        });
+    }
+    say.imaging = Patch::Set(imaging);
+}
+
+/// IPC-1 to -3: the same in each IPC of an order.
+fn head(ipc: Seg<'_>, imaging: &mut Imaging, say: &mut OrderChange) {
+    let known = imaging.clone();
+    if imaging.accession.is_none() {
+        accession(ipc.f(1).first(), imaging, say);
+    } else {
+        again(ipc.f(1).first(), known.accession.as_deref());
+    }
+    match &known.procedure_id {
+        None => imaging.procedure_id = short(ipc.f(2).first().part(1)),
+        Some(id) => again(ipc.f(2).first(), Some(id)),
+    }
+    match &known.study_uid {
+        None => imaging.study_uid = uid(ipc.f(3).first().part(1)),
+        Some(uid) => again(ipc.f(3).first(), Some(uid)),
+    }
+}
+
+/// What another IPC of the order has said: taken where it is the same.
+fn again(at: At<'_>, known: Option<&str>) {
+    if at.part(1).peek().as_deref() == known {
+        at.take();
+    } else if at.is_there() {
+        at.note("an earlier IPC of the order says something else, and is used");
+    }
+}
+
+/// EI → accession number. One that is too long for a worklist is a number of the order all the same.
+fn accession(at: At<'_>, imaging: &mut Imaging, say: &mut OrderChange) {
+    let Some(number) = data::entity(at, Some(ACCESSION)) else {
+        return;
+    };
+    if number.value.chars().count() <= SHORT {
+        imaging.accession_issuer = number.system;
+        imaging.accession = Some(number.value);
+        return;
+    }
+    at.remark(format!(
+        "longer than the {SHORT} characters that a worklist has room for: kept as a number of the order, \
+         and not used as its accession number"
+    ));
+    let mut all: Vec<Identifier> = say.identifiers.values().to_vec();
+    all.push(number);
+    say.identifiers = Items::merge(all);
+}
+
+/// A number that a worklist has room for; a longer one stays.
+fn short(at: At<'_>) -> Option<String> {
+    at.read(|text| {
+        if text.chars().count() <= SHORT {
+            Ok(text.to_owned())
+        } else {
+            Err("longer than the 16 characters that a worklist has room for; another number is made")
+        }
+    })
+}
+
+/// A UID; anything else stays.
+fn uid(at: At<'_>) -> Option<String> {
+    at.read(|text| {
+        if imaging::is_uid(text) {
+            Ok(text.to_owned())
+        } else {
+            Err("no UID (digits and dots, at most 64 characters)")
+        }
+    })
+}
+
+/// IPC-4 to -9 → step.
+fn step(ipc: Seg<'_>, common: &ImagingStep) -> ImagingStep {
+    let modality = ipc.f(5).first();
+    let named = modality_at(modality).or_else(|| {
+        modality.part(1).peek().filter(|code| {
+            let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            code.len() <= SHORT && code.bytes().all(fits)
+        })
+    });
+    if named.is_some() {
+        modality.part(1).take();
+        let system = modality.part(3).peek();
+        if system.is_some_and(|system| terms::system_uri(&system) == DCM) {
+            modality.part(3).take();
+        }
+    } else if modality.is_there() {
+        modality.note("no modality that DICOM knows; map it in the channel's table of codes");
+    }
+    let mut description = None;
+    let mut protocols = vec![];
+    for rep in ipc.f(6).reps() {
+        if description.is_none() {
+            description = rep.part(2).peek();
+        }
+        if rep.part(1).is_there() {
+            protocols.extend(terms::concept(rep, NO_TABLE));
+        } else {
+            rep.part(2).take();
+        }
+    }
+    let place = ipc.f(8).first();
+    let titles = ipc.f(9).text().unwrap_or_default();
+    let titles = titles
+        .split('\\')
+        .map(str::trim)
+        .filter(|title| !title.is_empty());
+    ImagingStep {
+        id: short(ipc.f(4).first().part(1)),
+        modality: named,
+        station_aes: titles.map(str::to_owned).collect(),
+        station_name: ipc.f(7).first().part(1).text(),
+        location: place.part(1).text().or_else(|| place.part(2).text()),
+        description,
+        protocols,
+        ..common.clone()
+    }
+}
+
+/// OBR-4.4 to -6: what is to be done as the modality knows it, where that has a code of its own.
+fn protocol(code: Option<&Concept>) -> Option<Concept> {
+    let second = code?.codings.get(1)?;
+    second.code.as_ref()?;
+    Some(Concept {
+        codings: vec![second.clone()],
+        text: None,
+    })
+}
+
+/// TQ1-7 (ORC-7.4, OBR-27.4), else OBR-36, else OBR-6 → when it begins.
+fn start(group: &Group<'_>, say: &OrderChange) -> Option<When> {
+    let timing = say.occurrence_timing.value();
+    let planned = timing.and_then(|timing| timing.bounds.as_ref()?.start.clone());
+    let planned = planned.or_else(|| times(group)?.timing?.bounds?.start);
+    planned
+        .or_else(|| data::when(group.obr(36)))
+        .or_else(|| say.occurrence_at.value().cloned())
+}
+
+/// How long it takes, in minutes: from the beginning to the end, or as said.
+fn minutes(say: &OrderChange) -> Option<u32> {
+    let timing = say.occurrence_timing.value()?;
+    if let Some(bounds) = &timing.bounds {
+        let moment = |when: &When| when.as_str().parse::<jiff::Timestamp>().ok();
+        let (start, end) = (moment(bounds.start.as_ref()?)?, moment(bounds.end.as_ref()?)?);
+        let seconds = end.as_second().checked_sub(start.as_second())?;
+        return u32::try_from(seconds / 60)
+            .ok()
+            .filter(|minutes| (1..=24 * 60).contains(minutes));
+    }
+    None
+}
+
+// ---- appointments ----
+
+/// SIU: an appointment of a modality (AIG-4, AIG-5 or AIL-4 names one, or AIS-3 by the channel's table of codes) says
+/// when, where and by whom the step of its order is done; without an order's number it is an order itself.
+pub(super) fn of_appointment<'m>(
+    out: &mut Collected<'m>,
+    services: &[Seg<'m>],
+    resources: &[Seg<'m>],
+    subject: &Subject,
+    number: Option<String>,
+    booked: &AppointmentChange,
+    orders: &mut Vec<Ref>,
+) {
+    let named = |name: &str| {
+        resources
+            .iter()
+            .filter(move |segment| segment.name() == name)
+            .collect::<Vec<_>>()
+    };
+    let (things, places, people) = (named("AIG"), named("AIL"), named("AIP"));
+    let by_thing = things.iter().flat_map(|aig| [aig.f(4).first(), aig.f(5).first()]);
+    let by_place = places.iter().map(|ail| ail.f(4).first());
+    let modality = by_thing.chain(by_place).find_map(modality_at);
+    let modality = modality.or_else(|| services.iter().find_map(|ais| mapped_modality(ais.f(3).first())));
+    if modality.is_none() {
+        return;
+    }
+    let performer = people
+        .iter()
+        .find_map(|aip| parties::practitioner(out, aip.f(3).first()));
+    let step = ImagingStep {
+        modality,
+        station_name: things.iter().find_map(|aig| aig.f(3).first().part(1).peek()),
+        location: places.iter().find_map(|ail| {
+            let at = ail.f(3).first();
+            at.part(2).peek().or_else(|| at.part(1).peek())
+        }),
+        start: booked.start.value().cloned(),
+        duration_minutes: booked.duration_minutes.value().copied(),
+        performer,
+        ..ImagingStep::default()
+    };
+    if orders.is_empty() {
+        let Some(number) = number else { return };
+        let key = out.key("order");
+        let say = OrderChange {
+            patient: Patch::Set(subject.patient.clone()),
+            encounter: subject.encounter.clone().into(),
+            code: services
+                .first()
+                .and_then(|ais| terms::concept(ais.f(3).first(), NO_TABLE))
+                .into(),
+            ..OrderChange::default()
+        };
+        let new = OrderChange {
+            status: Patch::Set(OrderStatus::Active),
+            intent: Patch::Set(OrderIntent::Order),
+            ..OrderChange::default()
+        };
+        orders.push(out.push(Change {
+            find: natural(Some(&subject.patient), format!("imaging|{number}")),
+            say_if_new: Some(new.into()),
+            ..Change::new(key, say)
+        }));
+    }
+    for (idx, order) in orders.iter().enumerate() {
+        let own = services.get(idx).and_then(|ais| data::when(ais.f(4)));
+        let step = ImagingStep {
+            start: own.or_else(|| step.start.clone()),
+            ..step.clone()
+        };
+        if let Some(Body::Order(say)) = out.change_mut(order).map(|change| &mut change.say) {
+            say.imaging = Patch::Set(Imaging {
+                steps: vec![step],
+                ..Imaging::default()
+            });
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Imaging orders: what a worklist is told by OMI, by ORM and by appointments.
+
+use serde_json::{Value, json};
+
+use super::said::{Said, read, sample};
+
+const MSH: &str =
+    "MSH|^~\\&|RIS|NORD|PUNTE|NORD|20260512083000+0300||ORM^O01|1|P|2.3\nPID|1||A-1^^^NORD^MR||Vlad^Petru";
+
+fn imaging(said: &Said) -> Value {
+    said.one("Order")["imaging"].clone()
+}
+
+fn left(said: &Said) -> Vec<(String, String)> {
+    // What every message of these tests leaves.
+    let usual = ["MSH-12.1", "PID-1.1", "OBR-1.1"];
+    let all = said
+        .set
+        .extra
+        .iter()
+        .filter(|extra| !usual.contains(&extra.place.0.as_str()));
+    all.map(|extra| (extra.place.0.clone(), extra.note.clone().unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn an_omi_has_all_that_a_worklist_asks_for() {
+    let said = sample("omi-o23-ct");
+    assert_eq!(
+        imaging(&said),
+        json!({
+            "accession": "ACC-2001",
+            "accession_issuer": "AURORA",
+            "procedure_id": "RP-77",
+            "study_uid": "1.2.826.0.1.3680043.8.498.2001",
+            "transport": "WALK",
+            "steps": [
+                {
+                    "id": "SPS-1", "modality": "CT", "station_aes": ["CT1", "CT2"], "station_name": "Somatom",
+                    "location": "SALA-CT", "start": "2026-05-13T10:15:00+03:00", "duration_minutes": 30,
+                    "description": "Torace nativ",
+                    "protocols": [{ "codings": [{ "system": "99AUR", "code": "CT-TN", "display": "Torace nativ" }] }],
+                    "performer": { "local": "practitioner-2" },
+                },
+                {
+                    "id": "SPS-2", "modality": "CT", "station_aes": ["CT1"], "start": "2026-05-13T10:15:00+03:00",
+                    "duration_minutes": 30, "description": "Torace cu contrast",
+                    "performer": { "local": "practitioner-2" },
+                },
+            ],
+        })
+    );
+    let places: Vec<String> = left(&said).into_iter().map(|(place, _)| place).collect();
+    assert!(!places.iter().any(|place| place.starts_with("IPC")), "{places:?}");
+}
+
+#[test]
+fn an_orm_says_the_same_in_older_places() {
+    let said = read(&format!(
+        "{MSH}\nORC|SC|P-1|F-1||SC\nOBR|1|P-1|F-1|36643-5^Rx torace^LN^RX-T^Torace PA^99NORD||||||||||||||ACC-9|RP-9|SPS-9||||NMR||||||WALK||||||20260513101500\nZDS|1.2.3.4^100^Application^DICOM"
+    ));
+    let imaging = imaging(&said);
+    assert_eq!(imaging["accession"], "ACC-9");
+    assert_eq!(imaging["procedure_id"], "RP-9");
+    assert_eq!(imaging["study_uid"], "1.2.3.4");
+    let step = &imaging["steps"][0];
+    assert_eq!((&step["id"], &step["modality"]), (&json!("SPS-9"), &json!("MR")));
+    assert_eq!(step["start"], "2026-05-13T10:15:00+03:00");
+    assert_eq!(step["protocols"][0]["codings"][0]["code"], "RX-T");
+    assert_eq!(
+        left(&said)
+            .iter()
+            .map(|(place, _)| place.as_str())
+            .collect::<Vec<_>>(),
+        ["ZDS-1.2"]
+    );
+}
+
+#[test]
+fn an_order_of_the_laboratory_has_no_imaging_part() {
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||2823-3^K^LN||||||||||||||X-1||||||CH"
+    ));
+    assert!(said.one("Order")["imaging"].is_null());
+    // A section that makes images has, whatever the modality.
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||||||||RAD"
+    ));
+    assert_eq!(imaging(&said), json!({ "steps": [{}] }));
+}
+
+#[test]
+fn numbers_that_a_worklist_has_no_room_for_are_said() {
+    let long = "12345678901234567";
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||{long}|{long}|{long}||||CT\nZDS|1.02.3"
+    ));
+    let order = said.one("Order");
+    assert_eq!(order["imaging"], json!({ "steps": [{ "modality": "CT" }] }));
+    assert!(
+        order["identifiers"].to_string().contains(long),
+        "the accession number is one of the order"
+    );
+    let places: Vec<String> = left(&said).into_iter().map(|(place, _)| place).collect();
+    assert_eq!(places, ["OBR-19.1", "OBR-20.1", "ZDS-1.1"]);
+    assert!(
+        said.json["about"]["notes"]
+            .to_string()
+            .contains("longer than the 16 characters")
+    );
+    assert!(left(&said).iter().all(|(_, note)| !note.is_empty()));
+}
+
+#[test]
+fn local_words_for_modalities_go_through_the_table_of_the_channel() {
+    use super::{Profile, decode};
+    use clinic::value::Coding;
+    let message = format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||||||||ECO\nIPC|A1||||TOMO^^99NORD||||AE1"
+    );
+    let mut profile = Profile::default();
+    let dcm = |code: &str| {
+        vec![Coding::new(
+            "http://dicom.nema.org/resources/ontology/DCM",
+            code,
+            None,
+        )]
+    };
+    profile
+        .codes
+        .insert(("99NORD".to_owned(), "TOMO".to_owned()), dcm("CT"));
+    let set = decode(message.replace('\n', "\r").as_bytes(), &profile).unwrap();
+    let json = serde_json::to_value(&set).unwrap();
+    assert!(
+        json["changes"].to_string().contains(r#""modality":"CT""#),
+        "{json:#}"
+    );
+    // Without a table the section alone makes it no imaging order.
+    let message = format!("{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||||||||ECO");
+    assert!(read(&message).one("Order")["imaging"].is_null());
+    profile.codes.insert(
+        (
+            "http://terminology.hl7.org/CodeSystem/v2-0074".to_owned(),
+            "ECO".to_owned(),
+        ),
+        dcm("US"),
+    );
+    let set = decode(message.replace('\n', "\r").as_bytes(), &profile).unwrap();
+    assert!(
+        serde_json::to_string(&set)
+            .unwrap()
+            .contains(r#""modality":"US""#)
+    );
+}
+
+#[test]
+fn a_second_ipc_that_says_otherwise_is_said() {
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L\nIPC|A1|R1|1.2.3|S1|CT\nIPC|A2|R1|1.2.4|S2|CT"
+    ));
+    assert_eq!(imaging(&said)["accession"], "A1");
+    let places: Vec<String> = left(&said).into_iter().map(|(place, _)| place).collect();
+    assert_eq!(places, ["IPC[2]-1.1", "IPC[2]-3.1"]);
+}
+
+#[test]
+fn an_appointment_of_a_modality_places_the_step_of_its_order() {
+    let siu = MSH.replace("ORM^O01", "SIU^S12");
+    let about = |number: &str| {
+        read(&format!(
+            "{siu}\nSCH|T-1^HIS|||||||||||||||||||||||||{number}\nRGS|1|A\nAIS|1|A|CT-T^Torace^99NORD|20260513101500+0300|||30|min\nAIG|1|A|CT1^Somatom|CT\nAIL|1|A|RAD^SALA1|D\nAIP|1|A|T-7^Manea^Ilie"
+        ))
+    };
+    let said = about("P-1^HIS");
+    let step = json!([{
+        "modality": "CT", "station_name": "CT1", "location": "SALA1", "start": "2026-05-13T10:15:00+03:00",
+        "duration_minutes": 30, "performer": { "local": "practitioner" },
+    }]);
+    assert_eq!(imaging(&said)["steps"], step);
+    // Without the number of an order it is one itself, the same each time.
+    let said = about("");
+    assert_eq!(imaging(&said)["steps"], step);
+    let order = said.json["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|change| change["say"]["Order"].is_object());
+    assert_eq!(order.unwrap()["find"]["natural"]["key"], "imaging|T-1");
+    assert_eq!(
+        said.one("Appointment")["orders"],
+        json!({ "merge": [{ "local": "order" }] })
+    );
+    // An appointment of anything else places nothing.
+    let said = read(&format!(
+        "{siu}\nSCH|T-1^HIS\nRGS|1|A\nAIS|1|A|CONS^Consult^99NORD|20260513101500+0300|||30|min"
+    ));
+    assert!(said.all("Order").is_empty());
+}
