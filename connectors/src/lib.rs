@@ -2,6 +2,7 @@
 //!
 //! - [`mllp`]: HL7 v2 over TCP, both ways.
 //! - [`fhir`]: Bundles to a FHIR server.
+//! - [`dicom`]: objects, worklist and performed procedure steps, both ways.
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
 //! - [`timer`]: messages at set times.
@@ -17,6 +18,7 @@
 //! Absent by design: formats (a connector moves bytes and never looks into them), the store, retries, counting of
 //! deliveries, and bodies or names in logs and errors.
 
+pub mod dicom;
 pub mod fhir;
 pub mod file;
 pub mod http;
@@ -24,6 +26,7 @@ pub mod mllp;
 pub mod notice;
 pub mod script;
 pub mod secrets;
+mod shared;
 mod sockets;
 pub mod timer;
 pub mod tls;
@@ -38,6 +41,7 @@ pub fn all() -> Connectors {
         .with(mllp::Mllp)
         .with(http::Http::default())
         .with(fhir::Fhir)
+        .with(dicom::Dicom::default())
         .with(file::Files)
         .with(timer::Timers::default())
         .with(script::Script)

@@ -79,6 +79,8 @@ enum Command {
     Convert(command::convert::Args),
     /// Send the messages of a file to a listener over MLLP and print the answers
     Send(command::send::Args),
+    /// Ask another system by DICOM whether it is there, what it has, what is planned; send it objects
+    Dicom(command::dicom::Args),
     /// Ask another system by a destination of a channel, and print what it answers
     Ask(command::ask::Args),
     /// List messages, show one, replay one
@@ -146,6 +148,7 @@ fn main() -> ExitCode {
             Command::Test(args) => command::test::run(&home, &args).await,
             Command::Convert(args) => command::convert::run(&args),
             Command::Send(args) => command::send::run(&args).await,
+            Command::Dicom(args) => command::dicom::run(&args).await,
             Command::Ask(args) => command::ask::run(&home, &args).await,
             Command::Messages(args) => command::messages::run(&home, args).await,
             Command::Parked(args) => command::parked::run(&home, args).await,

@@ -176,6 +176,10 @@ fn with_python<'a>(
 ) -> Result<&'a mut std::process::Command> {
     needs.program("openssl", &["version"])?;
     needs.program("curl", &["--version"])?;
+    needs.program_of(&["dcmtk"], "storescp", &["--version"])?;
+    let orthanc = ["orthanc", "orthanc-dicomweb"];
+    needs.program_of(&orthanc, "Orthanc", &["--version"])?;
+    needs.file_of(&orthanc, "/usr/share/orthanc/plugins/libOrthancDicomWeb.so")?;
     Ok(command.env("PUNTE_TEST_PYTHON", needs.python()?))
 }
 

@@ -1,6 +1,6 @@
 //! What the tests need beside Rust: said precisely when it is missing, installed with `--install`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -43,16 +43,36 @@ impl Needs {
 
     /// A program of the system, in a package of the same name.
     pub fn program(&self, name: &str, version: &[&str]) -> Result<()> {
+        self.program_of(&[name], name, version)
+    }
+
+    /// A program of the system that is in these packages of Debian.
+    pub fn program_of(&self, packages: &[&str], name: &str, version: &[&str]) -> Result<()> {
         if works(name, version) {
             return Ok(());
         }
+        self.packages(name, packages)
+    }
+
+    /// A file that comes with these packages of Debian.
+    pub fn file_of(&self, packages: &[&str], file: &str) -> Result<()> {
+        if Path::new(file).exists() {
+            return Ok(());
+        }
+        self.packages(file, packages)
+    }
+
+    fn packages(&self, what: &str, packages: &[&str]) -> Result<()> {
         if !self.install {
             bail!(
-                "{name} is missing. Install it with:\n\n    apt-get install -y {name}\n\nor run this command with --install"
+                "{what} is missing. Install it with:\n\n    apt-get install -y {}\n\nor run this command with --install",
+                packages.join(" ")
             );
         }
         run(Command::new("apt-get").arg("update"))?;
-        run(Command::new("apt-get").args(["install", "-y", name]))
+        run(Command::new("apt-get")
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(packages))
     }
 
     /// A Python with the peers of the end-to-end tests: a virtual environment under the target folder.

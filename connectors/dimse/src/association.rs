@@ -221,11 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
             if !self.pieces.is_empty() {
                 return Ok(false);
             }
-            match self.wire.pdu_now(self.limit()) {
-                Ok(Some(pdu)) => self.take(pdu).await?,
-                Ok(None) => return Ok(false),
-                Err(Error::Fault(fault)) => return Err(self.fail(fault).await),
-                Err(error) => return Err(error),
+            self.heed().await?;
+            if self.pieces.is_empty() {
+                return Ok(false);
             }
         }
     }
@@ -330,11 +328,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
                 );
             }
             let done = rest.is_empty();
-            if (done && is_last) || LEAVES <= self.wire.output().len() {
+            if done && is_last {
+                return self.flush().await;
+            }
+            if LEAVES <= self.wire.output().len() {
                 self.flush().await?;
+                self.heed().await?;
             }
             if done {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Takes what has come meanwhile, without waiting: a peer that has aborted reads on for a while, and means none of it.
+    async fn heed(&mut self) -> Result<(), Error> {
+        loop {
+            match self.wire.pdu_now(self.limit()) {
+                Ok(Some(pdu)) => self.take(pdu).await?,
+                Ok(None) => return Ok(()),
+                Err(Error::Fault(fault)) => return Err(self.fail(fault).await),
+                Err(error) => return Err(error),
             }
         }
     }

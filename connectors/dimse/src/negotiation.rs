@@ -16,7 +16,7 @@ use crate::uids;
 use crate::wire::Wire;
 
 /// Limits of an association.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest P-DATA that we take; said in the negotiation.
     pub max_pdu: u32,

@@ -128,21 +128,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
 
     /// Begins a C-STORE: its data set follows ([`Association::send_data`]), then its answer ([`Association::answer`]).
     pub fn begin_store(&mut self, context: &Context, object: &Object<'_>) -> Asked {
-        let message_id = self.message_id();
-        let mut command = Command::request(Operation::Store, message_id)
-            .uid(tags::AFFECTED_CLASS, object.class)
-            .uid(tags::AFFECTED_INSTANCE, object.instance)
-            .number(tags::PRIORITY, PRIORITY);
-        if let Some((title, id)) = object.originator {
-            command = command
-                .text(tags::MOVE_ORIGINATOR, title.as_str())
-                .number(tags::MOVE_ORIGINATOR_ID, id);
-        }
-        self.begin(context.id, &command, true);
-        Asked {
-            context: context.id,
-            message_id,
-        }
+        let command = |id| {
+            let command = Command::request(Operation::Store, id)
+                .uid(tags::AFFECTED_CLASS, object.class)
+                .uid(tags::AFFECTED_INSTANCE, object.instance)
+                .number(tags::PRIORITY, PRIORITY);
+            match object.originator {
+                Some((title, id)) => command
+                    .text(tags::MOVE_ORIGINATOR, title.as_str())
+                    .number(tags::MOVE_ORIGINATOR_ID, id),
+                None => command,
+            }
+        };
+        self.begin_request(context, command, true)
     }
 
     /// C-FIND (PS3.7 9.1.2); its answers are had by [`Association::next_match`].
@@ -285,13 +283,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
         command: impl FnOnce(u16) -> Command,
         data: Option<&[u8]>,
     ) -> Result<Answer, Error> {
+        let asked = self.begin_request(context, command, data.is_some());
+        match data {
+            Some(data) => self.send_data(context.id, data, true).await?,
+            None => self.flush().await?,
+        }
+        self.answer(asked).await
+    }
+
+    /// Begins a request, made with its message id: its data set follows ([`Association::send_data`]), or nothing
+    /// ([`Association::flush`]); then its answer ([`Association::answer`]).
+    pub fn begin_request(
+        &mut self,
+        context: &Context,
+        command: impl FnOnce(u16) -> Command,
+        has_data: bool,
+    ) -> Asked {
         let message_id = self.message_id();
-        self.send(context.id, &command(message_id), data).await?;
-        self.answer(Asked {
+        self.begin(context.id, &command(message_id), has_data);
+        Asked {
             context: context.id,
             message_id,
-        })
-        .await
+        }
     }
 
     /// The next answer to a request.

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use super::answer::AnswerSettings;
-use super::listener::Routes;
+use super::listener::{Routes, of_path};
 use super::pattern::decoded;
 use super::settings;
 use crate::mllp::framing::KEPT;
@@ -68,11 +68,6 @@ impl Route {
         &self.settings
     }
 
-    pub(super) fn collides_with(&self, other: &Route) -> bool {
-        let (ours, theirs) = (&self.settings, &other.settings);
-        ours.path.is_same(&theirs.path) && ours.methods.iter().any(|method| theirs.methods.contains(method))
-    }
-
     /// From now on requests are taken.
     pub(super) fn open(&self, intake: Intake) {
         // A route is run once; a second intake would have nothing to say.
@@ -101,7 +96,7 @@ pub(super) struct Caller {
 
 /// Finds the channel and answers.
 pub(super) async fn serve(request: Request<Arriving>, caller: Caller, routes: &Routes) -> Answer {
-    let of_path = routes.of_path(request.uri().path());
+    let of_path = of_path(routes, request.uri().path());
     if of_path.is_empty() {
         return problem(StatusCode::NOT_FOUND, "No channel answers this path.");
     }

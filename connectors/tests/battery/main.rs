@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that fails says where")]
 
+mod dicom;
+mod dicom_destination;
+mod dicom_source;
+mod dicom_tls;
 mod far;
 mod fhir;
 mod file_destination;

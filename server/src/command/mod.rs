@@ -12,6 +12,7 @@ pub mod codes;
 pub mod convert;
 pub mod decide;
 pub mod demo;
+pub mod dicom;
 pub mod doctor;
 pub mod journal;
 pub mod key;

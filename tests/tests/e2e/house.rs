@@ -27,10 +27,14 @@ const EDGES: &[(&str, &str)] = &[
     ("punte", "mappings"),
     ("punte", "mappings-fhir"),
     ("punte", "connectors"),
+    // `punte dicom` speaks it by hand.
+    ("punte", "dimse"),
     ("punte", "scripts"),
     // The benchmark's bare loop writes the rows of the store itself.
     ("e2e", "engine"),
     ("e2e", "clinic"),
+    // … and is a modality and an archive beside it.
+    ("e2e", "dimse"),
 ];
 
 #[test]

@@ -16,6 +16,7 @@ mod crash;
 mod decide;
 mod delivered;
 mod delivery;
+mod dicom_by_hand;
 mod disk_full;
 mod dist;
 mod documents;

@@ -1,0 +1,154 @@
+//! What is answered: the words of a format as a status, and a status as words.
+
+use dimse::{Command, Operation, Status};
+use engine::connector::{Acknowledgement, Outcome};
+
+/// An answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Data sets that go before: the matches of a question.
+    pub(super) data_sets: Vec<Vec<u8>>,
+    /// What the last answer says.
+    pub(super) status: Status,
+    /// Why, in words.
+    pub(super) comment: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn of(status: Status) -> Self {
+        Answer {
+            data_sets: vec![],
+            status,
+            comment: None,
+        }
+    }
+
+    pub(super) fn with(status: Status, comment: &str) -> Self {
+        Answer {
+            comment: Some(comment.to_owned()),
+            ..Answer::of(status)
+        }
+    }
+
+    /// The last frame of an acknowledgement is the status line, those before it are data sets. Without any frame the outcome
+    /// says it.
+    pub(super) fn by(mut acknowledgement: Acknowledgement, operation: Operation) -> Self {
+        let Some(last) = acknowledgement.frames.pop() else {
+            return match acknowledgement.outcome {
+                Outcome::Stored => Answer::of(Status::SUCCESS),
+                Outcome::Failed => Answer::of(failed(operation)),
+                Outcome::Unavailable => Answer::with(unavailable(operation), "not now; send it again"),
+            };
+        };
+        match read_status_line(&last) {
+            Some((status, comment)) => Answer {
+                data_sets: acknowledgement.frames,
+                status,
+                comment,
+            },
+            None => {
+                tracing::error!(
+                    "The format of a channel answers without a status; its peer is told that it failed."
+                );
+                Answer::of(failed(operation))
+            }
+        }
+    }
+
+    /// As a command set.
+    pub(super) fn command(&self, request: &Command) -> Command {
+        let answer = request.answer(self.status);
+        match &self.comment {
+            Some(comment) if !comment.is_empty() => answer.comment(comment),
+            Some(_) | None => answer,
+        }
+    }
+}
+
+/// What could not be read: C-services have a code of their own (PS3.4 B.2.3, C.4.1.1.4).
+fn failed(operation: Operation) -> Status {
+    match is_composite(operation) {
+        true => Status::CANNOT_UNDERSTAND,
+        false => Status::PROCESSING_FAILURE,
+    }
+}
+
+/// To be tried again.
+pub(super) fn unavailable(operation: Operation) -> Status {
+    match is_composite(operation) {
+        true => Status::OUT_OF_RESOURCES,
+        false => Status::RESOURCE_LIMITATION,
+    }
+}
+
+fn is_composite(operation: Operation) -> bool {
+    match operation {
+        Operation::Store | Operation::Get | Operation::Find | Operation::Move | Operation::Echo => true,
+        Operation::EventReport
+        | Operation::NGet
+        | Operation::NSet
+        | Operation::NAction
+        | Operation::NCreate
+        | Operation::NDelete => false,
+    }
+}
+
+/// Four hex digits, and perhaps a space and a comment.
+fn read_status_line(line: &[u8]) -> Option<(Status, Option<String>)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (code, comment) = match line.split_once(' ') {
+        Some((code, comment)) => (code, Some(comment.to_owned())),
+        None => (line, None),
+    };
+    let is_code = code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let code = is_code.then(|| u16::from_str_radix(code, 16).ok()).flatten()?;
+    Some((Status(code), comment))
+}
+
+/// What a far side's answer says, for the format to judge.
+pub(super) fn status_line(answer: &Command) -> Vec<u8> {
+    let status = answer.status();
+    match answer.get_text(dimse::tags::ERROR_COMMENT) {
+        Some(comment) => format!("{status} {comment}").into_bytes(),
+        None => status.to_string().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_line() {
+        let read = |line: &[u8]| read_status_line(line);
+        assert_eq!(read(b"0000"), Some((Status::SUCCESS, None)));
+        let comment = Some("the UIDs differ".to_owned());
+        assert_eq!(
+            read(b"a900 the UIDs differ"),
+            Some((Status::DATA_SET_MISMATCH, comment))
+        );
+        for wrong in [&b""[..], b"0", b"00000", b"+000", b"A900: no", b"\xff"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+        let request = Command::request(Operation::Store, 1);
+        let answer = Answer::with(Status::OUT_OF_RESOURCES, "not now").command(&request);
+        assert_eq!(status_line(&answer), b"A700 not now");
+        assert_eq!(status_line(&request.answer(Status::SUCCESS)), b"0000");
+    }
+
+    #[test]
+    fn without_a_frame_the_outcome_says_it() {
+        let of = |outcome, operation| {
+            let acknowledgement = Acknowledgement {
+                outcome,
+                ..Acknowledgement::default()
+            };
+            Answer::by(acknowledgement, operation).status.0
+        };
+        assert_eq!(of(Outcome::Stored, Operation::Store), 0);
+        assert_eq!(of(Outcome::Failed, Operation::Store), 0xC000);
+        assert_eq!(of(Outcome::Unavailable, Operation::Store), 0xA700);
+        assert_eq!(of(Outcome::Failed, Operation::NCreate), 0x0110);
+        assert_eq!(of(Outcome::Unavailable, Operation::NSet), 0x0213);
+    }
+}

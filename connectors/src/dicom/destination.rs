@@ -1,0 +1,412 @@
+//! Sends objects, by associations that are kept for the next one.
+//!
+//! An association proposes what is to be sent, and what was sent before, so that the objects of a study go by one. Where
+//! something new comes that the kept one did not propose, it is released, and the next one proposes that too.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use clinic::exchange::Response;
+use dimse::scu::{Answer, Object};
+use dimse::{Association, Command, Context, Error, Operation, tags, uids};
+use engine::body::Pieces;
+use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::status_line;
+use super::caller::Caller;
+use super::part10::{self, Meta};
+use super::settings;
+use crate::tls::Stream;
+
+/// So many pairs of class and transfer syntax are proposed at once, beside that of C-ECHO: the newest.
+const PROPOSED: usize = 100;
+
+/// A far side, and the associations with it.
+pub(super) struct DicomDestination {
+    caller: Caller,
+    kept: Arc<Kept>,
+    /// What was to be sent so far, the newest last.
+    known: Mutex<Vec<Wanted>>,
+    under_way: AtomicUsize,
+    janitor: JoinHandle<()>,
+}
+
+/// A class and a transfer syntax, and our part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    class: String,
+    syntax: String,
+    /// We are the provider: what we bring is a result (PS3.4 J.3.3).
+    provides: bool,
+}
+
+/// The associations that nothing is under way on. One is taken out for an object, so that a send that is broken off takes
+/// its association with it.
+#[derive(Default)]
+struct Kept {
+    idle: Mutex<Vec<Idle>>,
+    /// One was put in.
+    put: Notify,
+}
+
+struct Idle {
+    association: Standing,
+    until: Instant,
+}
+
+/// An association, and what it was asked to carry.
+struct Standing {
+    association: Association<Stream>,
+    proposed: Vec<Wanted>,
+}
+
+impl Drop for DicomDestination {
+    fn drop(&mut self) {
+        self.janitor.abort();
+    }
+}
+
+struct UnderWay<'d>(&'d AtomicUsize);
+
+impl<'d> UnderWay<'d> {
+    fn begin(count: &'d AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        UnderWay(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, association: Standing, within: Duration) {
+        let until = Instant::now() + within;
+        self.lock().push(Idle { association, until });
+        self.put.notify_one();
+    }
+
+    /// Releases what nobody has used for its time.
+    async fn tidy(&self) {
+        loop {
+            let next = self.lock().iter().map(|idle| idle.until).min();
+            match next {
+                None => self.put.notified().await,
+                Some(until) => {
+                    tokio::time::sleep_until(until).await;
+                    let now = Instant::now();
+                    let over: Vec<Idle> = self.lock().extract_if(.., |idle| idle.until <= now).collect();
+                    for idle in over {
+                        release(idle.association).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a far side takes it changes nothing.
+async fn release(standing: Standing) {
+    if let Err(error) = standing.association.release().await {
+        tracing::debug!(%error, "An association that was kept ended without a release.");
+    }
+}
+
+impl DicomDestination {
+    pub(super) fn open(
+        settings: settings::Destination,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ConnectorError> {
+        let caller = Caller::new(settings, surroundings)?;
+        let kept = Arc::new(Kept::default());
+        let janitor = tokio::spawn({
+            let kept = kept.clone();
+            async move { kept.tidy().await }
+        });
+        Ok(DicomDestination {
+            caller,
+            kept,
+            known: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            janitor,
+        })
+    }
+
+    /// Remembers what is to be sent, and gives all that is to be proposed.
+    fn proposed(&self, wanted: Option<&Wanted>) -> Vec<Wanted> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wanted) = wanted {
+            known.retain(|other| other != wanted);
+            known.push(wanted.clone());
+            if PROPOSED < known.len() {
+                known.remove(0);
+            }
+        }
+        known.clone()
+    }
+
+    /// A new association. An error says why not, and that nothing was sent.
+    async fn associate(&self, wanted: Option<&Wanted>) -> Result<Standing, String> {
+        let proposed = self.proposed(wanted);
+        let mut proposal = self
+            .caller
+            .proposal()
+            .with(uids::VERIFICATION, [uids::IMPLICIT_LITTLE]);
+        for wanted in &proposed {
+            proposal = proposal.with(&wanted.class, [wanted.syntax.as_str()]);
+        }
+        for (idx, wanted) in proposed.iter().enumerate() {
+            let is_first = proposed[..idx].iter().all(|other| other.class != wanted.class);
+            let mut same = proposed.iter().filter(|other| other.class == wanted.class);
+            if is_first && same.clone().any(|same| same.provides) {
+                proposal = proposal.with_role(&wanted.class, same.any(|same| !same.provides), true);
+            }
+        }
+        let association = self.caller.associate(proposal).await?;
+        Ok(Standing {
+            association,
+            proposed,
+        })
+    }
+
+    /// An association that carries this, and the context that does. Nothing was sent where it fails.
+    async fn carrying(&self, wanted: &Wanted) -> Result<(Standing, Context), SendError> {
+        while let Some(mut kept) = self.take() {
+            if !kept.association.is_alive() {
+                continue;
+            }
+            if kept.proposed.contains(wanted) {
+                return self.chosen(kept, wanted).await;
+            }
+            release(kept).await;
+        }
+        match self.associate(Some(wanted)).await {
+            Ok(standing) => self.chosen(standing, wanted).await,
+            Err(why) => Err(SendError::Retry { why, after: None }),
+        }
+    }
+
+    /// An association that was asked to carry this, if it does.
+    async fn chosen(&self, standing: Standing, wanted: &Wanted) -> Result<(Standing, Context), SendError> {
+        let Wanted { class, syntax, .. } = wanted;
+        if let Some(context) = standing.association.context(class, Some(syntax)).cloned() {
+            return Ok((standing, context));
+        }
+        self.keep(standing).await;
+        Err(SendError::Refused {
+            why: format!(
+                "{} takes no objects of class {class} in transfer syntax {syntax}.",
+                self.caller.settings.called_ae
+            ),
+        })
+    }
+
+    fn take(&self) -> Option<Standing> {
+        self.kept.lock().pop().map(|idle| idle.association)
+    }
+
+    /// For the next one, or for nobody.
+    async fn keep(&self, standing: Standing) {
+        match self.caller.settings.keep_open {
+            Some(within) => self.kept.put(standing, within),
+            None => release(standing).await,
+        }
+    }
+
+    async fn exchange(&self, outgoing: &Outgoing) -> Result<Response, SendError> {
+        let refused = |why: &str| SendError::Refused {
+            why: format!("The message can't be sent as DICOM: {why}."),
+        };
+        let (meta, begins) = part10::read(&outgoing.body).map_err(refused)?;
+        let command = match &meta.command {
+            None => None,
+            Some(bytes) => Some(Command::read(bytes).map_err(|_| refused("its command can't be read"))?),
+        };
+        let operation = command.as_ref().and_then(Command::operation);
+        let wanted = Wanted {
+            class: meta.class.clone(),
+            syntax: meta.syntax.clone(),
+            provides: operation == Some(Operation::EventReport),
+        };
+        let _under_way = UnderWay::begin(&self.under_way);
+        let (mut standing, context) = self.carrying(&wanted).await?;
+        let request = Request {
+            meta: &meta,
+            command: command.as_ref(),
+        };
+        let answer = send(&mut standing.association, &context, &request, outgoing, begins).await?;
+        let body = status_line(&answer.command);
+        self.keep(standing).await;
+        Ok(Response {
+            body,
+            ..Response::default()
+        })
+    }
+}
+
+/// What is asked of the far side: an object to be stored, or what came with a command.
+struct Request<'r> {
+    meta: &'r Meta,
+    command: Option<&'r Command>,
+}
+
+/// Sends one message. Until its last byte was taken the far side can't have it; from then on it may have.
+async fn send(
+    association: &mut Association<Stream>,
+    context: &Context,
+    request: &Request<'_>,
+    outgoing: &Outgoing,
+    begins: usize,
+) -> Result<Answer, SendError> {
+    let asked = match request.command {
+        None => {
+            let object = Object {
+                class: &request.meta.class,
+                instance: &request.meta.instance,
+                originator: None,
+            };
+            association.begin_store(context, &object)
+        }
+        Some(command) => {
+            let again = again(command).ok_or_else(|| SendError::Refused {
+                why: "Only objects, performed procedure steps and storage commitment can be sent.".to_owned(),
+            })?;
+            association.begin_request(context, again, true)
+        }
+    };
+    match &outgoing.big {
+        None => association
+            .send_data(context.id, &outgoing.body[begins..], true)
+            .await
+            .map_err(not_taken)?,
+        Some(big) => send_pieces(association, context, big.pieces(begins as u64)).await?,
+    }
+    association
+        .answer(asked)
+        .await
+        .map_err(|error| SendError::Unsure {
+            why: format!("No answer: {error}."),
+        })
+}
+
+/// The rest of a long body as it is read from the store; each part but the last of an even length.
+async fn send_pieces(
+    association: &mut Association<Stream>,
+    context: &Context,
+    mut pieces: Pieces,
+) -> Result<(), SendError> {
+    let mut odd = BytesMut::new();
+    while let Some(piece) = pieces.next().await.map_err(|error| SendError::Retry {
+        why: format!("The message can't be read from the store: {error}."),
+        after: None,
+    })? {
+        let piece = match odd.is_empty() {
+            true => piece,
+            false => {
+                odd.extend_from_slice(&piece);
+                odd.split().freeze()
+            }
+        };
+        let (even, last) = piece.split_at(piece.len() & !1);
+        association
+            .send_data(context.id, even, false)
+            .await
+            .map_err(not_taken)?;
+        odd.extend_from_slice(last);
+    }
+    association
+        .send_data(context.id, &odd, true)
+        .await
+        .map_err(not_taken)
+}
+
+fn not_taken(error: Error) -> SendError {
+    SendError::Retry {
+        why: format!("The far side did not take the message: {error}."),
+        after: None,
+    }
+}
+
+/// What another peer said, to be said by us: without its message id.
+fn again(command: &Command) -> Option<impl FnOnce(u16) -> Command> {
+    let operation = command.operation()?;
+    match operation {
+        Operation::NCreate | Operation::NSet | Operation::NAction | Operation::EventReport => {}
+        Operation::Store
+        | Operation::Get
+        | Operation::Find
+        | Operation::Move
+        | Operation::Echo
+        | Operation::NGet
+        | Operation::NDelete => return None,
+    }
+    let is_affected = matches!(operation, Operation::NCreate | Operation::EventReport);
+    let (class, instance) = (command.class()?, command.instance()?);
+    let numbers = [tags::EVENT_TYPE, tags::ACTION_TYPE].map(|tag| (tag, command.get_number(tag)));
+    Some(move |id| {
+        let (class_tag, instance_tag) = match is_affected {
+            true => (tags::AFFECTED_CLASS, tags::AFFECTED_INSTANCE),
+            false => (tags::REQUESTED_CLASS, tags::REQUESTED_INSTANCE),
+        };
+        let request = Command::request(operation, id)
+            .uid(class_tag, &class)
+            .uid(instance_tag, &instance);
+        let said = numbers
+            .into_iter()
+            .filter_map(|(tag, number)| Some((tag, number?)));
+        said.fold(request, |request, (tag, number)| request.number(tag, number))
+    })
+}
+
+#[async_trait]
+impl engine::connector::Destination for DicomDestination {
+    /// Question and answer are paired by the message id.
+    async fn send(&self, outgoing: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        self.exchange(outgoing).await
+    }
+
+    fn takes_pieces(&self) -> bool {
+        true
+    }
+
+    /// C-ECHO. A far side that offers no echo, and lets us in, can be reached all the same.
+    async fn probe(&self) -> Result<(), ConnectorError> {
+        // A message under way proves more than we could.
+        if self.under_way.load(Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        let _under_way = UnderWay::begin(&self.under_way);
+        let deadline = Instant::now() + self.caller.settings.connect_timeout;
+        let kept = self
+            .take()
+            .and_then(|mut idle| idle.association.is_alive().then_some(idle));
+        let mut standing = match kept {
+            Some(kept) => kept,
+            None => self.associate(None).await.map_err(ConnectorError::new)?,
+        };
+        match timeout_at(deadline, standing.association.echo()).await {
+            Ok(Ok(status)) if !status.is_success() => {
+                return Err(ConnectorError::new(format!(
+                    "C-ECHO was answered with {status:?}."
+                )));
+            }
+            Ok(Ok(_) | Err(Error::NoContext { .. })) => {}
+            Ok(Err(error)) => return Err(ConnectorError::new(format!("C-ECHO failed: {error}."))),
+            Err(_) => return Err(ConnectorError::new("C-ECHO was not answered in time.")),
+        }
+        self.keep(standing).await;
+        Ok(())
+    }
+}

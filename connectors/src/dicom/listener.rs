@@ -1,0 +1,180 @@
+//! What listeners are for DICOM: by called AE title and service a message finds its channel.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use dimse::AeTitle;
+use engine::connector::{Intake, Stop};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::task::TaskTracker;
+use tracing::Span;
+
+use super::serve;
+use super::service::Service;
+use super::settings;
+use crate::shared;
+use crate::sockets::Gate;
+use crate::tls::{ListenerTls, Stream};
+use crate::values::Allowed;
+
+/// All listeners of the program, by the address that their channels name.
+pub(super) type Listeners = shared::Listeners<Route>;
+/// A route's place on its listener.
+pub(super) type Membership = shared::Membership<Route>;
+/// Who answers what.
+pub(super) type Routes = shared::Routes<Route>;
+
+/// So many connections beside the associations are heard out, to be told that there is no room.
+const SPARE: usize = 32;
+/// So many addresses that were refused are remembered, and are therefore not said again.
+const REMEMBERED: usize = 1024;
+
+/// One channel's part of a listener.
+pub(super) struct Route {
+    settings: settings::Source,
+    intake: OnceLock<Intake>,
+    closing: Stop,
+    under_way: TaskTracker,
+    span: Span,
+}
+
+impl Route {
+    pub(super) fn new(settings: settings::Source) -> Self {
+        Route {
+            settings,
+            intake: OnceLock::new(),
+            closing: Stop::new(),
+            under_way: TaskTracker::new(),
+            span: Span::current(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &settings::Source {
+        &self.settings
+    }
+
+    /// From now on messages are taken.
+    pub(super) fn open(&self, intake: Intake) {
+        // A route is run once; a second intake would have nothing to say.
+        let _ = self.intake.set(intake);
+    }
+
+    /// From now on peers are told to come again.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+        self.under_way.close();
+    }
+
+    /// Waits for the messages under way.
+    pub(super) async fn ended(&self) {
+        self.under_way.wait().await;
+    }
+
+    /// Where messages go; none: the channel does not run just now.
+    pub(super) fn intake(&self) -> Option<&Intake> {
+        self.intake.get().filter(|_| !self.closing.is_cancelled())
+    }
+
+    pub(super) fn offers(&self, service: Service) -> bool {
+        self.settings.services.contains(&service)
+    }
+
+    pub(super) fn lets_in(&self, calling: &AeTitle, address: IpAddr) -> bool {
+        let allow = &self.settings.allow;
+        allow.is_empty() || allow.iter().any(|caller| caller.is(calling, address))
+    }
+
+    /// Does something that a stop waits for.
+    pub(super) async fn busy<T>(&self, work: impl Future<Output = T>) -> T {
+        self.under_way.track_future(work).await
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+}
+
+/// What all associations of a listener have in common.
+pub(super) struct Common {
+    places: Semaphore,
+    /// Who was refused, and that was said.
+    said: Mutex<HashSet<IpAddr>>,
+}
+
+impl Common {
+    /// Room for an association.
+    pub(super) fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.places.try_acquire().ok()
+    }
+
+    /// That this address is refused has not been said yet.
+    pub(super) fn is_news(&self, address: IpAddr) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < REMEMBERED && said.insert(address)
+    }
+
+    /// It was let in: that it is refused would be news again.
+    pub(super) fn is_in(&self, address: IpAddr) {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&address);
+    }
+}
+
+impl shared::Route for Route {
+    const PROTOCOLS: &'static [&'static str] = &[];
+    const AGREE_ON: &'static str =
+        "`max_associations`, `max_pdu`, `idle_timeout`, `message_timeout`, `artim` or `tls`";
+    type Common = Common;
+
+    fn address(&self) -> SocketAddr {
+        self.settings.listen
+    }
+
+    fn tls(&self) -> Option<&ListenerTls> {
+        self.settings.tls.as_ref()
+    }
+
+    fn agrees_with(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.settings, &other.settings);
+        ours.max_associations == theirs.max_associations
+            && ours.limits == theirs.limits
+            && ours.tls == theirs.tls
+    }
+
+    fn collides_with(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (&self.settings, &other.settings);
+        if ours.ae_title != theirs.ae_title {
+            return None;
+        }
+        // Everybody answers C-ECHO.
+        let mut both = ours
+            .services
+            .iter()
+            .filter(|service| theirs.services.contains(service));
+        let service = both.find(|service| **service != Service::Echo)?;
+        Some(format!(
+            "Another channel offers {:?} as {} on {}.",
+            service.as_str(),
+            ours.ae_title,
+            ours.listen
+        ))
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::new(Allowed::default(), self.settings.max_associations + SPARE)
+    }
+
+    fn common(&self) -> Common {
+        Common {
+            places: Semaphore::new(self.settings.max_associations),
+            said: Mutex::default(),
+        }
+    }
+
+    async fn serve(stream: Stream, peer: SocketAddr, routes: Arc<Routes>, stop: Stop) {
+        serve::association(stream, peer, &routes, &stop).await;
+    }
+}
