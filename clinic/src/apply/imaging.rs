@@ -171,9 +171,8 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
         return Ok(());
     };
     imaging::with_identifiers(after);
-    let Some(progress) = imaging::progress(after) else {
-        return Ok(());
-    };
+    let is_named_anew = before.is_none_or(|before| before.identifiers != after.identifiers);
+    let progress = imaging::progress(after);
     let moved = before.is_none_or(|before| before.performed != after.performed);
     let performed = &after.performed;
     for step in after.imaging.iter_mut().flat_map(|imaging| &mut imaging.steps) {
@@ -193,9 +192,16 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
             step.status = Some(status);
         }
     }
-    if !moved {
-        return Ok(());
+    if is_named_anew && after.imaging.is_some() {
+        link_late(work, place, writer)?;
     }
+    let (Some(progress), true) = (progress, moved) else {
+        return Ok(());
+    };
+    let touched = &mut work.touched[place];
+    let Aggregate::Order(after) = &mut touched.after else {
+        return Ok(());
+    };
     let by_a_person = touched.held.has("status", "")
         && after.status.is_some_and(|status| ENDS.contains(&status.as_str()))
         && matches!(writer, Writer::Feed { overwrite: false });
@@ -208,6 +214,49 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
     let after = touched.after.clone();
     note_who(&mut work.touched[place], &after, writer);
     move_visit(work, place, progress, writer)
+}
+
+/// The order of a study that was here before it: images may come before their order does.
+fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
+    let Aggregate::Order(order) = &work.touched[place].after else {
+        return Ok(());
+    };
+    let Some(patient) = order.patient.as_ref().and_then(Ref::id) else {
+        return Ok(());
+    };
+    let (id, encounter, imaging) = (
+        work.touched[place].id,
+        order.encounter.clone(),
+        order.imaging.clone(),
+    );
+    let imaging = imaging.unwrap_or_default();
+    let patient = work.reader.survivor(patient)?;
+    let by_uid = imaging.study_uid.as_deref();
+    let by_uid = by_uid.map(|uid| FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, uid));
+    let by_number = imaging
+        .accession
+        .as_deref()
+        .map(|number| FindKey::value(Kind::ImagingStudy, number));
+    for key in by_uid.into_iter().chain(by_number) {
+        for found in work.reader.find(&key)?.to_vec() {
+            let at = work.touch(Kind::ImagingStudy, found)?;
+            let mut after = work.touched[at].after.clone();
+            let theirs = match after.patient().and_then(Ref::id) {
+                Some(id) => Some(work.reader.survivor(id)?),
+                None => None,
+            };
+            if let Aggregate::ImagingStudy(study) = &mut after
+                && study.orders.is_empty()
+                && theirs == Some(patient)
+            {
+                study.orders.push(Ref::Id(Kind::Order, id));
+                study.encounter = study.encounter.take().or_else(|| encounter.clone());
+            }
+            note_who(&mut work.touched[at], &after, writer);
+            work.touched[at].after = after;
+        }
+    }
+    Ok(())
 }
 
 /// Moves the appointment and the visit of an order, and keeps on the MPPS what they were.

@@ -312,8 +312,8 @@ fn step_with(said: &ImagingStep, known: &ImagingStep) -> ImagingStep {
     }
 }
 
-/// What is said of an MPPS, together with what is known of it. None: it had ended otherwise, and an end is final
-/// (PS3.4 F.7.2.2.2).
+/// What is said of an MPPS, together with what is known of it. None: it has ended, and something else is said of it now;
+/// an end is final (PS3.4 F.7.2.2.2).
 pub(crate) fn complete_performed(
     said: &PerformedStep,
     known: Option<&PerformedStep>,
@@ -321,14 +321,7 @@ pub(crate) fn complete_performed(
     let Some(known) = known else {
         return Some(said.clone());
     };
-    let ended = known.status.filter(|status| match status {
-        PerformedStatus::InProgress => false,
-        PerformedStatus::Completed | PerformedStatus::Discontinued => true,
-    });
-    if ended.is_some() && said.status.is_some() && said.status != ended {
-        return None;
-    }
-    Some(PerformedStep {
+    let now = PerformedStep {
         uid: said.uid.clone(),
         steps: filled(&said.steps, &known.steps),
         status: first(&said.status, &known.status),
@@ -346,7 +339,12 @@ pub(crate) fn complete_performed(
         note: first(&said.note, &known.note),
         appointment_before: known.appointment_before,
         encounter_before: known.encounter_before,
-    })
+    };
+    let is_open = match known.status {
+        Some(PerformedStatus::InProgress) | None => true,
+        Some(PerformedStatus::Completed | PerformedStatus::Discontinued) => false,
+    };
+    (is_open || now == *known).then_some(now)
 }
 
 /// What is said of a series, together with what is known of it. The first image speaks for its series: what a later one

@@ -14,6 +14,7 @@ use clinic::scheduling::{AppointmentChange, AppointmentStatus};
 use clinic::search::{LIVE, search_keys};
 use clinic::value::{Concept, Identifier};
 use clinic::{Aggregate, ChangeSet, Kind};
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::people::*;
@@ -523,6 +524,37 @@ fn a_study_finds_its_order_and_each_object_is_one_aggregate() {
 }
 
 #[test]
+fn an_order_that_comes_after_its_images_finds_them() {
+    let mut play = Play::new();
+    play.takes(&set(vec![
+        patient("p", vec![chart("1")], "Pop"),
+        patient("q", vec![chart("2")], "Rusu"),
+    ]));
+    let by_uid = play.takes(&stored("1", "POP", STUDY, None, "1.2.1", "aa")).ids["study"].1;
+    let by_number = play
+        .takes(&stored("1", "POP", "1.9", Some("A1"), "1.9.1", "bb"))
+        .ids["study"]
+        .1;
+    let others = play
+        .takes(&stored("2", "RUSU", "1.8", Some("A1"), "1.8.1", "cc"))
+        .ids["study"]
+        .1;
+    let mut say = asked(Some(STUDY), &["S1"]);
+    say.accession = Some("A1".to_owned());
+    let order = play.takes(&ordered(say)).ids["o"].1;
+    let orders = |id: Uuid| {
+        study(&play, id)
+            .orders
+            .iter()
+            .map(|one| one.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(orders(by_uid), [Some(order)]);
+    assert_eq!(orders(by_number), [Some(order)]);
+    assert_eq!(orders(others), []);
+}
+
+#[test]
 fn images_of_somebody_else_than_the_order_names_are_parked() {
     let mut play = Play::new();
     let ids = play.takes(&ordered(asked(Some(STUDY), &["S1"]))).ids;
@@ -621,5 +653,54 @@ fn uids_are_known_by_their_form() {
     }
     for bad in ["", ".", "1.", "1..2", "1.01", "a", "1.2 ", &"1".repeat(65)] {
         assert!(!imaging::is_uid(bad), "{bad}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever modalities say in whatever order: the same twice is once, an end is final, and the order's state is what
+    /// follows from all that was said.
+    #[test]
+    fn states_follow_from_what_was_said(
+        words in prop::collection::vec(
+            (
+                0usize..3,
+                prop::sample::subsequence(vec!["S1", "S2"], 0..3),
+                prop::sample::select(PerformedStatus::ALL.to_vec()),
+                prop::option::of(prop::sample::select(vec!["110514", "110501"])),
+            ),
+            1..8,
+        )
+    ) {
+        let mut play = Play::new();
+        let mut plan = ordered(asked(Some(STUDY), &["S1", "S2"]));
+        if let clinic::Body::Order(say) = &mut plan.changes[1].say {
+            say.status = Patch::Set(OrderStatus::Active);
+        }
+        let order = play.takes(&plan).ids["o"].1;
+        let mut ended: Vec<PerformedStep> = vec![];
+        for (uid, steps, status, reason) in words {
+            let said = mpps(&format!("1.{uid}"), &steps, status, reason);
+            let Ok(applied) = play.tries(&said) else {
+                let known = ended.iter().find(|one| one.uid == format!("1.{uid}"));
+                prop_assert!(known.is_some(), "only of what has ended nothing more is taken");
+                continue;
+            };
+            play.clinic.commit(&applied).expect("nothing moved");
+            prop_assert!(play.tries(&said).is_ok_and(|again| again.writes.is_empty()));
+            let now = order_of(&play, order);
+            for one in &ended {
+                prop_assert!(now.performed.iter().any(|known| known.uid == one.uid && known.status == one.status));
+            }
+            ended = now.performed.iter().filter(|one| one.status != Some(PerformedStatus::InProgress)).cloned().collect();
+            let progress = imaging::progress(now).expect("something was said");
+            prop_assert_eq!(now.status, Some(imaging::order_status(progress)));
+            let begun = now.performed.iter().any(|one| one.status == Some(PerformedStatus::InProgress));
+            prop_assert_eq!(begun, now.performed.len() != ended.len());
+            if begun {
+                prop_assert_eq!(progress, imaging::Progress::Started);
+            }
+        }
     }
 }

@@ -26,6 +26,7 @@ mod files;
 mod first_channel;
 mod golden;
 mod house;
+mod imaging;
 mod journal;
 mod keyed;
 mod keys;

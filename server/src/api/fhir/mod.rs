@@ -2,6 +2,7 @@
 //!
 //! Absent: writing, history, includes, sorting. The CapabilityStatement claims what is here and nothing else.
 
+mod beside;
 mod query;
 mod search;
 
@@ -75,6 +76,19 @@ const TYPES: &[SearchType] = &[
             ("authored", "date"),
             ("status", "token"),
             ("code", "token"),
+        ],
+    },
+    SearchType {
+        name: "ImagingStudy",
+        parameters: &[
+            ID,
+            IDENTIFIER,
+            UPDATED,
+            ("patient", "reference"),
+            ("subject", "reference"),
+            ("started", "date"),
+            ("status", "token"),
+            ("modality", "token"),
         ],
     },
     read_only("RelatedPerson"),
@@ -301,7 +315,8 @@ async fn read(
         found = found.or(state.store().read(*kind, id).await?);
     }
     note_one(&state, asker, &fhir_type, id, found.as_ref()).await?;
-    found.map(|record| one(&record)).ok_or_else(not_there)
+    let record = found.ok_or_else(not_there)?;
+    one(&state, &record).await
 }
 
 async fn read_version(
@@ -318,7 +333,8 @@ async fn read_version(
         found = found.or(state.store().read_version(*kind, id, version).await?);
     }
     note_one(&state, asker, &fhir_type, id, found.as_ref()).await?;
-    found.map(|record| one(&record)).ok_or_else(not_there)
+    let record = found.ok_or_else(not_there)?;
+    one(&state, &record).await
 }
 
 /// Notes that one resource was read, or that it was asked for and is not there.
@@ -337,8 +353,9 @@ async fn note_one(
     Ok(journal::note(state.store(), asker, "read", seen).await?)
 }
 
-fn one(record: &clinic::Record) -> Response {
-    let mut response = fhir(StatusCode::OK, &mappings_fhir::resource(record));
+async fn one(state: &State, record: &clinic::Record) -> Result<Response, Failure> {
+    let beside = beside::of(state, record, beside::Told::Alone).await?;
+    let mut response = fhir(StatusCode::OK, &mappings_fhir::resource_with(record, &beside));
     let etag = format!("W/\"{}\"", record.meta.version);
     let modified = record
         .meta
@@ -350,7 +367,7 @@ fn one(record: &clinic::Record) -> Response {
             response.headers_mut().insert(name, value);
         }
     }
-    response
+    Ok(response)
 }
 
 async fn search_type(

@@ -2,6 +2,7 @@
 
 use clinic::Kind;
 use clinic::apply::FindKey;
+use clinic::imaging::UID_SYSTEM;
 use clinic::search::{DateQuery, NameQuery};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,6 +13,8 @@ use super::Failure;
 /// The most matches on a page, and how many unless asked.
 const MAX_COUNT: u32 = 1000;
 const COUNT: u32 = 50;
+/// The modalities of DICOM, as FHIR names their system.
+const MODALITIES: &str = "http://dicom.nema.org/resources/ontology/DCM";
 
 /// A search.
 pub struct Question {
@@ -33,11 +36,11 @@ pub struct Question {
 pub enum Condition {
     /// `_id`.
     Ids(Vec<Uuid>),
-    /// Keys of the store: identifiers and codes.
+    /// Keys of the store: identifiers, codes and modalities.
     Keys(Vec<String>),
     /// `family`, `given`, `name`.
     Names(&'static str, Vec<NameQuery>),
-    /// `date`, `authored`, `birthdate`.
+    /// `date`, `authored`, `started`, `birthdate`.
     Dates(Vec<DateQuery>),
     /// `_lastUpdated`.
     Updated(Vec<DateQuery>),
@@ -168,7 +171,7 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
         "_id" => Condition::Ids(values.iter().filter_map(|value| value.parse().ok()).collect()),
         "_lastUpdated" => Condition::Updated(dates(zone)?),
         "birthdate" => Condition::Dates(dates(&TimeZone::UTC)?),
-        "date" | "authored" => Condition::Dates(dates(zone)?),
+        "date" | "authored" | "started" => Condition::Dates(dates(zone)?),
         "status" => {
             // A token may name its system; statuses have one system each.
             let code = |value: &String| value.rsplit('|').next().unwrap_or_default().to_owned();
@@ -195,15 +198,24 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
         }
         "identifier" => {
             let keys = values.iter().flat_map(|value| {
-                kinds.iter().map(move |kind| match value.split_once('|') {
+                kinds.iter().flat_map(move |kind| match value.split_once('|') {
                     Some((system, value)) if !system.is_empty() => {
-                        FindKey::system_value(*kind, &stored_system(system), value).text
+                        let value = stored_value(system, value);
+                        vec![FindKey::system_value(*kind, &stored_system(system), value).text]
                     }
-                    Some((_, value)) => FindKey::value(*kind, value).text,
-                    None => FindKey::value(*kind, value).text,
+                    Some((_, value)) => by_value(*kind, value),
+                    None => by_value(*kind, value),
                 })
             });
             Condition::Keys(keys.collect())
+        }
+        "modality" => {
+            let codes = values.iter().filter_map(|value| match value.split_once('|') {
+                Some((system, _)) if !system.is_empty() && system != MODALITIES => None,
+                Some((_, code)) => Some(code),
+                None => Some(value.as_str()),
+            });
+            Condition::Keys(codes.map(|code| format!("modality|{code}")).collect())
         }
         "code" => Condition::Keys(
             values
@@ -213,6 +225,22 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
         ),
         _ => Condition::Never,
     })
+}
+
+/// By a value whatever its system. A UID of DICOM is kept bare, and written as an OID.
+fn by_value(kind: Kind, value: &str) -> Vec<String> {
+    let bare = value.strip_prefix("urn:oid:");
+    let all = std::iter::once(value).chain(bare);
+    all.map(|value| FindKey::value(kind, value).text).collect()
+}
+
+/// The value as the clinic keeps it: a UID of DICOM without the `urn:oid:` that FHIR puts before it.
+fn stored_value<'v>(system: &str, value: &'v str) -> &'v str {
+    if system == UID_SYSTEM {
+        value.strip_prefix("urn:oid:").unwrap_or(value)
+    } else {
+        value
+    }
 }
 
 /// The system as the clinic keeps it: what `mappings_fhir` made of a bare name (`urn:id:`) is that name again.

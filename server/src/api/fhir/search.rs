@@ -8,6 +8,7 @@ use mappings_fhir::json::Json;
 use mappings_fhir::server::{Found, searchset};
 use uuid::Uuid;
 
+use super::beside::{self, Told};
 use super::query::{Condition, Question, encoded, place_text};
 use super::{Failure, State};
 use crate::journal::Seen;
@@ -51,8 +52,9 @@ pub async fn run(state: &State, question: &Question, base: &str) -> Result<(Json
             }
             query.after = Some(place);
             seen.record(&record);
+            let beside = beside::of(state, &record, Told::Listed).await?;
             found.push(Found {
-                resource: mappings_fhir::resource(&record),
+                resource: mappings_fhir::resource_with(&record, &beside),
                 mode: "match",
             });
         }
