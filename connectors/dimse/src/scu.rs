@@ -316,6 +316,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
     /// An answer belongs to its question. A request of the peer meanwhile is one that nobody here knows.
     async fn checked(&mut self, asked: Asked, mut message: Message) -> Result<Answer, Error> {
         while !message.command.is_answer() {
+            if message.command.cancels().is_some() {
+                message = self.receive_answer().await?;
+                continue;
+            }
             let refusal = message.command.answer(Status::UNRECOGNIZED_OPERATION);
             self.send(message.context.id, &refusal, None).await?;
             message = self.receive_answer().await?;

@@ -11,47 +11,57 @@ use libfuzzer_sys::fuzz_target;
 const LIMIT: Limit = Limit { data: 16 * 1024 };
 
 /// What came: associations and rejections as text, commands, data sets glued together.
-fn said<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, Vec<u8>) {
-    let (mut input, mut assembler, mut pieces) = (BytesMut::new(), Assembler::default(), VecDeque::new());
-    let (mut said, mut data) = (Vec::new(), Vec::new());
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    words: Vec<String>,
+    data: Vec<u8>,
+}
+
+fn said<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Said {
+    let (mut input, mut assembler, mut said) = (BytesMut::new(), Assembler::default(), Said::default());
     for chunk in chunks {
         input.extend_from_slice(chunk);
         loop {
             match pdu::next(&mut input, LIMIT) {
                 Ok(None) => break,
-                Err(fault) => {
-                    said.push(fault.to_string());
-                    return (said, data);
-                }
+                Err(fault) => return said.and(fault.to_string()),
                 Ok(Some(Pdu::Data(pdvs))) => {
-                    for pdv in pdvs {
-                        if let Err(fault) = assembler.push(pdv, &mut pieces) {
-                            said.push(fault.to_string());
-                            return (said, data);
-                        }
+                    let mut pieces = VecDeque::new();
+                    let pushed = pdvs.into_iter().try_for_each(|pdv| assembler.push(pdv, &mut pieces));
+                    pieces.into_iter().for_each(|piece| said.take(piece));
+                    if let Err(fault) = pushed {
+                        return said.and(fault.to_string());
                     }
                 }
                 Ok(Some(pdu)) => {
-                    said.push(format!("{pdu:?}"));
+                    said.words.push(format!("{pdu:?}"));
                     write_again(pdu);
                 }
             }
             assert!(input.capacity() < 1 << 20);
         }
-        for piece in pieces.drain(..) {
-            match piece {
-                Piece::Command { context, command, bytes } => {
-                    said.push(format!("{context} {command:?}"));
-                    let again = Command::read(&command.write(command.has_data()).into());
-                    assert_eq!(again.map(|again| again.operation()), Ok(command.operation()));
-                    assert!(bytes.len() <= 64 * 1024);
-                }
-                Piece::Data(part) => data.extend_from_slice(&part),
-                Piece::End => said.push(data.len().to_string()),
+    }
+    said
+}
+
+impl Said {
+    fn and(mut self, word: String) -> Self {
+        self.words.push(word);
+        self
+    }
+
+    fn take(&mut self, piece: Piece) {
+        match piece {
+            Piece::Command { context, command, bytes } => {
+                self.words.push(format!("{context} {command:?}"));
+                let again = Command::read(&command.write(command.has_data()).into());
+                assert_eq!(again.map(|again| again.operation()), Ok(command.operation()));
+                assert!(bytes.len() <= 64 * 1024);
             }
+            Piece::Data(part) => self.data.extend_from_slice(&part),
+            Piece::End => self.words.push(self.data.len().to_string()),
         }
     }
-    (said, data)
 }
 
 /// What was read can be written, and is then read as the same.

@@ -17,6 +17,7 @@ mod decide;
 mod delivered;
 mod delivery;
 mod dicom_by_hand;
+mod dicom_through;
 mod disk_full;
 mod dist;
 mod documents;

@@ -1,0 +1,160 @@
+//! Objects through the whole program, by DCMTK on both sides: as they came, in order, and in little memory.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::dicom::{dcmtk, free_port};
+use e2e::eventually;
+use e2e::program::Home;
+use tempfile::TempDir;
+
+/// So many bytes one of them has.
+const BIG: usize = 300_000_000;
+/// So much more memory the program may take while it passes.
+const MORE: u64 = 40 << 20;
+
+/// An archive that keeps the bytes as they come, until it is dropped.
+struct Archive(Child);
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn archive(folder: &Path, port: u16) -> Result<Archive> {
+    let child = Command::new("storescp")
+        .args(["--fork", "+xa", "+B", "-od"])
+        .arg(folder)
+        .arg(port.to_string())
+        .env("TCP_NODELAY", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("storescp can't be run. Install it with: apt-get install -y dcmtk")?;
+    let archive = Archive(child);
+    for _ in 0..500 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(archive);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("storescp does not listen")
+}
+
+/// An object with so many bytes of pixels.
+fn object(folder: &Path, number: usize, pixels: usize) -> Result<()> {
+    let (text, file) = (folder.join("text"), folder.join(format!("{number:02}.dcm")));
+    let elements = format!(
+        "(0008,0016) UI [1.2.840.10008.5.1.4.1.1.2]\n(0008,0018) UI [2.25.{number}]\n(0008,0060) CS [CT]\n\
+         (0010,0010) PN [POP^ANA]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
+    );
+    std::fs::write(&text, elements)?;
+    let output = dcmtk(
+        "dump2dcm",
+        &["+te", &text.to_string_lossy(), &file.to_string_lossy()],
+    )?;
+    std::fs::remove_file(&text)?;
+    ensure!(output.status.success());
+    let mut file = std::io::BufWriter::new(std::fs::OpenOptions::new().append(true).open(&file)?);
+    file.write_all(b"\xe0\x7f\x10\x00OW\0\0")?;
+    file.write_all(&u32::try_from(pixels)?.to_le_bytes())?;
+    let piece: Vec<u8> = (0..1000).map(|at| (at * number % 251) as u8).collect();
+    for _ in 0..pixels / piece.len() {
+        file.write_all(&piece)?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+/// The data set of a file: after group 2.
+fn data_set(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let length = bytes.get(140..144).context("too short")?;
+    let begins = 144 + u32::from_le_bytes(length.try_into()?) as usize;
+    Ok(bytes.split_off(begins))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_pass_as_they_came_in_little_memory() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (sent, kept) = (folder.path().join("sent"), folder.path().join("kept"));
+    std::fs::create_dir(&sent)?;
+    std::fs::create_dir(&kept)?;
+    let pixels: Vec<usize> = [30_000; 10].into_iter().chain([512_000, 512_000, BIG]).collect();
+    for (at, pixels) in pixels.iter().enumerate() {
+        object(&sent, at + 1, *pixels)?;
+    }
+    let port = free_port()?;
+    let _archive = archive(&kept, port)?;
+    let channel = format!(
+        "id = \"images\"\n[source]\nformat = \"bytes\"\n\
+         dicom = {{ listen = \"127.0.0.1:0\", services = [\"store\"] }}\n\
+         [[destination]]\nname = \"pacs\"\nformat = \"bytes\"\n\
+         dicom = {{ connect = \"127.0.0.1:{port}\", called_ae = \"PACS\" }}\n"
+    );
+    let home = Home::with(&[("images", &channel)])?;
+    let punte = home.serve()?;
+    let to = punte.listens("images").port().to_string();
+    let before = punte.resident().context("memory")?;
+    let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let files = sent.to_string_lossy().into_owned();
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                peak.fetch_max(punte.resident().unwrap_or(0), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let args = ["-aet", "CT1", "-aec", "PUNTE", "127.0.0.1", &to, "+sd", &files];
+        let output = dcmtk("storescu", &args);
+        let all = |folder: &Path| std::fs::read_dir(folder).map(|files| files.count()).unwrap_or(0);
+        let whole = || {
+            kept.join(format!("CT.2.25.{}", pixels.len()))
+                .metadata()
+                .is_ok_and(|file| BIG as u64 <= file.len())
+        };
+        for _ in 0..6000 {
+            if all(&kept) == pixels.len() && whole() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        over.store(true, Ordering::SeqCst);
+        output
+    })?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let more = peak.into_inner().saturating_sub(before);
+    println!(
+        "resident before {} MB, {} MB more while {} MB passed",
+        before >> 20,
+        more >> 20,
+        BIG / 1_000_000
+    );
+    for at in 1..=pixels.len() {
+        let (came, went) = (
+            sent.join(format!("{at:02}.dcm")),
+            kept.join(format!("CT.2.25.{at}")),
+        );
+        ensure!(
+            data_set(&came)? == data_set(&went)?,
+            "object {at} is another one than what was sent"
+        );
+    }
+    ensure!(more < MORE, "{} MB more", more >> 20);
+    eventually("all deliveries are sent", Duration::from_secs(20), async || {
+        let messages = punte.messages("&channel=images").await.ok()?;
+        let is_sent = messages.iter().all(|message| message["state"] == "routed");
+        (messages.len() == pixels.len() && is_sent).then_some(())
+    })
+    .await;
+    ensure!(punte.stop()?.success());
+    Ok(())
+}
