@@ -1,6 +1,7 @@
 //! `punte dicom`: another system asked by hand, as a modality or an archive would.
 
 mod keys;
+mod retrieve;
 mod shown;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,20 @@ enum Command {
             Exit codes: 0 all were taken, 1 one was not."
     )]
     Store(Store),
+    /// Fetch a study into a folder (C-GET)
+    #[command(
+        after_help = "Example: punte dicom get 10.0.0.5:104 --called PACS --study 1.2.3 --to study/\n\n\
+            Objects are written as they come, compressed ones as they are.\n\n\
+            Exit codes: 0 all came, 1 nothing came or some did not."
+    )]
+    Get(retrieve::Get),
+    /// Have a study sent to another system (C-MOVE)
+    #[command(
+        after_help = "Example: punte dicom move 10.0.0.5:104 --called PACS --study 1.2.3 --to WORKSTATION\n\n\
+            A801: the archive does not know the title in --to; its address has to be set there.\n\n\
+            Exit codes: 0 all went, 1 nothing went or some did not."
+    )]
+    Move(retrieve::Move),
 }
 
 /// Who is called, and how.
@@ -186,6 +201,8 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ask(&worklist.far, uids::WORKLIST, keys, &worklist.question).await
         }
         Command::Store(store) => self::store(store).await,
+        Command::Get(get) => retrieve::get(get).await,
+        Command::Move(to) => retrieve::move_to(to).await,
     }
 }
 

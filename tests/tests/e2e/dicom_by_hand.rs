@@ -143,6 +143,46 @@ fn an_archive_is_asked_and_filled_by_hand() -> Result<()> {
         "{}",
         said(&output)
     );
+    // Fetched, each object is what was sent.
+    let fetched = folder.path().join("fetched");
+    let place = fetched.to_string_lossy().into_owned();
+    let output = by_hand(&[
+        "get", &to, "--called", "ARCHIVE", "--study", "2.25.1", "--to", &place,
+    ])?;
+    ensure!(
+        output.status.success() && said(&output).contains("3 written"),
+        "{}",
+        said(&output)
+    );
+    for (sent, got) in [("1.dcm", "2.25.1001.dcm"), ("inner/3.dcm", "2.25.1003.dcm")] {
+        let (sent, got) = (
+            std::fs::read(study.join(sent))?,
+            std::fs::read(fetched.join(got))?,
+        );
+        // The archive writes data sets anew; the patient is at its end, behind what it may have added.
+        let patient = "Țepeș^Ștefan".as_bytes();
+        ensure!(
+            [&sent, &got]
+                .iter()
+                .all(|file| file.windows(patient.len()).any(|bytes| bytes == patient))
+        );
+    }
+    let to_itself = [
+        "move",
+        &to,
+        "--called",
+        "ARCHIVE",
+        "--study",
+        "2.25.1",
+        "--to",
+        "ELSEWHERE",
+    ];
+    let moved = by_hand(&to_itself)?;
+    ensure!(
+        moved.status.code() == Some(1) && said(&moved).contains("A801"),
+        "{}",
+        said(&moved)
+    );
     // What goes wrong says what it is, and is a failure.
     let text = study.join("no-image.txt");
     std::fs::write(&text, "no image")?;
