@@ -210,7 +210,9 @@ impl Blobs {
             }
         }
         std::fs::rename(path, &file).map_err(failed)?;
-        sync_folder(&folder).map_err(failed)
+        sync_folder(&folder).map_err(failed)?;
+        // Who moves a name from one folder to another is sure of it once both are flushed.
+        sync_folder(&self.nursery()).map_err(failed)
     }
 
     /// Whether any blob is there.

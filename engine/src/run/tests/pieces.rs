@@ -41,7 +41,7 @@ async fn send(running: &Running, source: &str, text: &str) -> Acknowledgement {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_format_reads_as_much_as_it_needs() {
     let first = "id = \"first\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nchannel = \"second\"\n";
-    let second = "id = \"second\"\n[source]\nformat = \"heads\"\nchannel = {}\n[[destination]]\nname = \"end\"\nfake.name = \"end\"\nwhen = { \"$\" = { present = true } }\n";
+    let second = "id = \"second\"\n[source]\nformat = \"heads\"\nchannel = {}\n[[destination]]\nname = \"end\"\nfake.name = \"end\"\nformat = \"heads\"\nwhen = { \"$\" = { present = true } }\n";
     let third = "id = \"third\"\n[source]\nformat = \"text\"\nfake.name = \"in too\"\n[[destination]]\nname = \"all\"\nfake.name = \"pieces of all\"\nwhen = { \"$\" = { present = true } }\n";
     let place = Place::new();
     let running = place.start(place.channels(&[first, second, third])).await;
