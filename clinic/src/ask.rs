@@ -1,9 +1,16 @@
-//! Questions for patients, as formats read them and stores answer them.
+//! Questions for patients and for what is planned, as formats read them and stores answer them.
 
-use crate::apply::FindKey;
+use std::collections::BTreeMap;
+
+use jiff::civil;
+use uuid::Uuid;
+
+use crate::apply::{FindKey, Record};
+use crate::diagnostics::Order;
+use crate::imaging::UID_SYSTEM;
 use crate::kinds::Kind;
 use crate::people::{LinkKind, Patient, Sex};
-use crate::search::{NameQuery, SearchKey};
+use crate::search::{LIVE, NameQuery, SearchKey, fold};
 use crate::value::{Identifier, When};
 
 /// The most that one answer names.
@@ -83,4 +90,126 @@ impl PatientQuestion {
 /// Whether a number is of an authority, by its system or by what its sender calls it.
 pub fn is_of(number: &Identifier, authority: &str) -> bool {
     number.system.as_deref() == Some(authority) || number.assigner.as_deref() == Some(authority)
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Which patients are meant.
+    Patients(PatientQuestion),
+    /// What is planned for the modalities.
+    Worklist(WorklistQuestion),
+}
+
+impl Question {
+    /// The number of a patient that is asked for.
+    pub fn number(&self) -> Option<&str> {
+        match self {
+            Question::Patients(question) => question.number.as_ref().map(|(number, _)| number.as_str()),
+            Question::Worklist(question) => question.patient.as_deref(),
+        }
+    }
+}
+
+impl From<PatientQuestion> for Question {
+    fn from(question: PatientQuestion) -> Self {
+        Question::Patients(question)
+    }
+}
+
+/// What was found: what is asked for, and what stands around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The patients, or the orders of a worklist.
+    pub records: Vec<Record>,
+    /// Of a worklist: whose they are, who asked for them, appointments and visits.
+    pub around: BTreeMap<Uuid, Record>,
+}
+
+impl Found {
+    /// The patients among all of it.
+    pub fn patients(&self) -> impl Iterator<Item = &Record> {
+        let all = self.records.iter().chain(self.around.values());
+        all.filter(|record| record.aggregate.kind() == Kind::Patient)
+    }
+}
+
+/// What narrows a question for planned steps before its format looks at each of them. What it says nothing of is any.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct WorklistQuestion {
+    /// From which day …
+    pub from: Option<civil::Date>,
+    /// … to which, included.
+    pub to: Option<civil::Date>,
+    /// The modalities as DICOM codes them, any of them; empty: all.
+    pub modalities: Vec<String>,
+    /// A number of the patient.
+    pub patient: Option<String>,
+    /// How the patient's name begins.
+    pub name: Option<String>,
+    /// The accession number.
+    pub accession: Option<String>,
+    /// The UID of the study.
+    pub study: Option<String>,
+}
+crate::value::private!(WorklistQuestion);
+
+/// So many days are asked for one by one; more are asked for together.
+const MAX_DAYS: i32 = 62;
+
+impl WorklistQuestion {
+    /// The keys of the store that narrow the search for orders, one of each list.
+    pub fn order_keys(&self) -> Vec<Vec<String>> {
+        let mut keys = vec![];
+        if let Some(study) = &self.study {
+            keys.push(vec![FindKey::system_value(Kind::Order, UID_SYSTEM, study).text]);
+        }
+        if let Some(accession) = &self.accession {
+            keys.push(vec![format!("accession|{accession}")]);
+        }
+        keys.push(match self.days() {
+            // What is planned for no day yet may have an appointment, and what lies a day off may be of another zone.
+            Some(days) => days
+                .map(|day| format!("planned|{day}"))
+                .chain(["planned|".to_owned()])
+                .collect(),
+            None => vec![format!("imaging|{LIVE}")],
+        });
+        keys
+    }
+
+    /// The days that are asked for and one more on either side, where they are few.
+    fn days(&self) -> Option<impl Iterator<Item = civil::Date> + use<>> {
+        let first = self.from?.yesterday().ok()?;
+        let last = self.to?.tomorrow().ok()?;
+        let count = first.until(last).ok()?.get_days();
+        (count <= MAX_DAYS).then(|| {
+            first
+                .series(jiff::Span::new().days(1))
+                .take_while(move |day| *day <= last)
+        })
+    }
+
+    /// The key of the store that narrows the search for patients by their name; none: the name says too little.
+    pub fn name_key(&self) -> Option<String> {
+        let name = self
+            .name
+            .as_deref()
+            .filter(|name| 3 <= fold(name).chars().count())?;
+        let query = NameQuery::new(name)?;
+        Some(format!("name|{}", query.text))
+    }
+
+    /// False where no step of this order can be asked for, whatever its format says.
+    pub fn may_be(&self, order: &Order) -> bool {
+        let Some(imaging) = &order.imaging else {
+            return false;
+        };
+        let is_asked = |modality: &Option<String>| {
+            // What has none is asked for by anybody.
+            let Some(modality) = modality else { return true };
+            self.modalities.is_empty() || self.modalities.contains(modality)
+        };
+        imaging.steps.iter().any(|step| is_asked(&step.modality))
+    }
 }

@@ -173,6 +173,9 @@ pub struct Find {
     /// By these identifiers; empty: by those of `say`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<Identifier>,
+    /// True: an identifier without a system is a number alone, as devices give it: of any system.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
     /// By what it is within another one, where it has no identifier of its own: this test of that report, this
     /// allergy of that patient.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +210,10 @@ pub enum Missing {
     Create,
     /// Leave this change out; the rest is applied. References to it are left out.
     Skip,
+    /// A person decides what is meant.
+    Park,
+    /// Refuse the whole set: what was never begun can't go on.
+    Refuse,
 }
 
 /// Two records of one person become one: `old` stays readable and leads to `survivor`.

@@ -15,6 +15,7 @@
 use uuid::Uuid;
 
 use crate::apply::FindKey;
+use crate::imaging::UID_SYSTEM;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::value::{Identifier, Ref};
 
@@ -81,6 +82,19 @@ pub(crate) fn find_keys(aggregate: &Aggregate) -> Vec<FindKey> {
     let kind = aggregate.kind();
     let mut keys = identifier_keys(aggregate);
     let mut to: Vec<Uuid> = vec![];
+    if let Aggregate::Order(order) = aggregate {
+        // What a modality says of a step later names the instance alone.
+        for performed in order
+            .performed
+            .iter()
+            .filter(|performed| !performed.uid.is_empty())
+        {
+            let key = FindKey::system_value(kind, UID_SYSTEM, &performed.uid);
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
     if let Aggregate::Appointment(appointment) = aggregate {
         to.extend(appointment.orders.iter().filter_map(Ref::id));
     }

@@ -15,7 +15,7 @@
 //! | who is meant, merges, bookings, events | [`apply`], [`keys`], [`events`] |
 //! | what a store keeps for searches | [`search`] |
 //! | between formats and the engine | [`exchange`] |
-//! | questions for patients | [`ask`] |
+//! | questions for patients and for what is planned | [`ask`], [`worklist`] |
 //! | what a person wrote stays | [`held`] |
 //! | the change set as JSON | [`json`] |
 //!
@@ -82,6 +82,7 @@ pub mod schema;
 pub mod search;
 pub mod told;
 pub mod value;
+pub mod worklist;
 
 pub use apply::{Applied, Record, apply};
 pub use change_set::{About, Change, ChangeSet};

@@ -12,6 +12,8 @@
 //! | `code=system\|code`, `=\|code`, `=code` | [`SearchKey`] `code` with just that text |
 //! | `modality` (ImagingStudy) | [`SearchKey`] `modality` |
 //! | orders for a worklist, by accession number (also ImagingStudy) | [`SearchKey`] `imaging` with [`LIVE`], `accession` |
+//! | planned steps of a day, of no day yet | [`SearchKey`] `planned` with `2026-11-27`, with nothing |
+//! | appointments for orders | [`SearchKey`] `appointment` with `orders` |
 //! | the objects of a study | [`FindKey::referring`](crate::apply::FindKey::referring) |
 //! | `family`, `given`, `name` | [`SearchKey`] of that name by [`NameQuery`] |
 //!
@@ -123,6 +125,11 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
             imaging_keys(order, &mut keys);
         }
         Aggregate::ImagingStudy(study) => study_keys(study, &mut keys),
+        Aggregate::Appointment(appointment) if !appointment.orders.is_empty() => keys.push(SearchKey {
+            name: "appointment",
+            text: "orders".to_owned(),
+        }),
+        Aggregate::Appointment(_) => {}
         Aggregate::Result(result) => code_keys(result.code.as_ref(), &mut keys),
         Aggregate::Observation(observation) => code_keys(observation.code.as_ref(), &mut keys),
         Aggregate::Clinic(_)
@@ -131,7 +138,6 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
         | Aggregate::Service(_)
         | Aggregate::Schedule(_)
         | Aggregate::Slot(_)
-        | Aggregate::Appointment(_)
         | Aggregate::Encounter(_)
         | Aggregate::Condition(_)
         | Aggregate::Allergy(_)
@@ -328,6 +334,16 @@ fn imaging_keys(order: &Order, keys: &mut Vec<SearchKey>) {
             name: "imaging",
             text: LIVE.to_owned(),
         });
+        let steps = imaging.steps.iter();
+        let open = steps.filter(|step| !step.status.is_some_and(|status| status.is_over()));
+        keys.extend(open.map(|step| SearchKey {
+            name: "planned",
+            // A month is no day.
+            text: match &step.start {
+                Some(start) if start.date_text().len() == 10 => start.date_text().to_owned(),
+                Some(_) | None => String::new(),
+            },
+        }));
     }
     keys.extend(imaging.accession.clone().map(|text| SearchKey {
         name: "accession",

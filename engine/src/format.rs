@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clinic::ask::PatientQuestion;
+use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
-use clinic::{Applied, ChangeSet, Record};
+use clinic::{Applied, ChangeSet};
+
+use uuid::Uuid;
 
 use crate::split::Splitter;
 
@@ -92,6 +94,15 @@ impl Default for Csv {
 pub struct Replies {
     /// Each is one frame, in this order.
     pub frames: Vec<Vec<u8>>,
+}
+
+/// What is written to the one who asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Each is one frame, in this order.
+    pub frames: Vec<Vec<u8>>,
+    /// Whom they tell of; none: the patients whose numbers stand in the frames, by the keys of each.
+    pub told: Option<Vec<Uuid>>,
 }
 
 /// What a far side answered to a question.
@@ -239,20 +250,20 @@ pub trait Format: Send + Sync {
     ) -> Result<Vec<u8>, MapError>;
     /// What its sender is told.
     fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies;
-    /// Which patients a message asks for, for formats that can be asked; none: it is no question. An error says why it
-    /// can't be answered.
-    fn question(&self, _message: &[u8]) -> Option<Result<PatientQuestion, MapError>> {
+    /// What a message asks for, for formats that can be asked; none: it is no question. An error says why it can't be
+    /// answered.
+    fn question(&self, _message: &[u8]) -> Option<Result<Question, MapError>> {
         None
     }
-    /// The answer to a question: those who were found, or why there is none.
+    /// The answer to a question out of what was found, or why there is none.
     fn answer(
         &self,
         _question: &[u8],
-        _found: Result<&[Record], &MapError>,
+        _found: Result<&Found, &MapError>,
         _settings: &Settings,
         _stamp: &Stamp,
-    ) -> Vec<u8> {
-        vec![]
+    ) -> Answers {
+        Answers::default()
     }
     /// True where its messages can be questions.
     fn can_be_asked(&self) -> bool {

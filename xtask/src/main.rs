@@ -201,9 +201,10 @@ enum Path {
 /// Fuzz targets with the one stable toolchain.
 fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
-    let targets: [(&str, &str); 5] = [
+    let targets: [(&str, &str); 6] = [
         ("mappings/fuzz", "hl7_reader"),
         ("mappings/fuzz", "documents"),
+        ("mappings/fuzz", "dicom_reader"),
         ("mappings/fuzz", "split"),
         ("connectors/fuzz", "mllp_framing"),
         ("connectors/fuzz", "dimse"),
@@ -221,7 +222,12 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             std::fs::remove_dir_all(&corpus)?;
         }
         std::fs::create_dir_all(&corpus)?;
-        let samples = tools::root().join("samples").join("hl7v2");
+        let kind = if target == "dicom_reader" {
+            "dicom"
+        } else {
+            "hl7v2"
+        };
+        let samples = tools::root().join("samples").join(kind);
         run(std::process::Command::new(&tool)
             .current_dir(&folder)
             .env("RUSTC_BOOTSTRAP", "1")

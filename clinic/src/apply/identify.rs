@@ -31,6 +31,11 @@ impl<'a> Work<'a> {
         }
         let mut out: Vec<Lookup<'a>> = Vec::with_capacity(all.len());
         for identifier in all {
+            if change.find.bare && system(identifier).is_none() {
+                let key = FindKey::value(kind, &identifier.value);
+                out.push(Lookup { key, identifier });
+                continue;
+            }
             let owners = match patient {
                 Some(patient) if system(identifier).is_none() => self.reader.selves(patient)?,
                 _ => vec![],
@@ -66,8 +71,9 @@ impl<'a> Work<'a> {
         for lookup in lookups {
             let stored = self.reader.find(&lookup.key)?.to_vec();
             let pending = self.pending.get(&lookup.key).map_or(&[][..], Vec::as_slice);
-            let pending = pending.iter().map(|place| self.touched[*place].id);
-            for id in stored.into_iter().chain(pending) {
+            let pending: Vec<Uuid> = pending.iter().map(|place| self.touched[*place].id).collect();
+            let own = self.own_id(lookup)?;
+            for id in stored.into_iter().chain(pending).chain(own) {
                 let why = kind_code(lookup.identifier);
                 match found.iter_mut().find(|f| f.id == id) {
                     Some(known) => known.note(why),
@@ -76,6 +82,17 @@ impl<'a> Work<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// The patient whose id stands where a number should: who has no number of the clinic is known by it to devices.
+    fn own_id(&mut self, lookup: &Lookup<'_>) -> Result<Option<Uuid>, ApplyError> {
+        let is_bare = lookup.key.text.starts_with("v|") && lookup.key.kind == Kind::Patient;
+        let value = &lookup.identifier.value;
+        let id = Uuid::try_parse(value)
+            .ok()
+            .filter(|_| is_bare && value.len() == 32);
+        let Some(id) = id else { return Ok(None) };
+        Ok(self.reader.load(Kind::Patient, id)?.map(|record| record.meta.id))
     }
 
     pub(super) fn on_chart_by_identifiers(

@@ -119,6 +119,8 @@ pub(super) fn resolve<'a>(
     for (target, change) in work.targets.iter().zip(&set.changes) {
         match target {
             Target::Is(_) => {}
+            // Nothing was to be there, and nothing is.
+            Target::LeftOut if change.find.version == Some(0) => {}
             Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => {
                 work.left_out.push(change.key.clone());
             }
@@ -270,8 +272,9 @@ impl<'a> Work<'a> {
         let change = &self.set.changes[idx];
         let kind = change.kind();
         if self.reader.load(kind, id)?.is_none() {
-            if change.find.missing == Missing::Skip {
-                return Ok(Target::LeftOut);
+            match change.find.missing {
+                Missing::Skip => return Ok(Target::LeftOut),
+                Missing::Create | Missing::Park | Missing::Refuse => {}
             }
             return Err(unknown_id(&format!("changes[{idx}].find.id"), kind).into());
         }
@@ -325,8 +328,27 @@ impl<'a> Work<'a> {
         let kind = change.kind();
         let part = self.parts.get(&idx);
         let is_old = part.is_some_and(|part| !part.old_of.is_empty());
-        if change.find.missing == Missing::Skip || is_old {
-            return Ok(None);
+        match change.find.missing {
+            Missing::Create if is_old => return Ok(None),
+            Missing::Skip => return Ok(None),
+            Missing::Create => {}
+            // What a person decided stands before both.
+            Missing::Park | Missing::Refuse if decided(context, &change.key).is_some() => {}
+            Missing::Park => {
+                return Err(ApplyError::Parked {
+                    why: format!(
+                        "No {} here has a number of the message. Choose which is meant, or make it anew.",
+                        kind.as_str()
+                    ),
+                    about: Some(change.key.clone()),
+                    candidates: vec![],
+                });
+            }
+            Missing::Refuse => {
+                let place = format!("changes[{idx}].find");
+                let what = format!("No {} here is known by this. Nothing was changed.", kind.as_str());
+                return Err(MapError::new(Reason::UnknownKey, Some(&place), what).into());
+            }
         }
         let named = named(change).next().is_some();
         if kind == Kind::Patient && decided(context, &change.key).is_none() {

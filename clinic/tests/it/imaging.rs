@@ -198,7 +198,11 @@ fn live_orders_and_numbers_are_searched() {
     };
     assert_eq!(
         texts(&play),
-        ["accession|A1".to_owned(), format!("imaging|{LIVE}")]
+        [
+            "accession|A1".to_owned(),
+            format!("imaging|{LIVE}"),
+            "planned|".to_owned()
+        ]
     );
     play.takes(&mpps("1.1", &["S1"], PerformedStatus::Completed, None));
     assert_eq!(texts(&play), ["accession|A1"]);

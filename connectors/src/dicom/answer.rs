@@ -8,6 +8,8 @@ use engine::connector::{Acknowledgement, Outcome};
 pub(super) struct Answer {
     /// Data sets that go before: the matches of a question.
     pub(super) data_sets: Vec<Vec<u8>>,
+    /// What is said with each of them.
+    pub(super) pending: Status,
     /// What the last answer says.
     pub(super) status: Status,
     /// Why, in words.
@@ -18,6 +20,7 @@ impl Answer {
     pub(super) fn of(status: Status) -> Self {
         Answer {
             data_sets: vec![],
+            pending: Status::PENDING,
             status,
             comment: None,
         }
@@ -30,8 +33,8 @@ impl Answer {
         }
     }
 
-    /// The last frame of an acknowledgement is the status line, those before it are data sets. Without any frame the outcome
-    /// says it.
+    /// The last frame of an acknowledgement is the status line, those before it are data sets; a first one that is a status
+    /// line is what is said with each data set. Without any frame the outcome says it.
     pub(super) fn by(mut acknowledgement: Acknowledgement, operation: Operation) -> Self {
         let Some(last) = acknowledgement.frames.pop() else {
             return match acknowledgement.outcome {
@@ -40,9 +43,19 @@ impl Answer {
                 Outcome::Unavailable => Answer::with(unavailable(operation), "not now; send it again"),
             };
         };
+        let mut pending = Status::PENDING;
+        if let Some((said, _)) = acknowledgement
+            .frames
+            .first()
+            .and_then(|first| read_status_line(first))
+        {
+            pending = said;
+            acknowledgement.frames.remove(0);
+        }
         match read_status_line(&last) {
             Some((status, comment)) => Answer {
                 data_sets: acknowledgement.frames,
+                pending,
                 status,
                 comment,
             },
@@ -134,6 +147,22 @@ mod tests {
         let answer = Answer::with(Status::OUT_OF_RESOURCES, "not now").command(&request);
         assert_eq!(status_line(&answer), b"A700 not now");
         assert_eq!(status_line(&request.answer(Status::SUCCESS)), b"0000");
+    }
+
+    #[test]
+    fn a_status_may_stand_before_the_matches() {
+        let of = |frames: &[&[u8]]| {
+            let acknowledgement = Acknowledgement {
+                frames: frames.iter().map(|frame| frame.to_vec()).collect(),
+                ..Acknowledgement::default()
+            };
+            let answer = Answer::by(acknowledgement, Operation::Find);
+            (answer.pending.0, answer.data_sets.len(), answer.status.0)
+        };
+        let match_ = b"\x10\0\x20\0\x02\0\0\0P1";
+        assert_eq!(of(&[b"FF01", match_, match_, b"0000"]), (0xFF01, 2, 0));
+        assert_eq!(of(&[match_, b"0000"]), (0xFF00, 1, 0));
+        assert_eq!(of(&[b"A700 not now"]), (0xFF00, 0, 0xA700));
     }
 
     #[test]

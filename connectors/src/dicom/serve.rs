@@ -383,7 +383,7 @@ impl Serving {
                 let cancelled = message.command.answer(Status::CANCELLED);
                 return self.association.send(context, &cancelled, None).await;
             }
-            let pending = message.command.answer(Status::PENDING);
+            let pending = message.command.answer(answer.pending);
             self.association.send(context, &pending, Some(data_set)).await?;
         }
         self.association

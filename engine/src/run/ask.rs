@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use clinic::ask::PatientQuestion;
+use clinic::ask::{Found, PatientQuestion, Question};
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::{Aggregate, Kind, Record};
+use jiff::tz::TimeZone;
 
 use super::asking::words;
 use super::door::Door;
+use super::gather::gather;
 use crate::actor::Actor;
 use crate::connector::{Acknowledgement, Outcome};
+use crate::format::Answers;
 use crate::message::{Failure, Incoming, MessageState, NewMessage, Notes};
 use crate::store::{Access, AccessOutcome, ClinicQuery, Commit, StoreError};
 
@@ -32,7 +35,7 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
     let now = (door.world.now)();
     let recorded = record(door, id, incoming, found.as_ref().err()).await;
     let found = match (&found, recorded) {
-        (Ok(found), Ok(())) => Ok(found.as_slice()),
+        (Ok(found), Ok(())) => Ok(found),
         (Err(error), Ok(())) => Err(error.clone()),
         (_, Err(error)) => Err(unavailable(&error)),
     };
@@ -43,24 +46,17 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
     };
     let settings = &door.channel.source.format_settings;
     let stamp = Stamp { now, id };
-    let frame = door
+    let nothing = Found::default();
+    let answers = door
         .format
         .answer(&body, found.as_ref().map(|found| *found), settings, &stamp);
-    if let Err(error) = note(
-        door,
-        actor,
-        &stamp,
-        &body,
-        found.as_deref().unwrap_or_default(),
-        &frame,
-    )
-    .await
-    {
+    let of = found.as_ref().map_or(&nothing, |found| *found);
+    if let Err(error) = note(door, actor, &stamp, &body, of, &answers).await {
         tracing::error!(channel = %door.channel.id, %error, "An answer could not be noted in the journal, and was not given.");
         return unavailable_answer(door, &body, &stamp, &error);
     }
     Acknowledgement {
-        frames: vec![frame],
+        frames: answers.frames,
         outcome,
         message: (outcome != Outcome::Unavailable).then_some(id),
         state: match outcome {
@@ -83,22 +79,30 @@ async fn note(
     actor: Actor,
     stamp: &Stamp,
     question: &[u8],
-    found: &[Record],
-    frame: &[u8],
+    found: &Found,
+    answers: &Answers,
 ) -> Result<(), StoreError> {
-    let told = door.format.keys(frame).patients;
-    let is_told = |record: &&Record| {
-        let numbers = record.aggregate.identifiers();
-        numbers.iter().any(|number| told.contains(&number.value))
+    let frames = answers.frames.iter();
+    let mut identifiers: Vec<String> = match answers.told {
+        Some(_) => vec![],
+        None => frames
+            .flat_map(|frame| door.format.keys(frame).patients)
+            .collect(),
+    };
+    let is_told = |record: &&Record| match &answers.told {
+        Some(told) => told.contains(&record.meta.id),
+        None => {
+            let numbers = record.aggregate.identifiers();
+            numbers.iter().any(|number| identifiers.contains(&number.value))
+        }
     };
     let patients: Vec<_> = found
-        .iter()
+        .patients()
         .filter(is_told)
         .map(|record| record.meta.id)
         .collect();
-    let mut identifiers = told.clone();
     if let Some(Ok(asked)) = door.format.question(question) {
-        identifiers.extend(asked.number.map(|(number, _)| number));
+        identifiers.extend(asked.number().map(str::to_owned));
     }
     identifiers.sort();
     identifiers.dedup();
@@ -139,31 +143,47 @@ fn unavailable_answer(door: &Door, question: &[u8], stamp: &Stamp, error: &Store
     let error = unavailable(error);
     let settings = &door.channel.source.format_settings;
     Acknowledgement {
-        frames: vec![door.format.answer(question, Err(&error), settings, stamp)],
+        frames: door.format.answer(question, Err(&error), settings, stamp).frames,
         outcome: Outcome::Unavailable,
         note: Some(error.to_string()),
         ..Acknowledgement::default()
     }
 }
 
+/// What is asked for, within the time that an answer may take.
+async fn find(door: &Door, question: &Question) -> Result<Found, MapError> {
+    let finding = async {
+        match question {
+            Question::Patients(question) => patients(door, question).await,
+            Question::Worklist(question) => {
+                let zone = door.channel.source.format_settings.zone.as_deref();
+                let zone = TimeZone::get(zone.unwrap_or("Europe/Bucharest")).unwrap_or(TimeZone::UTC);
+                gather(&*door.store, question, &zone).await
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, finding).await.unwrap_or_else(|_| {
+        let what = format!(
+            "the search took longer than {} s. Ask again later.",
+            WITHIN.as_secs()
+        );
+        Err(MapError::new(Reason::Internal, None, what))
+    })
+}
+
 /// Who is asked for, the newest changes last.
-async fn find(door: &Door, question: &PatientQuestion) -> Result<Vec<Record>, MapError> {
+async fn patients(door: &Door, question: &PatientQuestion) -> Result<Found, MapError> {
     let query = ClinicQuery {
         kinds: vec![Kind::Patient],
         keys: question.keys().into_iter().map(|key| vec![key]).collect(),
         limit: OPENED,
         ..ClinicQuery::default()
     };
-    let rows = match tokio::time::timeout(WITHIN, door.store.search(&query)).await {
-        Ok(rows) => rows.map_err(|error| unavailable(&error))?,
-        Err(_) => {
-            let what = format!(
-                "the search took longer than {} s. Ask again later.",
-                WITHIN.as_secs()
-            );
-            return Err(MapError::new(Reason::Internal, None, what));
-        }
-    };
+    let rows = door
+        .store
+        .search(&query)
+        .await
+        .map_err(|error| unavailable(&error))?;
     if rows.len() == OPENED as usize {
         let what = "Too many people may be meant. Ask by more: a number, the birth date, a longer name.";
         return Err(MapError::new(Reason::DataType, None, what));
@@ -172,7 +192,10 @@ async fn find(door: &Door, question: &PatientQuestion) -> Result<Vec<Record>, Ma
         Aggregate::Patient(patient) => question.matches(patient),
         _ => false,
     };
-    Ok(rows.into_iter().filter(is_asked).collect())
+    Ok(Found {
+        records: rows.into_iter().filter(is_asked).collect(),
+        ..Found::default()
+    })
 }
 
 async fn record(
@@ -215,6 +238,6 @@ async fn record(
     Ok(())
 }
 
-fn unavailable(error: &StoreError) -> MapError {
+pub(super) fn unavailable(error: &StoreError) -> MapError {
     MapError::new(Reason::Internal, None, format!("{error}. Ask again later."))
 }

@@ -20,6 +20,7 @@ mod doors;
 mod doorway;
 mod events;
 mod feeder;
+mod gather;
 mod halt;
 mod host;
 mod lane;

@@ -96,12 +96,16 @@ impl Set {
     /// The set with these letters, by a name of the standard or one that people use (`windows-1250`, `latin2`).
     pub fn named(name: &str) -> Option<Set> {
         Set::by_term(name).or_else(|| {
+            if name.trim().eq_ignore_ascii_case("us-ascii") {
+                return Some(Set::Ascii);
+            }
             let encoding = Encoding::for_label(name.trim().as_bytes())?;
             Some(match encoding.name() {
                 "UTF-8" => Set::Utf8,
                 "windows-1252" => Set::Latin1,
                 "ISO-8859-2" | "windows-1250" => Set::Latin2,
                 "ISO-8859-5" | "windows-1251" => Set::Cyrillic,
+                "ISO-8859-15" => Set::Latin9,
                 _ => return None,
             })
         })

@@ -156,9 +156,10 @@ fn control_id(command: &Command) -> Option<String> {
     }
     match command.service {
         Service::Store => Some(instance.clone()),
-        Service::MppsCreate => Some(format!("{instance}#CREATE")),
         Service::MppsSet => Some(instance.clone()),
-        Service::Worklist
+        // A second one is told that there is one already (0111).
+        Service::MppsCreate
+        | Service::Worklist
         | Service::Find
         | Service::Commitment
         | Service::CommitmentReport

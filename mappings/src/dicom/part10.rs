@@ -256,6 +256,23 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
 }
 
 impl Meta {
+    /// What it says at a tag that is known here.
+    pub fn values(&self, tag: Tag) -> Vec<String> {
+        let text = match tag {
+            Tag(2, 0x0002) => &self.class,
+            Tag(2, 0x0003) => &self.instance,
+            Tag(2, 0x0010) => &self.syntax,
+            Tag(2, 0x0012) => &self.implementation,
+            Tag(2, 0x0016) => &self.calling,
+            Tag(2, 0x0018) => &self.called,
+            _ => return vec![],
+        };
+        Some(text.clone())
+            .filter(|text| !text.is_empty())
+            .into_iter()
+            .collect()
+    }
+
     /// The preamble and the meta header: what is written before the data set.
     pub fn written(&self) -> Vec<u8> {
         let mut group = vec![];

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
-use clinic::ask::PatientQuestion;
+use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::value::Coding;
-use clinic::{Applied, ChangeSet, Record};
-use engine::format::{Answered, Format, Replies, SetOp, Settings, Subject};
+use clinic::{Applied, ChangeSet};
+use engine::format::{Answered, Answers, Format, Replies, SetOp, Settings, Subject};
 use mappings::hl7v2::decode::Profile;
 use mappings::hl7v2::query::Told;
 use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
@@ -75,18 +75,22 @@ impl Format for Hl7v2 {
         }
     }
 
-    fn question(&self, message: &[u8]) -> Option<Result<PatientQuestion, MapError>> {
-        hl7v2::query::question(message)
+    fn question(&self, message: &[u8]) -> Option<Result<Question, MapError>> {
+        Some(hl7v2::query::question(message)?.map(Question::from))
     }
 
     fn answer(
         &self,
         question: &[u8],
-        found: Result<&[Record], &MapError>,
+        found: Result<&Found, &MapError>,
         settings: &Settings,
         stamp: &Stamp,
-    ) -> Vec<u8> {
-        hl7v2::query::answer(question, found, &profile(settings), stamp)
+    ) -> Answers {
+        let found = found.map(|found| found.records.as_slice());
+        Answers {
+            frames: vec![hl7v2::query::answer(question, found, &profile(settings), stamp)],
+            told: None,
+        }
     }
 
     fn can_be_asked(&self) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod clinic;
+pub mod dicom;
 pub mod document;
 pub mod fhir;
 pub mod hl7v2;
@@ -17,6 +18,7 @@ pub fn all() -> Formats {
         .with(document::Document::json())
         .with(document::Document::xml())
         .with(document::Document::csv())
+        .with(dicom::Dicom::default())
         .with(clinic::Clinic)
         .with(bytes::Bytes)
         .with_splitter(split::Split)

@@ -18,6 +18,7 @@ mod delivered;
 mod delivery;
 mod dicom_by_hand;
 mod dicom_through;
+mod dicom_worklist;
 mod disk_full;
 mod dist;
 mod documents;

@@ -13,6 +13,7 @@ mod pieces;
 mod responses;
 mod states;
 mod windows;
+mod worklist;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,259 @@
+//! What a worklist tells: the planned steps of imaging orders with what stands around them (PS3.4 K.6).
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::apply::Record;
+use crate::ask::Found;
+use crate::diagnostics::{Order, OrderStatus};
+use crate::imaging::{
+    Imaging, ImagingStep, ImagingStudy, ImagingStudyStatus, PerformedStatus, StepStatus, step_status_of,
+};
+use crate::kinds::Aggregate;
+use crate::people::{LinkKind, Patient, Practitioner};
+use crate::records::{Allergy, Encounter};
+use crate::scheduling::{Appointment, AppointmentStatus};
+use crate::value::{Concept, Ref, When};
+
+/// How many merges of a patient are followed.
+const MAX_MERGES: usize = 16;
+
+/// One planned step: an entry of a worklist.
+#[derive(Clone)]
+pub struct Entry<'a> {
+    /// Of which order.
+    pub order: &'a Order,
+    /// Its imaging part.
+    pub imaging: &'a Imaging,
+    /// The step.
+    pub step: &'a ImagingStep,
+    /// How far it is.
+    pub status: StepStatus,
+    /// When it begins: as its appointment says, where it has one of its own.
+    pub start: Option<&'a When>,
+    /// The stations that work on it.
+    pub busy_at: Vec<&'a str>,
+    /// Whose: the record that stays, of one that was merged.
+    pub patient: &'a Patient,
+    /// Its id.
+    pub patient_id: Uuid,
+    /// In which visit.
+    pub encounter: Option<&'a Encounter>,
+    /// Who ordered it.
+    pub requester: Option<&'a Practitioner>,
+    /// Who is to do it.
+    pub performer: Option<&'a Practitioner>,
+    /// Who sent the patient.
+    pub referrer: Option<&'a Practitioner>,
+    /// What the patient must not get.
+    pub allergies: Vec<&'a Allergy>,
+}
+
+/// What stands around the orders, by what it belongs to.
+#[derive(Default)]
+struct Around<'a> {
+    appointments: HashMap<Uuid, Vec<&'a Appointment>>,
+    allergies: HashMap<Uuid, Vec<&'a Allergy>>,
+    studies: HashMap<&'a str, &'a ImagingStudy>,
+}
+
+impl<'a> Around<'a> {
+    fn new(found: &'a Found) -> Self {
+        let mut around = Around::default();
+        for record in found.around.values() {
+            match &record.aggregate {
+                Aggregate::Appointment(appointment) => {
+                    for order in appointment.orders.iter().filter_map(Ref::id) {
+                        around.appointments.entry(order).or_default().push(appointment);
+                    }
+                }
+                Aggregate::Allergy(allergy) if is_active(allergy) => {
+                    if let Some(patient) = allergy.patient.as_ref().and_then(Ref::id) {
+                        around.allergies.entry(patient).or_default().push(allergy);
+                    }
+                }
+                Aggregate::ImagingStudy(study) => {
+                    around.studies.extend(study.uid().map(|uid| (uid, &**study)));
+                }
+                _ => {}
+            }
+        }
+        around
+    }
+}
+
+/// The steps that are to be done, the earliest first. A step is none of them once it has ended, once its order is no
+/// order any more or waits, where all its appointments were called off, and where there are images of it from a modality
+/// that says nothing else.
+pub fn entries(found: &Found) -> Vec<Entry<'_>> {
+    let around = Around::new(found);
+    let mut out = vec![];
+    for record in &found.records {
+        if let Aggregate::Order(order) = &record.aggregate {
+            steps(found, &around, record.meta.id, order, &mut out);
+        }
+    }
+    out.sort_by_key(|entry| {
+        let start = entry.start.map(|start| start.earliest(&jiff::tz::TimeZone::UTC));
+        (start, entry.step.id.clone())
+    });
+    out
+}
+
+fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, out: &mut Vec<Entry<'a>>) {
+    let Some(imaging) = &order.imaging else { return };
+    let is_planned = match order.status {
+        Some(OrderStatus::Active | OrderStatus::Unknown) | None => true,
+        Some(
+            OrderStatus::Draft
+            | OrderStatus::OnHold
+            | OrderStatus::Revoked
+            | OrderStatus::Completed
+            | OrderStatus::EnteredInError,
+        ) => false,
+    };
+    let owner = order.patient.as_ref().and_then(Ref::id);
+    let Some((patient_id, patient)) = owner.and_then(|id| survivor(found, id)) else {
+        return;
+    };
+    let appointments = around
+        .appointments
+        .get(&id)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let mut on = appointments.iter().filter(|booked| is_on(booked)).peekable();
+    let called_off = !appointments.is_empty() && on.peek().is_none();
+    if !is_planned || called_off {
+        return;
+    }
+    let booked = on.find_map(|booked| booked.start.as_ref());
+    let encounter = aggregate(found, order.encounter.as_ref()).and_then(|known| match known {
+        Aggregate::Encounter(encounter) => Some(&**encounter),
+        _ => None,
+    });
+    let study = imaging
+        .study_uid
+        .as_deref()
+        .and_then(|uid| around.studies.get(uid));
+    let single = imaging.steps.len() == 1;
+    for step in &imaging.steps {
+        let status = step_status_of(order, step);
+        let has_images = || study.is_some_and(|study| is_made(study, step, single));
+        if status.is_over() || order.performed.is_empty() && has_images() {
+            continue;
+        }
+        // The appointment of an order with one step is that of the step; of several steps each has its own time.
+        let start = match single {
+            true => booked.or(step.start.as_ref()),
+            false => step.start.as_ref().or(booked),
+        };
+        let works_on = order.performed.iter().filter(|performed| {
+            let is_for =
+                performed.steps.is_empty() || step.id.as_ref().is_some_and(|id| performed.steps.contains(id));
+            is_for && performed.status == Some(PerformedStatus::InProgress)
+        });
+        let performer = step.performer.as_ref().or(order.performers.first());
+        let allergies = [owner, Some(patient_id).filter(|id| Some(*id) != owner)];
+        let allergies = allergies.into_iter().flatten();
+        out.push(Entry {
+            order,
+            imaging,
+            step,
+            status,
+            start,
+            busy_at: works_on
+                .filter_map(|performed| performed.station_ae.as_deref())
+                .collect(),
+            patient,
+            patient_id,
+            encounter,
+            requester: practitioner(found, order.requester.as_ref()),
+            performer: practitioner(found, performer),
+            referrer: encounter.and_then(|encounter| referrer(found, encounter)),
+            allergies: allergies
+                .flat_map(|patient| around.allergies.get(&patient).cloned().unwrap_or_default())
+                .collect(),
+        });
+    }
+}
+
+/// Images of the step are there: of an order with several, such of its modality.
+fn is_made(study: &ImagingStudy, step: &ImagingStep, single: bool) -> bool {
+    let is_there = study.status == Some(ImagingStudyStatus::Available);
+    let of_it = single
+        || step
+            .modality
+            .as_ref()
+            .is_some_and(|modality| study.modalities.contains(modality));
+    is_there && of_it
+}
+
+/// The record that stays of a patient.
+fn survivor(found: &Found, id: Uuid) -> Option<(Uuid, &Patient)> {
+    let mut id = id;
+    for _ in 0..MAX_MERGES {
+        let Aggregate::Patient(patient) = &found.around.get(&id)?.aggregate else {
+            return None;
+        };
+        let replaced = patient
+            .links
+            .iter()
+            .find(|link| link.kind == LinkKind::ReplacedBy);
+        match replaced.and_then(|link| link.other.id()) {
+            Some(other) => id = other,
+            None => return Some((id, patient)),
+        }
+    }
+    None
+}
+
+fn is_on(appointment: &Appointment) -> bool {
+    match appointment.status {
+        Some(
+            AppointmentStatus::Cancelled
+            | AppointmentStatus::NoShow
+            | AppointmentStatus::EnteredInError
+            | AppointmentStatus::Waitlist,
+        ) => false,
+        Some(
+            AppointmentStatus::Proposed
+            | AppointmentStatus::Pending
+            | AppointmentStatus::Booked
+            | AppointmentStatus::Arrived
+            | AppointmentStatus::Fulfilled
+            | AppointmentStatus::CheckedIn,
+        )
+        | None => true,
+    }
+}
+
+fn aggregate<'a>(found: &'a Found, to: Option<&Ref>) -> Option<&'a Aggregate> {
+    let record: &Record = found.around.get(&to?.id()?)?;
+    Some(&record.aggregate)
+}
+
+fn practitioner<'a>(found: &'a Found, to: Option<&Ref>) -> Option<&'a Practitioner> {
+    match aggregate(found, to)? {
+        Aggregate::Practitioner(practitioner) => Some(practitioner),
+        _ => None,
+    }
+}
+
+/// Who takes part in a visit as the one who sent the patient (v3-ParticipationType REF).
+fn referrer<'a>(found: &'a Found, encounter: &Encounter) -> Option<&'a Practitioner> {
+    let participants = encounter.participants.iter();
+    let referring = participants.filter(|participant| participant.role.code() == Some("REF"));
+    referring
+        .into_iter()
+        .find_map(|participant| practitioner(found, Some(&participant.person)))
+}
+
+fn is_active(allergy: &Allergy) -> bool {
+    let is = |concept: &Option<Concept>, codes: &[&str]| {
+        let code = concept.as_ref().and_then(Concept::code);
+        code.is_some_and(|code| codes.contains(&code))
+    };
+    !is(&allergy.clinical_status, &["inactive", "resolved"])
+        && !is(&allergy.verification, &["refuted", "entered-in-error"])
+}

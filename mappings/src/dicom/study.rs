@@ -1,0 +1,346 @@
+//! An object → the study that it belongs to, the object itself, and what it reports: an encapsulated document (PS3.3
+//! A.45), measurements of a structured report (PS3.16 TID 1500).
+//!
+//! Whose it is, is said by the order or the study; the number and the name in it are held against that, and change
+//! nothing of the patient.
+
+use base64::Engine as _;
+use clinic::change_set::{Change, Find, Missing, Natural};
+use clinic::diagnostics::{ObservationChange, ObservationStatus, Value as Measured};
+use clinic::exchange::MapError;
+use clinic::imaging::{
+    ImagingInstanceChange, ImagingStudyChange, ImagingStudyStatus, Series, accession, uid,
+};
+use clinic::patch::{Items, Patch};
+use clinic::people::PatientChange;
+use clinic::records::{DocumentChange, DocumentStatus};
+use clinic::value::{Attachment, Concept, Identifier, Quantity, Ref};
+use clinic::{About, ChangeSet};
+use sha2::{Digest, Sha256};
+
+use super::Profile;
+use super::dataset::DataSet;
+use super::part10::File;
+use super::said::{At, Ledger};
+use super::scan::{Until, is_pixels};
+
+/// How deep the content of a report is read.
+const MAX_CONTENT: usize = 32;
+/// The most measurements of one report.
+const MAX_MEASURED: usize = 5_000;
+
+/// What an object says about the clinic.
+pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError> {
+    let set = file.data_set(profile.fallback)?;
+    let ledger = Ledger::default();
+    let at = At::new(&set, &ledger);
+    let required = |keyword: &str, place: &str, what: &str| {
+        at.uid(keyword).ok_or_else(|| MapError::missing(place, what))
+    };
+    let study_uid = required("StudyInstanceUID", "0020,000D", "The UID of the study")?;
+    let series_uid = required("SeriesInstanceUID", "0020,000E", "The UID of the series")?;
+    let object_uid = required("SOPInstanceUID", "0008,0018", "The UID of the object")?;
+    let class = required("SOPClassUID", "0008,0016", "The class of the object")?;
+    let mut changes = vec![patient(&at, Missing::Skip)];
+    changes.push(study(&at, &study_uid, &series_uid, profile));
+    changes.push(instance(&at, file, &set, &series_uid, &object_uid, &class));
+    changes.extend(document(&at, &object_uid, profile));
+    if class.starts_with("1.2.840.10008.5.1.4.1.1.88.") {
+        measurements(&at, &object_uid, profile, &mut changes);
+    }
+    Ok(ChangeSet {
+        about: About {
+            notes: at.doubts(),
+            ..about(file, "C-STORE", &object_uid)
+        },
+        changes,
+        merges: vec![],
+        extra: at.rest(),
+    })
+}
+
+/// The message itself.
+pub(super) fn about(file: &File<'_>, kind: &str, id: &str) -> About {
+    let title = |title: &str| (!title.is_empty()).then(|| Identifier::new(None, title));
+    let mut about = About {
+        message_type: Some(kind.to_owned()),
+        control_id: Some(id.to_owned()),
+        ..About::default()
+    };
+    about.sender.application = title(&file.meta.calling);
+    about.receiver.application = title(&file.meta.called);
+    about
+}
+
+/// (0010,xxxx) → whom it names. What a device says of a patient was typed there or comes from its worklist: it finds the
+/// patient, and is held against what is known.
+pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
+    let number = at.text("PatientID");
+    let names = at.name("PatientName").into_iter().collect();
+    Change {
+        key: "patient".to_owned(),
+        find: Find {
+            identifiers: number
+                .iter()
+                .map(|number| Identifier::new(None, number))
+                .collect(),
+            bare: true,
+            missing,
+            ..Find::default()
+        },
+        say: PatientChange::default().into(),
+        say_if_new: Some(
+            PatientChange {
+                identifiers: Items::merge(
+                    number
+                        .iter()
+                        .map(|number| Identifier::new(None, number))
+                        .collect(),
+                ),
+                names: Items::merge(names),
+                ..PatientChange::default()
+            }
+            .into(),
+        ),
+    }
+}
+
+fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> Change {
+    let modality = at.text("Modality");
+    let mut identifiers = vec![uid(study_uid)];
+    identifiers.extend(at.text("AccessionNumber").map(|number| accession(&number, None)));
+    let codes = at.concepts("AnatomicRegionSequence");
+    let examined = at.text("BodyPartExamined");
+    let site = match codes.into_iter().next() {
+        Some(coded) => Some(Concept {
+            text: examined,
+            ..coded
+        }),
+        None => examined.map(Concept::words),
+    };
+    let series = Series {
+        uid: series_uid.to_owned(),
+        number: at.number("SeriesNumber"),
+        modality: modality.clone(),
+        description: at.text("SeriesDescription"),
+        body_site: site,
+        laterality: at.text("Laterality").or_else(|| at.text("ImageLaterality")),
+        started: at.when("SeriesDate", "SeriesTime", &profile.zone),
+    };
+    let say = ImagingStudyChange {
+        identifiers: Items::merge(identifiers),
+        patient: Patch::Set(Ref::Local("patient".to_owned())),
+        status: Patch::Set(ImagingStudyStatus::Available),
+        modalities: Items::merge(modality.into_iter().collect()),
+        series: Items::merge(vec![series]),
+        ..ImagingStudyChange::default()
+    };
+    // The first object speaks for its study: what a later one says otherwise would write it anew with each image.
+    let first = ImagingStudyChange {
+        started: at.when("StudyDate", "StudyTime", &profile.zone).into(),
+        description: at.text("StudyDescription").into(),
+        procedures: Items::merge(at.concepts("ProcedureCodeSequence")),
+        ..ImagingStudyChange::default()
+    };
+    Change {
+        find: Find {
+            identifiers: vec![uid(study_uid)],
+            ..Find::default()
+        },
+        say_if_new: Some(first.into()),
+        ..Change::new("study", say)
+    }
+}
+
+fn instance(
+    at: &At<'_>,
+    file: &File<'_>,
+    set: &DataSet<'_>,
+    series_uid: &str,
+    object_uid: &str,
+    class: &str,
+) -> Change {
+    let titles = ["DocumentTitle", "ContentLabel", "ContentDescription"];
+    let title = titles.iter().find_map(|keyword| at.peek(keyword));
+    if let Some(title) = &title {
+        let said = titles
+            .iter()
+            .filter(|keyword| at.peek(keyword).as_ref() == Some(title));
+        said.for_each(|keyword| at.take(keyword));
+    }
+    let say = ImagingInstanceChange {
+        identifiers: Items::merge(vec![uid(object_uid)]),
+        patient: Patch::Set(Ref::Local("patient".to_owned())),
+        study: Patch::Set(Ref::Local("study".to_owned())),
+        series_uid: Patch::Set(series_uid.to_owned()),
+        sop_class: Patch::Set(class.to_owned()),
+        number: at.number("InstanceNumber").into(),
+        title: title.into(),
+        transfer_syntax: Patch::Set(file.meta.syntax.clone()),
+        frames: at.number("NumberOfFrames").into(),
+        rows: at.number("Rows").into(),
+        columns: at.number("Columns").into(),
+        content: Patch::Set(content(file, set)),
+    };
+    Change::new("object", say)
+}
+
+/// What tells two objects apart: of one that is at hand as a whole its bytes, of a long one those before its pixels.
+fn content(file: &File<'_>, set: &DataSet<'_>) -> String {
+    let deflated = super::part10::packing(&file.meta.syntax).deflated;
+    let pixels = set.elements.iter().find(|element| is_pixels(element.header.tag));
+    let bytes = match pixels {
+        // Of what is deflated it is not known where the pixels begin in the file.
+        Some(pixels) if deflated => &file.plain()[..pixels.header.from.min(file.plain().len())],
+        Some(pixels) if file.check(Until::End).is_err() => {
+            &file.data[..pixels.header.from.min(file.data.len())]
+        }
+        Some(_) | None => file.data,
+    };
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// (0042,0011) → a document on the chart.
+fn document(at: &At<'_>, object_uid: &str, profile: &Profile) -> Option<Change> {
+    let bytes = at.bytes("EncapsulatedDocument")?;
+    let length = at
+        .number("EncapsulatedDocumentLength")
+        .map(|length| length as usize);
+    let bytes = match length {
+        Some(length) if length <= bytes.len() => &bytes[..length],
+        // One zero makes an odd length even.
+        Some(_) | None => bytes.strip_suffix(&[0]).unwrap_or(bytes),
+    };
+    let title = at.text("DocumentTitle");
+    let date = at.when("ContentDate", "ContentTime", &profile.zone);
+    let contents = Attachment {
+        content_type: at
+            .text("MIMETypeOfEncapsulatedDocument")
+            .or(Some("application/pdf".to_owned())),
+        data: Some(base64::engine::general_purpose::STANDARD.encode(bytes).into()),
+        title: title.clone(),
+        created: date.clone(),
+        ..Attachment::default()
+    };
+    let say = DocumentChange {
+        identifiers: Items::merge(vec![uid(object_uid)]),
+        patient: Patch::Set(Ref::Local("patient".to_owned())),
+        status: Patch::Set(DocumentStatus::Current),
+        kind: at.concepts("ConceptNameCodeSequence").into_iter().next().into(),
+        date: date.into(),
+        description: title.into(),
+        contents: Items::merge(vec![contents]),
+        ..DocumentChange::default()
+    };
+    Some(Change::new("document", say))
+}
+
+/// The numbers of a structured report (PS3.16 TID 1500, TID 300): each NUM item is one measurement. The report itself
+/// stays as the object that it is.
+fn measurements(at: &At<'_>, object_uid: &str, profile: &Profile, changes: &mut Vec<Change>) {
+    let when = at.when("ContentDate", "ContentTime", &profile.zone);
+    let mut found = vec![];
+    numbers(at, "", None, 0, &mut found);
+    for (n, number) in found.into_iter().take(MAX_MEASURED).enumerate() {
+        let key = format!("measured-{}", n + 1);
+        let say = ObservationChange {
+            patient: Patch::Set(Ref::Local("patient".to_owned())),
+            status: Patch::Set(ObservationStatus::Final),
+            code: Patch::Set(number.code),
+            value: Patch::Set(Measured::Quantity(number.quantity)),
+            effective_at: Patch::from(when.clone()),
+            body_site: number.site.into(),
+            method: number.method.into(),
+            ..ObservationChange::default()
+        };
+        changes.push(Change {
+            find: Find {
+                natural: Some(Natural {
+                    owner: Some(Ref::Local("object".to_owned())),
+                    key: format!("{object_uid}|{}", number.place),
+                }),
+                ..Find::default()
+            },
+            ..Change::new(key, say)
+        });
+    }
+}
+
+struct Number {
+    place: String,
+    code: Concept,
+    quantity: Quantity,
+    site: Option<Concept>,
+    method: Option<Concept>,
+}
+
+fn numbers(at: &At<'_>, path: &str, site: Option<&Concept>, depth: usize, found: &mut Vec<Number>) {
+    if MAX_CONTENT < depth {
+        return;
+    }
+    let items = at.items("ContentSequence");
+    // A site that stands beside the numbers of a group is that of all of them.
+    let of_group = items.iter().find_map(|item| modifier(item, FINDING_SITES));
+    let site = of_group.as_ref().or(site);
+    for (idx, item) in items.iter().enumerate() {
+        let place = format!("{path}{idx}");
+        if item.peek("ValueType").as_deref() == Some("NUM")
+            && let Some(number) = number(item, &place, site)
+        {
+            found.push(number);
+        }
+        numbers(item, &format!("{place}."), site, depth + 1, found);
+    }
+}
+
+/// Finding site, in the codes of SNOMED CT and of its forerunner.
+const FINDING_SITES: &[&str] = &["363698007", "G-C0E3"];
+/// Measurement method.
+const METHODS: &[&str] = &["370129005", "G-C306"];
+
+/// The code that an item says of the thing that it modifies, where it is about one of these.
+fn modifier(item: &At<'_>, about: &[&str]) -> Option<Concept> {
+    let names = item.items("ConceptNameCodeSequence");
+    let name = names.first()?.peek("CodeValue")?;
+    if !about.contains(&name.as_str()) {
+        return None;
+    }
+    let said = item.concepts("ConceptCodeSequence").into_iter().next()?;
+    // Taken is what is carried; that it is said as a modifier is listed with the rest.
+    names.first()?.take("CodeValue");
+    Some(said)
+}
+
+fn number(item: &At<'_>, place: &str, site: Option<&Concept>) -> Option<Number> {
+    let measured = item.items("MeasuredValueSequence");
+    let measured = measured.first()?;
+    let value = measured.read("NumericValue", "is no number", |text| text.parse().ok())?;
+    let unit = measured
+        .concepts("MeasurementUnitsCodeSequence")
+        .into_iter()
+        .next();
+    let unit = unit
+        .and_then(|unit| unit.codings.into_iter().next())
+        .unwrap_or_default();
+    let code = item.concepts("ConceptNameCodeSequence").into_iter().next()?;
+    item.take("ValueType");
+    let inner = item.items("ContentSequence");
+    let own = inner.iter().find_map(|item| modifier(item, FINDING_SITES));
+    let method = inner.iter().find_map(|item| modifier(item, METHODS));
+    Some(Number {
+        place: place.to_owned(),
+        code,
+        quantity: Quantity {
+            value: Some(value),
+            unit: unit.display,
+            system: unit.system,
+            code: unit.code,
+            ..Quantity::default()
+        },
+        site: own.or(site.cloned()),
+        method,
+    })
+}

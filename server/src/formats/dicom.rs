@@ -1,0 +1,165 @@
+//! DICOM, as the engine sees it: messages as files of PS3.10, answers as data sets with a status line at the end.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use clinic::ask::{Found, Question};
+use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::{Applied, ChangeSet};
+use engine::format::{Answers, Format, Reads, Replies, SetOp, Settings};
+use jiff::tz::TimeZone;
+use mappings::dicom::charset::{Fallback, Set};
+use mappings::dicom::message::{inspect, keys};
+use mappings::dicom::ops::{Op, set};
+use mappings::dicom::part10::File;
+use mappings::dicom::path::Path;
+use mappings::dicom::scan::Until;
+use mappings::dicom::{self, Enough, Profile, is_enough, reply, worklist};
+
+use super::bytes::by_status;
+
+/// What is shorter is at hand as a whole: the least that is handed over of a long message.
+const SHORT: usize = 256 * 1024;
+
+/// DICOM.
+#[derive(Default)]
+pub struct Dicom {
+    profile: Profile,
+}
+
+impl Format for Dicom {
+    fn name(&self) -> &'static str {
+        "dicom"
+    }
+
+    fn content_type(&self) -> &'static str {
+        "application/dicom"
+    }
+
+    fn of_channel(&self, settings: &Settings) -> Option<Arc<dyn Format>> {
+        let profile = profile(settings);
+        Some(Arc::new(Dicom { profile }))
+    }
+
+    fn keys(&self, message: &[u8]) -> Keys {
+        keys(message)
+    }
+
+    fn reads(&self, beginning: &[u8]) -> Reads {
+        match is_enough(beginning) {
+            Enough::Yes => Reads::Enough,
+            Enough::More => Reads::More,
+            Enough::Never => Reads::Whole,
+        }
+    }
+
+    /// The beginning of a long message is cut in its pixels; a short one has to be whole.
+    fn inspect(&self, message: &[u8]) -> Result<(), MapError> {
+        let until = match message.len() < SHORT {
+            true => Until::End,
+            false => Until::Pixels,
+        };
+        inspect(message, until)
+    }
+
+    fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        dicom::decode(message, &profile(settings))
+    }
+
+    fn encode(&self, _: &ChangeSet, _: &Applied, _: &Settings, _: &Stamp) -> Result<Vec<u8>, MapError> {
+        let what = "nothing is written as a DICOM object; send on what came, without encode";
+        Err(MapError::new(Reason::UnsupportedType, None, what))
+    }
+
+    fn replies(&self, to: &[u8], verdict: Verdict<'_>, _: &Stamp) -> Replies {
+        Replies {
+            frames: vec![reply::reply(to, verdict)],
+        }
+    }
+
+    fn question(&self, message: &[u8]) -> Option<Result<Question, MapError>> {
+        worklist::question(message, &self.profile)
+    }
+
+    fn answer(
+        &self,
+        question: &[u8],
+        found: Result<&Found, &MapError>,
+        settings: &Settings,
+        stamp: &Stamp,
+    ) -> Answers {
+        let answers = worklist::answer(question, found, &profile(settings), stamp);
+        Answers {
+            frames: answers.frames,
+            told: Some(answers.told),
+        }
+    }
+
+    fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+
+    /// Over DIMSE by the status line, over HTTP by its status.
+    fn judge(&self, _: &[u8], answer: &Response) -> Judgement {
+        match answer.status {
+            Some(_) => by_status(answer).unwrap_or(Judgement::Accepted),
+            None => reply::judge(answer),
+        }
+    }
+
+    fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
+        let path = parse(path)?;
+        let file = File::read(message)?;
+        match path.group() {
+            0x0000 => Ok(file
+                .command_set()?
+                .map(|set| path.values(&set))
+                .unwrap_or_default()),
+            0x0002 => Ok(path.tag().map(|tag| file.meta.values(tag)).unwrap_or_default()),
+            _ => Ok(path.values(&file.data_set(self.profile.fallback)?)),
+        }
+    }
+
+    fn check_path(&self, path: &str) -> Result<(), String> {
+        path.parse::<Path>().map(|_| ())
+    }
+
+    fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
+        let changes = ops.iter().map(change).collect::<Result<Vec<_>, _>>()?;
+        Ok(Cow::Owned(set(message, self.profile.fallback, &changes)?))
+    }
+}
+
+fn parse(path: &str) -> Result<Path, MapError> {
+    path.parse()
+        .map_err(|why: String| MapError::new(Reason::DataType, Some(path), why))
+}
+
+fn change((path, op): &(String, SetOp)) -> Result<(Path, Op), MapError> {
+    let change = match op {
+        SetOp::Assign(text) => Op::Assign(text.split('\\').map(str::to_owned).collect()),
+        SetOp::Literal(text) => Op::Assign(vec![text.clone()]),
+        SetOp::Clear => Op::Clear,
+        SetOp::Copy(from) => Op::Copy(parse(from)?),
+        SetOp::Remove => Op::Remove,
+    };
+    Ok((parse(path)?, change))
+}
+
+/// How a channel reads and answers a device: its `charset` is what the device can show, and what its bytes are where it
+/// does not say so.
+fn profile(settings: &Settings) -> Profile {
+    let mut profile = Profile::default();
+    if let Some(name) = settings.charset.as_deref() {
+        profile.fallback = Fallback::named(name).unwrap_or_default();
+        profile.shows = Set::named(name);
+    }
+    if let Some(zone) = settings.zone.as_deref().and_then(|name| TimeZone::get(name).ok()) {
+        profile.zone = zone;
+    }
+    profile
+}
