@@ -98,6 +98,12 @@ pub fn of(message: &Message) -> Keys {
                     each(&segment.field(number), 2, &mut orders);
                 }
             }
+            // Accession number and study UID.
+            "IPC" => {
+                for number in [1, 3] {
+                    each(&segment.field(number), 2, &mut orders);
+                }
+            }
             "MSA" if keys.answers.is_none() => {
                 keys.answers = segment
                     .field(2)
@@ -272,6 +278,16 @@ mod tests {
         assert_eq!(about(result.as_bytes(), Subject::Visit), ["VN-1"]);
         assert_eq!(about(result.as_bytes(), Subject::Order), ["C-1", "L-2"]);
         assert_eq!(about(b"nothing", Subject::Order), [""; 0]);
+    }
+
+    #[test]
+    fn an_imaging_order_is_found_by_its_accession_number_and_study() {
+        let message = "MSH|^~\\&|RIS|N|PUNTE|N|20260505||OMI^O23|1|P|2.5.1\rPID|1||N-1\rORC|NW|C-1\rOBR|1|C-1\r\
+            IPC|A-1^RIS|RP-1|1.2.3|S-1\r";
+        assert_eq!(
+            keys(message.as_bytes()).orders,
+            ["C-1", "A-1", "A-1^RIS", "1.2.3"]
+        );
     }
 
     #[test]
