@@ -203,7 +203,10 @@ fn the_sample_appointment_is_placed_on_the_worklist() {
     let order = said.one("Order");
     assert_eq!(order["identifiers"]["merge"][0]["value"], "C-9300");
     let step = &order["imaging"]["steps"][0];
-    assert_eq!((&step["modality"], &step["location"]), (&json!("CT"), &json!("SALA-CT")));
+    assert_eq!(
+        (&step["modality"], &step["location"]),
+        (&json!("CT"), &json!("SALA-CT"))
+    );
     assert_eq!(step["start"], "2026-05-20T09:15:00+03:00");
     assert_eq!(step["duration_minutes"], 30);
 }
