@@ -10,7 +10,7 @@ use super::dataset::{DataSet, Element, Value};
 use super::names::{self, place};
 use super::part10::{File, packing};
 use super::scan::{Coding, is_pixels};
-use super::write::{element, has_charset, item, most, padded, text_bytes, u16_bytes, u32_bytes};
+use super::write::{Out, Said, element, has_charset, item, most, padded, text_bytes, u16_bytes, u32_bytes};
 
 /// Specific Character Set.
 const CHARSET: Tag = Tag(0x0008, 0x0005);
@@ -40,12 +40,8 @@ pub trait Editor {
         set: &DataSet<'_>,
         element: &Element<'_>,
     ) -> Result<Becomes, MapError>;
-    /// What is to stand in a data set, or in an item, that is not there, with its values.
-    fn added(
-        &mut self,
-        within: &[(Tag, usize)],
-        set: &DataSet<'_>,
-    ) -> Result<Vec<(Tag, Vec<String>)>, MapError>;
+    /// What is to stand in a data set, or in an item, where nothing is left at its tag.
+    fn added(&mut self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Result<Vec<(Tag, Said)>, MapError>;
 }
 
 /// The file with its changes. `fallback`: what text is written in that does not say it.
@@ -117,12 +113,19 @@ impl Writing<'_> {
         editor: &mut dyn Editor,
     ) -> Result<Option<Vec<u8>>, MapError> {
         let mut added = editor.added(within, set)?;
-        added.retain(|(tag, _)| set.get(*tag).is_none());
+        for element in &set.elements {
+            let tag = element.header.tag;
+            if added.iter().any(|(added, _)| *added == tag)
+                && editor.becomes(within, set, element)? != Becomes::Gone
+            {
+                added.retain(|(added, _)| *added != tag);
+            }
+        }
         if let Some(target) = self.anew.filter(|_| is_whole)
             && set.get(CHARSET).is_none()
             && let Some(term) = target.term()
         {
-            added.push((CHARSET, vec![term.to_owned()]));
+            added.push((CHARSET, Said::Texts(vec![term.to_owned()])));
         }
         added.sort_by_key(|(tag, _)| *tag);
         let mut added = added.into_iter().peekable();
@@ -130,19 +133,39 @@ impl Writing<'_> {
         let mut changed = false;
         for element in &set.elements {
             let tag = element.header.tag;
-            while let Some((new, values)) = added.next_if(|(new, _)| *new < tag) {
-                self.write(within, new, names::vr(new), &values, is_whole, &mut out)?;
+            while let Some((new, said)) = added.next_if(|(new, _)| *new <= tag) {
+                self.add(within, new, &said, is_whole, &mut out)?;
                 changed = true;
             }
             let begin = out.len();
             self.element(within, set, element, is_whole, editor, &mut out)?;
             changed |= out[begin..] != self.bytes[element.header.at..element.end];
         }
-        for (new, values) in added {
-            self.write(within, new, names::vr(new), &values, is_whole, &mut out)?;
+        for (new, said) in added {
+            self.add(within, new, &said, is_whole, &mut out)?;
             changed = true;
         }
         Ok(changed.then_some(out))
+    }
+
+    fn add(
+        &mut self,
+        within: &[(Tag, usize)],
+        tag: Tag,
+        said: &Said,
+        is_whole: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MapError> {
+        let vr = names::vr(tag);
+        match said {
+            Said::Texts(values) => self.write(within, tag, vr, values, is_whole, out)?,
+            Said::Number(_) | Said::Bytes(_) | Said::Items(_) => {
+                let mut alone = Out::default();
+                alone.set(tag, vr, said.clone());
+                out.extend(alone.written(self.coding, self.text));
+            }
+        }
+        Ok(())
     }
 
     fn element(

@@ -17,6 +17,7 @@ use self::scan::{Reached, Until};
 
 pub mod charset;
 pub mod dataset;
+pub mod deid;
 pub mod edit;
 pub mod matching;
 pub mod message;

@@ -8,6 +8,7 @@ use super::dataset::{DataSet, Element, Value};
 use super::edit::{Becomes, Editor, cannot_be_set, edited, placed};
 use super::part10::File;
 use super::path::Path;
+use super::write::Said;
 
 /// What is done at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,12 +90,8 @@ impl Editor for Ops {
         })
     }
 
-    fn added(
-        &mut self,
-        within: &[(Tag, usize)],
-        set: &DataSet<'_>,
-    ) -> Result<Vec<(Tag, Vec<String>)>, MapError> {
-        let mut added: Vec<(Tag, Vec<String>)> = vec![];
+    fn added(&mut self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Result<Vec<(Tag, Said)>, MapError> {
+        let mut added: Vec<(Tag, Said)> = vec![];
         for (path, _) in &self.0 {
             let tag = path.last();
             let is_new = set.get(tag).is_none() && added.iter().all(|(known, _)| *known != tag);
@@ -103,8 +100,8 @@ impl Editor for Ops {
                 && let Some(op) = self.at(within, tag)
             {
                 match op {
-                    Op::Assign(values) => added.push((tag, values.clone())),
-                    Op::Clear => added.push((tag, vec![])),
+                    Op::Assign(values) => added.push((tag, Said::Texts(values.clone()))),
+                    Op::Clear => added.push((tag, Said::Texts(vec![]))),
                     Op::Remove | Op::Copy(_) => {}
                 }
             }
@@ -120,7 +117,7 @@ mod tests {
     use super::super::charset::Set;
     use super::super::part10::Meta;
     use super::super::scan::Coding;
-    use super::super::write::{Out, Said};
+    use super::super::write::Out;
     use super::*;
 
     const EXPLICIT: &str = "1.2.840.10008.1.2.1";
