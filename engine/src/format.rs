@@ -11,6 +11,8 @@ use clinic::{Applied, ChangeSet};
 
 use uuid::Uuid;
 
+use crate::channel::Deidentify;
+use crate::connector::SettingsProblem;
 use crate::split::Splitter;
 
 /// Code tables by name: (system, code) → (system, code, display).
@@ -227,7 +229,8 @@ pub trait Format: Send + Sync {
         all.into_iter().take(1).collect()
     }
     /// Whether the beginning of a long message is enough for all that the format does with it: what the rest says, none of
-    /// the other functions is told then. A format that has to see all of it says nothing here.
+    /// the other functions is told then. What [`Format::set`] and [`Format::deidentify`] make of a beginning is the new
+    /// beginning, which the same rest follows. A format that has to see all of it says nothing here.
     fn reads(&self, _beginning: &[u8]) -> Reads {
         Reads::Whole
     }
@@ -296,6 +299,26 @@ pub trait Format: Send + Sync {
     fn check_path(&self, path: &str) -> Result<(), String>;
     /// Changes values at paths, everything else byte for byte as it came.
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError>;
+    /// What is wrong with how a channel takes people out of messages, at paths in the table of the step.
+    fn check_deidentify(&self, _how: &Deidentify) -> Vec<SettingsProblem> {
+        vec![SettingsProblem {
+            path: String::new(),
+            what: format!("there is no profile for messages of {}", self.name()),
+        }]
+    }
+    /// A message without those whom it is about. The same secret makes the same pseudonyms.
+    fn deidentify(
+        &self,
+        _message: &[u8],
+        _how: &Deidentify,
+        _secret: &[u8; 32],
+    ) -> Result<Vec<u8>, MapError> {
+        Err(MapError::new(
+            Reason::UnsupportedType,
+            None,
+            format!("there is no profile for messages of {}", self.name()),
+        ))
+    }
     /// The whole message as a tree of plain values, for scripts; the shape is the format's own.
     fn tree(&self, _message: &[u8]) -> Result<serde_json::Value, MapError> {
         Err(no_tree(self.name()))

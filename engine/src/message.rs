@@ -328,6 +328,15 @@ pub struct NewMessage {
     pub notes: Notes,
 }
 
+/// The end of a long body: all of it from a byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// Of which body.
+    pub of: BlobName,
+    /// From which byte on.
+    pub from: u64,
+}
+
 /// A message owed to one destination, as it is written.
 #[derive(Clone)]
 pub struct NewDelivery {
@@ -335,6 +344,8 @@ pub struct NewDelivery {
     pub destination: String,
     /// The bytes; none: those of the message itself.
     pub body: Option<Bytes>,
+    /// What follows them, where only the beginning of a long message was changed.
+    pub rest: Option<Rest>,
     /// MIME type.
     pub content_type: String,
     /// The channel in whose queue it waits; none: that of the message. An event waits with the channel that listens.

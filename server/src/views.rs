@@ -264,6 +264,7 @@ pub fn decode(
         Step::Decode { format, settings } => Some((format, settings)),
         Step::Filter(_)
         | Step::Set(_)
+        | Step::Deidentify(_)
         | Step::Apply { .. }
         | Step::Encode { .. }
         | Step::Lookup(_)

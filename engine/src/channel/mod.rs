@@ -128,6 +128,7 @@ impl Channel {
             Step::Filter(_)
             | Step::Decode { .. }
             | Step::Set(_)
+            | Step::Deidentify(_)
             | Step::Apply { .. }
             | Step::Encode { .. }
             | Step::Lookup(_)
@@ -206,6 +207,8 @@ pub enum Step {
         /// How.
         settings: Settings,
     },
+    /// Takes those whom the message is about out of it.
+    Deidentify(Deidentify),
     /// Replaces a code by that of a table.
     Lookup(Lookup),
     /// Asks a destination and writes what it answers into the message.
@@ -278,6 +281,7 @@ impl Step {
             Step::Filter(_) => "filter",
             Step::Decode { .. } => "decode",
             Step::Set(_) => "set",
+            Step::Deidentify(_) => "deidentify",
             Step::Apply { .. } => "apply",
             Step::Encode { .. } => "encode",
             Step::Lookup(_) | Step::Ask(_) => "lookup",
@@ -285,6 +289,17 @@ impl Step {
             Step::Script(_) => "script",
         }
     }
+}
+
+/// How those whom messages are about are taken out of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deidentify {
+    /// Under this name the same patients and numbers always become the same other ones.
+    pub project: String,
+    /// What stays all the same, in the words of the format.
+    pub keep: Vec<String>,
+    /// True: pictures and documents were looked at and show nobody.
+    pub pixels_are_clean: bool,
 }
 
 /// A code table put to use: the value at `from` is looked up and what is found is written to `to`.

@@ -11,7 +11,7 @@ use super::read::{Flow, Reader};
 use super::schema::VERBS;
 use super::table::TableProblem;
 use super::tree::{Node, Path, Value};
-use super::{EndScript, Lookup, LookupMissing, Step, duration, size, steps};
+use super::{Deidentify, EndScript, Lookup, LookupMissing, Step, duration, size, steps};
 use crate::connector::Connector;
 use crate::format::{CodeTables, Format, Mapping, SetOp, Settings};
 use crate::script::{self, Script, Wanted};
@@ -62,6 +62,7 @@ impl Reader<'_> {
             }
             "decode" => self.decode(node, value, &at, path, flow),
             "set" => self.set(value, &at, flow),
+            "deidentify" => self.deidentify(value, &at, flow),
             "lookup" => self.lookup(value, &at, flow, in_channel),
             "script" => self.script(node, value, &at, path, flow),
             "apply" => self.apply(value, &at, flow, in_channel),
@@ -285,6 +286,22 @@ impl Reader<'_> {
         }
         flow.unused_set = Some(at.clone());
         Some(Step::Set(ops))
+    }
+
+    fn deidentify(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        let text = |key: &str| value.get(key).and_then(Node::text);
+        let keep = value.get("keep").map(Node::items).unwrap_or_default();
+        let how = Deidentify {
+            project: text("project")?.to_owned(),
+            keep: keep.iter().filter_map(Node::text).map(str::to_owned).collect(),
+            pixels_are_clean: text("pixels") == Some("clean"),
+        };
+        let problems = flow.format.as_ref().map(|format| format.check_deidentify(&how));
+        for problem in problems.unwrap_or_default() {
+            self.problem(at.join(&problem.path), problem.what);
+        }
+        flow.unused_set = Some(at.clone());
+        Some(Step::Deidentify(how))
     }
 
     fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {

@@ -25,8 +25,16 @@ const CHARSETS: [&str; 11] = [
 ];
 
 /// The verbs of steps, in the order in which they are told.
-pub(super) const VERBS: [&str; 8] = [
-    "split", "filter", "decode", "set", "lookup", "script", "apply", "encode",
+pub(super) const VERBS: [&str; 9] = [
+    "split",
+    "filter",
+    "decode",
+    "set",
+    "deidentify",
+    "lookup",
+    "script",
+    "apply",
+    "encode",
 ];
 
 /// The JSON Schema of a channel file. Written to `schemas/channel.schema.json`; a test keeps both equal.
@@ -548,6 +556,30 @@ fn step(split: &Value) -> Value {
                             "oneOf": one_of(&["clear", "copy", "remove"]),
                         }
                     ]
+                }
+            },
+            "deidentify": {
+                "description": "Takes those whom the message is about out of it.",
+                "title": "deidentify",
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["project"],
+                "properties": {
+                    "project": {
+                        "description": "Under this name the same patients and numbers always become the same other ones.",
+                        "type": "string",
+                        "minLength": 1
+                    },
+                    "keep": {
+                        "description": "What stays all the same; for DICOM: uids, device, institution, patient, dates, dates-shifted, descriptors, structured.",
+                        "type": "array",
+                        "items": { "type": "string" },
+                        "uniqueItems": true
+                    },
+                    "pixels": {
+                        "description": "That pictures and documents were looked at and show nobody.",
+                        "const": "clean"
+                    }
                 }
             },
             "lookup": lookup(),

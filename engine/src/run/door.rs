@@ -251,6 +251,7 @@ impl Door {
             Step::Split { .. }
             | Step::Filter(_)
             | Step::Set(_)
+            | Step::Deidentify(_)
             | Step::Lookup(_)
             | Step::Ask(_)
             | Step::Script(_)
@@ -465,6 +466,7 @@ impl Door {
                 deliveries: vec![NewDelivery {
                     destination: PARTS.to_owned(),
                     body: None,
+                    rest: None,
                     content_type: whole.content_type.clone(),
                     queue_of: None,
                     lane: None,
@@ -671,6 +673,7 @@ impl Door {
         let mut kept = Kept {
             state: Some(self.state.clone()),
             sides: Some(self.sides.clone()),
+            vault: Some(self.store.vault()),
             ..Kept::default()
         };
         if !counters.is_empty() {

@@ -108,6 +108,7 @@ pub(super) fn owed(
             lane: None,
             destination: EVENTS.to_owned(),
             body: Some(Bytes::from(serde_json::to_vec(&events).unwrap_or_default())),
+            rest: None,
             content_type: "application/json".to_owned(),
             queue_of: Some(listener.channel.clone()),
         });

@@ -26,14 +26,14 @@ use super::state::{Kept, Pending};
 use super::trace::{Shown, Trace, said, show, trace, trace_halt};
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
-use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes};
+use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes, Rest};
 
 /// A message on its way through the steps.
 #[derive(Clone)]
 pub(super) struct Flow {
     pub(super) body: Bytes,
-    /// True where it is only the beginning of what came.
-    is_beginning: bool,
+    /// What follows, where it is only the beginning of what came.
+    rest: Option<Rest>,
     /// True once a step changed the bytes: a delivery then needs a body of its own.
     own_body: bool,
     format: Arc<dyn Format>,
@@ -53,16 +53,21 @@ pub(super) struct Flow {
 impl Flow {
     /// Other bytes in place of those that came.
     fn change(&mut self, body: Bytes) -> Result<(), MapError> {
-        if self.is_beginning {
+        if self.rest.is_some() {
             return Err(MapError::new(
                 Reason::UnsupportedType,
                 None,
                 "the message is too long to be changed: only its beginning is read",
             ));
         }
+        self.set(body);
+        Ok(())
+    }
+
+    /// What its format made of it: of a long message that is another beginning, which the same rest follows.
+    fn set(&mut self, body: Bytes) {
         self.body = body;
         self.own_body = true;
-        Ok(())
     }
 }
 
@@ -91,8 +96,8 @@ pub struct Pipeline {
     only: Option<Vec<String>>,
     /// What the transport said beside the message.
     headers: Vec<(String, String)>,
-    /// True where only the beginning of the message is at hand.
-    is_beginning: bool,
+    /// What follows the part of the message that is at hand.
+    rest: Option<Rest>,
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
@@ -144,7 +149,7 @@ impl Pipeline {
             prepared: 0,
             only,
             headers: vec![],
-            is_beginning: false,
+            rest: None,
             decisions: vec![],
             actor: None,
             sent: None,
@@ -159,7 +164,9 @@ impl Pipeline {
     /// again.
     pub fn prepared(mut self, incoming: &Incoming) -> Self {
         self.headers.clone_from(&incoming.headers);
-        self.is_beginning = incoming.is_beginning();
+        let from = incoming.body.len() as u64;
+        let big = incoming.big.filter(|_| incoming.is_beginning());
+        self.rest = big.map(|of| Rest { of, from });
         self.prepare(incoming.body.clone(), incoming.content_type.clone(), &mut None);
         self
     }
@@ -203,7 +210,7 @@ impl Pipeline {
         };
         let mut flow = Flow {
             body,
-            is_beginning: self.is_beginning,
+            rest: self.rest,
             own_body: false,
             format,
             content_type,
@@ -412,6 +419,7 @@ impl Pipeline {
         let lane = ordering::by_path(destination, flow.format.as_ref(), &flow.body, &self.headers);
         let delivery = NewDelivery {
             destination: destination.name.clone(),
+            rest: flow.rest.filter(|_| flow.own_body),
             body: flow.own_body.then_some(flow.body),
             content_type: flow.content_type,
             queue_of: None,
@@ -458,15 +466,20 @@ impl Pipeline {
             Step::Set(ops) => {
                 let body = flow.format.set(&flow.body, &self.said(ops)).map_err(fail)?;
                 if let Cow::Owned(body) = body {
-                    flow.change(Bytes::from(body)).map_err(fail)?;
+                    flow.set(Bytes::from(body));
                 }
+            }
+            Step::Deidentify(how) => {
+                let secret = self.kept.secret(&how.project);
+                let body = flow.format.deidentify(&flow.body, how, &secret).map_err(fail)?;
+                flow.set(Bytes::from(body));
             }
             Step::Lookup(lookup) => {
                 let changed = lookup
                     .run(flow.format.as_ref(), &flow.body, &self.channel.tables)
                     .map_err(fail)?;
                 if let Some(body) = changed {
-                    flow.change(Bytes::from(body)).map_err(fail)?;
+                    flow.set(Bytes::from(body));
                 }
             }
             Step::Ask(ask) => self.ask(name, flow, ask)?,
@@ -502,7 +515,7 @@ impl Pipeline {
                     .map_err(fail)?;
                 flow.body = Bytes::from(body);
                 flow.own_body = true;
-                flow.is_beginning = false;
+                flow.rest = None;
                 flow.content_type = format.content_type().to_owned();
                 flow.format = format;
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::body::Vault;
 use crate::call::FarSides;
 use crate::channel::Channel;
 use crate::channel::state::{Cache as Declared, Counter, Life};
@@ -43,6 +44,25 @@ pub(super) struct Kept {
     pub(super) state: Option<Arc<State>>,
     /// Whom its scripts may call; none: nobody (`punte try`).
     pub(super) sides: Option<Arc<FarSides>>,
+    /// Who knows the secrets by which people are taken out of messages; none: nobody (`punte try`).
+    pub(super) vault: Option<Vault>,
+}
+
+impl Kept {
+    /// The secret of a project. Where nobody knows it, another one that tells nothing of it.
+    pub(super) fn secret(&self, project: &str) -> [u8; 32] {
+        match &self.vault {
+            Some(vault) => vault.project_secret(project),
+            None => {
+                let mut trial = [0; 32];
+                trial
+                    .iter_mut()
+                    .zip(project.bytes())
+                    .for_each(|(to, byte)| *to = byte);
+                trial
+            }
+        }
+    }
 }
 
 /// The state of all channels.

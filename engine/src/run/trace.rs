@@ -68,7 +68,7 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             });
             (said, changes.and_then(|c| serde_json::to_string_pretty(c).ok()))
         }
-        Step::Set(_) | Step::Lookup(_) => (
+        Step::Set(_) | Step::Lookup(_) | Step::Deidentify(_) => (
             if *before == flow.body {
                 "changed nothing"
             } else {
@@ -120,7 +120,10 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
     };
-    let is_change = matches!(step, Step::Set(_) | Step::Lookup(_) | Step::Ask(_));
+    let is_change = matches!(
+        step,
+        Step::Set(_) | Step::Lookup(_) | Step::Ask(_) | Step::Deidentify(_)
+    );
     Trace {
         step: name.to_owned(),
         result,

@@ -64,6 +64,8 @@ pub(crate) enum Domain {
     Reference = 11,
     /// The key by which a destination keeps the order of its deliveries.
     Lane = 12,
+    /// The secret of a project whose objects lose those whom they are about.
+    Project = 13,
     /// The key of the journal's chain.
     JournalKey = 40,
     /// Whom a row of the journal is about.
@@ -282,6 +284,11 @@ impl Sealer {
         }
         buffer.truncate(length);
         Ok(())
+    }
+
+    /// The secret of a project whose messages lose those whom they are about: always the same one in this clinic.
+    pub(crate) fn project_secret(&self, project: &str) -> [u8; 32] {
+        self.hash(Domain::Project, &[project.as_bytes()])
     }
 
     /// A keyed hash. Each part goes in with its length, so that parts can't run into each other.

@@ -83,6 +83,7 @@ pub fn delivery(destination: &str, body: Option<&str>) -> NewDelivery {
     NewDelivery {
         destination: destination.into(),
         body: body.map(|body| Bytes::copy_from_slice(body.as_bytes())),
+        rest: None,
         content_type: if body.is_some() {
             "application/fhir+json"
         } else {

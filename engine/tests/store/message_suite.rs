@@ -743,6 +743,7 @@ pub async fn a_big_body_comes_back(store: Arc<dyn Store>) {
         NewDelivery {
             destination: "portal".into(),
             body: Some(other.clone().into()),
+            rest: None,
             content_type: "application/pdf".into(),
             queue_of: None,
             lane: None,

@@ -295,6 +295,7 @@ pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::D
             Step::Filter(_)
             | Step::Decode { .. }
             | Step::Set(_)
+            | Step::Deidentify(_)
             | Step::Apply { .. }
             | Step::Lookup(_)
             | Step::Ask(_)

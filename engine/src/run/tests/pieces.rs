@@ -80,22 +80,27 @@ async fn a_format_reads_as_much_as_it_needs() {
     running.engine.stop().await.unwrap();
 }
 
+/// A step changes the beginning, and the rest follows it as it came; of the message itself nothing is changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_beginning_is_not_changed_for_the_whole() {
-    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nset = { \"$\" = { remove = true } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n";
+async fn what_is_changed_at_its_beginning_goes_out_with_its_rest() {
+    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nset = { \"$\" = { remove = true } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nfake.name = \"end\"\n";
     let place = Place::new();
     let running = place.start(place.channels(&[file])).await;
-    assert_eq!(
-        send(&running, "in", &text("1", 1000)).await.outcome,
-        Outcome::Stored
-    );
+    let short = text("1", 1000);
     let long = text("2", 1000) + &"more ".repeat(SMALL);
-    let told = send(&running, "in", &long).await;
-    assert_eq!(told.outcome, Outcome::Failed);
-    let detail = running.detail(told.message.unwrap()).await;
-    let failure = detail.row.failure.unwrap();
-    assert_eq!(failure.step, "step[0].set");
-    assert!(failure.why.contains("too long to be changed"), "{}", failure.why);
-    assert!(detail.body == long, "it is kept");
+    for text in [&short, &long] {
+        assert_eq!(send(&running, "in", text).await.outcome, Outcome::Stored);
+    }
+    let removed = |text: &str| format!("removed{}", &text[text.find('.').unwrap()..]);
+    for end in ["pieces", "end"] {
+        eventually(async || (place.ends.got(end).len() == 2).then_some(())).await;
+        assert!(place.ends.got(end) == [removed(&short), removed(&long)], "{end}");
+    }
+    let rows = running.messages("heads").await;
+    assert_eq!(rows[0].length, long.len() as u64);
+    assert!(
+        running.detail(rows[0].id).await.body == long,
+        "it is kept as it came"
+    );
     running.engine.stop().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! A unit of work made ready for the writer: sealed, compressed and hashed on the caller's side, so that the one
 //! writer thread only binds bytes.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use super::Shared;
 use super::cache::Cache;
 use super::keys::{FindHash, FindQuery, find_query};
 use crate::message::{
-    DeliveryState, Failure, Incoming, MessageState, NewDelivery, NewMessage, Notes, Origin, Resolution, Wrote,
+    DeliveryState, Failure, Incoming, MessageState, NewDelivery, NewMessage, Notes, Origin, Resolution, Rest,
+    Wrote,
 };
-use crate::store::blob::BlobName;
+use crate::store::blob::{BlobName, as_store_error};
 use crate::store::seal::{Column, Domain, Sealer};
 use crate::store::{Asked, Attempted, Commit, CounterMove, DecidedWord, DeliveryDecision, StoreError};
 
@@ -485,6 +487,21 @@ impl<'a> ToPack<'a> {
     }
 }
 
+/// Writes a body whose beginning was changed: the rest is read from where it lies, and is never whole in memory.
+fn spliced(shared: &Shared, beginning: &[u8], rest: Rest) -> Result<BlobName, StoreError> {
+    let mut draft = shared.blobs.begin(&shared.sealer)?;
+    draft.write(beginning)?;
+    let mut reader = shared.blobs.open(&shared.sealer, rest.of)?;
+    reader.seek(SeekFrom::Start(rest.from)).map_err(as_store_error)?;
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut piece).map_err(as_store_error)? {
+            0 => return draft.finish(),
+            count => draft.write(&piece[..count])?,
+        }
+    }
+}
+
 /// Packs and seals a body for its row.
 fn pack(
     shared: &Shared,
@@ -726,6 +743,7 @@ impl Ready {
             let NewDelivery {
                 destination,
                 body,
+                rest,
                 content_type,
                 queue_of,
                 lane,
@@ -733,9 +751,10 @@ impl Ready {
             let packed = if body.is_none() && content_type == message.incoming.content_type {
                 None
             } else {
-                let body = match &body {
-                    Some(body) => ToPack::of(shared, body)?,
-                    None => ToPack::WithMessage,
+                let body = match (&body, rest) {
+                    (Some(body), None) => ToPack::of(shared, body)?,
+                    (Some(body), Some(rest)) => ToPack::Blob(spliced(shared, body, rest)?),
+                    (None, _) => ToPack::WithMessage,
                 };
                 Some(pack(
                     shared,
