@@ -6,9 +6,12 @@ use std::sync::Arc;
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
+use engine::channel::{Deidentify, nearest};
+use engine::connector::SettingsProblem;
 use engine::format::{Answers, Format, Reads, Replies, SetOp, Settings};
 use jiff::tz::TimeZone;
 use mappings::dicom::charset::{Fallback, Set};
+use mappings::dicom::deid::{self, Keep};
 use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::File;
@@ -131,6 +134,32 @@ impl Format for Dicom {
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
         let changes = ops.iter().map(change).collect::<Result<Vec<_>, _>>()?;
         Ok(Cow::Owned(set(message, self.profile.fallback, &changes)?))
+    }
+
+    fn check_deidentify(&self, how: &Deidentify) -> Vec<SettingsProblem> {
+        let known = Keep::ALL.map(Keep::as_str);
+        let mut problems = vec![];
+        for (idx, word) in how.keep.iter().enumerate() {
+            let what = match (Keep::from_word(word), nearest(word, known)) {
+                (Some(Keep::Dates), _) if how.keep.iter().any(|word| word == "dates-shifted") => {
+                    "stands beside \"dates-shifted\"; dates are kept, or moved".to_owned()
+                }
+                (Some(_), _) => continue,
+                (None, Some(nearest)) => format!("not known here; did you mean {nearest:?}?"),
+                (None, None) => format!("not known here; known are {}", known.join(", ")),
+            };
+            problems.push(SettingsProblem {
+                path: format!("keep[{idx}]"),
+                what,
+            });
+        }
+        problems
+    }
+
+    fn deidentify(&self, message: &[u8], how: &Deidentify, secret: &[u8; 32]) -> Result<Vec<u8>, MapError> {
+        let keep = how.keep.iter().filter_map(|word| Keep::from_word(word)).collect();
+        let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);
+        deid::deidentified(message, self.profile.fallback, &profile)
     }
 }
 

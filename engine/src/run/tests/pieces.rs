@@ -83,7 +83,7 @@ async fn a_format_reads_as_much_as_it_needs() {
 /// A step changes the beginning, and the rest follows it as it came; of the message itself nothing is changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_changed_at_its_beginning_goes_out_with_its_rest() {
-    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nset = { \"$\" = { remove = true } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nfake.name = \"end\"\n";
+    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nset = { \"$\" = { remove = true } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"two\"\nfake.name = \"end\"\nformat = \"heads\"\n";
     let place = Place::new();
     let running = place.start(place.channels(&[file])).await;
     let short = text("1", 1000);
