@@ -95,6 +95,28 @@ impl Route {
     }
 }
 
+/// They can share a listener.
+pub(super) fn agree(one: &settings::Source, other: &settings::Source) -> bool {
+    one.max_associations == other.max_associations && one.limits == other.limits && one.tls == other.tls
+}
+
+/// A service that both offer as the same title.
+pub(super) fn both_offer(one: &settings::Source, other: &settings::Source) -> Option<Service> {
+    if one.ae_title != other.ae_title {
+        return None;
+    }
+    // Everybody answers C-ECHO.
+    let mut both = one
+        .services
+        .iter()
+        .filter(|service| other.services.contains(service));
+    both.find(|service| **service != Service::Echo).copied()
+}
+
+/// What those who share a listener agree on.
+pub(super) const AGREE_ON: &str =
+    "`max_associations`, `max_pdu`, `idle_timeout`, `message_timeout`, `artim` or `tls`";
+
 /// What all associations of a listener have in common.
 pub(super) struct Common {
     places: Semaphore,
@@ -125,8 +147,7 @@ impl Common {
 
 impl shared::Route for Route {
     const PROTOCOLS: &'static [&'static str] = &[];
-    const AGREE_ON: &'static str =
-        "`max_associations`, `max_pdu`, `idle_timeout`, `message_timeout`, `artim` or `tls`";
+    const AGREE_ON: &'static str = AGREE_ON;
     type Common = Common;
 
     fn address(&self) -> SocketAddr {
@@ -138,28 +159,16 @@ impl shared::Route for Route {
     }
 
     fn agrees_with(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.settings, &other.settings);
-        ours.max_associations == theirs.max_associations
-            && ours.limits == theirs.limits
-            && ours.tls == theirs.tls
+        agree(&self.settings, &other.settings)
     }
 
     fn collides_with(&self, other: &Self) -> Option<String> {
-        let (ours, theirs) = (&self.settings, &other.settings);
-        if ours.ae_title != theirs.ae_title {
-            return None;
-        }
-        // Everybody answers C-ECHO.
-        let mut both = ours
-            .services
-            .iter()
-            .filter(|service| theirs.services.contains(service));
-        let service = both.find(|service| **service != Service::Echo)?;
+        let service = both_offer(&self.settings, &other.settings)?;
         Some(format!(
             "Another channel offers {:?} as {} on {}.",
             service.as_str(),
-            ours.ae_title,
-            ours.listen
+            self.settings.ae_title,
+            self.settings.listen
         ))
     }
 

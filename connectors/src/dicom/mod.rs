@@ -59,7 +59,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
-use engine::connector::{Connector, ConnectorError, Destination, Looked, Source, Surroundings};
+use engine::connector::{
+    Connector, ConnectorError, Destination, EndSettings, Looked, SettingsProblem, Source, Surroundings,
+};
 use serde_json::Value;
 
 pub use caller::Caller;
@@ -89,6 +91,40 @@ impl Connector for Dicom {
     }
 
     tables!(source = SourceSettings, destination = DestinationSettings);
+
+    /// Channels that share an address are told apart by title and service, and agree on the rest.
+    fn clash(&self, this: EndSettings<'_>, other: EndSettings<'_>) -> Option<SettingsProblem> {
+        if !this.is_source || !other.is_source {
+            return None;
+        }
+        let this = read::<SourceSettings>(this.settings).ok()?;
+        let other = read::<SourceSettings>(other.settings).ok()?;
+        if this.listen != other.listen || this.listen.port() == 0 {
+            return None;
+        }
+        let (path, what) = match listener::agree(&this, &other) {
+            false => (
+                "listen",
+                format!(
+                    "listens there with another {}; channels that share an address must agree on them",
+                    listener::AGREE_ON
+                ),
+            ),
+            true => {
+                let service = listener::both_offer(&this, &other)?.as_str();
+                let title = &this.ae_title;
+                let instead = "write another `ae_title`, or services that differ";
+                (
+                    "services",
+                    format!("offers {service:?} as {title} there already; {instead}"),
+                )
+            }
+        };
+        Some(SettingsProblem {
+            path: path.to_owned(),
+            what,
+        })
+    }
 
     fn look_at_source(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
         match read::<SourceSettings>(settings) {

@@ -522,6 +522,14 @@ async fn dicom_against_dcmtk() {
     running.stopped().await;
 }
 
+fn end(settings: &Value) -> engine::connector::EndSettings<'_> {
+    engine::connector::EndSettings {
+        is_source: true,
+        settings,
+        file: std::path::Path::new("channels/other.toml"),
+    }
+}
+
 #[test]
 fn dicom_settings_are_checked() {
     let dicom = connectors::all().get("dicom").unwrap();
@@ -551,6 +559,22 @@ fn dicom_settings_are_checked() {
     let mut expected = expected.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(found, expected);
+    // Two channels of one address: said before anything starts.
+    let of = |title: &str, service: &str, idle: &str| json!({ "listen": "127.0.0.1:11112", "ae_title": title, "services": [service], "idle_timeout": idle });
+    let first = of("PUNTE", "store", "1m");
+    for (other, expected) in [
+        (of("PUNTE", "worklist", "1m"), None),
+        (of("ARCHIVE", "store", "1m"), None),
+        (of("PUNTE", "store", "1m"), Some("services")),
+        (of("PUNTE", "worklist", "2m"), Some("listen")),
+    ] {
+        let clash = dicom.clash(end(&first), end(&other));
+        assert_eq!(
+            clash.as_ref().map(|clash| clash.path.as_str()),
+            expected,
+            "{other}"
+        );
+    }
     // Who reads the worklist is to be known, beyond this machine.
     let open = json!({ "listen": "0.0.0.0:11112", "services": ["worklist"] });
     assert_eq!(paths(&dicom.check_source(&open)), ["allow"]);
