@@ -5,6 +5,7 @@
 //! - [`dicom`]: objects, worklist and performed procedure steps, both ways.
 //! - [`file`]: files in a folder, both ways.
 //! - [`http`]: one message in each request, both ways.
+//! - [`dicomweb`]: objects by the HTTP interface of the program (STOW-RS).
 //! - [`timer`]: messages at set times.
 //! - [`notice`]: short texts to people: e-mail, webhook, syslog; not of messages, and of no channel.
 //! - [`script`]: a script of the channel, both ways; what scripts call is in [`http::calls`].
@@ -19,6 +20,7 @@
 //! deliveries, and bodies or names in logs and errors.
 
 pub mod dicom;
+pub mod dicomweb;
 pub mod fhir;
 pub mod file;
 pub mod http;
@@ -43,6 +45,7 @@ pub fn all() -> Connectors {
         .with(fhir::Fhir)
         .with(dicom::Dicom::default())
         .with(file::Files)
+        .with(dicomweb::DicomWeb::default())
         .with(timer::Timers::default())
         .with(script::Script)
         .with_calls(http::calls::HttpCalls)

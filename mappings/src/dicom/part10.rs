@@ -84,44 +84,11 @@ pub struct File<'a> {
 impl<'a> File<'a> {
     /// Reads the meta header. The data set is looked at by [`Self::data_set`] and [`Self::check`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, MapError> {
-        let is_marked = bytes.get(PREAMBLE..PREAMBLE + 4) == Some(b"DICM");
-        if !is_marked {
-            let what = "is no DICOM file: `DICM` does not stand after its first 128 bytes";
-            return Err(MapError::new(Reason::UnsupportedType, None, what));
-        }
-        let from = PREAMBLE + 4;
-        let rest = &bytes[from..];
-        let end = meta_end(rest)?;
-        let mut meta = Meta::default();
-        let mut creator = String::new();
-        scan::walk(&rest[..end], Coding::EXPLICIT, Until::End, &mut |event| {
-            let Event::Value(header, value) = event else {
-                return;
-            };
-            let text = || trimmed(&String::from_utf8_lossy(value)).to_owned();
-            match header.tag {
-                Tag(2, 0x0002) => meta.class = text(),
-                Tag(2, 0x0003) => meta.instance = text(),
-                Tag(2, 0x0010) => meta.syntax = text(),
-                Tag(2, 0x0012) => meta.implementation = text(),
-                Tag(2, 0x0016) => meta.calling = text(),
-                Tag(2, 0x0018) => meta.called = text(),
-                Tag(2, 0x0100) => creator = text(),
-                Tag(2, 0x0102) => meta.command = Some(value.to_vec()),
-                _ => {}
-            }
-        })?;
-        // What somebody else keeps there is no command.
-        if creator != COMMAND_CREATOR {
-            meta.command = None;
-        }
-        if meta.syntax.is_empty() {
-            return Err(MapError::missing("0002,0010", "The transfer syntax"));
-        }
+        let (meta, begins) = meta(bytes)?;
         let mut file = File {
             meta,
-            data: &rest[end..],
-            begins: from + end,
+            data: &bytes[begins..],
+            begins,
             inflated: None,
         };
         if packing(&file.meta.syntax).deflated {
@@ -162,6 +129,45 @@ impl<'a> File<'a> {
         };
         DataSet::read(command, Coding::IMPLICIT, Fallback::default()).map(Some)
     }
+}
+
+/// The meta header of a file whose beginning this is, and where its data set begins.
+pub fn meta(bytes: &[u8]) -> Result<(Meta, usize), MapError> {
+    let is_marked = bytes.get(PREAMBLE..PREAMBLE + 4) == Some(b"DICM");
+    if !is_marked {
+        let what = "is no DICOM file: `DICM` does not stand after its first 128 bytes";
+        return Err(MapError::new(Reason::UnsupportedType, None, what));
+    }
+    let from = PREAMBLE + 4;
+    let rest = &bytes[from..];
+    let end = meta_end(rest)?;
+    let mut meta = Meta::default();
+    let mut creator = String::new();
+    scan::walk(&rest[..end], Coding::EXPLICIT, Until::End, &mut |event| {
+        let Event::Value(header, value) = event else {
+            return;
+        };
+        let text = || trimmed(&String::from_utf8_lossy(value)).to_owned();
+        match header.tag {
+            Tag(2, 0x0002) => meta.class = text(),
+            Tag(2, 0x0003) => meta.instance = text(),
+            Tag(2, 0x0010) => meta.syntax = text(),
+            Tag(2, 0x0012) => meta.implementation = text(),
+            Tag(2, 0x0016) => meta.calling = text(),
+            Tag(2, 0x0018) => meta.called = text(),
+            Tag(2, 0x0100) => creator = text(),
+            Tag(2, 0x0102) => meta.command = Some(value.to_vec()),
+            _ => {}
+        }
+    })?;
+    // What somebody else keeps there is no command.
+    if creator != COMMAND_CREATOR {
+        meta.command = None;
+    }
+    if meta.syntax.is_empty() {
+        return Err(MapError::missing("0002,0010", "The transfer syntax"));
+    }
+    Ok((meta, from + end))
 }
 
 /// Where the meta header ends: by its group length, and where that is absent or wrong, where another group begins.

@@ -399,7 +399,7 @@ fn about_patient(out: &mut Out, entry: &Entry<'_>) {
 }
 
 /// The number by which devices know a patient: the clinic's own, and never the personal number of the state.
-fn device_number(patient: &Patient) -> Option<&Identifier> {
+pub(super) fn device_number(patient: &Patient) -> Option<&Identifier> {
     let all = || patient.identifiers.iter().filter(|number| !is_personal(number));
     let of_kind = |kind: &str| all().find(|number| number.kind_code() == Some(kind));
     of_kind("MR").or_else(|| of_kind("PI")).or_else(|| all().next())

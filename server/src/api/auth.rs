@@ -26,6 +26,8 @@ pub enum Scope {
     ClinicRead,
     /// Changes of the clinic: the write door.
     ClinicWrite,
+    /// Images and other objects handed in by DICOMweb.
+    ImagesWrite,
     /// Questions to other systems, by the destinations of channels.
     ClinicAsk,
     /// Channels tried, started, stopped, paused, loaded anew.
@@ -40,11 +42,12 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 9] = [
+    pub const ALL: [Scope; 10] = [
         Scope::MessagesRead,
         Scope::MessagesReplay,
         Scope::ClinicRead,
         Scope::ClinicWrite,
+        Scope::ImagesWrite,
         Scope::ClinicAsk,
         Scope::ChannelsAdmin,
         Scope::JournalRead,
@@ -59,6 +62,7 @@ impl Scope {
             Scope::MessagesReplay => "messages:replay",
             Scope::ClinicRead => "clinic:read",
             Scope::ClinicWrite => "clinic:write",
+            Scope::ImagesWrite => "images:write",
             Scope::ClinicAsk => "clinic:ask",
             Scope::ChannelsAdmin => "channels:admin",
             Scope::JournalRead => "journal:read",
@@ -72,8 +76,9 @@ impl Scope {
         match self {
             Scope::MessagesRead => "listings and bodies of messages, what is parked, the channels",
             Scope::MessagesReplay => "take messages again, decide parked ones, send or take out deliveries",
-            Scope::ClinicRead => "the FHIR API",
+            Scope::ClinicRead => "the FHIR API, and images by DICOMweb",
             Scope::ClinicWrite => "write to the clinic",
+            Scope::ImagesWrite => "hand in images by DICOMweb",
             Scope::ClinicAsk => "ask other systems by the destinations of channels",
             Scope::ChannelsAdmin => "try, start, stop, pause and reload channels",
             Scope::JournalRead => "who read what of whom",

@@ -1,10 +1,11 @@
-//! The HTTP interface: health, metrics, admin, FHIR.
+//! The HTTP interface: health, metrics, admin, FHIR, DICOMweb.
 
 mod admin;
 mod alternatives;
 mod ask;
 pub mod auth;
 mod changes;
+mod dicomweb;
 pub mod door;
 mod fhir;
 mod journal;
@@ -59,6 +60,8 @@ pub struct Serving {
     pub home: Home,
     /// What is refused, for the journal.
     pub refusals: Arc<refused::Refusals>,
+    /// Where objects are handed in that come by DICOMweb.
+    pub image_door: connectors::dicomweb::Doorway,
     /// `punte.toml` as it was at the start.
     pub at_start: toml::Table,
 }
@@ -94,6 +97,11 @@ impl State {
     /// Where change sets are handed in.
     pub fn doorway(&self) -> &Doorway {
         &self.inner.doorway
+    }
+
+    /// Where objects are handed in that come by DICOMweb.
+    pub fn image_door(&self) -> &connectors::dicomweb::Doorway {
+        &self.inner.serving.image_door
     }
 
     /// The folder that the engine lives in.
@@ -135,11 +143,13 @@ pub fn router(state: State) -> Router {
         .nest("/admin", admin::routes().merge(journal::routes()))
         .nest("/clinic", changes::routes().merge(ask::routes()))
         .nest("/fhir", fhir::routes())
+        .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
+        // Objects have a limit each.
+        .nest(dicomweb::ROOT, dicomweb::routes())
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(axum::middleware::from_fn_with_state(state.clone(), refused::note))
         .layer(axum::middleware::map_request(with_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
-        .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
         .with_state(state)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use connectors::dicomweb::DicomWeb;
 use connectors::tls::Acceptor;
 use engine::channel::write_door::WRITE_DOOR;
 use engine::run::{Engine, Parts};
@@ -142,10 +143,13 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     }
     let metrics = api::metrics::install().context("the numbers for Prometheus can't be kept")?;
     let doorway = Doorway::default();
+    let image_door = connectors::dicomweb::Doorway::default();
     let parts = Parts {
         channels,
         formats: formats::all(),
-        connectors: connectors::all().with(WriteDoor::new(doorway.clone())),
+        connectors: connectors::all()
+            .with(WriteDoor::new(doorway.clone()))
+            .with(DicomWeb::new(image_door.clone())),
         store: store.clone(),
         world: crate::world::real(),
         keep: settings.keep.clone(),
@@ -189,6 +193,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
             scheme,
             home: home.clone(),
             refusals: refusals.clone(),
+            image_door,
             at_start: home.settings_table(),
         },
     );

@@ -236,7 +236,7 @@ async fn takes_noise() -> Result<(SocketAddr, tokio::task::JoinHandle<Result<boo
 async fn of_300_mb_only_pieces_are_in_memory() -> Result<()> {
     let (address, taking) = takes_noise().await?;
     let pass = format!(
-        "id = \"pass\"\n[source]\nformat = \"bytes\"\nhttp = {{ listen = \"127.0.0.1:0\", path = \"/in\", max_body = \"400 MB\", timeout = \"120s\" }}\n[[destination]]\nname = \"far\"\nhttp = {{ url = \"http://{address}/\", reply_timeout = \"120s\" }}\n[[destination]]\nname = \"copy\"\nfile = {{ folder = \"../out\", name = \"one.bin\" }}\n[[destination]]\nname = \"on\"\nchannel = \"on\"\n"
+        "id = \"pass\"\n[source]\nformat = \"bytes\"\nhttp = {{ listen = \"127.0.0.1:0\", path = \"/in\", max_body = \"400 MB\", timeout = \"120s\" }}\n[[destination]]\nname = \"far\"\nformat = \"bytes\"\nhttp = {{ url = \"http://{address}/\", reply_timeout = \"120s\" }}\n[[destination]]\nname = \"copy\"\nfile = {{ folder = \"../out\", name = \"one.bin\" }}\n[[destination]]\nname = \"on\"\nchannel = \"on\"\n"
     );
     let on = "id = \"on\"\n[source]\nformat = \"bytes\"\nchannel = {}\n[[destination]]\nname = \"copy\"\nfile = { folder = \"../out\", name = \"two.bin\" }\n";
     let home = Home::with(&[("pass", &pass), ("on", on)])?;

@@ -19,6 +19,7 @@ mod delivery;
 mod dicom_by_hand;
 mod dicom_through;
 mod dicom_worklist;
+mod dicomweb;
 mod disk_full;
 mod dist;
 mod documents;

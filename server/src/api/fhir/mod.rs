@@ -6,6 +6,8 @@ mod beside;
 mod query;
 mod search;
 
+pub(super) use query::pairs;
+
 use axum::Router;
 use axum::extract::{OriginalUri, Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};

@@ -1,0 +1,114 @@
+//! Studies, series and objects as answers to searches (PS3.18 tables 10.6.3-3 to 10.6.3-5, PS3.4 C.6.2.1).
+
+use clinic::imaging::{ImagingInstance, ImagingStudy, Series};
+use clinic::people::{Patient, Practitioner, Sex};
+use clinic::value::When;
+use jiff::tz::TimeZone;
+
+use super::worklist::{device_number, name};
+use super::write::{Out, Said};
+
+/// A study. `referrer`: who asked for it.
+pub fn study(
+    study: &ImagingStudy,
+    patient: Option<&Patient>,
+    referrer: Option<&Practitioner>,
+    zone: &TimeZone,
+) -> Out {
+    let mut out = Out::default();
+    moment(&mut out, ["StudyDate", "StudyTime"], study.started.as_ref(), zone);
+    let accession = study.accession().map(|accession| accession.value.as_str());
+    text(&mut out, "AccessionNumber", accession);
+    text(&mut out, "InstanceAvailability", Some("ONLINE"));
+    out.put("ModalitiesInStudy", Said::Texts(study.modalities.clone()));
+    let referrer = referrer.and_then(|referrer| referrer.names.first()).map(name);
+    text(&mut out, "ReferringPhysicianName", referrer.as_deref());
+    text(&mut out, "StudyDescription", study.description.as_deref());
+    text(&mut out, "StudyInstanceUID", study.uid());
+    text(&mut out, "StudyID", None);
+    number(
+        &mut out,
+        "NumberOfStudyRelatedSeries",
+        Some(study.series.len() as u32),
+    );
+    let shown = patient.and_then(|patient| patient.names.first()).map(name);
+    text(&mut out, "PatientName", shown.as_deref());
+    let numbered = patient
+        .and_then(device_number)
+        .map(|number| number.value.as_str());
+    text(&mut out, "PatientID", numbered);
+    let birth = patient.and_then(|patient| patient.birth_date.as_ref());
+    let birth = birth.map(|birth| birth.date_text().replace('-', ""));
+    text(
+        &mut out,
+        "PatientBirthDate",
+        birth.as_deref().filter(|digits| digits.len() == 8),
+    );
+    let sex = patient.and_then(|patient| match patient.sex? {
+        Sex::Male => Some("M"),
+        Sex::Female => Some("F"),
+        Sex::Other => Some("O"),
+        Sex::Unknown => None,
+    });
+    text(&mut out, "PatientSex", sex);
+    out
+}
+
+/// A series of a study. `objects`: how many it has.
+pub fn series(study: &ImagingStudy, series: &Series, objects: usize, zone: &TimeZone) -> Out {
+    let mut out = Out::default();
+    text(&mut out, "Modality", series.modality.as_deref());
+    text(&mut out, "SeriesDescription", series.description.as_deref());
+    text(&mut out, "StudyInstanceUID", study.uid());
+    text(&mut out, "SeriesInstanceUID", Some(&series.uid));
+    number(&mut out, "SeriesNumber", series.number);
+    number(&mut out, "NumberOfSeriesRelatedInstances", Some(objects as u32));
+    moment(
+        &mut out,
+        ["SeriesDate", "SeriesTime"],
+        series.started.as_ref(),
+        zone,
+    );
+    out
+}
+
+/// An object of a study.
+pub fn object(study: &ImagingStudy, object: &ImagingInstance) -> Out {
+    let mut out = Out::default();
+    text(&mut out, "SOPClassUID", object.sop_class.as_deref());
+    text(&mut out, "SOPInstanceUID", object.uid());
+    text(&mut out, "InstanceAvailability", Some("ONLINE"));
+    text(&mut out, "StudyInstanceUID", study.uid());
+    text(&mut out, "SeriesInstanceUID", object.series_uid.as_deref());
+    number(&mut out, "InstanceNumber", object.number);
+    for (keyword, count) in [("Rows", object.rows), ("Columns", object.columns)] {
+        if let Some(count) = count.and_then(|count| u16::try_from(count).ok()) {
+            out.put(keyword, Said::Number(count));
+        }
+    }
+    if object.frames.is_some() {
+        number(&mut out, "NumberOfFrames", object.frames);
+    }
+    out
+}
+
+fn text(out: &mut Out, keyword: &str, text: Option<&str>) {
+    let text = text.filter(|text| !text.is_empty());
+    out.put(
+        keyword,
+        Said::Texts(text.into_iter().map(str::to_owned).collect()),
+    );
+}
+
+fn number(out: &mut Out, keyword: &str, number: Option<u32>) {
+    text(out, keyword, number.map(|number| number.to_string()).as_deref());
+}
+
+fn moment(out: &mut Out, [date, time]: [&str; 2], when: Option<&When>, zone: &TimeZone) {
+    let local = when.and_then(|when| Some(zone.to_datetime(when.earliest(zone)?)));
+    let day = local.as_ref().map(|local| local.strftime("%Y%m%d").to_string());
+    text(out, date, day.as_deref());
+    let of_day = local.filter(|_| when.is_some_and(When::has_time));
+    let of_day = of_day.map(|local| local.strftime("%H%M%S").to_string());
+    text(out, time, of_day.as_deref());
+}

@@ -1,0 +1,258 @@
+//! Data sets as JSON (PS3.18 annex F): what DICOMweb tells of objects and answers to searches.
+//!
+//! An element is `"00100010": { "vr": "PN", "Value": [ … ] }`. One without a value has only its VR, an empty value among
+//! several is null. Text is UTF-8, so that Specific Character Set says ISO_IR 192. Pixels, group lengths and meta headers
+//! are never written; other bytes are, in base64.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dicom_core::{Tag, VR};
+use serde_json::{Map, Number, Value as Json, json};
+
+use super::charset::{Fallback, Set};
+use super::dataset::{DataSet, Element, Value};
+use super::scan::{Coding, is_pixels};
+use super::write::Out;
+
+/// An object of JSON: its members are elements.
+pub type Object = Map<String, Json>;
+
+const CHARSET: Tag = Tag(0x0008, 0x0005);
+/// Numbers up to this are the same in every reader of JSON (RFC 8259 §6).
+const LARGEST: u64 = 1 << 53;
+
+/// A data set as JSON, without its pixels.
+pub fn of(set: &DataSet<'_>) -> Object {
+    let mut object = Object::new();
+    for element in &set.elements {
+        let tag = element.header.tag;
+        if tag.0 < 8 || tag.1 == 0 || is_pixels(tag) {
+            continue;
+        }
+        let written = match &element.value {
+            _ if tag == CHARSET => json!({ "vr": "CS", "Value": ["ISO_IR 192"] }),
+            Value::Items(items) => {
+                let items: Vec<Json> = items.iter().map(|item| Json::Object(of(item))).collect();
+                said(VR::SQ, items)
+            }
+            Value::Bytes(bytes) => value(set, element, bytes),
+            Value::Elsewhere => continue,
+        };
+        object.insert(key(tag), written);
+    }
+    object
+}
+
+/// What is made here, as JSON.
+pub fn of_out(out: &Out) -> Object {
+    let bytes = out.written(Coding::EXPLICIT, Set::Utf8);
+    let read = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default());
+    read.map(|set| of(&set)).unwrap_or_default()
+}
+
+/// A name as it stands in an element: up to three groups of components.
+fn name(text: &str) -> Json {
+    let groups = ["Alphabetic", "Ideographic", "Phonetic"]
+        .into_iter()
+        .zip(text.split('='));
+    let groups = groups.map(|(name, group)| (name, group.trim_end_matches('^')));
+    let groups = groups.filter(|(_, group)| !group.is_empty());
+    let object: Object = groups
+        .map(|(name, group)| (name.to_owned(), group.into()))
+        .collect();
+    match object.is_empty() {
+        true => Json::Null,
+        false => Json::Object(object),
+    }
+}
+
+/// The name of a member: the tag in eight digits.
+fn key(tag: Tag) -> String {
+    format!("{:04X}{:04X}", tag.0, tag.1)
+}
+
+fn said(vr: VR, values: Vec<Json>) -> Json {
+    match values.is_empty() {
+        true => json!({ "vr": vr.to_string() }),
+        false => json!({ "vr": vr.to_string(), "Value": values }),
+    }
+}
+
+fn value(set: &DataSet<'_>, element: &Element<'_>, bytes: &[u8]) -> Json {
+    let vr = element.header.vr;
+    let width = match vr {
+        VR::OB | VR::UN => 1,
+        VR::OW => 2,
+        VR::OF | VR::OL => 4,
+        VR::OD | VR::OV => 8,
+        VR::AT => {
+            let values = set.values(element).into_iter();
+            return said(vr, values.map(|place| place.replace(',', "").into()).collect());
+        }
+        VR::PN => {
+            let values = set.values(element);
+            return said(vr, values.iter().map(|text| name(text)).collect());
+        }
+        VR::AE
+        | VR::AS
+        | VR::CS
+        | VR::DA
+        | VR::DT
+        | VR::LO
+        | VR::LT
+        | VR::SH
+        | VR::ST
+        | VR::TM
+        | VR::UC
+        | VR::UI
+        | VR::UR
+        | VR::UT => {
+            let values = set.values(element).into_iter();
+            let values = values.map(|text| match text.is_empty() {
+                true => Json::Null,
+                false => text.into(),
+            });
+            return said(vr, values.collect());
+        }
+        VR::DS | VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD => {
+            let values = set.values(element);
+            return said(vr, values.iter().map(|text| number(text)).collect());
+        }
+        VR::SQ => return said(vr, vec![]),
+    };
+    if bytes.is_empty() {
+        return said(vr, vec![]);
+    }
+    // In JSON as in every transfer syntax but one, the low byte comes first (PS3.18 F.2.7).
+    let packed = match element.header.coding.big_endian && 1 < width {
+        false => STANDARD.encode(bytes),
+        true => {
+            let mut turned = bytes.to_vec();
+            turned.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+            STANDARD.encode(turned)
+        }
+    };
+    json!({ "vr": vr.to_string(), "InlineBinary": packed })
+}
+
+/// A number, as text where JSON has none for it: what is infinite or no number, what is too large to be the same
+/// everywhere, and what a careless writer has written in its place.
+fn number(text: &str) -> Json {
+    if text.is_empty() {
+        return Json::Null;
+    }
+    let whole = text.trim_start_matches('+').parse::<i64>().ok();
+    if let Some(whole) = whole.filter(|whole| whole.unsigned_abs() <= LARGEST) {
+        return whole.into();
+    }
+    match text.parse::<f64>().ok().and_then(Number::from_f64) {
+        Some(number) if whole.is_none() && text.contains(['.', 'e', 'E']) => Json::Number(number),
+        Some(_) | None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write::Said;
+    use super::*;
+
+    fn short(tag: Tag, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![];
+        bytes.extend(tag.0.to_le_bytes());
+        bytes.extend(tag.1.to_le_bytes());
+        bytes.extend(vr);
+        bytes.extend((value.len() as u16).to_le_bytes());
+        bytes.extend(value);
+        bytes
+    }
+
+    fn read(bytes: &[u8], coding: Coding) -> Json {
+        Json::Object(of(
+            &DataSet::read(bytes, coding, Fallback::default()).expect("right")
+        ))
+    }
+
+    #[test]
+    fn values_are_written_by_their_kinds() {
+        let bytes = [
+            short(CHARSET, b"CS", b"ISO_IR 101"),
+            short(Tag(8, 0), b"UL", &[1, 0, 0, 0]),
+            short(Tag(8, 0x60), b"CS", b"CT\\\\MR "),
+            short(Tag(0x10, 0x10), b"PN", b"Pa\xBAca^Ana^^^=\xBA=x "),
+            short(Tag(0x10, 0x1001), b"PN", b"A\\\\B "),
+            short(Tag(0x10, 0x20), b"LO", b""),
+            short(Tag(0x20, 0x13), b"IS", b"+7\\x "),
+            short(Tag(0x18, 0x50), b"DS", b"1.50\\2 "),
+            short(Tag(0x28, 9), b"AT", &[0x18, 0, 0x63, 0x10]),
+            short(Tag(0x28, 0x10), b"US", &[0, 2]),
+            short(Tag(0x28, 0x9999), b"FD", &f64::NAN.to_le_bytes()),
+            short(Tag(0x28, 0x999A), b"UV", &u64::MAX.to_le_bytes()),
+            short(Tag(0x28, 0x999B), b"SV", &(-5_i64).to_le_bytes()),
+            b"\x29\0\x10\x10OB\0\0\x02\0\0\0\x01\x02".to_vec(),
+            b"\x40\0\x00\x01SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\0\x60\0CS\x02\0US\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0".to_vec(),
+            b"\x40\0\x10\x01SQ\0\0\0\0\0\0".to_vec(),
+            b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0abcd".to_vec(),
+        ]
+        .concat();
+        // UV and SV have a long header.
+        let mut at = bytes.clone();
+        for vr in [b"UV", b"SV"] {
+            let place = at.windows(2).position(|two| two == vr).expect("there");
+            at.splice(place + 2..place + 4, [0, 0, 8, 0, 0, 0]);
+        }
+        assert_eq!(
+            read(&at, Coding::EXPLICIT),
+            json!({
+                "00080005": { "vr": "CS", "Value": ["ISO_IR 192"] },
+                "00080060": { "vr": "CS", "Value": ["CT", null, "MR"] },
+                "00100010": { "vr": "PN", "Value": [{ "Alphabetic": "Paşca^Ana", "Ideographic": "ş", "Phonetic": "x" }] },
+                "00101001": { "vr": "PN", "Value": [{ "Alphabetic": "A" }, null, { "Alphabetic": "B" }] },
+                "00100020": { "vr": "LO" },
+                "00200013": { "vr": "IS", "Value": [7, "x"] },
+                "00180050": { "vr": "DS", "Value": [1.5, 2] },
+                "00280009": { "vr": "AT", "Value": ["00181063"] },
+                "00280010": { "vr": "US", "Value": [512] },
+                "00289999": { "vr": "FD", "Value": ["NaN"] },
+                "0028999A": { "vr": "UV", "Value": ["18446744073709551615"] },
+                "0028999B": { "vr": "SV", "Value": [-5] },
+                "00291010": { "vr": "OB", "InlineBinary": "AQI=" },
+                "00400100": { "vr": "SQ", "Value": [{ "00080060": { "vr": "CS", "Value": ["US"] } }] },
+                "00400110": { "vr": "SQ" },
+            })
+        );
+    }
+
+    #[test]
+    fn the_low_byte_comes_first() {
+        let big = b"\0\x28\x10\x10OW\0\0\0\0\0\x04\x01\x02\x03\x04";
+        assert_eq!(
+            read(big, Coding::BIG),
+            json!({ "00281010": { "vr": "OW", "InlineBinary": "AgEEAw==" } })
+        );
+    }
+
+    #[test]
+    fn what_is_made_here_is_written_too() {
+        let mut item = Out::default();
+        item.text("ReferencedSOPInstanceUID", "1.2.3");
+        let mut out = Out::default();
+        out.text("StudyInstanceUID", "1.2");
+        out.put("StudyID", Said::Texts(vec![]));
+        out.text("PatientName", "Țîră^Ana");
+        out.text("NumberOfStudyRelatedInstances", "3");
+        out.put("FailureReason", Said::Number(0xC000));
+        out.put("ReferencedSOPSequence", Said::Items(vec![item]));
+        assert_eq!(
+            Json::Object(of_out(&out)),
+            json!({
+                "0020000D": { "vr": "UI", "Value": ["1.2"] },
+                "00200010": { "vr": "SH" },
+                "00100010": { "vr": "PN", "Value": [{ "Alphabetic": "Țîră^Ana" }] },
+                "00201208": { "vr": "IS", "Value": [3] },
+                "00081197": { "vr": "US", "Value": [49152] },
+                "00081199": { "vr": "SQ", "Value": [{ "00081155": { "vr": "UI", "Value": ["1.2.3"] } }] },
+            })
+        );
+        assert_eq!(name("^^"), Json::Null);
+    }
+}

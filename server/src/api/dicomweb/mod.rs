@@ -1,0 +1,98 @@
+//! DICOMweb (PS3.18): objects in by STOW-RS, searches by QIDO-RS, objects and what they say by WADO-RS.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /studies`, `/studies/{study}` | each part is a message of the channel whose source is `dicomweb` |
+//! | `GET /studies`, `/series`, `/instances`, and those below a study or a series | what matches, as JSON |
+//! | `GET /studies/{study}[/series/{series}[/instances/{instance}]]` | the objects, as they were received |
+//! | the same with `/metadata` | what they say, without pixels, as JSON |
+//! | `…/instances/{instance}/frames/{list}` | frames, as they lie in the object |
+//!
+//! Reading takes a key with `clinic:read`, sending one with `images:write`. Absent: rendering, transcoding, bulk data by
+//! address, XML, UPS.
+
+mod found;
+mod multipart;
+mod qido;
+mod stow;
+mod wado;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::Value;
+
+use super::{Problem, State};
+
+/// Where it is.
+pub const ROOT: &str = "/dicom-web";
+
+/// Its routes. They have no limit of their own for what comes: each object has one.
+pub fn routes() -> Router<State> {
+    Router::new()
+        .route("/studies", get(qido::studies).post(stow::any_study))
+        .route("/studies/{study}", get(wado::study).post(stow::one_study))
+        .route("/studies/{study}/metadata", get(wado::study_metadata))
+        .route("/studies/{study}/series", get(qido::series_of))
+        .route("/studies/{study}/instances", get(qido::instances_of_study))
+        .route("/studies/{study}/series/{series}", get(wado::series))
+        .route(
+            "/studies/{study}/series/{series}/metadata",
+            get(wado::series_metadata),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances",
+            get(qido::instances_of_series),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}",
+            get(wado::instance),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/metadata",
+            get(wado::instance_metadata),
+        )
+        .route(
+            "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
+            get(wado::frames),
+        )
+        .route("/series", get(qido::all_series))
+        .route("/instances", get(qido::all_instances))
+        .layer(axum::extract::DefaultBodyLimit::disable())
+}
+
+/// Where the interface is, as the asker sees it.
+fn base(state: &State, headers: &HeaderMap) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("localhost");
+    format!("{}://{host}{ROOT}", state.scheme())
+}
+
+/// Says no where the answer could not be JSON (PS3.18 §8.7.3: `application/dicom+json`; browsers say `application/json`).
+fn takes_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let takes = |media: &str| {
+        let media = media.split(';').next().unwrap_or_default().trim();
+        matches!(
+            media,
+            "" | "*/*" | "application/*" | "application/dicom+json" | "application/json"
+        )
+    };
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    match accept.is_none_or(|accept| accept.split(',').any(takes)) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "only application/dicom+json is written here",
+        )),
+    }
+}
+
+fn json(status: StatusCode, value: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/dicom+json")];
+    (status, kind, value.to_string()).into_response()
+}
