@@ -30,6 +30,7 @@ mod first_channel;
 mod golden;
 mod house;
 mod imaging;
+mod imaging_visit;
 mod journal;
 mod keyed;
 mod keys;
