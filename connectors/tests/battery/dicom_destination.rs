@@ -24,10 +24,12 @@ enum Does {
     Nothing,
 }
 
+/// Number of the association, operation, instance, data set.
+type Heard = (usize, Operation, String, Vec<u8>);
+
 #[derive(Default)]
 struct Seen {
-    /// Number of the association, operation, instance, data set.
-    messages: Mutex<Vec<(usize, Operation, String, Vec<u8>)>>,
+    messages: Mutex<Vec<Heard>>,
     associations: Mutex<usize>,
     /// Those that were proposed last.
     roles: Mutex<Vec<dimse::pdu::Role>>,
@@ -35,7 +37,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn messages(&self) -> Vec<(usize, Operation, String, Vec<u8>)> {
+    fn messages(&self) -> Vec<Heard> {
         self.messages.lock().unwrap().clone()
     }
 }

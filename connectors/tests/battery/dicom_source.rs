@@ -511,14 +511,13 @@ async fn dicom_against_dcmtk() {
     let keys = ["-W".to_owned(), "-k".to_owned(), "PatientName".to_owned()];
     // findscu takes its keys before the address too.
     run("findscu", &["-v", &keys[0], &keys[1], &keys[2]], &[]).await;
-    let asked = clinic.asked.lock().unwrap();
-    let (meta, _) = part10::read(&asked[0].body).unwrap();
+    let asked = clinic.asked.lock().unwrap()[0].body.clone();
+    let (meta, _) = part10::read(&asked).unwrap();
     assert_eq!(
         (meta.class.as_str(), meta.instance.as_str()),
         (uids::WORKLIST, "")
     );
     assert!(meta.command.is_some());
-    drop(asked);
     running.stopped().await;
 }
 

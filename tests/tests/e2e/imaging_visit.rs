@@ -24,7 +24,7 @@ fn order(date: &str) -> String {
         "ORC|NW|PL-7001^HIS|FL-7001^RIS||SC||||20261126090000|||^Medic^Ioana",
         &format!("TQ1|1||||||{date}103000||R"),
         "OBR|1|PL-7001^HIS|FL-7001^RIS|CTCHEST^CT torace^L|||||||||||||^Medic^Ioana||||||||CT||||||||||||||||||||CTCHEST^CT torace^L",
-        &format!("IPC|ACC7001|RP7001|1.2.826.0.1.3680043.10.1.7001|SPS7001|CT|CTCHEST^CT torace^L|CT sala 1|Sala 1|CT1"),
+        "IPC|ACC7001|RP7001|1.2.826.0.1.3680043.10.1.7001|SPS7001|CT|CTCHEST^CT torace^L|CT sala 1|Sala 1|CT1",
         "",
     ]
     .join("\r")

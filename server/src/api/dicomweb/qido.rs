@@ -1,6 +1,7 @@
 //! QIDO-RS (PS3.18 §10.6): studies, series and objects that match.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -207,9 +208,8 @@ impl People {
     ) -> Result<(Option<Box<Patient>>, Option<Box<Practitioner>>), Problem> {
         let mut patient = None;
         if let Some(id) = study.study.patient.as_ref().and_then(Ref::id) {
-            if !self.patients.contains_key(&id) {
-                self.patients
-                    .insert(id, state.store().read(Kind::Patient, id).await?);
+            if let Entry::Vacant(unknown) = self.patients.entry(id) {
+                unknown.insert(state.store().read(Kind::Patient, id).await?);
             }
             if let Some(Some(Record {
                 aggregate: Aggregate::Patient(found),
@@ -221,9 +221,8 @@ impl People {
         }
         let mut referrer = None;
         if let Some(id) = study.study.referrer.as_ref().and_then(Ref::id) {
-            if !self.practitioners.contains_key(&id) {
-                self.practitioners
-                    .insert(id, state.store().read(Kind::Practitioner, id).await?);
+            if let Entry::Vacant(unknown) = self.practitioners.entry(id) {
+                unknown.insert(state.store().read(Kind::Practitioner, id).await?);
             }
             if let Some(Some(Record {
                 aggregate: Aggregate::Practitioner(found),
