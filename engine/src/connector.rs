@@ -332,6 +332,10 @@ pub trait Connector: Send + Sync {
     fn clash(&self, _this: EndSettings<'_>, _other: EndSettings<'_>) -> Option<SettingsProblem> {
         None
     }
+    /// Whether the channels that name one address share its listener; [`Connector::clash`] says where two of them can't.
+    fn shares_listeners(&self) -> bool {
+        false
+    }
     /// The paths of a message that a destination's settings name: where in the settings, and the path.
     fn message_paths(&self, _settings: &serde_json::Value) -> Vec<(String, String)> {
         Vec::new()

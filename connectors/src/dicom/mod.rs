@@ -93,6 +93,10 @@ impl Connector for Dicom {
     tables!(source = SourceSettings, destination = DestinationSettings);
 
     /// Channels that share an address are told apart by title and service, and agree on the rest.
+    fn shares_listeners(&self) -> bool {
+        true
+    }
+
     fn clash(&self, this: EndSettings<'_>, other: EndSettings<'_>) -> Option<SettingsProblem> {
         if !this.is_source || !other.is_source {
             return None;

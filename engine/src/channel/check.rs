@@ -311,6 +311,7 @@ fn check_together(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, 
             let listener = Listener {
                 file,
                 connector: connector.name(),
+                is_shared: connector.shares_listeners(),
                 listen,
                 path: told_apart_by("path", settings, &schema),
                 methods: told_apart_by("methods", settings, &schema),
@@ -397,6 +398,8 @@ fn check_clashes(files: &[(&PathBuf, &String, Node)], connectors: &Connectors, c
 struct Listener<'a> {
     file: &'a FilePath,
     connector: &'a str,
+    /// The connector itself says which of its channels can't share one.
+    is_shared: bool,
     listen: &'a str,
     /// What tells apart the channels that share a listener, where the connector has such a thing.
     path: Vec<String>,
@@ -432,8 +435,8 @@ impl Listener<'_> {
         let meets = |these: &[String], those: &[String]| {
             these.is_empty() || those.is_empty() || these.iter().any(|text| those.contains(text))
         };
-        let is_shared = self.connector == other.connector
-            && !(meets(&self.path, &other.path) && meets(&self.methods, &other.methods));
+        let meets = meets(&self.path, &other.path) && meets(&self.methods, &other.methods);
+        let is_shared = self.connector == other.connector && (self.is_shared || !meets);
         is_same_address && !is_shared
     }
 }

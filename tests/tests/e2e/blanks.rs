@@ -20,6 +20,10 @@ const TWINS: &[(&str, &str)] = &[
     ("ORC-33", "OBR-53"),
     // A45 names the visit that moves in both.
     ("PV1-19", "MRG-5"),
+    // Each step of a procedure names it.
+    ("IPC-1", "IPC-1"),
+    ("IPC-2", "IPC-2"),
+    ("IPC-3", "IPC-3"),
 ];
 
 /// Fields that only steer: without them the message is another one, or is read in another way.
@@ -134,7 +138,7 @@ fn twin_in_group(lines: &[&[u8]], separator: u8, line_idx: usize, twin: &str) ->
             .take_while(of_the_order)
             .find(|idx| is(*idx, name)),
         _ => (0..lines.len())
-            .filter(|idx| is(*idx, name))
+            .filter(|idx| *idx != line_idx && is(*idx, name))
             .min_by_key(|idx| idx.abs_diff(line_idx)),
     };
     Some((found?, number.parse().ok()?))

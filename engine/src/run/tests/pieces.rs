@@ -99,7 +99,7 @@ async fn what_is_changed_at_its_beginning_goes_out_with_its_rest() {
     let rows = running.messages("heads").await;
     assert_eq!(rows[1].length, long.len() as u64);
     assert!(
-        running.detail(rows[0].id).await.body == long,
+        running.detail(rows[1].id).await.body == long,
         "it is kept as it came"
     );
     running.engine.stop().await.unwrap();
