@@ -113,6 +113,33 @@ fn aad(column: Column, id: Uuid, n: u64) -> [u8; 25] {
     aad
 }
 
+/// What is longer is compressed only where its beginning can be: a file that is packed already would take its length
+/// once more.
+const TRIED: usize = 1024 * 1024;
+
+/// Compressed, behind the byte that says so and the length; none: it takes no less room.
+fn compressed(plain: &[u8]) -> Option<Vec<u8>> {
+    if plain.len() < COMPRESS_FROM {
+        return None;
+    }
+    if TRIED < plain.len() {
+        let tried = compressed(&plain[..TRIED])?;
+        // Base64 of what is packed gains a little; not enough to have it twice in memory.
+        if TRIED - TRIED / 8 < tried.len() {
+            return None;
+        }
+    }
+    let mut buffer = vec![0; 5 + lz4_flex::block::get_maximum_output_size(plain.len())];
+    buffer[0] = 1;
+    buffer[1..5].copy_from_slice(&(plain.len() as u32).to_le_bytes());
+    let length = lz4_flex::block::compress_into(plain, &mut buffer[5..]).ok()?;
+    if plain.len() <= length {
+        return None;
+    }
+    buffer.truncate(5 + length);
+    Some(buffer)
+}
+
 impl Sealer {
     /// With one data key, the first.
     #[cfg(test)]
@@ -204,22 +231,32 @@ impl Sealer {
 
     /// Compresses and seals. The first byte inside says whether it is compressed.
     pub(crate) fn seal(&self, column: Column, id: Uuid, n: u64, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let mut buffer = Vec::new();
-        if plain.len() >= COMPRESS_FROM {
-            let room = lz4_flex::block::get_maximum_output_size(plain.len());
-            buffer.resize(5 + room, 0);
-            buffer[0] = 1;
-            buffer[1..5].copy_from_slice(&(plain.len() as u32).to_le_bytes());
-            match lz4_flex::block::compress_into(plain, &mut buffer[5..]) {
-                Ok(length) if length < plain.len() => buffer.truncate(5 + length),
-                _ => buffer.clear(),
-            }
-        }
-        if buffer.is_empty() {
-            buffer.reserve_exact(1 + plain.len() + SEAL);
+        let mut buffer = compressed(plain).unwrap_or_else(|| {
+            let mut buffer = Vec::with_capacity(1 + plain.len() + SEAL);
             buffer.push(0);
             buffer.extend_from_slice(plain);
-        }
+            buffer
+        });
+        self.seal_bytes(&aad(column, id, n), &mut buffer)?;
+        Ok(buffer)
+    }
+
+    /// As [`Sealer::seal`], for what may be big: `plain` begins with a byte that is 0, and what can't be compressed is
+    /// sealed where it is.
+    pub(crate) fn seal_in_place(
+        &self,
+        column: Column,
+        id: Uuid,
+        n: u64,
+        mut plain: Vec<u8>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let mut buffer = match compressed(&plain[1..]) {
+            Some(buffer) => buffer,
+            None => {
+                plain.reserve_exact(SEAL);
+                plain
+            }
+        };
         self.seal_bytes(&aad(column, id, n), &mut buffer)?;
         Ok(buffer)
     }

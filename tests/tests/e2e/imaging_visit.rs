@@ -138,7 +138,7 @@ async fn one_visit_from_the_order_to_the_chart() -> Result<()> {
         .collect();
     instances.sort();
     assert_eq!(ct.does("end COMPLETED")?["status"], 0);
-    assert_eq!(ct.does("end COMPLETED")?["status"], 0x0110, "it has ended");
+    assert_eq!(ct.does("end DISCONTINUED")?["status"], 0x0110, "it has ended");
     eventually("the order is completed", SOON, async || {
         (order().await.ok()?["status"] == "completed").then_some(())
     })
@@ -189,11 +189,11 @@ async fn one_visit_from_the_order_to_the_chart() -> Result<()> {
     let before = orthanc.instances().await?.len();
     assert_eq!(ct.does("twist")?["status"], 0);
     let parked = home.json(&["parked", "--json"])?;
-    assert_eq!(parked["messages"].as_array().map(Vec::len), Some(1), "{parked}");
+    assert_eq!(parked["parked"].as_array().map(Vec::len), Some(1), "{parked}");
     // An image of this order that names somebody else, too.
     assert_eq!(ct.does("stranger")?["status"], 0);
     let parked = home.json(&["parked", "--json"])?;
-    assert_eq!(parked["messages"].as_array().map(Vec::len), Some(2), "{parked}");
+    assert_eq!(parked["parked"].as_array().map(Vec::len), Some(2), "{parked}");
     assert_eq!(orthanc.instances().await?.len(), before);
     punte.stop()?;
     Ok(())

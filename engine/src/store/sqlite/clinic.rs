@@ -68,7 +68,7 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
     })
     .map_err(wrong)?;
     // Written behind each other at once: one with a file in it may be big.
-    let mut plain = Vec::new();
+    let mut plain = vec![0];
     plain.extend_from_slice(&(head.len() as u32).to_le_bytes());
     plain.extend_from_slice(&head);
     aggregate.write_json(&mut plain).map_err(wrong)?;
@@ -83,11 +83,11 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
         status: columns.status,
         date_from: columns.date_from.map(Timestamp::as_microsecond),
         date_to: columns.date_to.map(Timestamp::as_microsecond),
-        data: sealer.seal(
+        data: sealer.seal_in_place(
             Column::AggregateData,
             meta.id,
             version_and_kind(meta.version, kind as u8),
-            &plain,
+            plain,
         )?,
         finds: write.keys_changed.then(|| find_rows(sealer, &write)),
         natural: natural_rows(sealer, &write),
