@@ -164,6 +164,28 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn of_study(study: String) -> Self {
+        Wanted {
+            study,
+            series: None,
+            instance: None,
+        }
+    }
+
+    fn of_series(study: String, series: String) -> Self {
+        Wanted {
+            series: Some(series),
+            ..Wanted::of_study(study)
+        }
+    }
+
+    fn of_instance(study: String, series: String, instance: String) -> Self {
+        Wanted {
+            instance: Some(instance),
+            ..Wanted::of_series(study, series)
+        }
+    }
+
     /// The objects, or 404. Whom they are about is noted before anything of them is shown.
     async fn objects(&self, state: &State, who: Who, action: &str) -> Result<Vec<Object>, Problem> {
         let asker = who.may(Scope::ClinicRead)?;
@@ -215,17 +237,7 @@ pub async fn study(
     headers: HeaderMap,
     Path(study): Path<String>,
 ) -> Result<Response, Problem> {
-    retrieve(
-        state,
-        who,
-        &headers,
-        Wanted {
-            study,
-            series: None,
-            instance: None,
-        },
-    )
-    .await
+    retrieve(state, who, &headers, Wanted::of_study(study)).await
 }
 
 pub async fn series(
@@ -234,17 +246,7 @@ pub async fn series(
     headers: HeaderMap,
     Path((study, series)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    retrieve(
-        state,
-        who,
-        &headers,
-        Wanted {
-            study,
-            series: Some(series),
-            instance: None,
-        },
-    )
-    .await
+    retrieve(state, who, &headers, Wanted::of_series(study, series)).await
 }
 
 pub async fn instance(
@@ -253,12 +255,7 @@ pub async fn instance(
     headers: HeaderMap,
     Path((study, series, instance)): Path<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    let wanted = Wanted {
-        study,
-        series: Some(series),
-        instance: Some(instance),
-    };
-    retrieve(state, who, &headers, wanted).await
+    retrieve(state, who, &headers, Wanted::of_instance(study, series, instance)).await
 }
 
 /// A part of an answer, not read yet.
@@ -423,17 +420,7 @@ pub async fn study_metadata(
     headers: HeaderMap,
     Path(study): Path<String>,
 ) -> Result<Response, Problem> {
-    metadata(
-        state,
-        who,
-        &headers,
-        Wanted {
-            study,
-            series: None,
-            instance: None,
-        },
-    )
-    .await
+    metadata(state, who, &headers, Wanted::of_study(study)).await
 }
 
 pub async fn series_metadata(
@@ -442,17 +429,7 @@ pub async fn series_metadata(
     headers: HeaderMap,
     Path((study, series)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    metadata(
-        state,
-        who,
-        &headers,
-        Wanted {
-            study,
-            series: Some(series),
-            instance: None,
-        },
-    )
-    .await
+    metadata(state, who, &headers, Wanted::of_series(study, series)).await
 }
 
 pub async fn instance_metadata(
@@ -461,12 +438,7 @@ pub async fn instance_metadata(
     headers: HeaderMap,
     Path((study, series, instance)): Path<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    let wanted = Wanted {
-        study,
-        series: Some(series),
-        instance: Some(instance),
-    };
-    metadata(state, who, &headers, wanted).await
+    metadata(state, who, &headers, Wanted::of_instance(study, series, instance)).await
 }
 
 async fn metadata(state: State, who: Who, headers: &HeaderMap, wanted: Wanted) -> Result<Response, Problem> {
