@@ -673,7 +673,7 @@ impl Door {
         let mut kept = Kept {
             state: Some(self.state.clone()),
             sides: Some(self.sides.clone()),
-            vault: Some(self.store.vault()),
+            store: Some(self.store.clone()),
             ..Kept::default()
         };
         if !counters.is_empty() {

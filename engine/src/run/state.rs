@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::body::Vault;
 use crate::call::FarSides;
 use crate::channel::Channel;
 use crate::channel::state::{Cache as Declared, Counter, Life};
 use crate::script::CacheWrite;
-use crate::store::CounterKey;
+use crate::store::{CounterKey, Store};
 
 /// What an entry of a cache costs beside its letters, in bytes.
 const ENTRY: u64 = 64;
@@ -45,14 +44,14 @@ pub(super) struct Kept {
     /// Whom its scripts may call; none: nobody (`punte try`).
     pub(super) sides: Option<Arc<FarSides>>,
     /// Who knows the secrets by which people are taken out of messages; none: nobody (`punte try`).
-    pub(super) vault: Option<Vault>,
+    pub(super) store: Option<Arc<dyn Store>>,
 }
 
 impl Kept {
     /// The secret of a project. Where nobody knows it, another one that tells nothing of it.
     pub(super) fn secret(&self, project: &str) -> [u8; 32] {
-        match &self.vault {
-            Some(vault) => vault.project_secret(project),
+        match &self.store {
+            Some(store) => store.vault().project_secret(project),
             None => {
                 let mut trial = [0; 32];
                 trial
