@@ -11,8 +11,10 @@ use crate::format::Reads;
 use crate::room::{Room, SMALL};
 use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
 
-/// So many bytes are handed to the disk at once, and read from it.
+/// A body up to so many bytes stays in memory; as many are read from the disk at once.
 const PIECE: usize = 256 * 1024;
+/// So many bytes are sealed and written at once, while the next ones come.
+const SEALED_AT_ONCE: usize = 128 * 1024;
 /// The most of a long body that is read since a format wants more of it.
 const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
 /// What a door takes that has to be whole in memory: all the room that there is.
@@ -116,7 +118,11 @@ impl BodyWriter {
         }
         self.length += bytes.len() as u64;
         self.piece.extend_from_slice(bytes);
-        if PIECE < self.piece.len() {
+        let most = match self.draft {
+            None => PIECE,
+            Some(_) => SEALED_AT_ONCE,
+        };
+        if most < self.piece.len() {
             self.hand_on().await?;
         }
         Ok(())
@@ -156,17 +162,18 @@ impl BodyWriter {
                 big: None,
             });
         }
-        if !self.piece.is_empty() {
-            self.hand_on().await?;
-        }
         let Some(draft) = self.draft.take() else {
             return Err(StoreError::Unavailable("a body could not be written".into()).into());
         };
-        let draft = draft.await.map_err(broken_off)??;
-        let named = spawn_blocking(move || draft.finish()).await;
+        let mut draft = draft.await.map_err(broken_off)??;
+        let last = self.piece.freeze();
+        let named = spawn_blocking(move || {
+            draft.write(&last)?;
+            draft.finish()
+        });
         Ok(Body {
             bytes: self.head,
-            big: Some(named.map_err(broken_off)??),
+            big: Some(named.await.map_err(broken_off)??),
         })
     }
 }

@@ -50,6 +50,7 @@ static int (*real_close)(int), (*real_fsync)(int), (*real_fdatasync)(int), (*rea
 static ssize_t (*real_write)(int, const void *, size_t), (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_writev)(int, const struct iovec *, int), (*real_pwritev)(int, const struct iovec *, int, off_t);
 static int (*real_rename)(const char *, const char *), (*real_unlink)(const char *);
+static int (*real_linkat)(int, const char *, int, const char *, int);
 static int (*real_unlinkat)(int, const char *, int), (*real_mkdir)(const char *, mode_t), (*real_rmdir)(const char *);
 static int (*real_fallocate)(int, int, off_t, off_t);
 static ssize_t (*real_sendfile)(int, int, off_t *, size_t);
@@ -87,6 +88,7 @@ static void begin(void) {
     real_fsync = real("fsync"), real_fdatasync = real("fdatasync"), real_ftruncate = real("ftruncate64");
     real_write = real("write"), real_pwrite = real("pwrite64");
     real_writev = real("writev"), real_pwritev = real("pwritev64");
+    real_linkat = real("linkat");
     real_rename = real("rename"), real_unlink = real("unlink"), real_unlinkat = real("unlinkat");
     real_mkdir = real("mkdir"), real_rmdir = real("rmdir"), real_fallocate = real("fallocate64");
     real_sendfile = real("sendfile64"), real_copy_file_range = real("copy_file_range");
@@ -215,7 +217,7 @@ static uint64_t keep_file(const char *path, uint64_t *inode) {
     uint64_t number = log_end + 1;
     char link_name[PATH_MAX];
     snprintf(link_name, sizeof link_name, "%s/kept/%lu", side, (unsigned long)number);
-    if (link(path, link_name)) fail(link_name);
+    if (real_linkat(AT_FDCWD, path, AT_FDCWD, link_name, 0)) fail(link_name);
     return number;
 }
 
@@ -408,6 +410,22 @@ int rename(const char *from, const char *to) {
     errno = error;
     return result;
 }
+
+/* A second name of a file is a new entry of its folder. */
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    READY;
+    char whole[PATH_MAX];
+    const char *full = at(to_folder, to, whole);
+    if (!is_ours(full)) return real_linkat(from_folder, from, to_folder, to, flags);
+    pthread_mutex_lock(&lock);
+    int result = real_linkat(from_folder, from, to_folder, to, flags), error = errno;
+    struct stat found;
+    if (!result && !lstat(full, &found)) note_name('C', found.st_ino, full, 0);
+    pthread_mutex_unlock(&lock);
+    errno = error;
+    return result;
+}
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
 static int unlink_ours(const char *path) {
     pthread_mutex_lock(&lock);

@@ -9,21 +9,22 @@
 //! ```
 //!
 //! So a chunk that was changed, moved, exchanged with another file's or cut off is noticed where it is read, and a file
-//! that bears another one's name where it is opened. A file gets its name only once it is whole and flushed; the folder is
-//! flushed before the row that names it is written. Until then it lies in `blobs/new/`, which is emptied when the store is
-//! opened.
+//! that bears another one's name where it is opened. A file gets its name only once it is whole; file and folder are flushed
+//! before the row that names it is written. Until then it lies in `blobs/new/`, which is emptied when the store is opened.
+//! What a power cut leaves under a name that no row has may be cut or empty: it is never taken for the blob.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::seal::{Column, Domain, Hashing, SEAL, Sealer};
+use super::seal::{Column, Hashing, SEAL, Sealer};
 
 /// Bytes of a chunk before it is sealed.
 const CHUNK: usize = 64 * 1024;
@@ -31,6 +32,8 @@ const CHUNK: usize = 64 * 1024;
 const ID: usize = 16;
 /// Bytes of the seal that a file ends with.
 const END: usize = ID + SEAL;
+/// So many blobs are known to be flushed.
+const FLUSHED: usize = 256;
 
 /// Which blob, and how long it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +76,8 @@ impl BlobName {
 #[derive(Clone)]
 pub(crate) struct Blobs {
     folder: PathBuf,
+    /// The latest ones that are sure to be flushed.
+    flushed: Arc<Mutex<VecDeque<[u8; 32]>>>,
 }
 
 /// Where a chunk belongs.
@@ -120,6 +125,7 @@ impl Blobs {
     pub(crate) fn new(data: &Path) -> Self {
         Blobs {
             folder: data.join("blobs"),
+            flushed: Arc::default(),
         }
     }
 
@@ -166,7 +172,7 @@ impl Blobs {
         let (path, file) = self.new_file()?;
         let mut draft = Draft {
             blobs: self.clone(),
-            hashing: sealer.hashing(Domain::Blob),
+            hashing: sealer.hashing(),
             sealer: sealer.clone(),
             path,
             file,
@@ -180,17 +186,18 @@ impl Blobs {
         Ok(draft)
     }
 
-    /// Writes a blob, unless it is there already. It and its folder entry are flushed when this returns.
+    /// Writes a blob, unless this process has just written it. It and its folder entry are flushed when this returns.
     pub(crate) fn write(&self, sealer: &Arc<Sealer>, body: &[u8]) -> Result<BlobName, StoreError> {
-        let mut hashing = sealer.hashing(Domain::Blob);
+        let mut hashing = sealer.hashing();
         hashing.update(body);
         let name = BlobName {
             hash: hashing.finish(),
             length: body.len() as u64,
         };
-        let (folder, file) = self.place(&name.hash);
-        if std::fs::metadata(&file).is_ok_and(|found| found.len() == sealed_length(name.length)) {
-            sync_folder(&folder).map_err(failed)?;
+        let (_, file) = self.place(&name.hash);
+        if self.is_flushed(&name.hash)
+            && std::fs::metadata(&file).is_ok_and(|found| found.len() == sealed_length(name.length))
+        {
             return Ok(name);
         }
         let mut draft = self.begin(sealer)?;
@@ -198,21 +205,47 @@ impl Blobs {
         draft.name(name)
     }
 
-    /// Gives a file that is whole and flushed its name. A file that has it already is written over: it may be about to be
-    /// removed, since no row has named it for long.
-    fn take_in(&self, path: &Path, hash: &[u8; 32]) -> Result<(), StoreError> {
-        let (folder, file) = self.place(hash);
-        if !folder.is_dir() {
+    /// Gives a file that is whole its name, and flushes both. A file that has the name already is written over: it may be
+    /// about to be removed, since no row has named it for long.
+    fn take_in(&self, file: &File, path: &Path, hash: &[u8; 32]) -> Result<(), StoreError> {
+        let (folder, named) = self.place(hash);
+        let is_new = !folder.is_dir();
+        if is_new {
             std::fs::create_dir_all(&folder).map_err(failed)?;
+        }
+        // Named first, file and name need one wait for the disk between them.
+        let is_linked = std::fs::hard_link(path, &named).is_ok();
+        file.sync_data().map_err(failed)?;
+        if !is_linked {
+            // It is there, or this disk has no links. What a row may name is never written over by what is not flushed.
+            std::fs::rename(path, &named).map_err(failed)?;
+        }
+        sync_folder(&folder).map_err(failed)?;
+        if is_new {
             sync_folder(&self.folder).map_err(failed)?;
             if let Some(data) = self.folder.parent() {
                 sync_folder(data).map_err(failed)?;
             }
         }
-        std::fs::rename(path, &file).map_err(failed)?;
-        sync_folder(&folder).map_err(failed)?;
-        // Who moves a name from one folder to another is sure of it once both are flushed.
-        sync_folder(&self.nursery()).map_err(failed)
+        if is_linked {
+            // Should its first name come back, it goes when the store is opened.
+            let _ = std::fs::remove_file(path);
+        } else {
+            // Who moves a name from one folder to another is sure of it once both are flushed.
+            sync_folder(&self.nursery()).map_err(failed)?;
+        }
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if flushed.len() == FLUSHED {
+            flushed.pop_front();
+        }
+        flushed.push_back(*hash);
+        Ok(())
+    }
+
+    /// Whether this process has flushed it lately.
+    fn is_flushed(&self, hash: &[u8; 32]) -> bool {
+        let flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        flushed.contains(hash)
     }
 
     /// Whether any blob is there.
@@ -275,6 +308,9 @@ impl Blobs {
     /// Removes a blob that no row names, if it is still that old. For the writer alone.
     pub(crate) fn remove(&self, hash: &[u8; 32], then: SystemTime) {
         let (_, file) = self.place(hash);
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        flushed.retain(|one| one != hash);
+        drop(flushed);
         if is_older(&file, then)
             && let Err(error) = std::fs::remove_file(file)
         {
@@ -376,12 +412,15 @@ impl Blobs {
     /// Reads all of a blob and says whether its content is the one that it is named by. Holds one chunk at a time.
     pub(crate) fn is_as_named(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<bool, StoreError> {
         let mut reader = self.open(sealer, name)?;
-        let mut hashing = sealer.hashing(Domain::Blob);
+        let (mut hashing, mut of_old) = (sealer.hashing(), sealer.hashing_of_old());
         let mut piece = vec![0; CHUNK];
         loop {
             match reader.read(&mut piece).map_err(as_store_error)? {
-                0 => return Ok(hashing.finish() == name.hash),
-                count => hashing.update(&piece[..count]),
+                0 => return Ok(hashing.finish() == name.hash || of_old.finish() == name.hash),
+                count => {
+                    hashing.update(&piece[..count]);
+                    of_old.update(&piece[..count]);
+                }
             }
         }
     }
@@ -433,10 +472,9 @@ impl Draft {
     }
 
     /// All has come. The blob and its folder entry are flushed when this returns.
-    pub(crate) fn finish(mut self) -> Result<BlobName, StoreError> {
-        let hashing = std::mem::replace(&mut self.hashing, self.sealer.hashing(Domain::Blob));
+    pub(crate) fn finish(self) -> Result<BlobName, StoreError> {
         let name = BlobName {
-            hash: hashing.finish(),
+            hash: self.hashing.finish(),
             length: self.length,
         };
         self.name(name)
@@ -447,8 +485,7 @@ impl Draft {
         let mut end = self.id.to_vec();
         self.sealer.seal_bytes(&end_aad(name), &mut end)?;
         self.file.write_all(&end).map_err(failed)?;
-        self.file.sync_all().map_err(failed)?;
-        self.blobs.take_in(&self.path, &name.hash)?;
+        self.blobs.take_in(&self.file, &self.path, &name.hash)?;
         self.is_named = true;
         Ok(name)
     }

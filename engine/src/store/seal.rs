@@ -56,12 +56,14 @@ pub(crate) enum Domain {
     Find = 7,
     /// What an aggregate is searched by.
     Search = 8,
-    /// The content of a blob.
+    /// The content of a blob, in stores of earlier builds.
     Blob = 9,
     /// The secret of an API key.
     ApiKey = 10,
     /// The reference by which a later answer names its question.
     Reference = 11,
+    /// The key that the content of blobs is hashed under.
+    BlobKey = 14,
     /// The key by which a destination keeps the order of its deliveries.
     Lane = 12,
     /// The secret of a project whose objects lose those whom they are about.
@@ -333,11 +335,17 @@ impl Sealer {
         hashed(&self.hash, domain as u8, parts)
     }
 
-    /// A keyed hash of what comes piece by piece. It is one part, and goes in without its length.
-    pub(crate) fn hashing(&self, domain: Domain) -> Hashing {
+    /// A keyed hash of a blob that comes piece by piece.
+    pub(crate) fn hashing(&self) -> Hashing {
+        let key = self.hash(Domain::BlobKey, &[]);
+        Hashing(Box::new(blake3::Hasher::new_keyed(&key)))
+    }
+
+    /// The same as earlier builds made it.
+    pub(crate) fn hashing_of_old(&self) -> HashingOfOld {
         let mut context = hmac::Context::with_key(&self.hash);
-        context.update(&[domain as u8]);
-        Hashing(context)
+        context.update(&[Domain::Blob as u8]);
+        HashingOfOld(context)
     }
 
     /// A link of the journal's chain, under a key that is used for nothing else.
@@ -351,10 +359,25 @@ impl Sealer {
     }
 }
 
-/// A keyed hash on its way.
-pub(crate) struct Hashing(hmac::Context);
+/// A keyed hash on its way: BLAKE3, which takes a quarter of the time of SHA-256 for what is long.
+pub(crate) struct Hashing(Box<blake3::Hasher>);
 
 impl Hashing {
+    /// Takes more bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all that came.
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// As [`Hashing`], by HMAC with SHA-256.
+pub(crate) struct HashingOfOld(hmac::Context);
+
+impl HashingOfOld {
     /// Takes more bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
@@ -369,13 +392,15 @@ impl Hashing {
 }
 
 fn hashed(key: &hmac::Key, domain: u8, parts: &[&[u8]]) -> [u8; 32] {
-    let mut hashing = Hashing(hmac::Context::with_key(key));
-    hashing.update(&[domain]);
+    let mut context = hmac::Context::with_key(key);
+    context.update(&[domain]);
     for part in parts {
-        hashing.update(&(part.len() as u64).to_le_bytes());
-        hashing.update(part);
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
     }
-    hashing.finish()
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.sign().as_ref());
+    hash
 }
 
 /// The first 8 bytes as a number.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use e2e::crash::{Fault, Plan, run};
+use e2e::crash::{Fault, Plan, images, run};
 
 /// Kills the program under load, again and again, and proves that nothing acknowledged is lost, doubled, reordered or
 /// invented
@@ -16,6 +16,9 @@ struct Args {
     /// Cut its power: what was not flushed is lost, wholly or in part
     #[arg(long)]
     power: bool,
+    /// Modalities store objects, in place of messages by MLLP
+    #[arg(long, conflicts_with = "fault")]
+    images: bool,
     /// What else goes wrong: failed-flush, no-room, slow-disk, locked, receivers, clock-in-spring, clock-in-autumn,
     /// connections
     #[arg(long, value_parser = fault)]
@@ -45,7 +48,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     };
     plan.seed = args.seed.unwrap_or(plan.seed);
     eprintln!("seed {}", plan.seed);
-    let report = run(&plan).await?;
+    let report = match args.images {
+        true => images::run(&plan).await?,
+        false => run(&plan).await?,
+    };
     println!("{report}");
     Ok(if report.violations.is_empty() {
         ExitCode::SUCCESS

@@ -4,6 +4,7 @@
 
 mod arrivals;
 mod fault;
+pub mod images;
 mod load;
 mod proof;
 mod rng;

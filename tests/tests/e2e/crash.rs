@@ -6,7 +6,7 @@ use e2e::crash::{Fault, Plan, run};
 use e2e::program::{Home, binary};
 
 /// `PUNTE_KILLS` says how often; 20 unless it does.
-fn kills() -> u32 {
+pub fn kills() -> u32 {
     std::env::var("PUNTE_KILLS")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -95,7 +95,7 @@ async fn senders_break_their_connections_in_every_phase() -> Result<()> {
 }
 
 /// The build that can break its promises, beside the one under test.
-fn sabotaged() -> Option<std::path::PathBuf> {
+pub fn sabotaged() -> Option<std::path::PathBuf> {
     let program = binary().parent()?.join("sabotage").join("punte");
     if !program.is_file() {
         assert!(

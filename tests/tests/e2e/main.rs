@@ -13,6 +13,7 @@ mod blanks;
 mod cli;
 mod concurrency;
 mod crash;
+mod crash_images;
 mod decide;
 mod delivered;
 mod delivery;

@@ -3,14 +3,13 @@
 //! for, no peer with Nagle's algorithm: with it DCMTK and Orthanc do 21 objects a second and a comparison means nothing.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use dimse::scu::Object;
 use dimse::{Limits, Proposal, uids};
-use e2e::dicom::{Orthanc, free_port};
+use e2e::dicom::{Orthanc, Storescp, free_port};
 use e2e::program::{Home, Punte};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -355,43 +354,4 @@ fn large_flush() -> Result<Duration> {
 
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
-}
-
-/// DCMTK's storage provider, which writes the bytes as they come. Killed when dropped.
-struct Storescp {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Storescp {
-    async fn start() -> Result<Self> {
-        let (folder, port) = (TempDir::new()?, free_port()?);
-        let child = Command::new("storescp")
-            .args(["--fork", "+xa", "+B", "-aet", "STORESCP", "-od"])
-            .arg(folder.path())
-            .arg(port.to_string())
-            .env("TCP_NODELAY", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("storescp can't be run. Install it with: apt-get install -y dcmtk")?;
-        e2e::eventually("storescp listens", Duration::from_secs(10), async || {
-            TcpStream::connect(("127.0.0.1", port)).await.ok()
-        })
-        .await;
-        Ok(Storescp {
-            child,
-            port,
-            _folder: folder,
-        })
-    }
-}
-
-impl Drop for Storescp {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
