@@ -13,9 +13,11 @@ mod home;
 mod journal;
 mod master;
 mod overview;
+mod pseudonyms;
 mod render;
 mod rerun;
 mod scripting;
+mod simulate;
 mod views;
 mod whereabouts;
 mod world;
@@ -81,6 +83,8 @@ enum Command {
     Send(command::send::Args),
     /// Ask another system by DICOM whether it is there, what it has, what is planned; send it objects
     Dicom(command::dicom::Args),
+    /// Be a modality, or a PACS, for those who have none at hand; well behaved, or not
+    Simulate(command::simulate::Args),
     /// Ask another system by a destination of a channel, and print what it answers
     Ask(command::ask::Args),
     /// List messages, show one, replay one
@@ -148,7 +152,8 @@ fn main() -> ExitCode {
             Command::Test(args) => command::test::run(&home, &args).await,
             Command::Convert(args) => command::convert::run(&args),
             Command::Send(args) => command::send::run(&args).await,
-            Command::Dicom(args) => command::dicom::run(&args).await,
+            Command::Dicom(args) => command::dicom::run(&home, &args).await,
+            Command::Simulate(args) => command::simulate::run(&args).await,
             Command::Ask(args) => command::ask::run(&home, &args).await,
             Command::Messages(args) => command::messages::run(&home, args).await,
             Command::Parked(args) => command::parked::run(&home, args).await,

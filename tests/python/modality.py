@@ -3,6 +3,7 @@
     modality.py HOST PORT CALLED CALLING
 
     worklist KEY=VALUE ...   what is booked (keys: PatientName, PatientID, AccessionNumber, Modality, Date, Charset)
+    unplanned                what follows is of no plan: of a patient and a study that are made up
     begin [N]                MPPS N-CREATE for the Nth step of the last worklist (from 0), IN PROGRESS
     again                    the same N-CREATE once more
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
@@ -106,6 +107,12 @@ class Modality:
             "date": step.ScheduledProcedureStepStartDate,
             "time": step.ScheduledProcedureStepStartTime,
         }
+
+    def unplanned(self):
+        self.step = Dataset()
+        self.step.PatientName, self.step.PatientID, self.step.AccessionNumber = "Nimeni^Niciun", "N-1", "ACC-N1"
+        self.step.StudyInstanceUID = generate_uid()
+        return {"study": str(self.step.StudyInstanceUID)}
 
     def now(self):
         now = datetime.datetime.now()

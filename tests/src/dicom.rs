@@ -1,7 +1,7 @@
 //! Peers that speak DICOM: Orthanc as a PACS, pynetdicom as a modality, the tools of DCMTK.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
@@ -25,6 +25,68 @@ pub fn dcmtk(program: &str, args: &[&str]) -> Result<Output> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{program} can't be run. Install it with: apt-get install -y dcmtk"))
+}
+
+/// A program that listens. Killed when dropped.
+pub struct Listening(Child);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program of DCMTK and waits until it listens.
+pub fn listening(program: &str, args: &[&str], port: u16) -> Result<Listening> {
+    let child = Command::new(program)
+        .args(args)
+        .env("TCP_NODELAY", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("{program} can't be run. Install it with: apt-get install -y dcmtk"))?;
+    let listening = Listening(child);
+    for _ in 0..500 {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(listening);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("{program} does not listen")
+}
+
+/// Makes a file of DICOM by DCMTK: elements as `dump2dcm` reads them.
+pub fn made(file: &Path, elements: &str) -> Result<()> {
+    let text = file.with_extension("text");
+    std::fs::write(&text, elements)?;
+    let output = dcmtk(
+        "dump2dcm",
+        &["+te", &text.to_string_lossy(), &file.to_string_lossy()],
+    )?;
+    std::fs::remove_file(&text)?;
+    if !output.status.success() {
+        bail!("dump2dcm: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// What `dcmdump` says of a file, names and UIDs as they stand in it.
+pub fn dumped(file: &Path) -> Result<String> {
+    let output = dcmtk("dcmdump", &["-q", "-Un", "+L", "+U8", &file.to_string_lossy()])?;
+    if !output.status.success() {
+        bail!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The data set of a file: after group 2.
+pub fn data_set(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let length = bytes.get(140..144).context("too short")?;
+    let begins = 144 + u32::from_le_bytes(length.try_into()?) as usize;
+    Ok(bytes.split_off(begins))
 }
 
 /// Orthanc, in a folder of its own. Killed when dropped.

@@ -32,6 +32,16 @@ impl Caller {
         Ok(Caller { settings, secured })
     }
 
+    /// Whom it calls.
+    pub fn called(&self) -> &dimse::AeTitle {
+        &self.settings.called_ae
+    }
+
+    /// As whom it calls.
+    pub fn calling(&self) -> &dimse::AeTitle {
+        &self.settings.calling_ae
+    }
+
     /// A proposal with both titles.
     pub fn proposal(&self) -> dimse::Proposal {
         dimse::Proposal::new(self.settings.calling_ae.clone(), self.settings.called_ae.clone())

@@ -21,7 +21,7 @@ use crate::alerts::Current;
 use crate::command::try_out;
 use crate::home::with_write_door;
 use crate::whereabouts::Asked;
-use crate::{journal, views};
+use crate::{journal, pseudonyms, views};
 
 type Answer = Result<Json<Value>, Problem>;
 
@@ -40,6 +40,7 @@ pub fn routes() -> Router<State> {
         .route("/seal/renew", post(renew_key))
         .route("/parked", get(parked))
         .route("/where", get(whereabouts))
+        .route("/reidentify", post(reidentify))
         .route("/status", get(status))
         .route("/alerts", get(alerts))
         .route("/alerts/test", post(test_alerts))
@@ -264,6 +265,14 @@ async fn whereabouts(
     seen.words = Some(key.clone());
     journal::note(state.store(), asker, "where", seen).await?;
     Ok(Json(json!({ "key": key, "messages": found })))
+}
+
+/// Whom a pseudonym stands for. Why it is asked is written to the journal, found or not.
+async fn reidentify(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
+    let asker = who.may(Scope::ClinicReidentify)?;
+    let asked: pseudonyms::Asked = parse(&body)?;
+    let value = pseudonyms::told(state.store(), asker, &asked).await?;
+    Ok(Json(value.map_err(Problem::bad_request)?))
 }
 
 async fn status(Extract(state): Extract<State>, who: Who) -> Answer {

@@ -24,6 +24,8 @@ pub enum Scope {
     MessagesReplay,
     /// The clinic, by FHIR or otherwise.
     ClinicRead,
+    /// Whom a pseudonym stands for.
+    ClinicReidentify,
     /// Changes of the clinic: the write door.
     ClinicWrite,
     /// Images and other objects handed in by DICOMweb.
@@ -42,10 +44,11 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 10] = [
+    pub const ALL: [Scope; 11] = [
         Scope::MessagesRead,
         Scope::MessagesReplay,
         Scope::ClinicRead,
+        Scope::ClinicReidentify,
         Scope::ClinicWrite,
         Scope::ImagesWrite,
         Scope::ClinicAsk,
@@ -61,6 +64,7 @@ impl Scope {
             Scope::MessagesRead => "messages:read",
             Scope::MessagesReplay => "messages:replay",
             Scope::ClinicRead => "clinic:read",
+            Scope::ClinicReidentify => "clinic:reidentify",
             Scope::ClinicWrite => "clinic:write",
             Scope::ImagesWrite => "images:write",
             Scope::ClinicAsk => "clinic:ask",
@@ -77,6 +81,7 @@ impl Scope {
             Scope::MessagesRead => "listings and bodies of messages, what is parked, the channels",
             Scope::MessagesReplay => "take messages again, decide parked ones, send or take out deliveries",
             Scope::ClinicRead => "the FHIR API, and images by DICOMweb",
+            Scope::ClinicReidentify => "find the patient of a pseudonym",
             Scope::ClinicWrite => "write to the clinic",
             Scope::ImagesWrite => "hand in images by DICOMweb",
             Scope::ClinicAsk => "ask other systems by the destinations of channels",

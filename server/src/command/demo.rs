@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -11,15 +12,17 @@ use engine::store::ApiKey;
 use super::print;
 use super::serve::{self, Started};
 use crate::demo::chart;
-use crate::demo::day::{Scene, day};
+use crate::demo::day::{IMAGING, Scene, day};
+use crate::demo::imaging::{self, Act};
 use crate::demo::people::ANA;
 use crate::demo::receivers::{self, Log};
 use crate::demo::sender::Sender;
 use crate::home::Home;
 use crate::render;
+use crate::simulate::pacs::Pacs;
 
 /// The channels that ship, as they ship.
-const CHANNELS: [(&str, &str); 4] = [
+const CHANNELS: [(&str, &str); 7] = [
     (
         "reception-adt.toml",
         include_str!("../../../channels/reception-adt.toml"),
@@ -31,6 +34,18 @@ const CHANNELS: [(&str, &str); 4] = [
     (
         "lab-results.toml",
         include_str!("../../../channels/lab-results.toml"),
+    ),
+    (
+        "imaging-orders.toml",
+        include_str!("../../../channels/imaging-orders.toml"),
+    ),
+    (
+        "imaging-modality.toml",
+        include_str!("../../../channels/imaging-modality.toml"),
+    ),
+    (
+        "imaging-pacs.toml",
+        include_str!("../../../channels/imaging-pacs.toml"),
     ),
     ("lis-codes.csv", include_str!("../../../channels/lis-codes.csv")),
 ];
@@ -71,6 +86,7 @@ struct Around {
     portal: std::net::SocketAddr,
     lis: std::net::SocketAddr,
     ris: std::net::SocketAddr,
+    pacs: (Arc<Pacs>, std::net::SocketAddr),
 }
 
 /// Runs the day.
@@ -85,7 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("no folder for the demo")?;
     let home_folder = folder.path().join("home");
     let home = Home::new(&home_folder);
-    let around = around(args.fault).await?;
+    let around = around(args.fault, &folder.path().join("pacs")).await?;
     write_home(folder.path(), &home, &around)?;
     print(&format!(
         "The demo lives in {} {}\n",
@@ -98,15 +114,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ));
     let started = serve::start(&home, None).await?;
     let scenes = day(&jiff::ZonedDateTime::now().with_time_zone(zone()?));
-    let answers = play(&started, &scenes).await?;
-    let missing = arrived(&scenes, &around, &answers).await;
+    let (answers, acts) = play(&started, &scenes).await?;
+    let mut wrong = arrived(&scenes, &around, &answers, &acts).await;
     let chart = chart::of(&started, &ANA.cnp()).await?;
-    let wrong = [missing, chart.wrong.clone()].concat();
-    show(&scenes, &answers, &around, &chart.text);
-    print(&account(&scenes, &wrong));
+    wrong.extend(chart.wrong.iter().cloned());
+    let parked = chart::parked(&started, "imaging-modality").await?;
+    if parked != 1 {
+        wrong.push(format!(
+            "{parked} images wait for a person, where one names another patient"
+        ));
+    }
+    show(&scenes, &answers, &around, &acts, &chart.text);
+    print(&account(scenes.len() + acts.len(), &wrong));
     if !args.once {
         let key = demo_key(&started).await?;
-        print(&what_next(&home_folder, &started, &key));
+        print(&what_next(&home_folder, &started, around.pacs.1, &key));
         serve::stopped().await;
         print("\nStopping.\n");
     }
@@ -134,7 +156,7 @@ fn zone() -> anyhow::Result<jiff::tz::TimeZone> {
         .context("the zone Europe/Bucharest is not known on this machine")
 }
 
-async fn around(fault: Option<Fault>) -> anyhow::Result<Around> {
+async fn around(fault: Option<Fault>, folder: &Path) -> anyhow::Result<Around> {
     // The eleventh message, so that others come before and after it.
     let swallow = fault.map(|Fault::ReceiverSwallowsOne| "DEMO-11");
     let (portal_log, lis_log, ris_log) = (Log::new(None), Log::new(None), Log::new(swallow));
@@ -142,6 +164,7 @@ async fn around(fault: Option<Fault>) -> anyhow::Result<Around> {
         portal: receivers::fhir(portal_log.clone()).await?,
         lis: receivers::hl7(lis_log.clone()).await?,
         ris: receivers::hl7(ris_log.clone()).await?,
+        pacs: imaging::archive(folder).await?,
         logs: BTreeMap::from([("portal", portal_log), ("lis", lis_log), ("ris", ris_log)]),
     })
 }
@@ -155,6 +178,9 @@ fn write_home(folder: &Path, home: &Home, around: &Around) -> anyhow::Result<()>
             ("127.0.0.1:2575", ANY_PORT.to_owned()),
             ("127.0.0.1:2576", ANY_PORT.to_owned()),
             ("127.0.0.1:2577", ANY_PORT.to_owned()),
+            ("127.0.0.1:2582", ANY_PORT.to_owned()),
+            ("127.0.0.1:11112", ANY_PORT.to_owned()),
+            ("127.0.0.1:11113", around.pacs.1.to_string()),
             ("127.0.0.1:2590", around.portal.to_string()),
             ("127.0.0.1:2591", around.ris.to_string()),
             ("127.0.0.1:2592", around.lis.to_string()),
@@ -172,10 +198,10 @@ fn write_home(folder: &Path, home: &Home, around: &Around) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Sends the day, each channel over a connection of its own, and keeps what was answered.
-async fn play(started: &Started, scenes: &[Scene]) -> anyhow::Result<Vec<String>> {
+/// Sends the day, each channel over a connection of its own, and keeps what was answered. Once a CT is ordered, it is made.
+async fn play(started: &Started, scenes: &[Scene]) -> anyhow::Result<(Vec<String>, Vec<Act>)> {
     let mut senders: BTreeMap<&str, Sender> = BTreeMap::new();
-    let mut answers = vec![];
+    let (mut answers, mut acts) = (vec![], vec![]);
     for scene in scenes {
         if !senders.contains_key(scene.channel) {
             let address = started
@@ -189,15 +215,21 @@ async fn play(started: &Started, scenes: &[Scene]) -> anyhow::Result<Vec<String>
         };
         let (code, _) = sender.send(&scene.text).await?;
         answers.push(code);
+        if scene.channel == IMAGING {
+            let device = started.engine.listens("imaging-modality");
+            let device = device.context("the channel imaging-modality does not listen")?;
+            acts = imaging::examination(device).await?;
+        }
     }
-    Ok(answers)
+    Ok((answers, acts))
 }
 
 /// Waits for everything to arrive; what is not right after that, one sentence each.
-async fn arrived(scenes: &[Scene], around: &Around, answers: &[String]) -> Vec<String> {
+async fn arrived(scenes: &[Scene], around: &Around, answers: &[String], acts: &[Act]) -> Vec<String> {
     let until = Instant::now() + PATIENCE;
     loop {
-        let wrong = not_arrived(scenes, around, answers);
+        let mut wrong = not_arrived(scenes, around, answers);
+        wrong.extend(imaging::wrong(acts, &around.pacs.0));
         // A fault does not heal by waiting; a second is plenty for a machine of this size to deliver what it has.
         let settled = wrong.is_empty() || until <= Instant::now();
         if settled {
@@ -248,8 +280,8 @@ fn not_arrived(scenes: &[Scene], around: &Around, answers: &[String]) -> Vec<Str
     wrong
 }
 
-fn show(scenes: &[Scene], answers: &[String], around: &Around, chart: &str) {
-    let rows: Vec<Vec<String>> = scenes
+fn show(scenes: &[Scene], answers: &[String], around: &Around, acts: &[Act], chart: &str) {
+    let mut rows: Vec<Vec<String>> = scenes
         .iter()
         .zip(answers)
         .map(|(scene, answer)| {
@@ -276,6 +308,21 @@ fn show(scenes: &[Scene], answers: &[String], around: &Around, chart: &str) {
             ]
         })
         .collect();
+    rows.extend(acts.iter().enumerate().map(|(idx, act)| {
+        let arrived = match &act.object {
+            Some((uid, _)) if around.pacs.0.shelf().has(uid) => "pacs",
+            Some((_, false)) => "parked",
+            Some((_, true)) | None => "-",
+        };
+        vec![
+            format!("CT-{}", idx + 1),
+            act.kind.to_owned(),
+            "imaging-modality".to_owned(),
+            act.what.clone(),
+            act.told.clone(),
+            arrived.to_owned(),
+        ]
+    }));
     print(&format!(
         "\nWhat was sent, what its sender was told, and where it arrived\n\n{}",
         render::table(
@@ -289,9 +336,9 @@ fn show(scenes: &[Scene], answers: &[String], around: &Around, chart: &str) {
     ));
 }
 
-fn account(scenes: &[Scene], wrong: &[String]) -> String {
+fn account(messages: usize, wrong: &[String]) -> String {
     if wrong.is_empty() {
-        return format!("\nAll {} messages are accounted for.\n", scenes.len());
+        return format!("\nAll {messages} messages are accounted for.\n");
     }
     format!(
         "\nNOT accounted for:\n{}\n",
@@ -317,7 +364,7 @@ async fn demo_key(started: &Started) -> anyhow::Result<String> {
 }
 
 /// Commands and addresses that can be pasted as they stand.
-fn what_next(home: &Path, started: &Started, key: &str) -> String {
+fn what_next(home: &Path, started: &Started, pacs: std::net::SocketAddr, key: &str) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("punte"));
     let (program, home) = (program.display(), home.display());
     let http = started.http;
@@ -327,6 +374,9 @@ fn what_next(home: &Path, started: &Started, key: &str) -> String {
         .listens("reception-adt")
         .map(|a| a.to_string())
         .unwrap_or_default();
+    let device = started.engine.listens("imaging-modality");
+    let device = device.map(|address| address.to_string()).unwrap_or_default();
+    let accession = imaging::ACCESSION;
     format!(
         "
 What to look at next
@@ -337,8 +387,12 @@ What to look at next
   {program} parked --home {home}
   curl -s -H 'Authorization: Bearer {key}' 'http://{http}/fhir/Patient?family=pop'
   curl -s -H 'Authorization: Bearer {key}' 'http://{http}/fhir/Observation?code=2093-3'
+  curl -s -H 'Authorization: Bearer {key}' 'http://{http}/fhir/ImagingStudy?identifier={accession}'
   curl -s -H 'Authorization: Bearer {key}' 'http://{http}/admin/messages?limit=5'
   curl -s 'http://{http}/metrics'
+A CT may be simulated once more, when one is ordered; the PACS has what was made:
+  {program} simulate modality {device} --without commitment
+  {program} dicom find {pacs} --called PACS -k AccessionNumber={accession}
 The reception's channel listens on {mllp}: send it something of your own with
   {program} send FILE {mllp}
 

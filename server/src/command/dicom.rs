@@ -1,8 +1,9 @@
 //! `punte dicom`: another system asked by hand, as a modality or an archive would.
 
-mod keys;
+pub(crate) mod keys;
 mod retrieve;
 mod shown;
+mod who;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use dimse::{Association, StatusKind, uids};
 use engine::connector::{About, Outgoing, SendError, Surroundings};
 
 use super::print;
+use crate::home::Home;
 use keys::Keys;
 
 /// What it is told.
@@ -70,20 +72,28 @@ enum Command {
             Exit codes: 0 all went, 1 nothing went or some did not."
     )]
     Move(retrieve::Move),
+    /// Say which patient a pseudonym of a project stands for
+    #[command(
+        after_help = "Example: punte dicom who --project lung-2026 P-K7Q2M4XWB3ZD --reason 'incidental finding, Dr. Medic'\n\n\
+            A pseudonym is what `deidentify` has written into PatientID, or a study's UID of such an object. No list is kept: those\n\
+            whom the clinic knows are gone through. Each question is written to the journal with its reason.\n\n\
+            Exit codes: 0 found, 1 nobody here has it."
+    )]
+    Who(who::Who),
 }
 
 /// Who is called, and how.
-#[derive(clap::Args)]
-struct Far {
+#[derive(Clone, clap::Args)]
+pub(crate) struct Far {
     /// Where it listens
     #[arg(value_name = "HOST:PORT")]
-    to: String,
+    pub(crate) to: String,
     /// Its AE title
     #[arg(long, default_value = "ANY-SCP", value_name = "TITLE")]
-    called: String,
+    pub(crate) called: String,
     /// Our AE title, as it knows us
     #[arg(long, default_value = "PUNTE", value_name = "TITLE")]
-    calling: String,
+    pub(crate) calling: String,
     /// Speak TLS
     #[arg(long)]
     tls: bool,
@@ -119,17 +129,43 @@ struct Find {
 struct Worklist {
     #[command(flatten)]
     far: Far,
+    #[command(flatten)]
+    narrow: Narrow,
+    #[command(flatten)]
+    question: Question,
+}
+
+/// Which part of a worklist is asked for.
+#[derive(clap::Args)]
+pub(crate) struct Narrow {
     /// The day, or from one to another: 20261127, 20261127-20261130
     #[arg(long)]
     date: Option<String>,
     /// CT, MR, US …
     #[arg(long)]
-    modality: Option<String>,
+    pub(crate) modality: Option<String>,
     /// The AE title of the device that is to do it
     #[arg(long, value_name = "TITLE")]
     station: Option<String>,
-    #[command(flatten)]
-    question: Question,
+}
+
+impl Narrow {
+    /// All that a modality asks for, of this part.
+    pub(crate) fn add_to(&self, keys: &mut Keys) -> anyhow::Result<()> {
+        for key in WORKLIST {
+            keys.add(key, "")?;
+        }
+        for (key, value) in [
+            ("ScheduledProcedureStepStartDate", &self.date),
+            ("Modality", &self.modality),
+            ("ScheduledStationAETitle", &self.station),
+        ] {
+            if let Some(value) = value {
+                keys.add(&format!("ScheduledProcedureStepSequence.{key}"), value)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(clap::Args)]
@@ -166,7 +202,7 @@ enum Root {
 }
 
 /// Does what is asked for.
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Echo(far) => echo(far).await,
         Command::Find(find) => {
@@ -186,28 +222,18 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Worklist(worklist) => {
             let mut keys = Keys::default();
-            for key in WORKLIST {
-                keys.add(key, "")?;
-            }
-            for (key, value) in [
-                ("ScheduledProcedureStepStartDate", &worklist.date),
-                ("Modality", &worklist.modality),
-                ("ScheduledStationAETitle", &worklist.station),
-            ] {
-                if let Some(value) = value {
-                    keys.add(&format!("ScheduledProcedureStepSequence.{key}"), value)?;
-                }
-            }
+            worklist.narrow.add_to(&mut keys)?;
             ask(&worklist.far, uids::WORKLIST, keys, &worklist.question).await
         }
         Command::Store(store) => self::store(store).await,
         Command::Get(get) => retrieve::get(get).await,
         Command::Move(to) => retrieve::move_to(to).await,
+        Command::Who(who) => who::run(home, who).await,
     }
 }
 
 /// What a modality asks for (PS3.4 K.6.1).
-const WORKLIST: [&str; 17] = [
+const WORKLIST: [&str; 18] = [
     "AccessionNumber",
     "ReferringPhysicianName",
     "PatientName",
@@ -225,6 +251,7 @@ const WORKLIST: [&str; 17] = [
     "ScheduledProcedureStepSequence.ScheduledPerformingPhysicianName",
     "ScheduledProcedureStepSequence.ScheduledProcedureStepDescription",
     "ScheduledProcedureStepSequence.ScheduledProcedureStepID",
+    "ScheduledProcedureStepSequence.ScheduledProtocolCodeSequence",
 ];
 
 impl Level {
@@ -273,6 +300,20 @@ impl Level {
 }
 
 impl Far {
+    /// Without TLS.
+    pub(crate) fn plain(to: &str, called: &str, calling: &str) -> Far {
+        Far {
+            to: to.to_owned(),
+            called: called.to_owned(),
+            calling: calling.to_owned(),
+            tls: false,
+            ca: None,
+            cert: None,
+            key: None,
+            timeout: "30s".to_owned(),
+        }
+    }
+
     /// As the table of a destination has it.
     fn table(&self) -> anyhow::Result<serde_json::Value> {
         let timeout: Duration = engine::channel::duration::parse(&self.timeout)
@@ -307,7 +348,8 @@ impl Far {
         Ok(table)
     }
 
-    fn caller(&self) -> anyhow::Result<Caller> {
+    /// How it is called.
+    pub(crate) fn caller(&self) -> anyhow::Result<Caller> {
         Ok(Caller::open(&self.table()?, &Surroundings::default())?)
     }
 }

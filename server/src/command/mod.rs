@@ -27,6 +27,7 @@ pub mod seal;
 pub mod seen;
 pub mod send;
 pub mod serve;
+pub mod simulate;
 pub mod status;
 pub mod test;
 pub mod try_out;

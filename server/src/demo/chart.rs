@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::command::serve::Started;
 use crate::demo::day::NEW_NUMBER;
+use crate::demo::imaging::IMAGES;
 
 /// What the chart shows.
 pub struct Chart {
@@ -69,8 +70,33 @@ pub async fn of(started: &Started, cnp: &str) -> anyhow::Result<Chart> {
             text_at(order, "/status")
         ));
     }
-    if orders.len() != 1 {
-        wrong.push(format!("the chart: {} orders where there is one", orders.len()));
+    if orders.len() != 2 {
+        wrong.push(format!("the chart: {} orders where there are two", orders.len()));
+    }
+    if !orders
+        .iter()
+        .any(|order| text_at(order, "/status") == "completed")
+    {
+        wrong.push("the chart: the CT is not done".into());
+    }
+    let studies = ask.search(&format!("ImagingStudy?patient={id}")).await?;
+    for study in &studies {
+        text.push_str(&format!(
+            "  study {} {}, {} images\n",
+            text_at(study, "/description"),
+            text_at(study, "/status"),
+            study["numberOfInstances"]
+        ));
+    }
+    let images: Vec<Option<u64>> = studies
+        .iter()
+        .map(|study| study["numberOfInstances"].as_u64())
+        .collect();
+    if images != [u64::try_from(IMAGES).ok()] {
+        wrong.push(format!(
+            "the chart: {} studies, where one of {IMAGES} images was made",
+            studies.len()
+        ));
     }
     for report in ask.search(&format!("DiagnosticReport?patient={id}")).await? {
         text.push_str(&format!(
@@ -123,6 +149,27 @@ fn name(resource: &Value) -> &str {
     } else {
         text
     }
+}
+
+/// How many messages wait for a person's decision, by the channel.
+pub async fn parked(started: &Started, channel: &str) -> anyhow::Result<usize> {
+    let url = format!("http://{}/admin/parked", started.http);
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    let answer = http
+        .get(url)
+        .bearer_auth(&started.key)
+        .send()
+        .await?
+        .error_for_status()?;
+    let told: Value = serde_json::from_slice(&answer.bytes().await?)?;
+    let parked = told["parked"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(parked
+        .iter()
+        .filter(|message| message["channel"] == channel)
+        .count())
 }
 
 struct Ask<'a> {

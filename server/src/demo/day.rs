@@ -7,6 +7,9 @@ use super::people::{ANA, ION, Person, STEFANIA};
 /// The mobile number that Ana has in the end.
 pub const NEW_NUMBER: &str = "744000199";
 
+/// The channel of imaging orders.
+pub const IMAGING: &str = "imaging-orders";
+
 /// One message of the day.
 pub struct Scene {
     /// Who sends it: `reception` or `laboratory`; also decides the channel.
@@ -41,6 +44,7 @@ pub fn day(now: &Zoned) -> Vec<Scene> {
         script.result(12, "C", "234", "a correction"),
         script.adt("A28", "Ștefania, again", 13, &[twin_pid()]),
         script.merge(14),
+        script.imaging(19),
         script.adt("A03", "Ana leaves", 15, &[new_pid(), script.left("V-1")]),
     ];
     // A duplicate: the same bytes once more. Answered as the first, done once.
@@ -186,6 +190,21 @@ impl Script {
             text,
             ack: "AA",
             to: vec![("lis", 1), ("portal", 1)],
+        }
+    }
+
+    fn imaging(&self, number: u32) -> Scene {
+        let mut text = self.msh("OMI^O23^OMI_O23", "RIS", number);
+        text.push_str(&format!(
+            "{}\r{}\rORC|NW|C-19^DEMO|R-19^RIS||SC||||{now}|||D500^Munteanu^Vlad^^^Dr.\rTQ1|1||||||{now}||R\rOBR|1|C-19^DEMO|R-19^RIS|CTCHEST^CT chest^L|||||||||||||D500^Munteanu^Vlad^^^Dr.||||||||CT||||||||||||||||||||CTCHEST^CT chest^L\rIPC|{accession}|RP-19||SPS-19|CT|CTCHEST^CT chest^L|CT 1||CT1\r",
+            new_pid(),
+            self.visit("O", "V-1"),
+            accession = super::imaging::ACCESSION,
+            now = self.stamp()
+        ));
+        Scene {
+            to: vec![],
+            ..self.scene(IMAGING, "a CT is ordered", number, text)
         }
     }
 

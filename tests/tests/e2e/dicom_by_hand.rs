@@ -1,44 +1,12 @@
 //! `punte dicom` against DCMTK, as an integrator uses it.
 
 use std::fmt::Write as _;
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, ensure};
-use e2e::dicom::{dcmtk, free_port};
+use anyhow::{Result, ensure};
+use e2e::dicom::{free_port, listening, made};
 use e2e::program::binary;
 use tempfile::TempDir;
-
-/// A program that listens, until it is dropped.
-struct Listening(Child);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn listening(program: &str, args: &[&str], port: u16) -> Result<Listening> {
-    let child = Command::new(program)
-        .args(args)
-        .env("TCP_NODELAY", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("{program} can't be run. Install it with: apt-get install -y dcmtk"))?;
-    let listening = Listening(child);
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(listening);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("{program} does not listen")
-}
 
 fn by_hand(args: &[&str]) -> Result<Output> {
     Ok(Command::new(binary())
@@ -51,19 +19,6 @@ fn by_hand(args: &[&str]) -> Result<Output> {
 fn said(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&both).into_owned()
-}
-
-/// Makes a file of DICOM by DCMTK.
-fn made(folder: &Path, name: &str, elements: &str) -> Result<()> {
-    let (text, file) = (folder.join("text"), folder.join(name));
-    std::fs::write(&text, elements)?;
-    let output = dcmtk(
-        "dump2dcm",
-        &["+te", &text.to_string_lossy(), &file.to_string_lossy()],
-    )?;
-    std::fs::remove_file(&text)?;
-    ensure!(output.status.success(), "{}", said(&output));
-    Ok(())
 }
 
 fn image(number: u32, patient: &str) -> String {
@@ -93,7 +48,7 @@ fn an_archive_is_asked_and_filled_by_hand() -> Result<()> {
     std::fs::create_dir(&archive)?;
     std::fs::create_dir_all(study.join("inner"))?;
     for (number, place) in [(1, "1.dcm"), (2, "2.dcm"), (3, "inner/3.dcm")] {
-        made(&study, place, &image(number, "Țepeș^Ștefan"))?;
+        made(&study.join(place), &image(number, "Țepeș^Ștefan"))?;
     }
     let port = free_port()?;
     let config = folder.path().join("dcmqrscp.cfg");
@@ -231,7 +186,7 @@ fn a_worklist_is_asked_by_hand() -> Result<()> {
              (0040,0001) AE [CT1]\n(0040,0002) DA [{day}]\n(0040,0003) TM [0900]\n(0040,0007) LO [CT]\n\
              (0040,0009) SH [S]\n(fffe,e00d) -\n(fffe,e0dd) -\n(0040,1001) SH [R]\n"
         );
-        made(&list, name, &text)?;
+        made(&list.join(name), &text)?;
     }
     let port = free_port()?;
     let lists = folder.path().to_string_lossy().into_owned();

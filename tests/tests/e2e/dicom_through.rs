@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::crash::Shim;
-use e2e::dicom::{dcmtk, free_port};
+use e2e::dicom::{data_set, dcmtk, free_port};
 use e2e::eventually;
 use e2e::program::Home;
 use tempfile::TempDir;
@@ -73,14 +73,6 @@ fn object(folder: &Path, number: usize, pixels: usize) -> Result<()> {
     }
     file.flush()?;
     Ok(())
-}
-
-/// The data set of a file: after group 2.
-fn data_set(file: &Path) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let length = bytes.get(140..144).context("too short")?;
-    let begins = 144 + u32::from_le_bytes(length.try_into()?) as usize;
-    Ok(bytes.split_off(begins))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,6 +164,11 @@ impl Profile {
     }
 }
 
+/// Burned In Annotation.
+const BURNED_IN: Tag = Tag(0x0028, 0x0301);
+/// Encapsulated Document.
+const DOCUMENT: Tag = Tag(0x0042, 0x0011);
+
 /// What holds a document that may name anybody (PS3.4 B.5: encapsulated storage), and captures of screens.
 fn may_show_anybody(class: &str) -> bool {
     class.starts_with("1.2.840.10008.5.1.4.1.1.104.")
@@ -176,7 +181,7 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
     let (patient, words) = {
         let file = File::read(bytes)?;
         let set = file.data_set(fallback)?;
-        let burned_in = set.text(Tag(0x0028, 0x0301)).is_some_and(|said| said == "YES");
+        let burned_in = set.text(BURNED_IN).is_some_and(|said| said == "YES");
         if (burned_in || may_show_anybody(&file.meta.class)) && !profile.pixels_are_clean {
             let what = "may show the patient in its pixels, or in the document that it holds; look at such objects, and write pixels = \"clean\" where they show nobody";
             return Err(MapError::new(Reason::UnsupportedType, Some("0028,0301"), what));
@@ -283,11 +288,14 @@ enum Fate {
 impl Without<'_> {
     fn fate(&self, within: &[(Tag, usize)], element: &Element<'_>) -> Fate {
         let (tag, vr) = (element.header.tag, element.header.vr);
-        if tag.0 % 2 == 1 || matches!(tag.0, 0x5000..=0x501F) {
+        if tag.0 % 2 == 1 || matches!(tag.0, 0x5000..=0x50FF) {
             return Fate::Gone;
         }
-        if matches!(tag, Tag(0x6000..=0x601F, 0x3000 | 0x4000)) {
+        if matches!(tag, Tag(0x6000..=0x60FF, 0x3000 | 0x4000)) {
             return Fate::Gone;
+        }
+        if tag == DOCUMENT && self.profile.pixels_are_clean {
+            return Fate::Kept;
         }
         // What stands in a sequence whose content is replaced is replaced.
         let is_replaced = within.iter().any(|(around, _)| {
@@ -356,6 +364,8 @@ impl Without<'_> {
         match vr {
             VR::TM => Some(values),
             VR::DA | VR::DT => values.iter().map(|value| self.shifted(value)).collect(),
+            // A moment in bytes can't be moved.
+            VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => None,
             // The zone, and what else goes with dates and is none.
             _ => Some(values),
         }
@@ -408,6 +418,7 @@ impl Editor for Without<'_> {
                 Tag(0x0010, 0x0010 | 0x0020) => return Ok(Becomes::Texts(vec![self.pseudonym.clone()])),
                 // Said anew.
                 Tag(0x0012, 0x0062..=0x0064) | Tag(0x0028, 0x0303) => return Ok(Becomes::Gone),
+                BURNED_IN if self.profile.pixels_are_clean => return Ok(Becomes::Gone),
                 _ => {}
             }
         }
@@ -438,7 +449,9 @@ impl Editor for Without<'_> {
                 (None, Some(group)) => match group.does {
                     Does::Gone | Does::Uid => Becomes::Gone,
                     Does::Empty => Becomes::Empty,
-                    Does::Dummy => Becomes::Texts(dummy(vr).map(str::to_owned).into_iter().collect()),
+                    Does::Dummy => {
+                        dummy(vr).map_or(Becomes::Empty, |value| Becomes::Texts(vec![value.to_owned()]))
+                    }
                 },
                 (None, None) => Becomes::Empty,
             },
@@ -451,6 +464,9 @@ impl Editor for Without<'_> {
         }
         let text = |text: &str| Said::Texts(vec![text.to_owned()]);
         let mut codes = vec![("113100", "Basic Application Confidentiality Profile")];
+        if self.profile.pixels_are_clean {
+            codes.push(("113101", "Clean Pixel Data Option"));
+        }
         codes.extend(self.profile.keep.iter().map(|keep| keep.code()));
         let item = |(code, meaning): (&str, &str)| {
             let mut item = Out::default();
@@ -476,6 +492,9 @@ impl Editor for Without<'_> {
             ),
             (Tag(0x0028, 0x0303), text(dates)),
         ];
+        if self.profile.pixels_are_clean {
+            added.push((BURNED_IN, text("NO")));
+        }
         for tag in [Tag(0x0010, 0x0010), Tag(0x0010, 0x0020)] {
             if set.get(tag).is_none() {
                 added.push((tag, text(&self.pseudonym)));
@@ -732,7 +751,81 @@ mod tests {
                 "{class}"
             );
             let looked_at = Profile::new(vec![], true, SECRET);
-            assert!(deidentified(&bytes, Fallback::default(), &looked_at).is_ok());
+            let clean = deidentified(&bytes, Fallback::default(), &looked_at).expect("right");
+            assert_eq!(at(&clean, "BurnedInAnnotation"), ["NO"]);
+            let codes = at(&clean, "DeidentificationMethodCodeSequence.CodeValue");
+            assert_eq!(codes, ["113100", "113101"]);
+        }
+    }
+
+    #[test]
+    fn what_the_table_names_by_its_groups_goes_and_a_document_that_was_looked_at_stays() {
+        let mut out = object("1.2.826.0.1.7.1.1");
+        out.set(Tag(0x5000, 0x3000), VR::OW, Said::Bytes(vec![1, 2]));
+        out.set(Tag(0x6002, 0x3000), VR::OW, Said::Bytes(vec![1, 2]));
+        out.set(
+            Tag(0x6002, 0x4000),
+            VR::LT,
+            Said::Texts(vec!["Ruxandra".to_owned()]),
+        );
+        out.set(Tag(0x6002, 0x0010), VR::US, Said::Number(8));
+        out.set(Tag(0x0019, 0x0010), VR::LO, Said::Texts(vec!["ACME".to_owned()]));
+        out.set(Tag(0x0019, 0x1001), VR::SH, Said::Texts(vec!["Medic".to_owned()]));
+        out.put("EncapsulatedDocument", Said::Bytes(b"%PDF-1.7".to_vec()));
+        let bytes = file(&out, "1.2.840.10008.5.1.4.1.1.104.1", Set::Utf8, Coding::EXPLICIT);
+        let looked_at = Profile::new(vec![], true, SECRET);
+        let clean = deidentified(&bytes, Fallback::default(), &looked_at).expect("right");
+        assert_eq!(names_somebody(&clean), None);
+        let file = File::read(&clean).expect("right");
+        let set = file.data_set(Fallback::default()).expect("right");
+        for gone in [
+            Tag(0x5000, 0x3000),
+            Tag(0x6002, 0x3000),
+            Tag(0x6002, 0x4000),
+            Tag(0x0019, 0x0010),
+            Tag(0x0019, 0x1001),
+        ] {
+            assert!(set.get(gone).is_none(), "{gone:?}");
+        }
+        assert!(set.get(Tag(0x6002, 0x0010)).is_some());
+        assert_eq!(set.get(DOCUMENT).and_then(Element::bytes), Some(&b"%PDF-1.7"[..]));
+    }
+
+    /// One element of each kind that the table names, in a place where nothing else would touch it.
+    #[test]
+    fn each_element_of_the_table_loses_what_it_says() {
+        for tag in rules::all().filter(|tag| 8 <= tag.0 && *tag != DOCUMENT) {
+            let vr = super::super::names::vr(tag);
+            let said = match vr {
+                VR::SQ => {
+                    let mut item = Out::default();
+                    item.text("TextValue", "Ruxandra");
+                    item.text("PersonName", "Ruxandra");
+                    Said::Items(vec![item])
+                }
+                VR::UI => Said::Texts(vec!["1.2.826.0.1.99".to_owned()]),
+                VR::DA => Said::Texts(vec!["20260305".to_owned()]),
+                VR::DT => Said::Texts(vec!["20260305101500".to_owned()]),
+                VR::AS => Said::Texts(vec!["047Y".to_owned()]),
+                VR::OB | VR::OW | VR::UN | VR::OF | VR::OD | VR::OL | VR::OV => {
+                    Said::Bytes(b"Ruxandra".to_vec())
+                }
+                vr if super::super::write::has_charset(vr) => Said::Texts(vec!["Ruxandra".to_owned()]),
+                VR::AE | VR::CS | VR::UR => Said::Texts(vec!["RUXANDRA".to_owned()]),
+                _ => continue,
+            };
+            let mut out = Out::default();
+            out.text("SOPClassUID", CT);
+            out.text("SOPInstanceUID", "1.2.3");
+            out.set(tag, vr, said);
+            let bytes = file(&out, CT, Set::Utf8, Coding::EXPLICIT);
+            assert_ne!(
+                names_somebody(&bytes),
+                None,
+                "{tag:?}: the harness sees what is there"
+            );
+            let clean = without(&bytes, &[]);
+            assert_eq!(names_somebody(&clean), None, "{tag:?} {vr:?}");
         }
     }
 
