@@ -11,10 +11,8 @@ use crate::format::Reads;
 use crate::room::{Room, SMALL};
 use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
 
-/// A body up to so many bytes stays in memory; as many are read from the disk at once.
+/// So many bytes are handed to the disk at once, and read from it.
 const PIECE: usize = 256 * 1024;
-/// So many bytes are sealed and written at once, while the next ones come.
-const SEALED_AT_ONCE: usize = 128 * 1024;
 /// The most of a long body that is read since a format wants more of it.
 const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
 /// What a door takes that has to be whole in memory: all the room that there is.
@@ -117,12 +115,12 @@ impl BodyWriter {
             return Err(BodyError::TooLong { limit: self.limit });
         }
         self.length += bytes.len() as u64;
+        if self.draft.is_some() && self.piece.is_empty() {
+            // It goes on as long as it was: no growing step by step.
+            self.piece.reserve(PIECE + bytes.len());
+        }
         self.piece.extend_from_slice(bytes);
-        let most = match self.draft {
-            None => PIECE,
-            Some(_) => SEALED_AT_ONCE,
-        };
-        if most < self.piece.len() {
+        if PIECE < self.piece.len() {
             self.hand_on().await?;
         }
         Ok(())

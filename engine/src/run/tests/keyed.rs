@@ -15,8 +15,8 @@ fn file(more: &str) -> String {
     format!("{FILE}{more}")
 }
 
-const BY_PATIENT: &str =
-    "order_by = \"patient\"\nparallel = 4\nretry = { first = \"20ms\", max = \"20ms\" }\n";
+const BY_PATIENT: &str = "order_by = \"patient\"\nparallel = 4\nretry = { first = \"20ms\", max = \"20ms\" }\n\
+    breaker = { after = 10000, pause = \"1s\" }\n";
 
 /// What came first of each text, in its order.
 fn first_arrivals(got: Vec<String>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! One unit of work, written inside the writer's transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -13,8 +14,9 @@ use super::names::Names;
 use super::prune::{BODIES_GONE, ROW_LEFT};
 use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, KeyKind, Ready, ReadyAsked, ReadyAttempt, ReadyDecision, ReadyMadeBy,
-    RepeatKey, bucket, decided_number, key_sum, sent_of,
+    RepeatKey, bucket, decided_number, key_sum,
 };
+use super::repeats::Repeats;
 use crate::message::{DeliveryState, MessageState};
 use crate::sabotage::{self, Switch};
 use crate::store::seal::Sealer;
@@ -27,45 +29,9 @@ pub(crate) struct Memory {
     pub(crate) names: Names,
     /// Where the next row of the journal is hung on.
     pub(crate) journal: JournalHead,
-    /// Hashes of what was received and has a dedup key. Only a hit asks the disk.
-    repeats: Many<i64>,
-    /// The halves of those that do not know the content.
-    sent: Many<u32>,
+    repeats: Repeats,
     /// Before the first bucket that has any key; those further back are not looked at.
     first_place: i64,
-}
-
-/// A set that knows which of its members came more than once, so that taking out one of them leaves the others.
-struct Many<T> {
-    all: HashSet<T>,
-    more: HashMap<T, u32>,
-}
-
-impl<T: Copy + Eq + std::hash::Hash> Many<T> {
-    fn new() -> Self {
-        Many {
-            all: HashSet::new(),
-            more: HashMap::new(),
-        }
-    }
-
-    fn insert(&mut self, one: T) {
-        if !self.all.insert(one) {
-            *self.more.entry(one).or_default() += 1;
-        }
-    }
-
-    fn contains(&self, one: &T) -> bool {
-        self.all.contains(one)
-    }
-
-    fn remove(&mut self, one: T) {
-        match self.more.get_mut(&one) {
-            Some(1) => drop(self.more.remove(&one)),
-            Some(more) => *more -= 1,
-            None => drop(self.all.remove(&one)),
-        }
-    }
 }
 
 /// The first place (of [`BUCKET`] messages each) that has any key.
@@ -76,43 +42,27 @@ fn first_place(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 impl Memory {
-    pub(crate) fn load(connection: &Connection, sealer: &Sealer) -> rusqlite::Result<Self> {
+    pub(crate) fn load(connection: &Connection, sealer: &Sealer, path: &Path) -> rusqlite::Result<Self> {
         let next = |sql| {
             connection
                 .query_row(sql, [], |row| row.get::<_, i64>(0))
                 .map(|last| last + 1)
         };
-        let mut memory = Memory {
-            next_seq: next("SELECT coalesce(max(seq), 0) FROM message")?,
+        let next_seq = next("SELECT coalesce(max(seq), 0) FROM message")?;
+        let first_place = first_place(connection)?;
+        Ok(Memory {
+            next_seq,
             next_aggregate: next("SELECT coalesce(max(nr), 0) FROM aggregate")?,
             names: Names::load(connection)?,
             journal: journal::head(connection, sealer)?,
-            repeats: Many::new(),
-            sent: Many::new(),
-            first_place: first_place(connection)?,
-        };
-        let mut statement = connection.prepare("SELECT hash FROM key WHERE bucket = ?1")?;
-        for place in memory.first_place..=memory.next_seq / BUCKET {
-            let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat)])?;
-            while let Some(row) = rows.next()? {
-                let hash = row.get(0)?;
-                memory.repeats.insert(hash);
-                memory.sent.insert(sent_of(hash));
-            }
-        }
-        Ok(memory)
+            repeats: Repeats::begin(path, first_place, next_seq)?,
+            first_place,
+        })
     }
 
     /// Takes over what a batch wrote, once it is on disk.
     pub(crate) fn take(&mut self, batch: &Batch) {
-        for hash in batch.repeats.keys() {
-            self.repeats.insert(*hash);
-            self.sent.insert(sent_of(*hash));
-        }
-        for hash in &batch.forgotten {
-            self.repeats.remove(*hash);
-            self.sent.remove(sent_of(*hash));
-        }
+        self.repeats.take(batch.repeats.keys().copied(), &batch.forgotten);
         if let Some(place) = batch.first_place {
             self.first_place = place;
         }
@@ -527,7 +477,7 @@ fn is_same(
 
 fn find_repeat(
     connection: &Connection,
-    memory: &Memory,
+    memory: &mut Memory,
     batch: &Batch,
     key: &RepeatKey,
     now: i64,
@@ -538,7 +488,7 @@ fn find_repeat(
     {
         return Ok(Some(*seq));
     }
-    if !memory.repeats.contains(&hash) {
+    if !memory.repeats.may_have(hash)? {
         return Ok(None);
     }
     let mut statement = connection
@@ -559,7 +509,7 @@ fn find_repeat(
 /// one: a sender that always says the same number costs one probe.
 fn was_reused(
     connection: &Connection,
-    memory: &Memory,
+    memory: &mut Memory,
     batch: &Batch,
     key: &RepeatKey,
     now: i64,
@@ -571,7 +521,7 @@ fn was_reused(
     {
         return Ok(true);
     }
-    if !memory.sent.contains(&sent) {
+    if !memory.repeats.may_have_sent(sent)? {
         return Ok(false);
     }
     let low = (u64::from(sent) << 32) as i64;

@@ -30,6 +30,7 @@ mod open;
 mod prune;
 mod readers;
 mod ready;
+mod repeats;
 mod reseal;
 mod search;
 pub(crate) mod verify;

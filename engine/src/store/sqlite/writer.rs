@@ -139,7 +139,7 @@ impl Open {
         }
         write_log_again(path)?;
         checkpoint_whole(&connection)?;
-        let memory = Memory::load(&connection, &shared.sealer)?;
+        let memory = Memory::load(&connection, &shared.sealer, path)?;
         shared.publish_names(&memory.names);
         shared.publish_head(memory.journal);
         let checkpointer = Checkpointer::start(path)?;

@@ -267,7 +267,7 @@ impl Sender {
 
     async fn send(mut self, pixels: usize, count: u64) -> Result<()> {
         let context = self.association.context_of(CLASS)?;
-        let block = vec![0x5A; pixels.min(4 << 20)];
+        let block = noise(pixels.min(4 << 20));
         for _ in 0..count {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let instance = format!("1.2.826.0.1.3680043.10.9.{}.{number}", std::process::id());
@@ -292,6 +292,18 @@ impl Sender {
         }
         Ok(self.association.release().await?)
     }
+}
+
+/// Pixels of 12 bits as a detector gives them: what is bright is noisy, and nothing of it comes again.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut pixel = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        [(state >> 32) as u8, 3 + (state >> 63) as u8]
+    };
+    (0..length / 2).flat_map(|_| pixel()).collect()
 }
 
 /// All that stands before the pixels, explicit VR little endian. Forty studies of made-up people.
