@@ -1,10 +1,11 @@
-//! A data set in explicit little endian, of one in implicit: what everybody has to take (PS3.18 §8.7.3.5).
+//! A data set in explicit little endian, of one in any coding: what everybody has to take (PS3.18 §8.7.3.5).
 
 use clinic::exchange::{MapError, Reason};
 use dicom_core::{Tag, VR};
 
 use super::charset::Fallback;
 use super::dataset::DataSet;
+use super::pixels::places::turn;
 use super::scan::{Coding, Event, Until, walk};
 use super::write::element;
 
@@ -22,42 +23,141 @@ const AS_PIXELS: [Tag; 10] = [
     Tag(0x0028, 0x0121),
 ];
 
+/// Icon Image Sequence: a small picture of the large one, whose pixels may be compressed like those.
+const ICON: Tag = Tag(0x0088, 0x0200);
+
+/// What stands at a tag of the data set, in place of what was received there; none: nothing.
+pub(super) type Change = (Tag, Option<(VR, Vec<u8>)>);
+
+/// How a part of a data set is written anew.
+pub(super) struct Rewriting<'r> {
+    /// How it is written.
+    pub coding: Coding,
+    /// How far.
+    pub until: Until,
+    /// Pixels of the object may be below zero.
+    pub is_signed: bool,
+    /// What is another than it was, in the order of the tags.
+    pub changes: &'r [Change],
+}
+
+/// True where the pixels of an object may be below zero.
+pub(super) fn is_signed(set: &DataSet<'_>) -> bool {
+    set.number(Tag(0x0028, 0x0103)) == Some(1)
+}
+
 /// The data set written anew. Values are as they were; group lengths, which would be wrong, are left out.
 pub fn written(bytes: &[u8], coding: Coding) -> Result<Vec<u8>, MapError> {
-    if coding != Coding::IMPLICIT {
-        let what = "only what is in implicit little endian is written anew";
-        return Err(MapError::new(Reason::UnsupportedType, None, what));
-    }
     let set = DataSet::read(bytes, coding, Fallback::default())?;
-    let is_signed = set.number(Tag(0x0028, 0x0103)) == Some(1);
-    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
-    let mut is_whole = true;
-    walk(bytes, coding, Until::End, &mut |event| match event {
-        Event::Value(header, _) if header.tag.1 == 0 => {}
-        Event::Value(header, value) => {
-            let vr = match header.vr {
-                VR::US if is_signed && AS_PIXELS.contains(&header.tag) => VR::SS,
-                vr => vr,
-            };
-            element(Coding::EXPLICIT, header.tag, vr, value, &mut out);
+    let rewriting = Rewriting {
+        coding,
+        until: Until::End,
+        is_signed: is_signed(&set),
+        changes: &[],
+    };
+    rewriting.written(bytes)
+}
+
+impl Rewriting<'_> {
+    /// A data set, or what follows its pixels, in explicit little endian; of what is read up to its pixels, all before
+    /// them.
+    pub(super) fn written(&self, bytes: &[u8]) -> Result<Vec<u8>, MapError> {
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+        let mut changes = self.changes.iter().peekable();
+        // Sequences and items that are open, and where the outermost began.
+        let mut depth = 0_usize;
+        let mut outermost = (Tag(0, 0), 0);
+        let mut holds_fragments = false;
+        let mut is_whole = true;
+        walk(bytes, self.coding, self.until, &mut |event| {
+            if let Event::Value(header, _) | Event::Begin(header) | Event::Pixels(header, _) = event
+                && depth == 0
+            {
+                while let Some((tag, said)) = changes.next_if(|(tag, _)| *tag <= header.tag) {
+                    if let Some((vr, value)) = said {
+                        element(Coding::EXPLICIT, *tag, *vr, value, &mut out);
+                    }
+                }
+            }
+            match event {
+                Event::Value(header, _) if header.tag.1 == 0 => {}
+                Event::Value(header, _) if depth == 0 && self.is_changed(header.tag) => {}
+                Event::Value(header, value) => {
+                    let vr = match header.vr {
+                        VR::US
+                            if header.coding.implicit
+                                && self.is_signed
+                                && AS_PIXELS.contains(&header.tag) =>
+                        {
+                            VR::SS
+                        }
+                        vr => vr,
+                    };
+                    match header.coding.big_endian {
+                        true => element(Coding::EXPLICIT, header.tag, vr, &low_first(value, vr), &mut out),
+                        false => element(Coding::EXPLICIT, header.tag, vr, value, &mut out),
+                    }
+                }
+                Event::Begin(header) => {
+                    if depth == 0 {
+                        outermost = (header.tag, out.len());
+                        holds_fragments = false;
+                    }
+                    depth += 1;
+                    tag(header.tag, &mut out);
+                    out.extend(b"SQ\0\0\xFF\xFF\xFF\xFF");
+                }
+                Event::Item => {
+                    depth += 1;
+                    out.extend(b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF");
+                }
+                Event::ItemEnd => {
+                    depth = depth.saturating_sub(1);
+                    out.extend(b"\xFE\xFF\x0D\xE0\0\0\0\0");
+                }
+                Event::End(_) => {
+                    depth = depth.saturating_sub(1);
+                    out.extend(b"\xFE\xFF\xDD\xE0\0\0\0\0");
+                    if depth == 0 && (holds_fragments || self.is_changed(outermost.0)) {
+                        out.truncate(outermost.1);
+                    }
+                }
+                Event::Fragments(..) => {
+                    holds_fragments = true;
+                    is_whole &= depth != 0 && outermost.0 == ICON;
+                }
+                Event::Pixels(..) => {}
+            }
+        })?;
+        for (tag, said) in changes {
+            if let Some((vr, value)) = said {
+                element(Coding::EXPLICIT, *tag, *vr, value, &mut out);
+            }
         }
-        Event::Begin(header) => {
-            tag(header.tag, &mut out);
-            out.extend(b"SQ\0\0\xFF\xFF\xFF\xFF");
+        match is_whole {
+            true => Ok(out),
+            false => Err(MapError::new(
+                Reason::DataType,
+                None,
+                "there are fragments where none can be",
+            )),
         }
-        Event::Item => out.extend(b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF"),
-        Event::ItemEnd => out.extend(b"\xFE\xFF\x0D\xE0\0\0\0\0"),
-        Event::End(_) => out.extend(b"\xFE\xFF\xDD\xE0\0\0\0\0"),
-        Event::Fragments(..) | Event::Pixels(..) => is_whole = false,
-    })?;
-    match is_whole {
-        true => Ok(out),
-        false => Err(MapError::new(
-            Reason::DataType,
-            None,
-            "there are fragments where none can be",
-        )),
     }
+
+    fn is_changed(&self, tag: Tag) -> bool {
+        self.changes.iter().any(|(changed, _)| *changed == tag)
+    }
+}
+
+/// A value with the low byte of each number first.
+pub(super) fn low_first(value: &[u8], vr: VR) -> Vec<u8> {
+    let width = match vr {
+        VR::US | VR::SS | VR::OW | VR::AT => 2,
+        VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
+    };
+    turn(value.to_vec(), width)
 }
 
 fn tag(tag: Tag, out: &mut Vec<u8>) {
@@ -98,7 +198,14 @@ mod tests {
         assert_eq!(is["00280106"], serde_json::json!({ "vr": "SS", "Value": [-1] }));
         was["00280106"] = is["00280106"].clone();
         assert_eq!(was, is);
-        assert!(written(&explicit, Coding::EXPLICIT).is_err());
+        // Of itself it stays what it is.
+        assert_eq!(written(&explicit, Coding::EXPLICIT), Ok(explicit));
+        let big = whole.written(Coding::BIG, Set::Ascii);
+        let turned = written(&big, Coding::BIG).expect("right");
+        let mut as_big = was.clone();
+        as_big["00280106"] = read(&big, Coding::BIG)["00280106"].clone();
+        assert_eq!(read(&turned, Coding::EXPLICIT), as_big);
+        assert!(turned.ends_with(b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0\x02\x01\x04\x03"));
         assert!(written(&implicit[..implicit.len() - 1], Coding::IMPLICIT).is_err());
     }
 }

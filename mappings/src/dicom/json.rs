@@ -4,6 +4,8 @@
 //! several is null. Text is UTF-8, so that Specific Character Set says ISO_IR 192. Pixels, group lengths and meta headers
 //! are never written; other bytes are, in base64.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dicom_core::{Tag, VR};
@@ -13,34 +15,87 @@ use super::charset::{Fallback, Set};
 use super::dataset::{DataSet, Element, Value};
 use super::scan::{Coding, is_pixels};
 use super::write::Out;
+use super::{explicit, names};
 
 /// An object of JSON: its members are elements.
 pub type Object = Map<String, Json>;
 
 const CHARSET: Tag = Tag(0x0008, 0x0005);
+const PIXELS: Tag = Tag(0x7FE0, 0x0010);
 /// Numbers up to this are the same in every reader of JSON (RFC 8259 §6).
 const LARGEST: u64 = 1 << 53;
 
 /// A data set as JSON, without its pixels.
 pub fn of(set: &DataSet<'_>) -> Object {
-    let mut object = Object::new();
+    object(set, "", None)
+}
+
+/// A data set as JSON in which values of bytes that are longer than this, and the pixels, are addresses (F.2.6). `uri` makes
+/// one of the way to the element: `7FE00010`, `54000100/0/54001010`.
+pub fn referring(set: &DataSet<'_>, longest: usize, uri: &dyn Fn(&str) -> String) -> Object {
+    object(set, "", Some(&Bulk { longest, uri }))
+}
+
+/// The bytes at such a way, the low one of each number first; none: there are none.
+pub fn referred(set: &DataSet<'_>, way: &str) -> Option<Vec<u8>> {
+    let (first, rest) = match way.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (way, None),
+    };
+    let tag = Some(first)
+        .filter(|first| first.len() == 8)
+        .and_then(names::by_number)?;
+    let element = set.get(tag)?;
+    let Some(rest) = rest else {
+        let bytes = element.bytes().filter(|_| is_bytes(element.header.vr))?;
+        return Some(low_first(element, bytes).into_owned());
+    };
+    let (number, rest) = rest.split_once('/')?;
+    referred(set.items(tag).get(number.parse::<usize>().ok()?)?, rest)
+}
+
+/// What is not written itself.
+struct Bulk<'b> {
+    longest: usize,
+    uri: &'b dyn Fn(&str) -> String,
+}
+
+fn object(set: &DataSet<'_>, within: &str, bulk: Option<&Bulk<'_>>) -> Object {
+    let mut said = Object::new();
     for element in &set.elements {
         let tag = element.header.tag;
-        if tag.0 < 8 || tag.1 == 0 || is_pixels(tag) {
+        if tag.0 < 8 || tag.1 == 0 {
             continue;
         }
+        let way = || format!("{within}{}", key(tag));
+        let address = |bulk: &Bulk<'_>| json!({ "vr": element.header.vr.to_string(), "BulkDataURI": (bulk.uri)(&way()) });
         let written = match &element.value {
+            Value::Elsewhere if within.is_empty() && tag == PIXELS => match bulk {
+                Some(bulk) => address(bulk),
+                None => continue,
+            },
+            _ if is_pixels(tag) => continue,
             _ if tag == CHARSET => json!({ "vr": "CS", "Value": ["ISO_IR 192"] }),
             Value::Items(items) => {
-                let items: Vec<Json> = items.iter().map(|item| Json::Object(of(item))).collect();
-                said(VR::SQ, items)
+                let items = items
+                    .iter()
+                    .enumerate()
+                    .map(|(number, item)| Json::Object(object(item, &format!("{}/{number}/", way()), bulk)));
+                self::said(VR::SQ, items.collect())
             }
-            Value::Bytes(bytes) => value(set, element, bytes),
+            Value::Bytes(bytes) => match bulk {
+                Some(bulk) if is_bytes(element.header.vr) && bulk.longest < bytes.len() => address(bulk),
+                Some(_) | None => value(set, element, bytes),
+            },
             Value::Elsewhere => continue,
         };
-        object.insert(key(tag), written);
+        said.insert(key(tag), written);
     }
-    object
+    said
+}
+
+fn is_bytes(vr: VR) -> bool {
+    matches!(vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN)
 }
 
 /// What is made here, as JSON.
@@ -80,11 +135,8 @@ fn said(vr: VR, values: Vec<Json>) -> Json {
 
 fn value(set: &DataSet<'_>, element: &Element<'_>, bytes: &[u8]) -> Json {
     let vr = element.header.vr;
-    let width = match vr {
-        VR::OB | VR::UN => 1,
-        VR::OW => 2,
-        VR::OF | VR::OL => 4,
-        VR::OD | VR::OV => 8,
+    match vr {
+        VR::OB | VR::UN | VR::OW | VR::OF | VR::OL | VR::OD | VR::OV => {}
         VR::AT => {
             let values = set.values(element).into_iter();
             return said(vr, values.map(|place| place.replace(',', "").into()).collect());
@@ -119,20 +171,19 @@ fn value(set: &DataSet<'_>, element: &Element<'_>, bytes: &[u8]) -> Json {
             return said(vr, values.iter().map(|text| number(text)).collect());
         }
         VR::SQ => return said(vr, vec![]),
-    };
+    }
     if bytes.is_empty() {
         return said(vr, vec![]);
     }
-    // In JSON as in every transfer syntax but one, the low byte comes first (PS3.18 F.2.7).
-    let packed = match element.header.coding.big_endian && 1 < width {
-        false => STANDARD.encode(bytes),
-        true => {
-            let mut turned = bytes.to_vec();
-            turned.chunks_exact_mut(width).for_each(<[u8]>::reverse);
-            STANDARD.encode(turned)
-        }
-    };
-    json!({ "vr": vr.to_string(), "InlineBinary": packed })
+    json!({ "vr": vr.to_string(), "InlineBinary": STANDARD.encode(low_first(element, bytes)) })
+}
+
+/// In JSON as in every transfer syntax but one, the low byte comes first (PS3.18 F.2.7).
+fn low_first<'a>(element: &Element<'_>, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+    match element.header.coding.big_endian {
+        true => Cow::Owned(explicit::low_first(bytes, element.header.vr)),
+        false => Cow::Borrowed(bytes),
+    }
 }
 
 /// A number, as text where JSON has none for it: what is infinite or no number, what is too large to be the same
@@ -220,6 +271,43 @@ mod tests {
                 "00400110": { "vr": "SQ" },
             })
         );
+    }
+
+    #[test]
+    fn long_values_have_addresses() {
+        let bytes = [
+            b"\x29\0\x10\x10OB\0\0\x02\0\0\0\x01\x02".to_vec(),
+            b"\x00\x54\x00\x01SQ\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF".to_vec(),
+            b"\x00\x54\x10\x10OW\0\0\x04\0\0\0abcd".to_vec(),
+            b"\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0".to_vec(),
+            b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0abcd".to_vec(),
+        ]
+        .concat();
+        let set = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("right");
+        assert_eq!(
+            Json::Object(referring(&set, 2, &|way| format!("at/{way}"))),
+            json!({
+                "00291010": { "vr": "OB", "InlineBinary": "AQI=" },
+                "54000100": { "vr": "SQ", "Value": [
+                    { "54001010": { "vr": "OW", "BulkDataURI": "at/54000100/0/54001010" } } ] },
+                "7FE00010": { "vr": "OW", "BulkDataURI": "at/7FE00010" },
+            })
+        );
+        assert_eq!(
+            referred(&set, "54000100/0/54001010").as_deref(),
+            Some(&b"abcd"[..])
+        );
+        for way in [
+            "54000100/1/54001010",
+            "54000100",
+            "54000100/0",
+            "7FE00010",
+            "x",
+            "",
+            "54000100/-1/54001010",
+        ] {
+            assert_eq!(referred(&set, way), None, "{way}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod matching;
 pub mod message;
 mod mpps;
 pub mod names;
+pub mod native;
 pub mod ops;
 pub mod part10;
 pub mod path;

@@ -16,6 +16,9 @@ pub const IMPLEMENTATION_CLASS: &str = "2.25.27011042173556143725991357446631715
 /// Who may say what the private information of the meta header is: here, a command set.
 pub const COMMAND_CREATOR: &str = "2.25.141285237120467938461276031942765104873";
 
+/// What GE writes by this name: implicit, with the pixels alone in big endian.
+pub const GE_BIG_PIXELS: &str = "1.2.840.113619.5.2";
+
 /// The most bytes that a deflated data set may have before its pixels.
 const MAX_INFLATED: usize = 64 * 1024 * 1024;
 /// So many bytes are inflated at first, then twice as many each time.
@@ -39,8 +42,7 @@ pub struct Packing {
 pub fn packing(syntax: &str) -> Packing {
     let (coding, deflated) = match syntax {
         "1.2.840.10008.1.2" => (Coding::IMPLICIT, false),
-        // What GE writes by this name: implicit, with the pixels alone in big endian.
-        "1.2.840.113619.5.2" => (Coding::IMPLICIT, false),
+        GE_BIG_PIXELS => (Coding::IMPLICIT, false),
         "1.2.840.10008.1.2.2" => (Coding::BIG, false),
         // Deflated explicit, and those of JPIP that are deflated too.
         "1.2.840.10008.1.2.1.99" | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205" => {
@@ -258,6 +260,20 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
             return Err(wrong(&what));
         }
         limit = (limit * 2).min(MAX_INFLATED);
+    }
+}
+
+/// All of a deflated data set, of at most so many bytes.
+pub(super) fn inflated(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
+    let wrong = |what: &str| MapError::new(Reason::DataType, None, format!("the deflated data set {what}"));
+    let mut out = vec![];
+    let mut reader = flate2::read::DeflateDecoder::new(bytes).take(most + 1);
+    reader
+        .read_to_end(&mut out)
+        .map_err(|_| wrong("can't be inflated"))?;
+    match out.len() as u64 <= most {
+        true => Ok(out),
+        false => Err(wrong("is too long to be written anew here")),
     }
 }
 

@@ -69,6 +69,25 @@ async fn a_viewer_sends_searches_and_reads_back() -> Result<()> {
     Ok(())
 }
 
+/// Fifteen ways to pack pixels, each compared with what another decoder makes of it; pictures, thumbnails, long values.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_sees_what_lies_compressed() -> Result<()> {
+    let (home, punte) = clinic().await?;
+    let key = key(&home, "viewer", &["images:write", "clinic:read"])?;
+    let base = format!("http://{}/dicom-web", punte.http);
+    let folder = tempfile::TempDir::new()?;
+    let words = [base, key, folder.path().display().to_string()];
+    let output = tokio::task::spawn_blocking(move || python::run("dicomweb_pixels.py", &words, "")).await??;
+    assert!(
+        output.status.success(),
+        "{}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        home.log_end(30)
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_open_what_they_are_for() -> Result<()> {
     let (home, punte) = clinic().await?;

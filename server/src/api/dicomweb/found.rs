@@ -21,6 +21,7 @@ pub struct Study {
 }
 
 /// An object as it stands.
+#[derive(Clone)]
 pub struct Object {
     /// Its record.
     pub record: Record,

@@ -4,15 +4,16 @@
 //! |---|---|
 //! | `POST /studies`, `/studies/{study}` | each part is a message of the channel whose source is `dicomweb` |
 //! | `GET /studies`, `/series`, `/instances`, and those below a study or a series | what matches, as JSON |
-//! | `GET /studies/{study}[/series/{series}[/instances/{instance}]]` | the objects, as they were received |
-//! | the same with `/metadata` | what they say, without pixels, as JSON |
-//! | `…/instances/{instance}/frames/{list}` | frames, as they lie in the object |
+//! | `GET /studies/{study}[/series/{series}[/instances/{instance}]]` | the objects, in explicit little endian or as they were received |
+//! | the same with `/metadata` | what they say, without pixels and long values, as JSON |
+//! | the same with `/rendered` or `/thumbnail` | how they look, as JPEG or PNG |
+//! | `…/instances/{instance}/frames/{list}` | frames, decoded or as they lie in the object; how they look |
+//! | `…/instances/{instance}/bulkdata/…` | a long value |
 //!
-//! Reading takes a key with `clinic:read`, sending one with `images:write`. Absent: rendering, transcoding, bulk data by
-//! address, XML, UPS.
+//! Reading takes a key with `clinic:read`, sending one with `images:write`. Absent: transcoding to compressed syntaxes,
+//! XML, UPS.
 
 mod found;
-mod multipart;
 mod qido;
 mod stow;
 mod wado;
@@ -33,33 +34,41 @@ pub fn routes() -> Router<State> {
     Router::new()
         .route("/studies", get(qido::studies).post(stow::any_study))
         .route("/studies/{study}", get(wado::study).post(stow::one_study))
-        .route("/studies/{study}/metadata", get(wado::study_metadata))
         .route("/studies/{study}/series", get(qido::series_of))
         .route("/studies/{study}/instances", get(qido::instances_of_study))
-        .route("/studies/{study}/series/{series}", get(wado::series))
-        .route(
-            "/studies/{study}/series/{series}/metadata",
-            get(wado::series_metadata),
-        )
-        .route(
-            "/studies/{study}/series/{series}/instances",
-            get(qido::instances_of_series),
-        )
-        .route(
-            "/studies/{study}/series/{series}/instances/{instance}",
-            get(wado::instance),
-        )
-        .route(
-            "/studies/{study}/series/{series}/instances/{instance}/metadata",
-            get(wado::instance_metadata),
-        )
-        .route(
-            "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
-            get(wado::frames),
-        )
+        .nest("/studies/{study}", of_study())
         .route("/series", get(qido::all_series))
         .route("/instances", get(qido::all_instances))
         .layer(axum::extract::DefaultBodyLimit::disable())
+}
+
+/// What there is of a study and below it.
+fn of_study() -> Router<State> {
+    const SERIES: &str = "/series/{series}";
+    const INSTANCE: &str = "/series/{series}/instances/{instance}";
+    Router::new()
+        .route("/metadata", get(wado::study_metadata))
+        .route("/rendered", get(wado::study_rendered))
+        .route("/thumbnail", get(wado::study_thumbnail))
+        .route(SERIES, get(wado::series))
+        .route(&format!("{SERIES}/metadata"), get(wado::series_metadata))
+        .route(&format!("{SERIES}/rendered"), get(wado::series_rendered))
+        .route(&format!("{SERIES}/thumbnail"), get(wado::series_thumbnail))
+        .route(&format!("{SERIES}/instances"), get(qido::instances_of_series))
+        .route(INSTANCE, get(wado::instance))
+        .route(&format!("{INSTANCE}/metadata"), get(wado::instance_metadata))
+        .route(&format!("{INSTANCE}/rendered"), get(wado::instance_rendered))
+        .route(&format!("{INSTANCE}/thumbnail"), get(wado::instance_thumbnail))
+        .route(&format!("{INSTANCE}/frames/{{frames}}"), get(wado::frames))
+        .route(
+            &format!("{INSTANCE}/frames/{{frames}}/rendered"),
+            get(wado::frames_rendered),
+        )
+        .route(
+            &format!("{INSTANCE}/frames/{{frames}}/thumbnail"),
+            get(wado::frames_thumbnail),
+        )
+        .route(&format!("{INSTANCE}/bulkdata/{{*path}}"), get(wado::bulk_data))
 }
 
 /// Where the interface is, as the asker sees it.

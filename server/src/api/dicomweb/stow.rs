@@ -6,6 +6,8 @@ use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use connectors::dicomweb::Open;
+use connectors::dicomweb::multipart::{Parts, Wrong, parameters};
 use engine::body::{BodyError, BodyWriter};
 use engine::connector::{Acknowledgement, Outcome};
 use engine::message::Incoming;
@@ -18,8 +20,6 @@ use serde_json::Value;
 
 use super::super::auth::{Asker, Scope, Who};
 use super::super::{Problem, State};
-use super::multipart::{Parts, Wrong, parameters};
-use connectors::dicomweb::Open;
 
 /// So much of an object is looked at to see which one it is.
 const HEAD: usize = 256 * 1024;

@@ -1,6 +1,8 @@
 //! The connector `dicomweb`: the source of the channel that STOW-RS (PS3.18 §10.5) hands objects to. It listens nowhere
 //! itself; the HTTP interface of the program does, and finds the open channel at a [`Doorway`].
 
+pub mod multipart;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

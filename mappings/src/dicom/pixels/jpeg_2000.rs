@@ -1,0 +1,85 @@
+//! JPEG 2000 (T.800), by `hayro-jpeg2000`, which has no unsafe code.
+
+use clinic::exchange::MapError;
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+
+use super::{Shape, unsupported, wrong};
+
+/// The most tiles of an image: each takes memory before anything of it is decoded.
+const MOST_TILES: u64 = 4_096;
+
+/// What the code stream says of its size (T.800 §A.5.1).
+struct Size {
+    columns: u64,
+    rows: u64,
+    tiles: u64,
+    /// Precision of each component, and whether it may be below zero.
+    components: Vec<(u32, bool)>,
+}
+
+fn size(bytes: &[u8]) -> Option<Size> {
+    // The boxes of a file around the stream, which the standard does not want and some writers leave.
+    let from = bytes.windows(4).position(|four| four == b"\xFF\x4F\xFF\x51")?;
+    let stream = &bytes[from..];
+    let four = |at: usize| {
+        let four = stream.get(at..at + 4)?.first_chunk::<4>()?;
+        Some(u64::from(u32::from_be_bytes(*four)))
+    };
+    let [x, y, x_from, y_from] = [four(8)?, four(12)?, four(16)?, four(20)?];
+    let [tile_x, tile_y] = [four(24)?.max(1), four(28)?.max(1)];
+    let count = usize::from(u16::from_be_bytes(*stream.get(40..42)?.first_chunk()?));
+    let components = stream.get(42..42 + 3 * count)?.chunks_exact(3);
+    let components = components.map(|one| (u32::from(one[0] & 0x7F) + 1, one[0] & 0x80 != 0));
+    Some(Size {
+        columns: x.checked_sub(x_from)?,
+        rows: y.checked_sub(y_from)?,
+        tiles: x.div_ceil(tile_x).saturating_mul(y.div_ceil(tile_y)),
+        components: components.collect(),
+    })
+}
+
+/// The values of a frame, colour by pixel.
+pub(super) fn decoded(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+    let size = size(bytes).ok_or_else(|| wrong("is no JPEG 2000"))?;
+    if (size.rows, size.columns, size.components.len())
+        != (shape.rows as u64, shape.columns as u64, shape.samples)
+    {
+        return Err(wrong("has a JPEG 2000 of another size than the object says"));
+    }
+    if size
+        .components
+        .iter()
+        .any(|(bits, _)| shape.allocated.min(16) < *bits)
+    {
+        return Err(wrong("has a JPEG 2000 of more bits than the object says"));
+    }
+    if MOST_TILES < size.tiles {
+        return Err(unsupported("has a JPEG 2000 of more tiles than are decoded here"));
+    }
+    let broken = |_| wrong("has a JPEG 2000 that is cut, broken, or of a kind that is not decoded here");
+    let settings = DecodeSettings {
+        resolve_palette_indices: false,
+        strict: true,
+        target_resolution: None,
+    };
+    let image = Image::new(bytes, &settings).map_err(broken)?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(broken)?;
+    let components = decoded.components();
+    let pixels = shape.rows * shape.columns;
+    if components.len() != shape.samples || components.iter().any(|one| one.samples().len() < pixels) {
+        return Err(wrong("has a JPEG 2000 with fewer values of one colour"));
+    }
+    let mut out = vec![0; shape.values()];
+    for (number, (component, (bits, is_signed))) in components.iter().zip(size.components).enumerate() {
+        let most = ((1_u32 << bits) - 1) as f32;
+        // Values below zero come moved up by half the range.
+        let moved = if is_signed { 1 << (bits - 1) } else { 0 };
+        let places = out.iter_mut().skip(number).step_by(shape.samples);
+        for (place, value) in places.zip(component.samples()) {
+            let value = value.round().clamp(0.0, most) as i32 - moved;
+            *place = (value & 0xFFFF) as u16;
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,173 @@
+//! The bytes of an object on their way: as they lie in the store, or written anew, one frame after the other.
+
+use std::collections::VecDeque;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use clinic::exchange::MapError;
+use engine::body::{Pieces, ReadSeek};
+use engine::room;
+use engine::store::StoreError;
+use futures_util::Stream;
+use mappings::dicom::native::Native;
+
+use super::super::super::Problem;
+use super::accept::Answered;
+use super::stored::{Stored, head};
+
+/// Something can't be given.
+#[derive(Debug)]
+pub enum Unable {
+    /// Not as it is wanted.
+    Decode(MapError),
+    /// There is no such frame of it.
+    NoFrame,
+    /// The part that is wanted lies outside of it.
+    Outside,
+    /// Not now.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unable {
+    fn from(error: StoreError) -> Self {
+        Unable::Store(error)
+    }
+}
+
+impl From<MapError> for Unable {
+    fn from(error: MapError) -> Self {
+        Unable::Decode(error)
+    }
+}
+
+impl From<Unable> for Problem {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::Decode(error) => Problem::new(
+                StatusCode::NOT_ACCEPTABLE,
+                format!("it can't be decoded; ask for it with transfer-syntax=*: {error}"),
+            ),
+            Unable::NoFrame => Problem::not_found("there is no such frame"),
+            Unable::Outside => Problem::bad_request("the part that is wanted lies outside of the picture"),
+            Unable::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unable> for StoreError {
+    /// Once an answer has begun there is nothing to be said: it breaks off, and the log says why.
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::Decode(error) => {
+                tracing::warn!(%error, "An object can't be decoded; the answer that it was part of broke off.");
+                StoreError::Unavailable(format!("an object can't be decoded: {error}"))
+            }
+            Unable::NoFrame | Unable::Outside => StoreError::Unavailable("there is no such frame".into()),
+            Unable::Store(error) => error,
+        }
+    }
+}
+
+/// Does what may wait for the disk, or take long, on a thread for that. A panic of a decoder is an error of this object.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Unable> + Send + 'static,
+) -> Result<T, Unable> {
+    let broken = |_| Unable::Store(StoreError::Unavailable("the work on an object broke off".into()));
+    tokio::task::spawn_blocking(work).await.map_err(broken)?
+}
+
+/// An object on its way.
+pub enum Written {
+    /// As it lies in the store.
+    AsStored(Pieces),
+    /// Written anew.
+    Anew(Box<Anew>),
+}
+
+impl Written {
+    /// Begins to write it. What can be known before the first byte is known then: its first frame is decoded.
+    pub async fn begin(stored: &Stored, answered: Answered) -> Result<Self, Unable> {
+        Ok(match answered {
+            Answered::AsStored => Written::AsStored(stored.body.pieces(0)),
+            Answered::Native => {
+                let mut anew = Anew::begin(stored).await?;
+                anew.read_ahead().await?;
+                anew.read_ahead().await?;
+                Written::Anew(Box::new(anew))
+            }
+        })
+    }
+
+    /// Its next bytes; none: there are no more.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            Written::AsStored(pieces) => pieces.next().await,
+            Written::Anew(anew) => Ok(anew.next().await?),
+        }
+    }
+
+    /// All of it, as a stream.
+    pub fn stream(self) -> impl Stream<Item = Result<Bytes, StoreError>> {
+        futures_util::stream::try_unfold(self, async |mut written| {
+            let piece = written.next().await?;
+            Ok(piece.map(|piece| (piece, written)))
+        })
+    }
+}
+
+/// An object that is written anew.
+pub struct Anew {
+    /// What it is, and its bytes; none while a thread has them.
+    open: Option<(Native, Box<dyn ReadSeek>)>,
+    next: usize,
+    ahead: VecDeque<Bytes>,
+}
+
+impl Anew {
+    async fn begin(stored: &Stored) -> Result<Self, Unable> {
+        let beginning = head(stored).await?;
+        let body = stored.body.clone();
+        let open = blocking(move || {
+            let mut file = body.open()?;
+            let native = Native::of(&beginning, &mut file, body.length())?;
+            Ok((native, file))
+        });
+        Ok(Anew {
+            open: Some(open.await?),
+            next: 0,
+            ahead: VecDeque::new(),
+        })
+    }
+
+    async fn read_ahead(&mut self) -> Result<bool, Unable> {
+        let number = self.next;
+        let Some((mut native, mut file)) = self.open.take().filter(|(native, _)| number < native.pieces())
+        else {
+            return Ok(false);
+        };
+        self.next += 1;
+        let place = room::going_out().take(native.memory()).await;
+        let (open, piece) = blocking(move || {
+            let piece = native.piece(number, &mut file)?;
+            Ok(((native, file), piece))
+        })
+        .await?;
+        self.open = Some(open);
+        self.ahead.push_back(place.hold(piece.into()));
+        Ok(true)
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Unable> {
+        loop {
+            if let Some(piece) = self.ahead.pop_front() {
+                match piece.is_empty() {
+                    true => continue,
+                    false => return Ok(Some(piece)),
+                }
+            }
+            if !self.read_ahead().await? {
+                return Ok(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+"""What a viewer gets of images that lie compressed in the store: decoded objects and frames, pictures, long values.
+
+    dicomweb_pixels.py BASE KEY FOLDER
+
+Compresses by the tools of DCMTK, and compares with what they decode. Ends with 1 and says what is wrong. The person in
+here is made up.
+"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pydicom
+import requests
+from dicomweb_client import DICOMwebClient
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+BASE, KEY, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+STUDY, SERIES = generate_uid(), generate_uid()
+MPEG2 = "1.2.840.10008.1.2.4.100"
+
+
+def check(is_so, what):
+    if not is_so:
+        sys.exit(f"not so: {what}")
+
+
+def image(number, kind, stored, samples=1, frames=1, photometric="MONOCHROME2"):
+    one = Dataset()
+    one.preamble = b"\0" * 128
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = kind
+    one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    one.StudyInstanceUID, one.SeriesInstanceUID = STUDY, SERIES
+    one.PatientName, one.PatientID = "Pop^Ana", "P-7"
+    one.StudyDate, one.StudyTime, one.AccessionNumber, one.StudyID = "20260505", "101500", "A-78", "1"
+    one.Modality, one.SeriesNumber, one.InstanceNumber = "CT", 1, number
+    one.Rows, one.Columns, one.SamplesPerPixel = 60, 100, samples
+    one.PhotometricInterpretation = "RGB" if samples == 3 else photometric
+    if samples == 3:
+        one.PlanarConfiguration = 0
+    one.BitsAllocated = 8 if stored <= 8 else 16
+    one.BitsStored, one.HighBit, one.PixelRepresentation = stored, stored - 1, 0
+    if frames != 1:
+        one.NumberOfFrames = frames
+    most = (1 << stored) - 1
+    y, x = numpy.mgrid[0 : one.Rows, 0 : one.Columns]
+    wave = lambda frame, sample: (numpy.sin(x / 9 + frame) + numpy.cos(y / 7 + sample) + 2) / 4 * most
+    values = numpy.array([[wave(frame, sample) for sample in range(samples)] for frame in range(frames)])
+    values[:, :, 10:20, 30:50] = most // 5
+    values = numpy.round(values).transpose(0, 2, 3, 1).astype(numpy.uint8 if stored <= 8 else numpy.uint16)
+    one.PixelData = values.tobytes()
+    one["PixelData"].VR = "OB" if stored <= 8 else "OW"
+    return one
+
+
+def written(one):
+    out = io.BytesIO()
+    pydicom.dcmwrite(out, one, enforce_file_format=True)
+    return out.getvalue()
+
+
+def tool(*args):
+    done = subprocess.run(args, capture_output=True, text=True)
+    check(done.returncode == 0, (args, done.stderr))
+
+
+def packed(one, *by):
+    """The object as a tool compresses it."""
+    here, there = FOLDER / "here.dcm", FOLDER / "there.dcm"
+    here.write_bytes(written(one))
+    tool(*by, str(here), str(there))
+    return pydicom.dcmread(io.BytesIO(there.read_bytes()))
+
+
+def unpacked(one):
+    """Its pixels as a tool decodes them."""
+    syntax = one.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax == DeflatedExplicitVRLittleEndian:
+        return one.pixel_array
+    if syntax == JPEG2000Lossless:
+        frames = [Image.open(io.BytesIO(get_frame(one.PixelData, number))) for number in range(1)]
+        return numpy.array(frames[0])
+    by = {"1.2.840.10008.1.2.5": "dcmdrle", "1.2.840.10008.1.2.4.80": "dcmdjpls"}.get(syntax, "dcmdjpeg")
+    return packed(one, by).pixel_array
+
+
+def jpeg_2000(one):
+    out = io.BytesIO()
+    Image.fromarray(one.pixel_array).save(out, format="JPEG2000", no_jp2=True, irreversible=False)
+    one.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    one.PixelData = encapsulate([out.getvalue()])
+    one["PixelData"].VR = "OB"
+    return one
+
+
+def in_syntax(one, syntax):
+    if syntax == ExplicitVRBigEndian:
+        one.PixelData = one.pixel_array.byteswap().tobytes()
+    out = io.BytesIO()
+    one.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(out, one, enforce_file_format=True)
+    return pydicom.dcmread(io.BytesIO(out.getvalue()))
+
+
+def get(path, accept="*/*", **query):
+    return requests.get(f"{BASE}/{path}", headers={**HEADERS, "Accept": accept}, params=query, timeout=60)
+
+
+def path(one):
+    return f"studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}/instances/{one.SOPInstanceUID}"
+
+
+def parts(answer):
+    """The bodies of an answer in parts."""
+    boundary = answer.headers["Content-Type"].split("boundary=")[1].encode()
+    all_parts = answer.content.split(b"\r\n--" + boundary)
+    check(all_parts[0] == b"" and all_parts[-1].startswith(b"--"), "a body of parts")
+    return [part.split(b"\r\n\r\n", 1)[1] for part in all_parts[1:-1]]
+
+
+def same_pixels(what, one, values, tolerance=0):
+    expected = unpacked(one).astype(int)
+    check(values.shape == expected.shape, (what, values.shape, expected.shape))
+    furthest = abs(values.astype(int) - expected).max()
+    check(furthest <= tolerance, f"{what}: {furthest} apart")
+
+
+def raw(one, frame, like):
+    """A frame of an answer as values."""
+    width = numpy.uint8 if one.BitsAllocated == 8 else numpy.uint16
+    return numpy.frombuffer(frame, width).reshape(like.shape)
+
+
+def picture(answer):
+    check(answer.status_code == 200, (answer.status_code, answer.text[:200]))
+    return Image.open(io.BytesIO(answer.content))
+
+
+def main():
+    client = DICOMwebClient(BASE, headers=HEADERS)
+    grey, colour = SecondaryCaptureImageStorage, SecondaryCaptureImageStorage
+    film = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    ct = image(1, CTImageStorage, 12)
+    ct.RescaleSlope, ct.RescaleIntercept = 1, -1024
+    ct.WindowCenter, ct.WindowWidth = [40, 600], [400, 1600]
+    ct.add_new(0x00290010, "LO", "A MAKER")
+    ct.add_new(0x00291010, "OB", bytes(range(256)) * 40)
+    objects = {
+        "plain": (ct, 0),
+        "implicit": (in_syntax(image(2, grey, 12), ImplicitVRLittleEndian), 0),
+        "big endian": (in_syntax(image(3, grey, 16), ExplicitVRBigEndian), 0),
+        "deflated": (in_syntax(image(4, grey, 16), DeflatedExplicitVRLittleEndian), 0),
+        "baseline": (packed(image(5, grey, 8), "dcmcjpeg", "+eb"), 2),
+        "baseline, colour": (packed(image(6, colour, 8, 3), "dcmcjpeg", "+eb", "+s2"), 4),
+        "extended": (packed(image(7, grey, 12), "dcmcjpeg", "+ee"), 2),
+        "lossless": (packed(image(8, grey, 16), "dcmcjpeg", "+e1"), 0),
+        "lossless, colour": (packed(image(9, colour, 8, 3), "dcmcjpeg", "+el", "+sv", "6"), 0),
+        "RLE": (packed(image(10, grey, 16), "dcmcrle"), 0),
+        "RLE, colour": (packed(image(11, colour, 8, 3), "dcmcrle"), 0),
+        "JPEG-LS": (packed(image(12, grey, 12), "dcmcjpls"), 0),
+        "JPEG-LS, colour": (packed(image(13, colour, 8, 3), "dcmcjpls", "+is"), 0),
+        "JPEG 2000": (jpeg_2000(image(14, grey, 16)), 0),
+        "film": (packed(image(15, film, 12, frames=3), "dcmcjpeg", "+e1"), 0),
+    }
+    moving = image(16, grey, 8)
+    moving.file_meta.TransferSyntaxUID = MPEG2
+    moving.PixelData = encapsulate([b"no film"])
+    everything = [one for one, _ in objects.values()]
+    told = client.store_instances([*everything, moving])
+    check(len(told.ReferencedSOPSequence) == 16, told)
+
+    for name, (one, tolerance) in objects.items():
+        # As an object that says the same, and whose pixels everybody reads.
+        answer = get(path(one), "application/dicom")
+        check(answer.status_code == 200, (name, answer.text[:300]))
+        back = pydicom.dcmread(io.BytesIO(answer.content))
+        check(back.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian, name)
+        same_pixels(name, one, back.pixel_array, tolerance)
+        ours = {"PixelData", "PhotometricInterpretation", "PlanarConfiguration"}
+        for element in one:
+            if element.keyword not in ours:
+                check(element.value == back[element.tag].value, (name, element))
+        check(back.PhotometricInterpretation == ("RGB" if one.SamplesPerPixel == 3 else "MONOCHROME2"), name)
+        # As it was received.
+        same = get(path(one), "application/dicom; transfer-syntax=*").content
+        check(pydicom.dcmread(io.BytesIO(same)).PixelData == one.PixelData, f"{name} as it lies")
+        if name == "deflated":
+            continue
+        # Frames.
+        frames = one.get("NumberOfFrames", 1)
+        numbers = ",".join(str(number + 1) for number in range(frames))
+        answer = get(f"{path(one)}/frames/{numbers}", 'multipart/related; type="application/octet-stream"')
+        check(answer.status_code == 200, (name, answer.text[:300]))
+        expected = unpacked(one)
+        values = [raw(one, frame, expected[0] if frames != 1 else expected) for frame in parts(answer)]
+        same_pixels(f"frames, {name}", one, numpy.array(values) if frames != 1 else values[0], tolerance)
+        if one.file_meta.TransferSyntaxUID.is_encapsulated:
+            answer = get(f"{path(one)}/frames/1", 'multipart/related; type="application/octet-stream"; transfer-syntax=*')
+            lies = get_frame(one.PixelData, 0, number_of_frames=frames)
+            check(parts(answer) == [lies], f"{name}: a frame as it lies")
+        # As everybody sees it.
+        shown = picture(get(f"{path(one)}/rendered"))
+        check(shown.format == "JPEG" and shown.size == (100, 60), (name, shown))
+        check(shown.mode == ("RGB" if one.SamplesPerPixel == 3 else "L"), (name, shown))
+
+    # What nobody here decodes.
+    check(get(path(moving), "application/dicom").status_code == 406, "an object of a film")
+    check(get(f"{path(moving)}/rendered").status_code == 406, "a picture of a film")
+    check(get(path(moving), "application/dicom; transfer-syntax=*").status_code == 200, "a film as it lies")
+    answer = get(f"studies/{STUDY}", 'multipart/related; type="application/dicom"')
+    check(answer.status_code == 206 and len(parts(answer)) == 15, answer.status_code)
+    check(get(f"{path(ct)}/frames/1", "image/jls").status_code == 406, "frames of another kind")
+
+    # Grey by the window of the object, of the asker, and turned around.
+    values = ct.pixel_array.astype(float) - 1024
+
+    def window(center, width):
+        return numpy.round(numpy.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255)
+
+    def seen(**query):
+        shown = picture(get(f"{path(ct)}/rendered", "image/png", **query))
+        check(shown.format == "PNG" and shown.mode == "L", shown)
+        return numpy.array(shown).astype(float)
+
+    check(abs(seen() - window(40, 400)).max() <= 1, "the window of the object")
+    check(abs(seen(window="1000,2000,LINEAR") - window(1000, 2000)).max() <= 1, "another window")
+    part = seen(viewport="20,20,30,10,-20,20", window="1000,2000,LINEAR")
+    check(abs(part - window(1000, 2000)[10:30, 30:50][:, ::-1]).max() <= 1, "a part, mirrored")
+    check(seen(viewport="50,50").shape == (30, 50), "made smaller")
+    check(seen(viewport="400,400").shape == (240, 400), "made larger")
+    inverse = image(17, grey, 8, photometric="MONOCHROME1")
+    client.store_instances([inverse])
+    shown = numpy.array(picture(get(f"{path(inverse)}/rendered", "image/png"))).astype(int)
+    check(numpy.corrcoef(shown.ravel(), inverse.pixel_array.ravel())[0, 1] < -0.999, "black is white")
+    painted = objects["RLE, colour"][0]
+    shown = numpy.array(picture(get(f"{path(painted)}/rendered", "image/png")))
+    same_pixels("colour in a picture", painted, shown)
+    small, large = (len(get(f"{path(ct)}/rendered", quality=quality).content) for quality in (10, 95))
+    check(small < large, "quality")
+    frame = picture(get(f"{path(objects['film'][0])}/frames/3/rendered", "image/png"))
+    first = picture(get(f"{path(objects['film'][0])}/rendered", "image/png"))
+    check(numpy.array(frame).tolist() != numpy.array(first).tolist(), "the third frame is not the first")
+    check(len(parts(get(f"{path(objects['film'][0])}/frames/1,2/rendered"))) == 2, "two frames")
+    # All but the film and what is deflated.
+    check(len(parts(get(f"studies/{STUDY}/series/{SERIES}/rendered"))) == 15, "a series")
+    for level in (f"studies/{STUDY}", f"studies/{STUDY}/series/{SERIES}", path(ct), f"{path(ct)}/frames/1"):
+        check(picture(get(f"{level}/thumbnail")).size == (100, 60), level)
+    check(picture(get(f"{path(ct)}/thumbnail", viewport="50,20")).size == (33, 20), "a small one")
+    shown = client.retrieve_instance_rendered(STUDY, SERIES, ct.SOPInstanceUID, media_types=("image/png",))
+    check(Image.open(io.BytesIO(shown)).size == (100, 60), "by a client")
+
+    # What is asked wrongly.
+    for query in ({"window": "1"}, {"window": "1,0,LINEAR"}, {"viewport": "0,1"}, {"viewport": "1"}, {"quality": "0"}):
+        check(get(f"{path(ct)}/rendered", **query).status_code == 400, query)
+    check(get(f"{path(ct)}/rendered", viewport="5,5,90,50,20,20").status_code == 400, "outside")
+    check(get(f"{path(ct)}/rendered", "text/html").status_code == 406, "as a page")
+    check(get(f"{path(ct)}/frames/2/rendered").status_code == 404, "no such frame")
+    check(get(f"studies/1.2.3/thumbnail").status_code == 404, "no such study")
+
+    # Long values by their addresses.
+    [said] = get(f"{path(ct)}/metadata", "application/dicom+json").json()
+    check("InlineBinary" not in said["00291010"], said["00291010"])
+    value = client.retrieve_bulkdata(said["00291010"]["BulkDataURI"])
+    check(value == [ct[0x00291010].value], "a long value")
+    bare = requests.get(said["00291010"]["BulkDataURI"], headers={**HEADERS, "Accept": "application/octet-stream"}, timeout=30)
+    check(bare.content == ct[0x00291010].value, "by itself")
+    check(client.retrieve_bulkdata(said["7FE00010"]["BulkDataURI"]) == [ct.PixelData], "the pixels")
+    check(get(f"{path(ct)}/bulkdata/00291011").status_code == 404, "no such value")
+    print("all as it should be seen")
+
+
+main()
