@@ -56,6 +56,8 @@ pub struct HttpSettings {
     pub listen: String,
     /// The certificate that is shown, and whose certificates callers must show; files are looked for from the home folder.
     pub tls: Option<ListenerTls>,
+    /// Whose pages may ask by DICOMweb from a browser: "https://viewer.clinic.example".
+    pub origins: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -63,6 +65,7 @@ impl Default for HttpSettings {
         HttpSettings {
             listen: "127.0.0.1:8480".into(),
             tls: None,
+            origins: vec![],
         }
     }
 }
@@ -161,6 +164,17 @@ impl Home {
         let listen: Option<SocketAddr> = http.listen.parse().ok();
         if http.tls.is_none() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             looked.warn("listen", OPEN);
+        }
+        for (idx, origin) in http.origins.iter().enumerate() {
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains(['/', '*', ' ', '?'])) {
+                looked.problem(
+                    &format!("origins[{idx}]"),
+                    "is no origin; write scheme, host and port alone: \"https://viewer.clinic.example\"",
+                );
+            }
         }
         let path = self.folder.join("punte.toml");
         let text = std::fs::read_to_string(&path).unwrap_or_default();

@@ -1,7 +1,28 @@
-//! The connector `dicomweb`: the source of the channel that STOW-RS (PS3.18 §10.5) hands objects to. It listens nowhere
-//! itself; the HTTP interface of the program does, and finds the open channel at a [`Doorway`].
+//! DICOMweb (PS3.18): objects in and out by STOW-RS, questions out by QIDO-RS and WADO-RS.
+//!
+//! ```toml
+//! [source]
+//! dicomweb = { max_object = "2 GB" }
+//!
+//! [[destination]]
+//! name     = "cloud-pacs"
+//! dicomweb = { base = "https://pacs.example/dicom-web", auth = { bearer_env = "PACS_TOKEN" } }
+//! ```
+//!
+//! **Source.** The channel that what comes by STOW-RS is handed to. It listens nowhere itself; the HTTP interface of the
+//! program does, and finds the open channel at a [`Doorway`].
+//!
+//! **Destination.** Each object is a request of its own, read from the store as it is sent. The answer goes to the format's
+//! judge with its status and its list of what failed. *Retry*: not connected, and 429 or 503 with a Retry-After. *Unsure*:
+//! sent, and the answer did not come; an archive knows an object by its UID, so that it is sent again.
+//!
+//! **Asked.** A search or metadata, by an address below `base` that begins with `/`.
+//!
+//! Absent by design: several objects in one request (a delivery is one object), redirects, compression.
 
+mod destination;
 pub mod multipart;
+pub mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +31,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::channel::{OnUnsure, size};
 use engine::connector::{
-    Connector, ConnectorError, EndSettings, Intake, SettingsProblem, Source, Stop, Surroundings,
+    Asks, Connector, ConnectorError, Destination, EndSettings, Intake, Looked, SettingsProblem, Source, Stop,
+    Surroundings,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use self::settings::DestinationSettings;
+use crate::tls::look_at_destination;
+use crate::values::{checked, read, tables};
 
 /// How long a request waits for the channel to be open.
 const OPENS_WITHIN: Duration = Duration::from_secs(5);
@@ -86,6 +112,8 @@ impl Connector for DicomWeb {
     fn format(&self) -> Option<&'static str> {
         Some("dicom")
     }
+    tables!(destination = DestinationSettings);
+
     fn source_schema(&self) -> Option<Value> {
         Some(json!({
             "type": "object",
@@ -123,8 +151,34 @@ impl Connector for DicomWeb {
             max_object: max_object(settings).map_err(ConnectorError::new)?,
         }))
     }
+    fn look_at_destination(&self, settings: &Value, surroundings: &Surroundings) -> Looked {
+        match read::<DestinationSettings>(settings) {
+            Ok(settings) => look_at_destination(settings.calling.tls(), surroundings),
+            Err(_) => Looked::default(),
+        }
+    }
+
+    async fn open_destination(
+        &self,
+        settings: &Value,
+        surroundings: &Surroundings,
+    ) -> Result<Arc<dyn Destination>, ConnectorError> {
+        let settings = checked::<DestinationSettings>(settings)?;
+        let destination = destination::DicomWebDestination::open(settings, surroundings).await?;
+        Ok(Arc::new(destination))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Address)
+    }
+
+    fn check_question(&self, question: &str) -> Result<(), String> {
+        destination::check_question(question)
+    }
+
+    /// An archive knows an object by its UID.
     fn on_unsure(&self) -> OnUnsure {
-        OnUnsure::Hold
+        OnUnsure::Repeat
     }
 }
 

@@ -35,6 +35,7 @@ pub mod reply;
 mod said;
 pub mod scan;
 mod study;
+pub mod web;
 pub mod worklist;
 pub mod write;
 

@@ -109,6 +109,15 @@ pub fn judge(answer: &Response) -> Judgement {
         true => format!("status {code:04X}"),
         false => format!("status {code:04X}: {comment}"),
     };
+    by_status(code, why)
+}
+
+/// What a status means for what was sent, where it came by another way: `how` says by which.
+pub(super) fn judge_status(code: u16, how: &str) -> Judgement {
+    by_status(code, format!("{how}: status {code:04X}"))
+}
+
+fn by_status(code: u16, why: String) -> Judgement {
     match code {
         0x0000 | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF => Judgement::Accepted,
         // A repeat of what it has: an instance, a message.

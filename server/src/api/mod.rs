@@ -145,7 +145,7 @@ pub fn router(state: State) -> Router {
         .nest("/fhir", fhir::routes())
         .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
         // Objects have a limit each.
-        .nest(dicomweb::ROOT, dicomweb::routes())
+        .nest(dicomweb::ROOT, dicomweb::routes(state.clone()))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(axum::middleware::from_fn_with_state(state.clone(), refused::note))
         .layer(axum::middleware::map_request(with_host))

@@ -8,7 +8,7 @@ use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdi
 use clinic::{Applied, ChangeSet};
 use engine::channel::{Deidentify, nearest};
 use engine::connector::SettingsProblem;
-use engine::format::{Answers, Format, Reads, Replies, SetOp, Settings};
+use engine::format::{Answered, Answers, Format, Reads, Replies, SetOp, Settings};
 use jiff::tz::TimeZone;
 use mappings::dicom::charset::{Fallback, Set};
 use mappings::dicom::deid::{self, Keep};
@@ -17,7 +17,7 @@ use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::File;
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{self, Enough, Profile, is_enough, reply, worklist};
+use mappings::dicom::{self, Enough, Profile, is_enough, reply, web, worklist};
 
 use super::bytes::by_status;
 
@@ -106,11 +106,16 @@ impl Format for Dicom {
         true
     }
 
-    /// Over DIMSE by the status line, over HTTP by its status.
-    fn judge(&self, _: &[u8], answer: &Response) -> Judgement {
+    /// Over DIMSE by the status line, over HTTP by its status and what it lists.
+    fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
+        web::judge(sent, answer).unwrap_or_else(|| reply::judge(answer))
+    }
+
+    /// Over HTTP the rows of a search, or what an object says.
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
         match answer.status {
-            Some(_) => by_status(answer).unwrap_or(Judgement::Accepted),
-            None => reply::judge(answer),
+            Some(_) => by_web(answer),
+            None => Answered::by(self.judge(question, answer), &answer.body),
         }
     }
 
@@ -160,6 +165,26 @@ impl Format for Dicom {
         let keep = how.keep.iter().filter_map(|word| Keep::from_word(word)).collect();
         let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);
         deid::deidentified(message, self.profile.fallback, &profile)
+    }
+}
+
+fn by_web(answer: &Response) -> Answered {
+    match by_status(answer) {
+        Some(_) if matches!(answer.status, Some(404 | 410)) => return Answered::Nothing,
+        Some(judgement) => return Answered::Not(judgement),
+        None => {}
+    }
+    let unsure = |why: &str| Answered::Not(Judgement::Unsure { why: why.to_owned() });
+    let Some(rows) = web::rows(&answer.body) else {
+        return unsure("the answer is no list of data sets as JSON");
+    };
+    match rows.as_slice() {
+        [] => Answered::Nothing,
+        [row] => match web::message(row) {
+            Ok(message) => Answered::Found(message.into()),
+            Err(error) => unsure(&error.to_string()),
+        },
+        rows => Answered::Several(rows.len()),
     }
 }
 

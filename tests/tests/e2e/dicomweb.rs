@@ -136,13 +136,64 @@ async fn keys_open_what_they_are_for() -> Result<()> {
     Ok(())
 }
 
+/// Pages of the origins that are named, and of no others.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_ask_from_where_they_may() -> Result<()> {
+    let home = Home::with(&[("images", IMAGES)])?;
+    std::fs::write(
+        home.path().join("punte.toml"),
+        "[http]\norigins = [\"https://viewer.example\"]\n",
+    )?;
+    let punte = home.serve()?;
+    let reads = key(&home, "reads", &["clinic:read"])?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://{}/dicom-web/studies", punte.http);
+    let ask = async |method: reqwest::Method, origin: &str| {
+        let request = client
+            .request(method, &url)
+            .bearer_auth(&reads)
+            .header("origin", origin);
+        request
+            .header("access-control-request-method", "GET")
+            .send()
+            .await
+    };
+    let of = |answer: &reqwest::Response, name: &str| {
+        let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
+        value.map(str::to_owned)
+    };
+    let may = ask(reqwest::Method::OPTIONS, "https://viewer.example").await?;
+    assert_eq!(may.status().as_u16(), 204);
+    assert_eq!(
+        of(&may, "access-control-allow-origin").as_deref(),
+        Some("https://viewer.example")
+    );
+    assert!(of(&may, "access-control-allow-headers").is_some_and(|all| all.contains("authorization")));
+    let answer = ask(reqwest::Method::GET, "https://viewer.example").await?;
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(
+        of(&answer, "access-control-allow-origin").as_deref(),
+        Some("https://viewer.example")
+    );
+    assert!(of(&answer, "access-control-expose-headers").is_some_and(|all| all.contains("content-location")));
+    for method in [reqwest::Method::OPTIONS, reqwest::Method::GET] {
+        let other = ask(method, "https://viewer.example.evil").await?;
+        assert_eq!(of(&other, "access-control-allow-origin"), None);
+    }
+    Ok(())
+}
+
 /// Orthanc sends a study by STOW-RS, finds it by QIDO-RS and fetches it back by WADO-RS.
 #[tokio::test(flavor = "multi_thread")]
 async fn orthanc_sends_finds_and_fetches() -> Result<()> {
     let (home, punte) = clinic().await?;
     let key = key(&home, "orthanc", &["images:write", "clinic:read"])?;
     let orthanc = Orthanc::start(&[]).await?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    // Orthanc closes what is silent for a second.
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .build()?;
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", orthanc.http);
     let server = json!({
         "Url": format!("http://{}/dicom-web/", punte.http),

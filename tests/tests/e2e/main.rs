@@ -22,6 +22,7 @@ mod dicom_by_hand;
 mod dicom_through;
 mod dicom_worklist;
 mod dicomweb;
+mod dicomweb_out;
 mod disk_full;
 mod dist;
 mod documents;

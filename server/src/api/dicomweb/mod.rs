@@ -13,6 +13,7 @@
 //! Reading takes a key with `clinic:read`, sending one with `images:write`. Absent: transcoding to compressed syntaxes,
 //! XML, UPS.
 
+mod cors;
 mod found;
 mod qido;
 mod stow;
@@ -30,7 +31,7 @@ use super::{Problem, State};
 pub const ROOT: &str = "/dicom-web";
 
 /// Its routes. They have no limit of their own for what comes: each object has one.
-pub fn routes() -> Router<State> {
+pub fn routes(state: State) -> Router<State> {
     Router::new()
         .route("/studies", get(qido::studies).post(stow::any_study))
         .route("/studies/{study}", get(wado::study).post(stow::one_study))
@@ -40,6 +41,7 @@ pub fn routes() -> Router<State> {
         .route("/series", get(qido::all_series))
         .route("/instances", get(qido::all_instances))
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(state, cors::allow))
 }
 
 /// What there is of a study and below it.

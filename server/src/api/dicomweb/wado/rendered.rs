@@ -31,7 +31,7 @@ static AT_ONCE: Semaphore = Semaphore::const_new(4);
 /// The longest side of a thumbnail unless its asker says another.
 const THUMBNAIL: usize = 128;
 /// The longest side of anything.
-const LONGEST_SIDE: usize = 8_192;
+const LONGEST_SIDE: usize = 4_096;
 /// How good a JPEG is unless its asker says so.
 const QUALITY: u8 = 90;
 
@@ -207,9 +207,9 @@ async fn one(stored: &Stored, number: usize, view: Arc<View>) -> Result<Bytes, U
         blocking(move || Ok((head.to_vec(), Frames::of(&head, &mut body.open()?)?))).await?
     };
     // Beside the values: the picture, what it is scaled by, and what is written.
-    let needed = frames
-        .memory()
-        .saturating_add(frames.shape.values().saturating_mul(16));
+    let (width, height) = view.fits.unwrap_or_default();
+    let scaled = width * (12 * frames.shape.rows + 6 * height);
+    let needed = frames.memory() + 8 * frames.shape.values() + scaled;
     let place = room::going_out().take(needed).await;
     let body = stored.body.clone();
     let picture = blocking(move || {
