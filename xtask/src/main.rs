@@ -201,13 +201,15 @@ enum Path {
 /// Fuzz targets with the one stable toolchain.
 fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
     let tool = needs.cargo_tool("cargo-fuzz", "0.13.1")?;
-    let targets: [(&str, &str); 6] = [
+    let targets: [(&str, &str); 8] = [
         ("mappings/fuzz", "hl7_reader"),
         ("mappings/fuzz", "documents"),
         ("mappings/fuzz", "dicom_reader"),
+        ("mappings/fuzz", "dicom_pixels"),
         ("mappings/fuzz", "split"),
         ("connectors/fuzz", "mllp_framing"),
         ("connectors/fuzz", "dimse"),
+        ("connectors/fuzz", "multipart"),
     ];
     let each = (seconds / targets.len() as u64).max(1);
     for (folder, target) in targets {
@@ -222,7 +224,7 @@ fn fuzz(needs: &Needs, seconds: u64, path: Path) -> Result<()> {
             std::fs::remove_dir_all(&corpus)?;
         }
         std::fs::create_dir_all(&corpus)?;
-        let kind = if target == "dicom_reader" {
+        let kind = if target.starts_with("dicom_") {
             "dicom"
         } else {
             "hl7v2"
