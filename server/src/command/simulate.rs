@@ -52,7 +52,7 @@ Objects lie in the folder as UID.dcm, in the transfer syntax that they came in; 
 An object that comes again stays as it was. Ctrl-C ends it.
 
 Exit codes: 0 it was ended, or has what --until says; 1 it could not listen.")]
-    Pacs(pacs::Args),
+    Pacs(Box<pacs::Args>),
 }
 
 /// Does what is asked for.

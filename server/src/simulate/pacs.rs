@@ -228,8 +228,9 @@ impl Serving<'_> {
             let message = self.association.receive().await?;
             match message.command.operation() {
                 Some(Operation::Store) if uids::is_storage(&message.context.class) => {
-                    if self.store(&message).await? {
-                        return Ok(());
+                    match self.store(&message).await? {
+                        true => return Ok(()),
+                        false => {}
                     }
                 }
                 Some(Operation::Echo) => {

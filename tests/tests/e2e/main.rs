@@ -33,6 +33,7 @@ mod first_channel;
 mod golden;
 mod house;
 mod imaging;
+mod imaging_guide;
 mod imaging_visit;
 mod journal;
 mod keyed;

@@ -19,12 +19,12 @@ use crate::python;
 /// How long something may take that is to happen.
 const SOON: Duration = Duration::from_secs(30);
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 /// A program whose lines are read as they come. Killed when dropped.
-struct Talking {
+pub struct Talking {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -37,7 +37,7 @@ impl Drop for Talking {
 }
 
 impl Talking {
-    fn start(command: &mut Command) -> Result<Talking> {
+    pub fn start(command: &mut Command) -> Result<Talking> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -55,12 +55,12 @@ impl Talking {
         Ok(Talking { child, lines })
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a line with this in it.
-    fn says(&self, what: &str) -> Result<String> {
+    pub fn says(&self, what: &str) -> Result<String> {
         for _ in 0..3000 {
             if let Some(line) = self.lines().into_iter().find(|line| line.contains(what)) {
                 return Ok(line);
@@ -82,9 +82,15 @@ impl Talking {
 }
 
 /// A simulated PACS in a folder, and its port.
-fn pacs(folder: &Path, more: &[&str]) -> Result<(Talking, u16)> {
+pub fn pacs(folder: &Path, more: &[&str]) -> Result<(Talking, u16)> {
+    pacs_at(0, folder, more)
+}
+
+/// At a port.
+pub fn pacs_at(port: u16, folder: &Path, more: &[&str]) -> Result<(Talking, u16)> {
     let mut command = Command::new(binary());
-    command.args(["simulate", "pacs", "--listen", "127.0.0.1:0", "--folder"]);
+    let listen = format!("127.0.0.1:{port}");
+    command.args(["simulate", "pacs", "--listen", &listen, "--folder"]);
     let pacs = Talking::start(command.arg(folder).args(more))?;
     let line = pacs.says(" listens on ")?;
     let port = line.split(' ').find_map(|word| word.strip_prefix("127.0.0.1:"));
@@ -92,7 +98,7 @@ fn pacs(folder: &Path, more: &[&str]) -> Result<(Talking, u16)> {
     Ok((pacs, port))
 }
 
-fn modality(args: &[&str]) -> Result<Output> {
+pub fn modality(args: &[&str]) -> Result<Output> {
     let output = Command::new(binary())
         .args(["simulate", "modality"])
         .args(args)
@@ -109,7 +115,7 @@ fn image(number: u32, patient: &str) -> String {
     )
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
         .map(|file| Ok(file?.path()))
         .collect::<Result<_>>()?;
