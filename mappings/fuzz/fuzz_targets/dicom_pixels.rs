@@ -17,6 +17,10 @@ const MOST: u64 = 1 << 20;
 fuzz_target!(|bytes: &[u8]| {
     let mut file = Cursor::new(bytes);
     let Ok(frames) = Frames::of(bytes, &mut file) else { return };
+    // That decoder is not ours, and fuzzed where it is at home.
+    if frames.syntax.starts_with("1.2.840.10008.1.2.4.9") {
+        return;
+    }
     let shape = frames.decoded_shape();
     if MOST < shape.frame_bytes() * shape.frames as u64 {
         return;

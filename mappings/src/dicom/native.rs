@@ -16,7 +16,7 @@ use super::explicit::{Change, Rewriting, is_signed};
 use super::part10::{self, packing};
 use super::pixels::places::{Place, fragments, header, is_native, read, turn, turned};
 use super::pixels::{PHOTOMETRIC, PIXELS, PLANAR, Shape, decode, unsupported};
-use super::scan::{Coding, Until};
+use super::scan::{Coding, Until, is_long};
 use super::write::{element, padded};
 
 /// Explicit little endian.
@@ -110,6 +110,8 @@ impl Native {
                 return Err(unsupported("is in a transfer syntax that is not decoded here"));
             }
         };
+        // A kind that pixels are never of says nothing about them.
+        let vr = if is_long(vr) && vr != VR::SQ { vr } else { VR::OW };
         let changes = match &pixels {
             Pixels::Frames { shape, syntax, .. } => changes(syntax, shape),
             Pixels::None | Pixels::Copied(..) => vec![],
@@ -250,5 +252,55 @@ fn rest(file: &mut (impl Read + Seek), from: u64, length: u64) -> Result<Vec<u8>
             None,
             "the object ends before its end",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::part10::{File, Meta};
+    use super::*;
+
+    fn file(syntax: &str, data: &[u8]) -> Vec<u8> {
+        let meta = Meta {
+            syntax: syntax.to_owned(),
+            ..Meta::default()
+        };
+        [meta.written(), data.to_vec()].concat()
+    }
+
+    fn data(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
+        let native = written(bytes, most)?;
+        let file = File::read(&native)?;
+        assert_eq!(file.meta.syntax, EXPLICIT);
+        Ok(file.data.to_vec())
+    }
+
+    #[test]
+    fn what_is_not_packed_is_copied() {
+        let words = b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0\x01\x02\x03\x04";
+        assert_eq!(data(&file(EXPLICIT, words), 1_000), Ok(words.to_vec()));
+        // An odd length is filled up, and a kind that pixels are never of is words.
+        let odd = b"\xE0\x7F\x10\0US\x03\0\x01\x02\x03";
+        let even = b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0\x01\x02\x03\0";
+        assert_eq!(data(&file(EXPLICIT, odd), 1_000), Ok(even.to_vec()));
+        let implicit = b"\xE0\x7F\x10\0\x04\0\0\0\x01\x02\x03\x04";
+        assert_eq!(
+            data(&file("1.2.840.10008.1.2", implicit), 1_000),
+            Ok(words.to_vec())
+        );
+        // The pixels alone have the high byte first.
+        assert_eq!(
+            data(
+                &file(part10::GE_BIG_PIXELS, b"\xE0\x7F\x10\0\x04\0\0\0\x02\x01\x04\x03"),
+                1_000
+            ),
+            Ok(words.to_vec())
+        );
+        assert!(data(&file(EXPLICIT, words), 10).is_err(), "longer than is wanted");
+        assert!(
+            data(&file("1.2.840.10008.1.2.4.50", words), 1_000).is_err(),
+            "not packed"
+        );
+        assert!(data(&file(EXPLICIT, &words[..14]), 1_000).is_err(), "cut");
     }
 }

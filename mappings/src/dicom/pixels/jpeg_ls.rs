@@ -208,7 +208,7 @@ impl Scan {
         }
         let order = match (order, numbers.len()) {
             (_, 0) => return Err(cut()),
-            (0 | 1 | 2, 1) => Order::Planes,
+            (0..=2, 1) => Order::Planes,
             (1, _) => Order::Lines,
             (2, ..=4) => Order::Pixels,
             _ => return Err(cut()),
