@@ -8,7 +8,7 @@ use dicom_core::{Tag, VR};
 use super::charset::{Fallback, Set, encode_exactly};
 use super::dataset::{DataSet, Element, Value};
 use super::names::{self, place};
-use super::part10::{File, packing};
+use super::part10::{EXPLICIT_LITTLE, File, Meta, deflate, inflate_whole, packing};
 use super::scan::{Coding, is_pixels};
 use super::write::{Out, Said, element, has_charset, item, most, padded, text_bytes, u16_bytes, u32_bytes};
 
@@ -48,8 +48,7 @@ pub trait Editor {
 pub fn edited(bytes: &[u8], fallback: Fallback, editor: &mut dyn Editor) -> Result<Vec<u8>, MapError> {
     let file = File::read(bytes)?;
     if packing(&file.meta.syntax).deflated {
-        let what = "a deflated data set can't be changed; have it sent in another transfer syntax";
-        return Err(MapError::new(Reason::UnsupportedType, Some("0002,0010"), what));
+        return deflated(bytes, &file, fallback, editor);
     }
     let set = file.data_set(fallback)?;
     let kept = set.charset().only().unwrap_or(Set::Ascii);
@@ -85,6 +84,36 @@ pub fn edited(bytes: &[u8], fallback: Fallback, editor: &mut dyn Editor) -> Resu
         false => meta.written(),
     };
     out.extend(data.unwrap_or_else(|| file.data.to_vec()));
+    Ok(out)
+}
+
+/// The same of a deflated data set: all of it is inflated, changed as if it had never been deflated, and deflated again.
+fn deflated(
+    bytes: &[u8],
+    file: &File<'_>,
+    fallback: Fallback,
+    editor: &mut dyn Editor,
+) -> Result<Vec<u8>, MapError> {
+    let plain = inflate_whole(file.data)?;
+    let meta = Meta {
+        syntax: EXPLICIT_LITTLE.to_owned(),
+        ..file.meta.clone()
+    };
+    let begins = meta.written();
+    let edited = edited(&[begins.as_slice(), &plain].concat(), fallback, editor)?;
+    let changed = File::read(&edited)?;
+    if changed.data == plain {
+        return Ok(bytes.to_vec());
+    }
+    let meta = Meta {
+        syntax: file.meta.syntax.clone(),
+        ..changed.meta.clone()
+    };
+    let mut out = match meta == file.meta {
+        true => bytes[..file.begins].to_vec(),
+        false => meta.written(),
+    };
+    out.extend(deflate(changed.data));
     Ok(out)
 }
 

@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::charset::Set;
-    use super::super::part10::Meta;
+    use super::super::part10::{Meta, deflate, inflate_whole};
     use super::super::scan::Coding;
     use super::super::write::Out;
     use super::*;
@@ -260,6 +260,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_deflated_is_changed_and_deflated_again() {
+        let bytes = image(Coding::EXPLICIT);
+        let plain = File::read(&bytes).expect("right");
+        let meta = Meta {
+            syntax: "1.2.840.10008.1.2.1.99".to_owned(),
+            ..plain.meta.clone()
+        };
+        let packed = [meta.written(), deflate(plain.data)].concat();
+        let same = done(&packed, &[("PatientID", assign("P-7"))]);
+        assert_eq!(same.as_ref(), Ok(&packed), "nothing done changes no byte");
+        let ops = [
+            ("PatientID", assign("P-1234")),
+            ("SOPInstanceUID", assign("2.25.8")),
+        ];
+        let changed = done(&packed, &ops).expect("right");
+        let file = File::read(&changed).expect("right");
+        assert_eq!(file.meta.syntax, meta.syntax);
+        assert_eq!(file.meta.instance, "2.25.8");
+        let expected = done(&bytes, &ops).expect("right");
+        let expected = File::read(&expected).expect("right");
+        assert!(
+            inflate_whole(file.data).expect("right") == expected.data,
+            "with the pixels"
+        );
+        // A beginning is not enough: what follows could not be told from it.
+        assert!(done(&packed[..packed.len() - 20], &ops).is_err());
+    }
+
+    #[test]
     fn the_meta_header_follows() {
         let changed = done(&image(Coding::EXPLICIT), &[("SOPInstanceUID", assign("2.25.8"))]).expect("right");
         let file = File::read(&changed).expect("right");
@@ -325,7 +354,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_changed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            for syntax in ["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2"] {
+            for syntax in ["1.2.840.10008.1.2", EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"] {
                 let meta = Meta { syntax: syntax.to_owned(), ..Meta::default() };
                 let whole = [meta.written(), bytes.clone()].concat();
                 if let Ok(changed) = done(&whole, &[("PatientID", assign("P")), ("PatientName", Op::Remove)]) {

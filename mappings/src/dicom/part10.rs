@@ -18,6 +18,8 @@ pub const COMMAND_CREATOR: &str = "2.25.141285237120467938461276031942765104873"
 
 /// What GE writes by this name: implicit, with the pixels alone in big endian.
 pub const GE_BIG_PIXELS: &str = "1.2.840.113619.5.2";
+/// Explicit VR little endian.
+pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
 /// The most bytes that a deflated data set may have before its pixels.
 const MAX_INFLATED: usize = 64 * 1024 * 1024;
@@ -277,6 +279,49 @@ pub(super) fn inflated(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
     }
 }
 
+/// Inflates all of it, the pixels too. What is cut, or has more than [`MAX_INFLATED`] bytes, is refused.
+pub(super) fn inflate_whole(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
+    let wrong = |what: &str| MapError::new(Reason::DataType, None, format!("the deflated data set {what}"));
+    let mut inflating = flate2::Decompress::new(false);
+    let mut out = Vec::with_capacity(FIRST_INFLATED);
+    loop {
+        let consumed = usize::try_from(inflating.total_in()).unwrap_or(usize::MAX);
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        let before = out.len();
+        let status = inflating
+            .decompress_vec(rest, &mut out, flate2::FlushDecompress::None)
+            .map_err(|_| wrong("can't be inflated"))?;
+        match status {
+            flate2::Status::StreamEnd => return Ok(out),
+            _ if MAX_INFLATED <= out.len() => {
+                let what = format!("has more than {MAX_INFLATED} bytes, and can't be changed");
+                return Err(wrong(&what));
+            }
+            _ if out.len() == out.capacity() => out.reserve(out.len().min(MAX_INFLATED)),
+            _ if before == out.len() => {
+                return Err(wrong(
+                    "is not here as a whole, and can't be changed: it is too long, or was cut",
+                ));
+            }
+            flate2::Status::Ok | flate2::Status::BufError => {}
+        }
+    }
+}
+
+/// Deflates a data set (PS3.5 A.5), padded to an even length.
+pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::DeflateEncoder::new(vec![], flate2::Compression::default());
+    // Writing to memory does not fail.
+    let mut out = match std::io::Write::write_all(&mut writer, bytes).and_then(|()| writer.finish()) {
+        Ok(out) => out,
+        Err(_) => vec![],
+    };
+    if out.len() % 2 == 1 {
+        out.push(0);
+    }
+    out
+}
+
 impl Meta {
     /// What it says at a tag that is known here.
     pub fn values(&self, tag: Tag) -> Vec<String> {
@@ -401,6 +446,23 @@ mod tests {
         writer.write_all(data).expect("memory");
         let packed = writer.finish().expect("memory");
         [meta("1.2.840.10008.1.2.1.99").written(), packed].concat()
+    }
+
+    #[test]
+    fn all_that_is_deflated_is_inflated_or_refused() {
+        let noise: Vec<u8> = (0u32..200_000)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        for data in [DATA, &noise, &vec![7; 3_000_000]] {
+            let packed = deflate(data);
+            assert_eq!(packed.len() % 2, 0);
+            assert!(inflate_whole(&packed).expect("right") == data);
+            let cut = inflate_whole(&packed[..packed.len() / 2]);
+            assert!(cut.is_err_and(|error| error.what.contains("not here as a whole")));
+        }
+        let bomb = inflate_whole(&deflate(&vec![0; MAX_INFLATED + FIRST_INFLATED]));
+        assert!(bomb.is_err_and(|error| error.what.contains("more than")));
+        assert!(inflate_whole(&[0xFF; 40]).is_err());
     }
 
     #[test]
