@@ -48,6 +48,8 @@ pub(crate) fn study(of: &ImagingStudy, record: &Record, beside: &Beside, ctx: &C
         series(one, &own, all)
     });
     let series: Vec<Object> = series.collect();
+    let endpoint = beside.endpoint.iter();
+    let endpoint = endpoint.map(|id| Object::new().put("reference", format!("Endpoint/{id}")));
     Object::new()
         .put("resourceType", "ImagingStudy")
         .put("identifier", types::identifiers(&of.identifiers, record.meta.id))
@@ -61,6 +63,7 @@ pub(crate) fn study(of: &ImagingStudy, record: &Record, beside: &Beside, ctx: &C
         .put("started", date_time_of(of.started.as_ref()))
         .put("basedOn", ctx.references(&of.orders))
         .put("referrer", ctx.optional(of.referrer.as_ref()))
+        .put("endpoint", endpoint.collect::<Vec<_>>())
         .put(
             "numberOfSeries",
             u32::try_from(of.series.len()).ok().filter(|count| 0 < *count),

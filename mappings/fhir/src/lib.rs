@@ -109,6 +109,8 @@ pub struct Beside {
     pub count: Option<u32>,
     /// The studies of the orders of a report.
     pub studies: Vec<Uuid>,
+    /// The id of the Endpoint where the objects of a study are had.
+    pub endpoint: Option<&'static str>,
 }
 
 /// One aggregate as the resource that `GET /fhir/Type/id` answers with. References are `Type/id`.

@@ -58,6 +58,29 @@ pub fn capability_statement(base: &str, version: &str, date: &str, types: &[Sear
         .into()
 }
 
+/// Where objects of studies are had by DICOMweb (PS3.18), as an Endpoint with this id. `address`: its base.
+pub fn dicomweb_endpoint(id: &str, address: &str) -> Json {
+    let kind = Object::new()
+        .put(
+            "system",
+            "http://terminology.hl7.org/CodeSystem/endpoint-connection-type",
+        )
+        .put("code", "dicom-wado-rs");
+    Object::new()
+        .put("resourceType", "Endpoint")
+        .put("id", id)
+        .put("status", "active")
+        .put("connectionType", kind)
+        .put("name", "DICOMweb")
+        .put("payloadType", vec![Object::new().put("text", "DICOM")])
+        .put(
+            "payloadMimeType",
+            vec!["application/dicom", "application/dicom+json"],
+        )
+        .put("address", address)
+        .into()
+}
+
 /// What went wrong. `severity`: `fatal`, `error`, `warning`, `information`; `code`: of issue-type (`invalid`,
 /// `not-found`, `not-supported`, `forbidden`, `login`, `conflict`, `exception` …); `expression`: where, as FHIRPath.
 pub fn operation_outcome(

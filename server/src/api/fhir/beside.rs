@@ -14,6 +14,9 @@ use super::State;
 /// The most objects of a study that are told; how many there are is told all the same.
 const MOST: u32 = 1_000;
 
+/// The id of the Endpoint of our DICOMweb.
+pub const DICOMWEB: &str = "dicomweb";
+
 /// Which resource is told, and where.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -29,6 +32,7 @@ pub async fn of(state: &State, record: &Record, told: Told) -> Result<Beside, St
     if let Aggregate::ImagingStudy(_) = &record.aggregate {
         let key = FindKey::referring(Kind::ImagingInstance, record.meta.id);
         beside.count = u32::try_from(state.store().snapshot()?.find(&key).map_err(damaged)?.len()).ok();
+        beside.endpoint = beside.count.is_some_and(|count| 0 < count).then_some(DICOMWEB);
         if told == Told::Alone {
             let query = ClinicQuery {
                 kinds: vec![Kind::ImagingInstance],

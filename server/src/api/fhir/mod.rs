@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use engine::store::StoreError;
 use mappings_fhir::json::Json;
-use mappings_fhir::server::{SearchType, capability_statement, operation_outcome};
+use mappings_fhir::server::{SearchType, capability_statement, dicomweb_endpoint, operation_outcome};
 use uuid::Uuid;
 
 use super::auth::{Asker, Scope, Who};
@@ -107,7 +107,11 @@ const TYPES: &[SearchType] = &[
     read_only("Specimen"),
     read_only("DocumentReference"),
     read_only("MedicationRequest"),
+    read_only(ENDPOINT),
 ];
+
+/// Where objects of studies are had. One of them, and no aggregate.
+const ENDPOINT: &str = "Endpoint";
 
 type Parameter = (&'static str, &'static str);
 
@@ -228,11 +232,15 @@ fn fhir(status: StatusCode, json: &Json) -> Response {
 
 /// Where the interface is, as the asker sees it.
 fn base(state: &State, headers: &HeaderMap) -> String {
+    format!("{}/fhir", origin(state, headers))
+}
+
+fn origin(state: &State, headers: &HeaderMap) -> String {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .unwrap_or("localhost");
-    format!("{}://{host}/fhir", state.scheme())
+    format!("{}://{host}", state.scheme())
 }
 
 /// Says no to an answer that could not be JSON.
@@ -311,6 +319,13 @@ async fn read(
     acceptable(&headers, query.as_deref())?;
     let asker = who.may(Scope::ClinicRead)?;
     let not_there = || Failure::new(StatusCode::NOT_FOUND, "not-found", "there is no such resource");
+    if (fhir_type.as_str(), id.as_str()) == (ENDPOINT, beside::DICOMWEB) {
+        let address = format!("{}{}", origin(&state, &headers), super::dicomweb::ROOT);
+        return Ok(fhir(
+            StatusCode::OK,
+            &dicomweb_endpoint(beside::DICOMWEB, &address),
+        ));
+    }
     let id: Uuid = id.parse().map_err(|_| not_there())?;
     let mut found = None;
     for kind in known(&fhir_type)? {
