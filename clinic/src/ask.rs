@@ -6,7 +6,6 @@ use jiff::civil;
 use uuid::Uuid;
 
 use crate::apply::{FindKey, Record};
-use crate::diagnostics::Order;
 use crate::imaging::UID_SYSTEM;
 use crate::kinds::Kind;
 use crate::people::{LinkKind, Patient, Sex};
@@ -143,6 +142,8 @@ pub struct WorklistQuestion {
     pub to: Option<civil::Date>,
     /// The modalities as DICOM codes them, any of them; empty: all.
     pub modalities: Vec<String>,
+    /// The AE titles of the stations, any of them; empty: all.
+    pub stations: Vec<String>,
     /// A number of the patient.
     pub patient: Option<String>,
     /// How the patient's name begins.
@@ -154,40 +155,20 @@ pub struct WorklistQuestion {
 }
 crate::value::private!(WorklistQuestion);
 
-/// So many days are asked for one by one; more are asked for together.
-const MAX_DAYS: i32 = 62;
-
 impl WorklistQuestion {
-    /// The keys of the store that narrow the search for orders, one of each list.
-    pub fn order_keys(&self) -> Vec<Vec<String>> {
-        let mut keys = vec![];
-        if let Some(study) = &self.study {
-            keys.push(vec![FindKey::system_value(Kind::Order, UID_SYSTEM, study).text]);
+    /// The keys of the store by which the order is found that has the number which is asked for; none: no number of an
+    /// order is asked for.
+    pub fn order_keys(&self) -> Option<Vec<Vec<String>>> {
+        let study = self.study.as_ref();
+        let study = study.map(|study| FindKey::system_value(Kind::Order, UID_SYSTEM, study).text);
+        let accession = self.accession.as_ref();
+        let accession = accession.map(|accession| format!("accession|{accession}"));
+        let mut keys: Vec<Vec<String>> = study.into_iter().chain(accession).map(|key| vec![key]).collect();
+        if keys.is_empty() {
+            return None;
         }
-        if let Some(accession) = &self.accession {
-            keys.push(vec![format!("accession|{accession}")]);
-        }
-        keys.push(match self.days() {
-            // What is planned for no day yet may have an appointment, and what lies a day off may be of another zone.
-            Some(days) => days
-                .map(|day| format!("planned|{day}"))
-                .chain(["planned|".to_owned()])
-                .collect(),
-            None => vec![format!("imaging|{LIVE}")],
-        });
-        keys
-    }
-
-    /// The days that are asked for and one more on either side, where they are few.
-    fn days(&self) -> Option<impl Iterator<Item = civil::Date> + use<>> {
-        let first = self.from?.yesterday().ok()?;
-        let last = self.to?.tomorrow().ok()?;
-        let count = first.until(last).ok()?.get_days();
-        (count <= MAX_DAYS).then(|| {
-            first
-                .series(jiff::Span::new().days(1))
-                .take_while(move |day| *day <= last)
-        })
+        keys.push(vec![format!("imaging|{LIVE}")]);
+        Some(keys)
     }
 
     /// The key of the store that narrows the search for patients by their name; none: the name says too little.
@@ -198,18 +179,5 @@ impl WorklistQuestion {
             .filter(|name| 3 <= fold(name).chars().count())?;
         let query = NameQuery::new(name)?;
         Some(format!("name|{}", query.text))
-    }
-
-    /// False where no step of this order can be asked for, whatever its format says.
-    pub fn may_be(&self, order: &Order) -> bool {
-        let Some(imaging) = &order.imaging else {
-            return false;
-        };
-        let is_asked = |modality: &Option<String>| {
-            // What has none is asked for by anybody.
-            let Some(modality) = modality else { return true };
-            self.modalities.is_empty() || self.modalities.contains(modality)
-        };
-        imaging.steps.iter().any(|step| is_asked(&step.modality))
     }
 }

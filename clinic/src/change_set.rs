@@ -189,6 +189,9 @@ pub struct Find {
     /// a find is parked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub moves: bool,
+    /// True: several may be found, and it is said of each of them. Without it such a find is parked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub each: bool,
 }
 
 /// What an aggregate is within another one.

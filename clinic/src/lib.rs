@@ -15,7 +15,7 @@
 //! | who is meant, merges, bookings, events | [`apply`], [`keys`], [`events`] |
 //! | what a store keeps for searches | [`search`] |
 //! | between formats and the engine | [`exchange`] |
-//! | questions for patients and for what is planned | [`ask`], [`worklist`] |
+//! | questions for patients and for what is planned | [`ask`], [`planned`], [`worklist`] |
 //! | what a person wrote stays | [`held`] |
 //! | the change set as JSON | [`json`] |
 //!
@@ -75,6 +75,7 @@ pub mod memory;
 pub mod patch;
 pub mod people;
 pub mod places;
+pub mod planned;
 pub mod records;
 mod refs;
 pub mod scheduling;

@@ -12,8 +12,7 @@
 //! | `code=system\|code`, `=\|code`, `=code` | [`SearchKey`] `code` with just that text |
 //! | `modality` (ImagingStudy) | [`SearchKey`] `modality` |
 //! | orders for a worklist, by accession number (also ImagingStudy) | [`SearchKey`] `imaging` with [`LIVE`], `accession` |
-//! | planned steps of a day, of no day yet | [`SearchKey`] `planned` with `2026-11-27`, with nothing |
-//! | appointments for orders | [`SearchKey`] `appointment` with `orders` |
+//! | what was measured of a patient and a worklist tells | [`SearchKey`] `measure` by [`Measure::key`] |
 //! | the objects of a study | [`FindKey::referring`](crate::apply::FindKey::referring) |
 //! | `family`, `given`, `name` | [`SearchKey`] of that name by [`NameQuery`] |
 //!
@@ -32,6 +31,7 @@ use crate::imaging::{ACCESSION, ImagingStudy};
 use crate::kinds::Aggregate;
 use crate::people::{LinkKind, Patient};
 use crate::value::{Concept, Period, PersonName, Ref, When};
+use crate::worklist::Measure;
 
 /// The shortest and the longest beginning of a word that is kept.
 const PREFIX: std::ops::RangeInclusive<usize> = 3..=12;
@@ -125,19 +125,20 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
             imaging_keys(order, &mut keys);
         }
         Aggregate::ImagingStudy(study) => study_keys(study, &mut keys),
-        Aggregate::Appointment(appointment) if !appointment.orders.is_empty() => keys.push(SearchKey {
-            name: "appointment",
-            text: "orders".to_owned(),
-        }),
-        Aggregate::Appointment(_) => {}
         Aggregate::Result(result) => code_keys(result.code.as_ref(), &mut keys),
-        Aggregate::Observation(observation) => code_keys(observation.code.as_ref(), &mut keys),
+        Aggregate::Observation(observation) => {
+            code_keys(observation.code.as_ref(), &mut keys);
+            let patient = observation.patient.as_ref().and_then(Ref::id);
+            let measured = patient.zip(Measure::of(observation));
+            keys.extend(measured.map(|(patient, measure)| measure.key(patient)));
+        }
         Aggregate::Clinic(_)
         | Aggregate::Site(_)
         | Aggregate::Room(_)
         | Aggregate::Service(_)
         | Aggregate::Schedule(_)
         | Aggregate::Slot(_)
+        | Aggregate::Appointment(_)
         | Aggregate::Encounter(_)
         | Aggregate::Condition(_)
         | Aggregate::Allergy(_)
@@ -322,28 +323,22 @@ fn code_keys(concept: Option<&Concept>, keys: &mut Vec<SearchKey>) {
 /// The text of the [`SearchKey`] `imaging` that every order has which a worklist may tell.
 pub const LIVE: &str = "live";
 
-fn imaging_keys(order: &Order, keys: &mut Vec<SearchKey>) {
-    let Some(imaging) = &order.imaging else { return };
-    let is_live = match order.status {
+/// Whether an order has not ended.
+pub(crate) fn is_live(order: &Order) -> bool {
+    match order.status {
         Some(OrderStatus::Draft | OrderStatus::Active | OrderStatus::OnHold | OrderStatus::Unknown)
         | None => true,
         Some(OrderStatus::Revoked | OrderStatus::Completed | OrderStatus::EnteredInError) => false,
-    };
-    if is_live {
+    }
+}
+
+fn imaging_keys(order: &Order, keys: &mut Vec<SearchKey>) {
+    let Some(imaging) = &order.imaging else { return };
+    if is_live(order) {
         keys.push(SearchKey {
             name: "imaging",
             text: LIVE.to_owned(),
         });
-        let steps = imaging.steps.iter();
-        let open = steps.filter(|step| !step.status.is_some_and(|status| status.is_over()));
-        keys.extend(open.map(|step| SearchKey {
-            name: "planned",
-            // A month is no day.
-            text: match &step.start {
-                Some(start) if start.date_text().len() == 10 => start.date_text().to_owned(),
-                Some(_) | None => String::new(),
-            },
-        }));
     }
     keys.extend(imaging.accession.clone().map(|text| SearchKey {
         name: "accession",

@@ -1,23 +1,31 @@
 //! What a worklist tells: the planned steps of imaging orders with what stands around them (PS3.4 K.6).
 
+mod measure;
+
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use crate::apply::Record;
 use crate::ask::Found;
-use crate::diagnostics::{Order, OrderStatus};
+use crate::diagnostics::{Observation, Order, OrderStatus};
 use crate::imaging::{
     Imaging, ImagingStep, ImagingStudy, ImagingStudyStatus, PerformedStatus, StepStatus, step_status_of,
 };
 use crate::kinds::Aggregate;
 use crate::people::{LinkKind, Patient, Practitioner};
-use crate::records::{Allergy, Encounter};
+use crate::records::{Allergy, Encounter, Stay, StayStatus};
 use crate::scheduling::{Appointment, AppointmentStatus};
+use crate::search::patient_ids;
 use crate::value::{Concept, Ref, When};
+
+pub use measure::{Measure, in_si};
 
 /// How many merges of a patient are followed.
 const MAX_MERGES: usize = 16;
+
+/// So many places, one around the other, are told: bed, room, ward, site.
+pub const PLACES: usize = 4;
 
 /// One planned step: an entry of a worklist.
 #[derive(Clone)]
@@ -48,6 +56,24 @@ pub struct Entry<'a> {
     pub referrer: Option<&'a Practitioner>,
     /// What the patient must not get.
     pub allergies: Vec<&'a Allergy>,
+    /// What was measured of the patient last, and is of use to a modality.
+    pub measured: Vec<(Measure, &'a Observation)>,
+    /// Where the patient is, by the names on the doors, the outermost first.
+    pub location: Vec<&'a str>,
+    /// For which department it was ordered.
+    pub service: Option<&'a str>,
+}
+
+impl Entry<'_> {
+    /// The last measurement of this kind.
+    pub fn last(&self, measure: Measure) -> Option<&Observation> {
+        let all = self.measured.iter().filter(|(known, _)| *known == measure);
+        let newest = all.max_by_key(|(_, observation)| {
+            let at = observation.effective_at.as_ref();
+            at.and_then(|at| at.earliest(&jiff::tz::TimeZone::UTC))
+        });
+        newest.map(|(_, observation)| *observation)
+    }
 }
 
 /// What stands around the orders, by what it belongs to.
@@ -55,6 +81,7 @@ pub struct Entry<'a> {
 struct Around<'a> {
     appointments: HashMap<Uuid, Vec<&'a Appointment>>,
     allergies: HashMap<Uuid, Vec<&'a Allergy>>,
+    measured: HashMap<Uuid, Vec<(Measure, &'a Observation)>>,
     studies: HashMap<&'a str, &'a ImagingStudy>,
 }
 
@@ -71,6 +98,16 @@ impl<'a> Around<'a> {
                 Aggregate::Allergy(allergy) if is_active(allergy) => {
                     if let Some(patient) = allergy.patient.as_ref().and_then(Ref::id) {
                         around.allergies.entry(patient).or_default().push(allergy);
+                    }
+                }
+                Aggregate::Observation(observation) => {
+                    let patient = observation.patient.as_ref().and_then(Ref::id);
+                    if let Some((patient, measure)) = patient.zip(Measure::of(observation)) {
+                        around
+                            .measured
+                            .entry(patient)
+                            .or_default()
+                            .push((measure, observation));
                     }
                 }
                 Aggregate::ImagingStudy(study) => {
@@ -103,16 +140,6 @@ pub fn entries(found: &Found) -> Vec<Entry<'_>> {
 
 fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, out: &mut Vec<Entry<'a>>) {
     let Some(imaging) = &order.imaging else { return };
-    let is_planned = match order.status {
-        Some(OrderStatus::Active | OrderStatus::Unknown) | None => true,
-        Some(
-            OrderStatus::Draft
-            | OrderStatus::OnHold
-            | OrderStatus::Revoked
-            | OrderStatus::Completed
-            | OrderStatus::EnteredInError,
-        ) => false,
-    };
     let owner = order.patient.as_ref().and_then(Ref::id);
     let Some((patient_id, patient)) = owner.and_then(|id| survivor(found, id)) else {
         return;
@@ -124,7 +151,7 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
         .unwrap_or_default();
     let mut on = appointments.iter().filter(|booked| is_on(booked)).peekable();
     let called_off = !appointments.is_empty() && on.peek().is_none();
-    if !is_planned || called_off {
+    if !is_planned(order) || called_off {
         return;
     }
     let booked = on.find_map(|booked| booked.start.as_ref());
@@ -137,6 +164,8 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
         .as_deref()
         .and_then(|uid| around.studies.get(uid));
     let single = imaging.steps.len() == 1;
+    let mut selves = patient_ids(patient_id, patient);
+    selves.extend(owner.filter(|owner| !selves.contains(owner)));
     for step in &imaging.steps {
         let status = step_status_of(order, step);
         let has_images = || study.is_some_and(|study| is_made(study, step, single));
@@ -154,8 +183,6 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
             is_for && performed.status == Some(PerformedStatus::InProgress)
         });
         let performer = step.performer.as_ref().or(order.performers.first());
-        let allergies = [owner, Some(patient_id).filter(|id| Some(*id) != owner)];
-        let allergies = allergies.into_iter().flatten();
         out.push(Entry {
             order,
             imaging,
@@ -171,9 +198,10 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
             requester: practitioner(found, order.requester.as_ref()),
             performer: practitioner(found, performer),
             referrer: encounter.and_then(|encounter| referrer(found, encounter)),
-            allergies: allergies
-                .flat_map(|patient| around.allergies.get(&patient).cloned().unwrap_or_default())
-                .collect(),
+            allergies: all_of(&around.allergies, &selves),
+            measured: all_of(&around.measured, &selves),
+            location: encounter.map(|visit| location(found, visit)).unwrap_or_default(),
+            service: service(found, order),
         });
     }
 }
@@ -208,7 +236,22 @@ fn survivor(found: &Found, id: Uuid) -> Option<(Uuid, &Patient)> {
     None
 }
 
-fn is_on(appointment: &Appointment) -> bool {
+/// Whether an order may be told: neither over nor waiting.
+pub(crate) fn is_planned(order: &Order) -> bool {
+    match order.status {
+        Some(OrderStatus::Active | OrderStatus::Unknown) | None => true,
+        Some(
+            OrderStatus::Draft
+            | OrderStatus::OnHold
+            | OrderStatus::Revoked
+            | OrderStatus::Completed
+            | OrderStatus::EnteredInError,
+        ) => false,
+    }
+}
+
+/// Whether an appointment was not called off.
+pub(crate) fn is_on(appointment: &Appointment) -> bool {
     match appointment.status {
         Some(
             AppointmentStatus::Cancelled
@@ -225,6 +268,56 @@ fn is_on(appointment: &Appointment) -> bool {
             | AppointmentStatus::CheckedIn,
         )
         | None => true,
+    }
+}
+
+fn all_of<T: Clone>(of: &HashMap<Uuid, Vec<T>>, patients: &[Uuid]) -> Vec<T> {
+    let all = patients.iter().filter_map(|patient| of.get(patient));
+    all.flatten().cloned().collect()
+}
+
+/// The place where the patient of a visit is: the one that is only for a time, where there is one.
+pub fn place(encounter: &Encounter) -> Option<Uuid> {
+    let active = |stay: &&Stay| stay.status == Some(StayStatus::Active);
+    let stays = encounter.stays.iter().filter(active);
+    let now = stays.max_by_key(|stay| stay.temporary)?;
+    now.place.id()
+}
+
+/// What a place is a part of.
+pub fn around_place(record: &Record) -> Option<Uuid> {
+    match &record.aggregate {
+        Aggregate::Room(room) => room.part_of.as_ref()?.id(),
+        _ => None,
+    }
+}
+
+/// The names of the place where a patient is, and of those around it.
+fn location<'a>(found: &'a Found, encounter: &Encounter) -> Vec<&'a str> {
+    let mut names = vec![];
+    let mut next = place(encounter);
+    for _ in 0..PLACES {
+        let Some(record) = next.and_then(|id| found.around.get(&id)) else {
+            break;
+        };
+        let name = match &record.aggregate {
+            Aggregate::Room(room) => room.name.as_deref(),
+            Aggregate::Site(site) => site.name.as_deref(),
+            _ => None,
+        };
+        let number = record.aggregate.identifiers().first();
+        let number = number.map(|number| number.value.as_str());
+        names.extend(name.or(number).filter(|name| !name.is_empty()));
+        next = around_place(record);
+    }
+    names.reverse();
+    names
+}
+
+fn service<'a>(found: &'a Found, order: &Order) -> Option<&'a str> {
+    match aggregate(found, order.requester_organization.as_ref())? {
+        Aggregate::Clinic(clinic) => clinic.name.as_deref(),
+        _ => None,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct CodeTable {
 pub struct Settings {
     /// The charset of messages that do not declare one (`charset` of the channel).
     pub charset: Option<String>,
+    /// The charsets of single partners by what they call themselves (`charset_of`), each one or several.
+    pub charset_of: BTreeMap<String, Vec<String>>,
     /// The clinic's zone, an IANA name. Empty: Europe/Bucharest.
     pub zone: Option<String>,
     /// The local codes of the partner.
@@ -196,6 +198,11 @@ pub trait Format: Send + Sync {
     fn name(&self) -> &'static str;
     /// The MIME type of what it writes.
     fn content_type(&self) -> &'static str;
+    /// Where in its messages the study stands that they are of (`order_by = "study"`); none: they are of no study.
+    fn study_path(&self) -> Option<&'static str> {
+        None
+    }
+
     /// This format as a channel says it is to be read, where that makes a difference (a charset that no message
     /// declares); none: it makes none.
     fn of_channel(&self, _: &Settings) -> Option<Arc<dyn Format>> {

@@ -4,7 +4,7 @@
 
     worklist KEY=VALUE ...   what is booked (keys: PatientName, PatientID, AccessionNumber, Modality, Date, Charset)
     unplanned                what follows is of no plan: of a patient and a study that are made up
-    begin [N]                MPPS N-CREATE for the Nth step of the last worklist (from 0), IN PROGRESS
+    begin [N[,M...]]         MPPS N-CREATE for the Nth step of the last worklist (from 0), or for several, IN PROGRESS
     again                    the same N-CREATE once more
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
     twist                    stores the last image once more with other pixels under the same UID
@@ -119,22 +119,15 @@ class Modality:
         return now.strftime("%Y%m%d"), now.strftime("%H%M%S")
 
     def begin(self, number="0"):
-        self.step = self.steps[int(number)]
+        chosen = [self.steps[int(one)] for one in number.split(",")]
+        self.step = chosen[0]
         self.mpps = generate_uid()
         self.series = generate_uid()
         date, time = self.now()
         made = Dataset()
-        booked = Dataset()
-        for name in ("StudyInstanceUID", "AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription"):
-            setattr(booked, name, self.step.get(name, ""))
-        scheduled = self.step.ScheduledProcedureStepSequence[0]
-        booked.ScheduledProcedureStepID = scheduled.ScheduledProcedureStepID
-        booked.ScheduledProcedureStepDescription = scheduled.get("ScheduledProcedureStepDescription", "")
-        booked.ScheduledProtocolCodeSequence = Sequence()
-        booked.ReferencedStudySequence = Sequence()
         if "SpecificCharacterSet" in self.step:
             made.SpecificCharacterSet = self.step.SpecificCharacterSet
-        made.ScheduledStepAttributesSequence = Sequence([booked])
+        made.ScheduledStepAttributesSequence = Sequence(self.booked(step) for step in chosen)
         for name in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
             setattr(made, name, self.step.get(name, ""))
         made.ReferencedPatientSequence = Sequence()
@@ -154,6 +147,17 @@ class Modality:
         made.PerformedSeriesSequence = Sequence()
         self.created = made
         return self.again()
+
+    def booked(self, step):
+        booked = Dataset()
+        for name in ("StudyInstanceUID", "AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription"):
+            setattr(booked, name, step.get(name, ""))
+        scheduled = step.ScheduledProcedureStepSequence[0]
+        booked.ScheduledProcedureStepID = scheduled.ScheduledProcedureStepID
+        booked.ScheduledProcedureStepDescription = scheduled.get("ScheduledProcedureStepDescription", "")
+        booked.ScheduledProtocolCodeSequence = Sequence()
+        booked.ReferencedStudySequence = Sequence()
+        return booked
 
     def again(self):
         status, _ = self.association.send_n_create(self.created, ModalityPerformedProcedureStep, self.mpps)

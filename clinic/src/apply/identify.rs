@@ -100,7 +100,7 @@ impl<'a> Work<'a> {
         idx: usize,
         lookups: &[Lookup<'_>],
         patient: Option<Uuid>,
-    ) -> Result<Option<Uuid>, ApplyError> {
+    ) -> Result<Vec<Uuid>, ApplyError> {
         let set = self.set;
         let change = &set.changes[idx];
         let kind = change.kind();
@@ -131,9 +131,9 @@ impl<'a> Work<'a> {
             });
         }
         match mine.as_slice() {
-            [] => Ok(None),
+            all if change.find.each => Ok(all.iter().map(|found| found.id).collect()),
             several @ [_, _, ..] if chart => Err(self.ambiguous(idx, several)),
-            [first, ..] => Ok(Some(first.id)),
+            all => Ok(all.first().map(|found| found.id).into_iter().collect()),
         }
     }
 

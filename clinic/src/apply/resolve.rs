@@ -215,11 +215,17 @@ impl<'a> Work<'a> {
         let patient = self.local_or_id(patient_said(change))?;
         let lookups = self.lookups(idx, patient)?;
         let decided = decided(context, &change.key);
+        let mut others = vec![];
         let found = match (decided, care(kind)) {
             (Some(Choice::Is(id)), _) => Some(self.chosen(idx, id)?),
             (Some(Choice::New), _) => None,
             (None, Care::Patient) => self.patient_by_identifiers(idx, &lookups)?,
-            (None, Care::Chart | Care::Detail) => self.on_chart_by_identifiers(idx, &lookups, patient)?,
+            (None, Care::Chart | Care::Detail) => {
+                let mut found = self.on_chart_by_identifiers(idx, &lookups, patient)?.into_iter();
+                let first = found.next();
+                others.extend(found);
+                first
+            }
             (None, Care::Directory) => self.matches(&lookups)?.first().map(|found| found.id),
         };
         let natural = self.natural_keys(change)?;
@@ -241,6 +247,12 @@ impl<'a> Work<'a> {
             let is_old = self.parts.get(&idx).is_some_and(|part| !part.old_of.is_empty());
             return Ok(if is_old { Target::NoOld } else { Target::LeftOut });
         };
+        for other in others {
+            let other = self.touch(kind, other)?;
+            if other != target {
+                self.touched[other].changes.push(idx);
+            }
+        }
         let keys = lookups
             .into_iter()
             .map(|lookup| lookup.key)

@@ -198,11 +198,7 @@ fn live_orders_and_numbers_are_searched() {
     };
     assert_eq!(
         texts(&play),
-        [
-            "accession|A1".to_owned(),
-            format!("imaging|{LIVE}"),
-            "planned|".to_owned()
-        ]
+        ["accession|A1".to_owned(), format!("imaging|{LIVE}")]
     );
     play.takes(&mpps("1.1", &["S1"], PerformedStatus::Completed, None));
     assert_eq!(texts(&play), ["accession|A1"]);
@@ -384,6 +380,74 @@ fn several_mpps_for_a_step_and_several_steps_for_an_mpps() {
     assert_eq!(
         states(&play, order).1,
         [StepStatus::Completed, StepStatus::Completed]
+    );
+}
+
+#[test]
+fn the_end_of_an_mpps_is_said_of_every_order_that_it_is_for() {
+    let mut play = Play::new();
+    let order = |number: &str, placer: &str, study: &str| {
+        let mut words = ordered(asked(Some(study), &[number]));
+        if let clinic::Body::Order(say) = &mut words.changes[1].say {
+            say.identifiers = Items::merge(vec![super::people::number("HIS", "PLAC", placer)]);
+        }
+        words
+    };
+    let chest = play.takes(&order("S1", "P1", "1.2.1")).ids["o"].1;
+    let head = play.takes(&order("S2", "P2", "1.2.2")).ids["o"].1;
+    let other = play.takes(&order("S3", "P3", "1.2.3")).ids["o"].1;
+    let performed = |key: &str, find: Vec<Identifier>, each: bool, steps: &[&str], status| Change {
+        find: clinic::change_set::Find {
+            identifiers: find,
+            missing: Missing::Refuse,
+            each,
+            ..Default::default()
+        },
+        ..Change::new(
+            key,
+            OrderChange {
+                performed: Items::Merge(vec![PerformedStep {
+                    uid: "1.9".to_owned(),
+                    steps: steps.iter().map(|id| (*id).to_owned()).collect(),
+                    status: Some(status),
+                    ..PerformedStep::default()
+                }]),
+                ..OrderChange::default()
+            },
+        )
+    };
+    let begun = PerformedStatus::InProgress;
+    play.takes(&set(vec![
+        performed("one", vec![imaging::uid("1.2.1")], false, &["S1"], begun),
+        performed("two", vec![imaging::uid("1.2.2")], false, &["S2"], begun),
+    ]));
+    let started = (Some(OrderStatus::Active), vec![StepStatus::Started]);
+    assert_eq!(
+        (states(&play, chest), states(&play, head)),
+        (started.clone(), started)
+    );
+    let ends = |each| {
+        set(vec![performed(
+            "all",
+            vec![imaging::uid("1.9")],
+            each,
+            &[],
+            PerformedStatus::Completed,
+        )])
+    };
+    assert!(
+        matches!(play.tries(&ends(false)), Err(ApplyError::Parked { .. })),
+        "one is meant, and two are found"
+    );
+    let applied = play.takes(&ends(true));
+    assert_eq!(applied.writes.len(), 2);
+    let done = (Some(OrderStatus::Completed), vec![StepStatus::Completed]);
+    assert_eq!((states(&play, chest), states(&play, head)), (done.clone(), done));
+    assert_eq!(states(&play, other).1, [StepStatus::Scheduled]);
+    assert_eq!(
+        order_of(&play, head).performed[0].steps,
+        ["S2"],
+        "each keeps its own"
     );
 }
 

@@ -8,4 +8,5 @@ mod made;
 mod merges;
 mod patients;
 mod people;
+mod planned;
 mod values;

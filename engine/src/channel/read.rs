@@ -82,6 +82,7 @@ impl Reader<'_> {
         let settings = Settings {
             csv: self.csv(root),
             charset: root.get("charset").and_then(Node::text).map(str::to_owned),
+            charset_of: charset_of(root),
             zone: self.zone(root, &top),
             ..Settings::default()
         };
@@ -811,4 +812,21 @@ impl Reader<'_> {
 /// Whether a destination is only asked.
 pub(super) fn is_only_asked(destination: &Node) -> bool {
     destination.get("when").and_then(Node::text) == Some("asked")
+}
+
+/// The charsets of single partners.
+fn charset_of(root: &Node) -> BTreeMap<String, Vec<String>> {
+    let partners = root.get("charset_of").map(Node::entries).unwrap_or_default();
+    let sets = |said: &Node| {
+        let several = said.items().iter().filter_map(Node::text);
+        said.text()
+            .into_iter()
+            .chain(several)
+            .map(str::to_owned)
+            .collect()
+    };
+    partners
+        .iter()
+        .map(|entry| (entry.key.trim().to_owned(), sets(&entry.node)))
+        .collect()
 }

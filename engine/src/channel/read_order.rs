@@ -12,7 +12,9 @@ use crate::format::{Format, Subject};
 const PARALLEL: usize = 8;
 
 /// The words of what a message can be about.
-const WORDS: [&str; 3] = ["patient", "visit", "order"];
+const WORDS: [&str; 4] = ["patient", "visit", "order", STUDY];
+/// The study that an object is of, for formats that have a place for it.
+const STUDY: &str = "study";
 
 /// The longest that a destination is left alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -38,6 +40,15 @@ impl Reader<'_> {
         }
         let by = match Subject::from_word(written) {
             Some(subject) => By::Subject(subject),
+            None if written == STUDY => match flow.format.as_ref().map(|format| format.study_path()) {
+                Some(Some(path)) => By::Path(path.to_owned()),
+                Some(None) => {
+                    let what = "what is sent is of no study; write \"patient\", \"visit\", \"order\" or a path of it";
+                    self.problem(path, what.to_owned());
+                    return None;
+                }
+                None => return None,
+            },
             None => {
                 let is_path = |format: &std::sync::Arc<dyn Format>| format.check_path(written).is_ok();
                 if let Some(word) = nearest(written, WORDS)

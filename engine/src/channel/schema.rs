@@ -109,6 +109,17 @@ pub fn channel_schema(formats: &Formats, connectors: &Connectors) -> Value {
                 "minLength": 1
             },
             "charset": charset("The charset of messages that do not declare one."),
+            "charset_of": {
+                "description": "The same for single devices by their AE titles: one charset, which stands for the simpler ones too, or several, which stand for themselves alone.",
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "anyOf": [
+                        { "enum": CHARSETS },
+                        { "type": "array", "minItems": 1, "items": { "enum": CHARSETS } }
+                    ]
+                }
+            },
             "zone": {
                 "description": "The zone of times without one, an IANA name.",
                 "type": "string",
@@ -309,7 +320,7 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
         },
         "order_by": {
             "title": "order by",
-            "description": "By which key the order goes, so that several are sent at once: \"patient\", \"visit\" or \"order\" of the message that came in, or a path of what is sent. Without it one after the other.",
+            "description": "By which key the order goes, so that several are sent at once: \"patient\", \"visit\" or \"order\" of the message that came in, \"study\" or a path of what is sent. Without it one after the other.",
             "type": "string",
             "minLength": 1,
             "examples": ["patient"]

@@ -158,7 +158,8 @@ async fn find(door: &Door, question: &Question) -> Result<Found, MapError> {
             Question::Worklist(question) => {
                 let zone = door.channel.source.format_settings.zone.as_deref();
                 let zone = TimeZone::get(zone.unwrap_or("Europe/Bucharest")).unwrap_or(TimeZone::UTC);
-                gather(&*door.store, question, &zone).await
+                let today = zone.to_datetime((door.world.now)()).date();
+                gather(&*door.store, question, &zone, today).await
             }
         }
     };

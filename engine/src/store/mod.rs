@@ -18,6 +18,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use clinic::apply::{Booking, Snapshot, SnapshotError};
+use clinic::planned::{Begun, PlannedQuery};
+use clinic::search::SearchKey;
 use clinic::{Applied, Kind, Record};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -468,6 +470,12 @@ pub trait Store: Send + Sync {
 
     /// Aggregates that match, by (last change, id).
     async fn search(&self, query: &ClinicQuery) -> Result<Vec<Record>, StoreError>;
+    /// The imaging orders that a question for a worklist may mean, from memory: more than are meant, never fewer.
+    async fn planned(&self, asked: PlannedQuery) -> Result<Vec<Uuid>, StoreError>;
+    /// The examinations that a modality has begun and not ended, from memory.
+    async fn begun(&self) -> Result<Vec<Begun>, StoreError>;
+    /// Of each key the aggregate with the latest time, where one is found by it.
+    async fn newest(&self, kind: Kind, keys: &[SearchKey]) -> Result<Vec<Record>, StoreError>;
     /// One aggregate as it stands now.
     async fn read(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError>;
     /// One version of an aggregate.

@@ -7,6 +7,7 @@ mod clinic_suite;
 mod journal_suite;
 mod make;
 mod message_suite;
+mod planned_suite;
 mod prune_suite;
 mod queue_model;
 mod seal_suite;
@@ -95,4 +96,7 @@ suite!(
     clinic_suite::natural_keys_stay,
     clinic_suite::exclusive_work_sees_what_came_before_it,
     clinic_suite::searches_find_and_page,
+    planned_suite::what_is_planned_is_found_once_it_is_answered,
+    planned_suite::an_appointment_moves_what_is_planned,
+    planned_suite::the_newest_of_each_key_is_found,
 );

@@ -5,12 +5,12 @@
 use clinic::ask::Found;
 use clinic::exchange::{Stamp, Verdict};
 use libfuzzer_sys::fuzz_target;
-use mappings::dicom::charset::{Fallback, Set};
+use mappings::dicom::charset::Fallback;
 use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::part10::{File, Meta};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{Profile, decode, is_enough, reply, worklist};
+use mappings::dicom::{Device, Profile, decode, is_enough, reply, worklist};
 
 /// Transfer syntaxes: implicit, explicit, big endian, deflated.
 const SYNTAXES: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"];
@@ -50,7 +50,7 @@ fn command(field: u16, class: &str) -> Vec<u8> {
 }
 
 fn message(bytes: &[u8]) {
-    let profile = Profile { shows: Some(Set::Latin2), ..Profile::default() };
+    let profile = Profile { device: Device::named(["iso-8859-2"]), ..Profile::default() };
     let _ = keys(bytes);
     let _ = is_enough(bytes);
     let _ = reply::reply(bytes, Verdict::Accepted);

@@ -404,6 +404,23 @@ impl Shows {
         Shows(chain.iter().copied().chain([Set::Ascii]).collect())
     }
 
+    /// These alone, in this order; plain letters where none of them carries all.
+    pub fn only(sets: &[Set]) -> Self {
+        let written = sets.iter().copied().filter(|set| {
+            matches!(
+                set,
+                Set::Utf8 | Set::Latin1 | Set::Latin2 | Set::Cyrillic | Set::Ascii
+            )
+        });
+        let mut all: Vec<Set> = vec![];
+        for set in written.chain([Set::Ascii]) {
+            if !all.contains(&set) {
+                all.push(set);
+            }
+        }
+        Shows(all)
+    }
+
     /// The set for all of these texts.
     pub fn choose<'t>(&self, texts: impl Iterator<Item = &'t str> + Clone) -> Set {
         if texts.clone().all(str::is_ascii) {

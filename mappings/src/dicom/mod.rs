@@ -6,11 +6,13 @@
 //!
 //! Places are written `0040,0100[0].0008,0060`; items are counted from 0, as in FHIR paths.
 
+use std::collections::BTreeMap;
+
 use clinic::ChangeSet;
 use clinic::exchange::{MapError, Reason};
 use jiff::tz::TimeZone;
 
-use self::charset::{Fallback, Set};
+use self::charset::{Fallback, Set, Shows};
 use self::message::Service;
 use self::part10::File;
 use self::scan::{Reached, Until};
@@ -44,23 +46,58 @@ mod law_tests;
 #[cfg(test)]
 mod worklist_tests;
 
-/// How a channel reads and answers a device.
-#[derive(Clone, Debug)]
-pub struct Profile {
+/// What is known of the character sets of a device.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
     /// What its bytes are where it does not say so.
     pub fallback: Fallback,
-    /// The best character set that it can show; none: the one that it writes itself, else any.
-    pub shows: Option<Set>,
+    /// What it can show; none: the set that it writes itself, else any.
+    pub shows: Option<Shows>,
+}
+
+impl Device {
+    /// By the names of its sets: of one, that and the simpler ones; of several, these and no other, in their order.
+    pub fn named<'n>(sets: impl IntoIterator<Item = &'n str>) -> Self {
+        let names: Vec<&str> = sets.into_iter().collect();
+        let known: Vec<Set> = names.iter().filter_map(|name| Set::named(name)).collect();
+        Device {
+            fallback: names
+                .first()
+                .and_then(|name| Fallback::named(name))
+                .unwrap_or_default(),
+            shows: match known.as_slice() {
+                [] => None,
+                [best] => Some(Shows::up_to(*best)),
+                several => Some(Shows::only(several)),
+            },
+        }
+    }
+}
+
+/// How a channel reads and answers its devices.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// A device of which nothing else is said.
+    pub device: Device,
+    /// The others, by their AE titles.
+    pub devices: BTreeMap<String, Device>,
     /// The zone of times that name none.
     pub zone: TimeZone,
+}
+
+impl Profile {
+    /// What is known of the device with this AE title.
+    pub fn of(&self, title: &str) -> &Device {
+        self.devices.get(title.trim()).unwrap_or(&self.device)
+    }
 }
 
 impl Default for Profile {
     /// Europe/Bucharest, and nothing known of the device.
     fn default() -> Self {
         Profile {
-            fallback: Fallback::default(),
-            shows: None,
+            device: Device::default(),
+            devices: BTreeMap::new(),
             zone: TimeZone::get("Europe/Bucharest").unwrap_or(TimeZone::UTC),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! N-CREATE begins a step and says for which planned ones it is: by the UID of the study, else by the accession number.
 //! One that is for none is an examination that nobody planned: an order of its own, where the patient is known, else a
-//! person decides. N-SET is known by the instance alone.
+//! person decides. N-SET is known by the instance alone, and is said of every order that the step is for.
 
 use clinic::change_set::{Change, Find, Missing};
 use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
@@ -26,7 +26,7 @@ pub fn decode(file: &File<'_>, command: &Command, profile: &Profile) -> Result<C
     if !clinic::imaging::is_uid(&command.instance) {
         return Err(MapError::missing("0000,1000", "The UID of the performed step"));
     }
-    let set = file.data_set(profile.fallback)?;
+    let set = file.data_set(profile.of(&file.meta.calling).fallback)?;
     let ledger = Ledger::default();
     let at = At::new(&set, &ledger);
     let performed = performed(&at, command, profile)?;
@@ -149,6 +149,7 @@ fn not_yet(performed: &PerformedStep) -> Change {
             identifiers: vec![uid(&performed.uid)],
             missing: Missing::Skip,
             version: Some(0),
+            each: true,
             ..Find::default()
         },
         ..Change::new("begun", OrderChange::default())
@@ -203,6 +204,8 @@ fn set_change(performed: PerformedStep) -> Change {
         find: Find {
             identifiers: vec![uid(&performed.uid)],
             missing: Missing::Refuse,
+            // One step may be for several orders.
+            each: true,
             ..Find::default()
         },
         ..Change::new(

@@ -31,7 +31,7 @@ const MAX_MEASURED: usize = 5_000;
 
 /// What an object says about the clinic.
 pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError> {
-    let set = file.data_set(profile.fallback)?;
+    let set = file.data_set(profile.of(&file.meta.calling).fallback)?;
     let ledger = Ledger::default();
     let at = At::new(&set, &ledger);
     let required = |keyword: &str, place: &str, what: &str| {

@@ -5,17 +5,18 @@
 //! What the standard wants a value of has one: a step that names no station is that of the one who asks.
 
 use clinic::ask::{Found, Question, WorklistQuestion};
-use clinic::diagnostics::Priority;
+use clinic::diagnostics::{Observation, Priority, Value};
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::imaging::StepStatus;
 use clinic::people::{Patient, Practitioner, Sex};
+use clinic::records::Criticality;
 use clinic::value::{Annotation, Coding, Concept, Identifier, PersonName, When};
-use clinic::worklist::{Entry, entries};
+use clinic::worklist::{Entry, Measure, entries, in_si};
 use dicom_core::Tag;
+use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use super::Profile;
 use super::charset::{Set, Shows};
 use super::dataset::DataSet;
 use super::matching::{dates, is_partly, matches, told};
@@ -23,6 +24,7 @@ use super::message::{Service, command};
 use super::part10::{File, packing};
 use super::reply::status;
 use super::write::{Out, Said};
+use super::{Device, Profile};
 
 const STEP: Tag = Tag(0x0040, 0x0100);
 const STATION: Tag = Tag(0x0040, 0x0001);
@@ -52,7 +54,7 @@ pub fn question(bytes: &[u8], profile: &Profile) -> Option<Result<Question, MapE
         | Service::CommitmentReport
         | Service::Other => return None,
     }
-    let set = match file.data_set(profile.fallback) {
+    let set = match file.data_set(profile.of(&file.meta.calling).fallback) {
         Ok(set) => set,
         Err(error) => return Some(Err(error)),
     };
@@ -71,10 +73,14 @@ fn coarse(query: &DataSet<'_>) -> WorklistQuestion {
     };
     let step = query.items(STEP).iter().find(|item| !item.elements.is_empty());
     let days = step.and_then(|step| dates(&step.texts(START_DATE)));
-    let modalities = step.map(|step| step.texts(MODALITY)).unwrap_or_default();
-    let any = modalities
-        .iter()
-        .any(|modality| modality.contains(['*', '?']) || modality.is_empty());
+    let any_of = |tag| {
+        let values = step.map(|step| step.texts(tag)).unwrap_or_default();
+        let is_open = |value: &String| value.is_empty() || value.contains(['*', '?']);
+        match values.iter().any(is_open) {
+            true => vec![],
+            false => values,
+        }
+    };
     let name = query.text(Tag(0x0010, 0x0010)).map(|name| {
         let group = name.split('=').next().unwrap_or_default();
         let family = group.split('^').next().unwrap_or_default();
@@ -85,7 +91,8 @@ fn coarse(query: &DataSet<'_>) -> WorklistQuestion {
     WorklistQuestion {
         from,
         to,
-        modalities: if any { vec![] } else { modalities },
+        modalities: any_of(MODALITY),
+        stations: any_of(STATION),
         patient: single(Tag(0x0010, 0x0020)),
         name: name.filter(|name| !name.is_empty()),
         accession: single(Tag(0x0008, 0x0050)),
@@ -133,9 +140,10 @@ fn refused(error: &MapError) -> u16 {
 
 fn answers(bytes: &[u8], found: &Found, profile: &Profile, stamp: &Stamp) -> Result<Answers, MapError> {
     let file = File::read(bytes)?;
-    let query = file.data_set(profile.fallback)?;
+    let device = profile.of(&file.meta.calling);
+    let query = file.data_set(device.fallback)?;
     let asker = Asker::new(&query, &file.meta.calling);
-    let shows = shows(profile, &query);
+    let shows = shows(device, &query);
     let mut frames = vec![];
     let mut told_of: Vec<Uuid> = vec![];
     let mut shape: Option<Out> = None;
@@ -170,9 +178,9 @@ fn answers(bytes: &[u8], found: &Found, profile: &Profile, stamp: &Stamp) -> Res
 }
 
 /// What the device can show: as the channel says, else what it writes itself, else anything.
-fn shows(profile: &Profile, query: &DataSet<'_>) -> Shows {
-    let said = profile.shows.or(query.charset().only());
-    Shows::up_to(said.unwrap_or(Set::Utf8))
+fn shows(device: &Device, query: &DataSet<'_>) -> Shows {
+    let own = || Shows::up_to(query.charset().only().unwrap_or(Set::Utf8));
+    device.shows.clone().unwrap_or_else(own)
 }
 
 /// Who asks.
@@ -214,7 +222,7 @@ impl<'q> Asker<'q> {
 fn written(entry: &Entry<'_>, asker: &Asker<'_>, profile: &Profile, stamp: &Stamp) -> Out {
     let Entry { order, imaging, .. } = entry;
     let mut out = Out::default();
-    about_patient(&mut out, entry);
+    about_patient(&mut out, entry, stamp);
     let about = order.code.as_ref().map(words).unwrap_or_default();
     let step = step(entry, &about, asker, profile, stamp);
     out.put("ScheduledProcedureStepSequence", Said::Items(vec![step]));
@@ -248,7 +256,7 @@ fn written(entry: &Entry<'_>, asker: &Asker<'_>, profile: &Profile, stamp: &Stam
         "RequestingPhysician",
         some(entry.requester.and_then(name_of).as_deref()),
     );
-    out.put("RequestingService", Said::Texts(vec![]));
+    out.put("RequestingService", some(entry.service));
     out.put(
         "ReferringPhysicianName",
         some(entry.referrer.and_then(name_of).as_deref()),
@@ -267,7 +275,10 @@ fn written(entry: &Entry<'_>, asker: &Asker<'_>, profile: &Profile, stamp: &Stam
         .unwrap_or_default();
     let visit = numbered(visit, "VN").or(visit.first().map(|id| id.value.as_str()));
     out.put("AdmissionID", some(visit));
-    out.put("CurrentPatientLocation", Said::Texts(vec![]));
+    out.put(
+        "CurrentPatientLocation",
+        joined(entry.location.iter().map(|name| (*name).to_owned())),
+    );
     out.put("ReferencedPatientSequence", Said::Items(vec![]));
     out
 }
@@ -328,7 +339,7 @@ fn step(entry: &Entry<'_>, about: &str, asker: &Asker<'_>, profile: &Profile, st
     out
 }
 
-fn about_patient(out: &mut Out, entry: &Entry<'_>) {
+fn about_patient(out: &mut Out, entry: &Entry<'_>, stamp: &Stamp) {
     let patient = entry.patient;
     let number = device_number(patient);
     let name = patient.names.first().map(name).filter(|name| !name.is_empty());
@@ -363,10 +374,19 @@ fn about_patient(out: &mut Out, entry: &Entry<'_>) {
         Sex::Unknown => None,
     });
     out.put("PatientSex", some(sex));
-    out.put("PatientSize", Said::Texts(vec![]));
-    out.put("PatientWeight", Said::Texts(vec![]));
+    let measured = |measure| number_of(entry.last(measure).and_then(in_si));
+    out.put("PatientSize", some(measured(Measure::Height).as_deref()));
+    out.put("PatientWeight", some(measured(Measure::Weight).as_deref()));
     out.put("PatientState", Said::Texts(vec![]));
-    out.put("MedicalAlerts", Said::Texts(vec![]));
+    let dangerous = entry
+        .allergies
+        .iter()
+        .filter(|allergy| allergy.criticality == Some(Criticality::High));
+    let alerts = dangerous
+        .filter_map(|allergy| allergy.code.as_ref())
+        .chain(&entry.order.clinical_info);
+    let alerts = alerts.map(words).filter(|text| !text.is_empty());
+    out.put("MedicalAlerts", Said::Texts(alerts.collect()));
     let importance = patient.importance.as_ref().map(words);
     out.put(
         "ConfidentialityConstraintOnPatientDataDescription",
@@ -387,15 +407,48 @@ fn about_patient(out: &mut Out, entry: &Entry<'_>) {
     let is_pregnant = arrangements
         .iter()
         .any(|arrangement| arrangement.code() == Some("B6"));
-    match is_pregnant {
-        // HL7 table 0009: B6 is pregnant.
-        true => out.put("PregnancyStatus", Said::Number(3)),
-        false => out.put("PregnancyStatus", Said::Texts(vec![])),
-    }
+    // HL7 table 0009: B6 is pregnant.
+    let pregnancy = match is_pregnant {
+        true => Some(3),
+        false => entry
+            .last(Measure::Pregnancy)
+            .and_then(|observation| pregnancy(observation, stamp)),
+    };
+    out.put(
+        "PregnancyStatus",
+        pregnancy.map_or(Said::Texts(vec![]), Said::Number),
+    );
     let needs = arrangements
         .iter()
         .filter(|arrangement| arrangement.code() != Some("B6"));
-    out.put("SpecialNeeds", joined(needs.map(words)));
+    out.put(
+        "SpecialNeeds",
+        joined(needs.chain(&patient.disability).map(words)),
+    );
+}
+
+/// A number as DS: at most 16 characters, to the gram and the millimetre.
+fn number_of(number: Option<f64>) -> Option<String> {
+    let text = format!("{:.3}", number?);
+    Some(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+}
+
+/// Pregnancy Status (0010,21C0) by what was last found: 1 not, 2 possibly, 3 definitely. What was found too long ago says
+/// nothing of today: that she is not, a week; that she is, as long as it may last.
+fn pregnancy(observation: &Observation, stamp: &Stamp) -> Option<u16> {
+    let Some(Value::Concept(found)) = &observation.value else {
+        return None;
+    };
+    let codes = found.codings.iter().filter_map(|coding| coding.code.as_deref());
+    // LOINC answers of 82810-3, and the findings of SNOMED CT.
+    let (status, days) = codes.into_iter().find_map(|code| match code {
+        "LA26683-5" | "60001007" => Some((1, 7)),
+        "152231000119106" | "102874004" => Some((2, 300)),
+        "LA15173-0" | "77386006" => Some((3, 300)),
+        _ => None,
+    })?;
+    let at = observation.effective_at.as_ref()?.earliest(&TimeZone::UTC)?;
+    (stamp.now.duration_since(at) <= SignedDuration::from_hours(24 * days)).then_some(status)
 }
 
 /// The number by which devices know a patient: the clinic's own, and never the personal number of the state.

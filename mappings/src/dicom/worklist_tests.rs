@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use clinic::aggregate::{Meta, Source};
 use clinic::ask::{Found, Question, WorklistQuestion};
-use clinic::diagnostics::{Order, OrderStatus};
+use clinic::diagnostics::{Observation, Order, OrderStatus, Value};
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::imaging::{
     Imaging, ImagingStep, ImagingStudy, ImagingStudyStatus, PerformedStatus, PerformedStep, StepStatus,
 };
 use clinic::people::{LinkKind, Patient, PatientLink, Practitioner, Sex};
 use clinic::scheduling::{Appointment, AppointmentStatus};
-use clinic::value::{Coding, Concept, Identifier, PersonName, Ref, When};
+use clinic::value::{Coding, Concept, Identifier, PersonName, Quantity, Ref, When};
 use clinic::{Aggregate, Kind, Record};
 use dicom_core::Tag;
 use uuid::Uuid;
 
 use super::Profile;
-use super::charset::{Fallback, Set};
+use super::charset::{Fallback, Set, Shows};
 use super::dataset::DataSet;
 use super::message::WORKLIST;
 use super::message::tests::message;
@@ -199,10 +199,8 @@ fn stamp() -> Stamp {
 }
 
 fn frames(question: &[u8], found: &Found, shows: Option<Set>) -> Vec<Vec<u8>> {
-    let profile = Profile {
-        shows,
-        ..Profile::default()
-    };
+    let mut profile = Profile::default();
+    profile.device.shows = shows.map(Shows::up_to);
     answer(question, Ok(found), &profile, &stamp()).frames
 }
 
@@ -465,11 +463,13 @@ fn what_narrows_the_search_is_read() {
         ..WorklistQuestion::default()
     };
     assert!(all == expected);
-    assert_eq!(
-        all.order_keys()[0].len(),
-        6,
-        "a day more on either side, and what has none"
+    assert!(all.order_keys().is_none(), "no number of an order");
+    let stations = question(
+        &[("AccessionNumber", "A-1")],
+        &[("ScheduledStationAETitle", "CT1\\CT2")],
     );
+    assert_eq!(stations.stations, ["CT1", "CT2"]);
+    assert_eq!(stations.order_keys().map(|keys| keys.len()), Some(2));
     let nothing = question(&[("PatientName", "*")], &[("Modality", "*")]);
     assert!(nothing == WorklistQuestion::default());
     assert!(super::worklist::question(b"nothing", &Profile::default()).is_none());
@@ -483,4 +483,74 @@ fn what_can_not_be_answered_says_why() {
         answers.frames,
         [b"A700 the store is away. Ask again later.".to_vec()]
     );
+}
+
+/// What was measured of the patient, in hours before the question.
+fn measured(number: u128, loinc: &str, value: Value, hours: i64) -> Record {
+    let at = stamp().now - jiff::SignedDuration::from_hours(hours);
+    let observation = Observation {
+        patient: Some(id(Kind::Patient, PATIENT)),
+        code: Some(Concept::coded("http://loinc.org", loinc, None)),
+        value: Some(value),
+        effective_at: Some(When::from_timestamp(at)),
+        ..Observation::default()
+    };
+    record(500 + number, observation)
+}
+
+fn amount(number: &str, unit: &str) -> Value {
+    Value::Quantity(Quantity {
+        value: number.parse().ok(),
+        code: Some(unit.to_owned()),
+        ..Quantity::default()
+    })
+}
+
+fn finding(code: &str) -> Value {
+    Value::Concept(Concept::coded("http://loinc.org", code, None))
+}
+
+#[test]
+fn what_was_measured_last_is_told_where_it_still_says_something() {
+    let names = ["PatientWeight", "PatientSize", "PregnancyStatus"];
+    let keys: Vec<(&str, &str)> = names.iter().map(|name| (*name, "")).collect();
+    let told = |more: Vec<Record>| -> (Option<String>, Option<String>, Option<i64>) {
+        let found = found(vec![order()], more);
+        let frames = frames(&asked(&keys, &[]), &found, None);
+        let set = DataSet::read(&frames[0], Bytes::EXPLICIT, Fallback::default()).expect("right");
+        let pregnancy = set.get(Tag(0x0010, 0x21C0)).filter(|element| !element.is_empty());
+        let pregnancy = pregnancy.map(|element| match &element.value {
+            super::dataset::Value::Bytes(bytes) => i64::from(bytes[0]),
+            super::dataset::Value::Items(_) | super::dataset::Value::Elsewhere => -1,
+        });
+        (
+            set.text(Tag(0x0010, 0x1030)),
+            set.text(Tag(0x0010, 0x1020)),
+            pregnancy,
+        )
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(told(vec![]), (None, None, None));
+    let weights = vec![
+        measured(1, "29463-7", amount("81", "kg"), 9_000),
+        measured(2, "29463-7", amount("72500", "g"), 20),
+        measured(3, "3141-9", amount("90", "kg"), 10_000),
+        measured(4, "8302-2", amount("168.5", "cm"), 20),
+    ];
+    assert_eq!(told(weights), (text("72.5"), text("1.685"), None));
+    // Without a unit that is known, 72 may be pounds.
+    let unclear = vec![measured(1, "29463-7", amount("72", "stone"), 2)];
+    assert_eq!(told(unclear).0, None);
+    let (day, week) = (24, 24 * 7);
+    for (code, hours, status) in [
+        ("LA15173-0", 30 * week, Some(3)),
+        ("LA15173-0", 50 * week, None),
+        ("LA26683-5", day, Some(1)),
+        ("LA26683-5", 2 * week, None),
+        ("152231000119106", day, Some(2)),
+        ("LA4489-6", day, None),
+    ] {
+        let found = told(vec![measured(1, "82810-3", finding(code), hours)]);
+        assert_eq!(found.2, status, "{code} {hours} h ago");
+    }
 }

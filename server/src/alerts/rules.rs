@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clinic::planned::Begun;
 use engine::channel::duration::show;
 use jiff::Timestamp;
 
@@ -26,6 +27,8 @@ pub struct Known<'a> {
     pub heard: &'a BTreeMap<String, Timestamp>,
     /// By how much the clock was set within the last hour.
     pub clock_moved: Duration,
+    /// What the modalities have begun and not ended.
+    pub begun: &'a [Begun],
     /// How long the delivery at the head of a queue could have gone, of its channel and destination, since a moment.
     pub open_since: &'a (dyn Fn(&str, &str, Timestamp) -> Duration + Sync),
 }
@@ -114,6 +117,20 @@ fn find(rule: &Rule, overview: &Overview, known: &Known<'_>) -> Vec<Finding> {
                 (limit <= silent).then(|| finding(format!("silent {} {id}", show(limit)), says))
             })
             .collect(),
+        Condition::MppsSilent(limit) => unended(known.begun, limit, overview.at)
+            .into_iter()
+            .map(|(station, (count, oldest))| {
+                let examinations = match count {
+                    1 => "1 examination was begun and has".to_owned(),
+                    count => format!("{count} examinations were begun and have"),
+                };
+                let says = format!(
+                    "{station}: {examinations} not been ended, the oldest for {}. End it at the modality",
+                    lasts(overview.at.duration_since(oldest).as_secs_f64())
+                );
+                finding(format!("mpps_silent {} {station}", show(limit)), says)
+            })
+            .collect(),
         Condition::CertificateEnds(limit) => overview
             .certificates
             .iter()
@@ -149,4 +166,19 @@ fn find(rule: &Rule, overview: &Overview, known: &Known<'_>) -> Vec<Finding> {
             .into_iter()
             .collect(),
     }
+}
+
+/// What was begun so long ago, by the station that began it: how many, and since when the oldest.
+fn unended(begun: &[Begun], limit: Duration, now: Timestamp) -> BTreeMap<&str, (u64, Timestamp)> {
+    let mut stations: BTreeMap<&str, (u64, Timestamp)> = BTreeMap::new();
+    for begun in begun {
+        let silent = Duration::try_from(now.duration_since(begun.since)).unwrap_or_default();
+        if limit <= silent {
+            let station = begun.station.as_deref().unwrap_or("a modality without a name");
+            let (count, oldest) = stations.entry(station).or_insert((0, begun.since));
+            *count += 1;
+            *oldest = begun.since.min(*oldest);
+        }
+    }
+    stations
 }

@@ -39,6 +39,8 @@ pub struct RuleSettings {
     pub parked: Option<u64>,
     /// Nothing has come in for so long; the channels have to be named.
     pub silent: Option<Span>,
+    /// A modality has begun an examination so long ago, and has not said that it ended (MPPS).
+    pub mpps_silent: Option<Span>,
     /// A certificate ends within so long.
     pub certificate_ends: Option<Span>,
     /// Less than that is free on the disk.
@@ -98,6 +100,8 @@ pub enum Condition {
     Parked(u64),
     /// [`RuleSettings::silent`].
     Silent(Duration),
+    /// [`RuleSettings::mpps_silent`].
+    MppsSilent(Duration),
     /// [`RuleSettings::certificate_ends`].
     CertificateEnds(Duration),
     /// [`RuleSettings::disk_below`].
@@ -235,12 +239,13 @@ impl AlertSettings {
     }
 }
 
-const CONDITIONS: [&str; 8] = [
+const CONDITIONS: [&str; 9] = [
     "queue_older",
     "held",
     "dead",
     "parked",
     "silent",
+    "mpps_silent",
     "certificate_ends",
     "disk_below",
     "clock_off",
@@ -254,6 +259,7 @@ impl RuleSettings {
             self.dead.map(Condition::Dead),
             self.parked.map(Condition::Parked),
             self.silent.map(|span| Condition::Silent(span.0)),
+            self.mpps_silent.map(|span| Condition::MppsSilent(span.0)),
             self.certificate_ends
                 .map(|span| Condition::CertificateEnds(span.0)),
             self.disk_below.map(|amount| Condition::DiskBelow(amount.0)),
@@ -278,6 +284,10 @@ fn default_rules() -> Vec<RuleSettings> {
         },
         RuleSettings {
             queue_older: Some(Span(hour)),
+            ..rule()
+        },
+        RuleSettings {
+            mpps_silent: Some(Span(day)),
             ..rule()
         },
         RuleSettings {
@@ -330,7 +340,7 @@ mod tests {
         let rules = read("receiver.log.syslog.to = \"udp://127.0.0.1:514\"").unwrap();
         let conditions: Vec<Condition> = rules.iter().map(|rule| rule.condition).collect();
         assert_eq!(conditions[0], Condition::Held(1));
-        assert_eq!(conditions.len(), 6);
+        assert_eq!(conditions.len(), 7);
         assert!(rules.iter().all(|rule| rule.to == ["log"]));
         assert!(
             read("rule = []").unwrap().is_empty(),

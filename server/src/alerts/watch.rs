@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Alerts;
 use super::rules::{Known, judge};
+use super::settings::{Condition, Rule};
 use crate::overview::{Overview, lasts};
 
 /// How often it is written down who was heard.
@@ -56,12 +57,18 @@ impl Watch {
     ) -> Result<(), StoreError> {
         self.hear(overview, since_start).await?;
         let heard = self.waited_for(overview);
+        let current = self.alerts.current();
+        let wants_begun = |rule: &Rule| matches!(rule.condition, Condition::MppsSilent(_));
+        let begun = match current.rules.iter().any(wants_begun) {
+            true => self.store.begun().await?,
+            false => vec![],
+        };
         let known = Known {
+            begun: &begun,
             heard: &heard,
             clock_moved: self.clock_moved(overview.at, since_start),
             open_since,
         };
-        let current = self.alerts.current();
         let findings = judge(&current.rules, overview, &known);
         let found: BTreeSet<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
         let over: Vec<String> = self
@@ -192,7 +199,14 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use engine::store::{MasterKey, SqliteOptions, SqliteStore};
+    use clinic::Record;
+    use clinic::aggregate::{Meta, Source};
+    use clinic::apply::Write;
+    use clinic::diagnostics::{Order, OrderStatus};
+    use clinic::imaging::{Imaging, PerformedStatus, PerformedStep};
+    use clinic::value::When;
+    use engine::message::{Incoming, MessageState, NewMessage};
+    use engine::store::{Commit, Committed, MasterKey, SqliteOptions, SqliteStore};
     use jiff::SignedDuration;
     use jiff::tz::TimeZone;
 
@@ -311,6 +325,54 @@ mod tests {
                 .insert(state.into(), count);
         }
 
+        /// Writes an aggregate.
+        async fn store(&self, record: Record) {
+            let id = uuid::Uuid::now_v7();
+            let message = NewMessage {
+                id,
+                replay_of: None,
+                channel: "ct".into(),
+                incoming: Incoming {
+                    body: id.to_string().into_bytes().into(),
+                    big: None,
+                    content_type: "application/dicom".into(),
+                    headers: vec![],
+                    received_at: self.overview.at,
+                    identity: None,
+                },
+                keys: Default::default(),
+                state: MessageState::Routed,
+                failure: None,
+                candidates: vec![],
+                origin: None,
+                resolutions: vec![],
+                notes: Default::default(),
+            };
+            let write = Write {
+                verb: "updated",
+                keys: vec![],
+                keys_changed: true,
+                natural_keys: vec![],
+                bookings: vec![],
+                record,
+            };
+            let commit = Commit {
+                counters: vec![],
+                message,
+                again: None,
+                applied: Some(clinic::Applied {
+                    writes: vec![write],
+                    ..Default::default()
+                }),
+                deliveries: vec![],
+                dedup: None,
+                made_by: None,
+                asked: None,
+            };
+            let committed = self.store.commit(commit).await.unwrap();
+            assert!(matches!(committed, Committed::Stored { .. }), "{committed:?}");
+        }
+
         /// What was ever told to `it`, in order: `+` it began, `-` it is over.
         async fn told(&self) -> Vec<String> {
             let notices = self.store.alert_notices(1000).await.unwrap();
@@ -363,6 +425,59 @@ mod tests {
         play.queue("held", 1);
         play.pass("1h").await;
         assert_eq!(play.told().await.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn an_examination_that_does_not_end_is_told_by_its_station() {
+        let mut play = Play::begin("[[rule]]\nmpps_silent = \"24h\"").await;
+        let started: Timestamp = "2026-05-05T08:00:00Z".parse().unwrap();
+        let id = uuid::Uuid::now_v7();
+        play.store(examination(id, 1, PerformedStatus::InProgress, started))
+            .await;
+        play.pass("23h").await;
+        assert!(play.told().await.is_empty());
+        play.pass("2h").await;
+        assert_eq!(play.told().await, ["+mpps_silent 1d CT1"]);
+        // It goes on over a restart, and ends with the examination.
+        let mut play = play.restart("10m").await;
+        play.pass("1h").await;
+        assert_eq!(play.told().await.len(), 1);
+        play.store(examination(id, 2, PerformedStatus::Completed, started))
+            .await;
+        play.pass("5m").await;
+        assert_eq!(play.told().await, ["+mpps_silent 1d CT1", "-mpps_silent 1d CT1"]);
+    }
+
+    /// An order that a modality has begun.
+    fn examination(id: uuid::Uuid, version: u64, status: PerformedStatus, started: Timestamp) -> Record {
+        let performed = PerformedStep {
+            uid: "1.2.3".into(),
+            status: Some(status),
+            station_ae: Some("CT1".into()),
+            started: Some(When::from_timestamp(started)),
+            ..PerformedStep::default()
+        };
+        Record {
+            meta: Meta {
+                id,
+                site: None,
+                version,
+                created_at: started,
+                updated_at: started,
+                source: Source::Actor {
+                    name: "test".into(),
+                    message: None,
+                },
+                held: Default::default(),
+            },
+            aggregate: Order {
+                status: Some(OrderStatus::Active),
+                imaging: Some(Imaging::default()),
+                performed: vec![performed],
+                ..Order::default()
+            }
+            .into(),
+        }
     }
 
     #[tokio::test]

@@ -10,14 +10,14 @@ use engine::channel::{Deidentify, nearest};
 use engine::connector::SettingsProblem;
 use engine::format::{Answered, Answers, Format, Reads, Replies, SetOp, Settings};
 use jiff::tz::TimeZone;
-use mappings::dicom::charset::{Fallback, Set};
+use mappings::dicom::charset::Fallback;
 use mappings::dicom::deid::{self, Keep};
 use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::File;
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{self, Enough, Profile, is_enough, reply, web, worklist};
+use mappings::dicom::{self, Device, Enough, Profile, is_enough, reply, web, worklist};
 
 use super::bytes::by_status;
 
@@ -46,6 +46,10 @@ impl Format for Dicom {
 
     fn keys(&self, message: &[u8]) -> Keys {
         keys(message)
+    }
+
+    fn study_path(&self) -> Option<&'static str> {
+        Some("StudyInstanceUID")
     }
 
     fn reads(&self, beginning: &[u8]) -> Reads {
@@ -128,7 +132,7 @@ impl Format for Dicom {
                 .map(|set| path.values(&set))
                 .unwrap_or_default()),
             0x0002 => Ok(path.tag().map(|tag| file.meta.values(tag)).unwrap_or_default()),
-            _ => Ok(path.values(&file.data_set(self.profile.fallback)?)),
+            _ => Ok(path.values(&file.data_set(self.fallback(&file))?)),
         }
     }
 
@@ -138,7 +142,8 @@ impl Format for Dicom {
 
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
         let changes = ops.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-        Ok(Cow::Owned(set(message, self.profile.fallback, &changes)?))
+        let fallback = self.fallback(&File::read(message)?);
+        Ok(Cow::Owned(set(message, fallback, &changes)?))
     }
 
     fn check_deidentify(&self, how: &Deidentify) -> Vec<SettingsProblem> {
@@ -164,7 +169,14 @@ impl Format for Dicom {
     fn deidentify(&self, message: &[u8], how: &Deidentify, secret: &[u8; 32]) -> Result<Vec<u8>, MapError> {
         let keep = how.keep.iter().filter_map(|word| Keep::from_word(word)).collect();
         let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);
-        deid::deidentified(message, self.profile.fallback, &profile)
+        let fallback = self.fallback(&File::read(message)?);
+        deid::deidentified(message, fallback, &profile)
+    }
+}
+
+impl Dicom {
+    fn fallback(&self, file: &File<'_>) -> Fallback {
+        self.profile.of(&file.meta.calling).fallback
     }
 }
 
@@ -204,14 +216,15 @@ fn change((path, op): &(String, SetOp)) -> Result<(Path, Op), MapError> {
     Ok((parse(path)?, change))
 }
 
-/// How a channel reads and answers a device: its `charset` is what the device can show, and what its bytes are where it
-/// does not say so.
+/// How a channel reads and answers its devices: `charset` (of one device: in `charset_of`) is what it can show, and what its
+/// bytes are where it does not say so.
 fn profile(settings: &Settings) -> Profile {
     let mut profile = Profile::default();
-    if let Some(name) = settings.charset.as_deref() {
-        profile.fallback = Fallback::named(name).unwrap_or_default();
-        profile.shows = Set::named(name);
-    }
+    profile.device = Device::named(settings.charset.as_deref());
+    let devices = settings.charset_of.iter();
+    profile.devices = devices
+        .map(|(title, sets)| (title.clone(), Device::named(sets.iter().map(String::as_str))))
+        .collect();
     if let Some(zone) = settings.zone.as_deref().and_then(|name| TimeZone::get(name).ok()) {
         profile.zone = zone;
     }

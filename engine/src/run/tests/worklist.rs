@@ -69,7 +69,8 @@ async fn what_is_planned_is_gathered_with_what_stands_around_it() {
     }
     let store = running.engine.store();
     let zone = TimeZone::get("Europe/Bucharest").unwrap();
-    let ask = async |question: WorklistQuestion| gather(&**store, &question, &zone).await.unwrap();
+    let today = date(2026, 11, 26);
+    let ask = async |question: WorklistQuestion| gather(&**store, &question, &zone, today).await.unwrap();
     let day = |day| WorklistQuestion {
         from: Some(date(2026, 11, day)),
         to: Some(date(2026, 11, day)),
@@ -109,7 +110,7 @@ async fn what_is_planned_is_gathered_with_what_stands_around_it() {
         to: Some(date(2026, 12, 4)),
         ..WorklistQuestion::default()
     };
-    assert_eq!(steps(&ask(moved).await), ["S-3", "S-4", "S-5"]);
+    assert_eq!(steps(&ask(moved).await), ["S-3", "S-5"]);
     let with = |change: &dyn Fn(&mut WorklistQuestion)| {
         let mut question = WorklistQuestion::default();
         change(&mut question);
@@ -122,7 +123,11 @@ async fn what_is_planned_is_gathered_with_what_stands_around_it() {
     let nobody = with(&|question| question.patient = Some("P-9".into()));
     assert!(steps(&ask(nobody).await).is_empty());
     let name = with(&|question| question.name = Some("tira".into()));
-    assert_eq!(steps(&ask(name).await), ["S-3"]);
+    assert_eq!(
+        steps(&ask(name).await).len(),
+        5,
+        "few are looked at by the format, without a search for the name"
+    );
     let short = with(&|question| question.name = Some("P".into()));
     assert_eq!(
         steps(&ask(short).await).len(),

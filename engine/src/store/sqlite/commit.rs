@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::cache::{Cache, Kept};
+use super::Shared;
+use super::cache::Kept;
 use super::clinic;
 use super::counters;
 use super::journal;
@@ -96,8 +97,10 @@ pub(crate) enum Tally {
 }
 
 impl Batch {
-    /// Tells the cache what is on disk now.
-    pub(crate) fn publish(&mut self, cache: &Cache) {
+    /// Tells those who remember it what is on disk now.
+    pub(crate) fn publish(&mut self, shared: &Shared) {
+        let cache = &shared.cache;
+        shared.planned.committed(&self.records);
         for (scope, hash) in self.moved_finds.drain(..) {
             cache.forget_found(scope, hash);
         }

@@ -27,6 +27,7 @@ mod lanes;
 mod messages;
 mod names;
 mod open;
+mod planned;
 mod prune;
 mod readers;
 mod ready;
@@ -43,6 +44,8 @@ use std::thread::JoinHandle;
 use ::clinic::Kind;
 use ::clinic::Record;
 use ::clinic::apply::Snapshot;
+use ::clinic::planned::{Begun, Planned, PlannedQuery};
+use ::clinic::search::SearchKey;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -99,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Blobs,
     pub(crate) readers: Readers,
     pub(crate) cache: cache::Cache,
+    pub(crate) planned: planned::PlannedSteps,
     pub(crate) zone: TimeZone,
     names: RwLock<Arc<Names>>,
     /// How the journal ends on disk.
@@ -239,6 +243,18 @@ impl SqliteStore {
         })
         .await
         .map_err(|_| StoreError::Unavailable("a read was broken off".into()))?
+    }
+
+    /// Asks what is planned, which is read first where it was not yet.
+    async fn ask_planned<T: Send + 'static>(
+        &self,
+        ask: impl Fn(&Planned) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if let Some(found) = self.shared.planned.ask(&ask) {
+            return Ok(found);
+        }
+        self.read_with(move |shared, connection| shared.planned.read_and_ask(shared, connection, &ask))
+            .await
     }
 
     async fn ready(&self, mut commit: Commit) -> Result<Ready, StoreError> {
@@ -500,6 +516,21 @@ impl Store for SqliteStore {
     async fn search(&self, query: &ClinicQuery) -> Result<Vec<Record>, StoreError> {
         let query = query.clone();
         self.read_with(move |shared, connection| search::search(shared, connection, &query))
+            .await
+    }
+
+    async fn planned(&self, asked: PlannedQuery) -> Result<Vec<Uuid>, StoreError> {
+        self.ask_planned(move |planned| planned.find(&asked)).await
+    }
+
+    async fn begun(&self) -> Result<Vec<Begun>, StoreError> {
+        self.ask_planned(|planned| planned.begun().cloned().collect())
+            .await
+    }
+
+    async fn newest(&self, kind: Kind, keys: &[SearchKey]) -> Result<Vec<Record>, StoreError> {
+        let keys = keys.to_vec();
+        self.read_with(move |shared, connection| search::newest(shared, connection, kind, &keys))
             .await
     }
 

@@ -193,6 +193,7 @@ pub(crate) async fn parts(
         blobs,
         readers: Readers::new(&path),
         cache: Default::default(),
+        planned: Default::default(),
         zone: options.zone,
         names: RwLock::new(Arc::new(Names::default())),
         head: Mutex::default(),

@@ -1,10 +1,11 @@
 //! Searching aggregates: one statement, driven by the narrowest condition, paged by (last change, id).
 
 use ::clinic::apply::FindKey;
+use ::clinic::search::SearchKey;
 use ::clinic::{Kind, Record};
 use jiff::Timestamp;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::clinic::open_record;
@@ -156,6 +157,34 @@ pub(crate) fn search(
             open_record(shared, kind, id, version as u64, &data)
         })
         .collect()
+}
+
+/// Of each key the aggregate that is found by it and has the latest time.
+pub(crate) fn newest(
+    shared: &Shared,
+    connection: &Connection,
+    kind: Kind,
+    keys: &[SearchKey],
+) -> Result<Vec<Record>, StoreError> {
+    let read = |key: &SearchKey| {
+        let hash = search_hash(&shared.sealer, kind, key.name, &key.text);
+        let mut prepared = connection.prepare_cached(
+            "SELECT a.id, a.version, a.data FROM search s CROSS JOIN aggregate a ON a.nr = s.aggregate
+             WHERE s.hash = ?1 AND a.kind = ?2 ORDER BY a.date_from DESC, a.updated_at DESC LIMIT 1",
+        )?;
+        prepared
+            .query_row(params![hash, kind as u8], |row| {
+                Ok((uuid_at(row, 0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?))
+            })
+            .optional()
+    };
+    let mut found = vec![];
+    for key in keys {
+        if let Some((id, version, data)) = read(key).map_err(sql_error)? {
+            found.push(open_record(shared, kind, id, version as u64, &data)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Found by any one of these keys. Texts of [`FindKey`] begin with one letter and a bar; those of a

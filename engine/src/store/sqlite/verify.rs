@@ -71,6 +71,7 @@ pub(crate) fn verify(folder: &Path, master: &MasterKey, told: Told<'_>) -> Resul
             blobs: Blobs::new(folder),
             readers,
             cache: Default::default(),
+            planned: Default::default(),
             zone: jiff::tz::TimeZone::UTC,
             names: RwLock::new(Arc::new(names)),
             head: Mutex::default(),

@@ -379,6 +379,7 @@ impl Writer {
     fn reopen(&mut self, jobs: &mut Vec<Job>) -> Option<Open> {
         self.shared.readers.renew();
         self.shared.cache.clear();
+        self.shared.planned.clear();
         match Open::new(&self.shared, &self.path, self.cache_kib, self.max_pages) {
             Ok(open) => {
                 tracing::warn!("The store failed and is open again; all that it says is on disk.");
@@ -471,7 +472,7 @@ impl Writer {
         match written {
             Ok(outcomes) => {
                 memory.take(&batch);
-                batch.publish(&self.shared.cache);
+                batch.publish(&self.shared);
                 self.shared.publish_head(memory.journal);
                 if batch.new_names {
                     self.shared.publish_names(&memory.names);

@@ -55,6 +55,21 @@ fn an_omi_has_all_that_a_worklist_asks_for() {
 }
 
 #[test]
+fn an_omg_says_the_same_as_an_orm() {
+    let body = "ORC|NW|P-1|F-1||SC\nTQ1|1||||||20260513101500+0300|||R\nOBR|1|P-1|F-1|36643-5^Rx torace^LN^RX-T^Torace PA^99NORD||||||||||||||ACC-9|RP-9|SPS-9||||NMR\nZDS|1.2.3.4^100^Application^DICOM";
+    let orm = read(&format!("{MSH}\n{body}"));
+    let omg = MSH.replace("ORM^O01|1|P|2.3", "OMG^O19^OMG_O19|1|P|2.5.1");
+    let omg = read(&format!("{omg}\n{body}"));
+    let imaging = imaging(&omg);
+    assert_eq!(imaging, self::imaging(&orm));
+    assert_eq!(imaging["accession"], "ACC-9");
+    assert_eq!(imaging["study_uid"], "1.2.3.4");
+    assert_eq!(imaging["steps"][0]["modality"], "MR");
+    assert_eq!(imaging["steps"][0]["start"], "2026-05-13T10:15:00+03:00");
+    assert_eq!(left(&omg), left(&orm));
+}
+
+#[test]
 fn an_orm_says_the_same_in_older_places() {
     let said = read(&format!(
         "{MSH}\nORC|SC|P-1|F-1||SC\nOBR|1|P-1|F-1|36643-5^Rx torace^LN^RX-T^Torace PA^99NORD||||||||||||||ACC-9|RP-9|SPS-9||||NMR||||||WALK||||||20260513101500\nZDS|1.2.3.4^100^Application^DICOM"

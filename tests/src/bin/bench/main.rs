@@ -16,6 +16,7 @@ mod runaway;
 mod scenes;
 mod sinks;
 mod speed;
+mod worklist;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,8 @@ enum Part {
     Speed,
     /// DICOM objects in → stored, beside DCMTK's storescp and Orthanc
     Dicom,
+    /// A worklist of twenty out of 10,000 booked steps
+    Worklist,
 }
 
 /// How much is run.
@@ -167,6 +170,10 @@ fn run(options: &Options) -> Result<Report> {
     }
     if wants(Part::Dicom) {
         report.dicom = dicom::run(options.quick)?;
+    }
+    if wants(Part::Worklist) {
+        eprintln!("bench: the worklist");
+        report.worklist = worklist::run(options.quick)?;
     }
     if wants(Part::Bare) {
         // Once more: between the two lies everything that the machine did meanwhile.

@@ -34,6 +34,7 @@ pub struct Report {
     pub runaway: Vec<Beside>,
     pub speed: Vec<Line>,
     pub dicom: Vec<Line>,
+    pub worklist: Vec<Line>,
 }
 
 /// A figure and what it has to be.
@@ -68,6 +69,7 @@ impl Report {
             runaway: vec![],
             speed: vec![],
             dicom: vec![],
+            worklist: vec![],
         }
     }
 
@@ -145,7 +147,11 @@ impl Report {
     /// True where every figure that was measured is what it has to be.
     pub fn meets_goals(&self) -> bool {
         let met = |line: &Line| line.goal.is_none_or(|goal| goal.is_met(line.is));
-        self.goals().iter().all(Goal::is_met) && self.speed.iter().chain(&self.dicom).all(met)
+        self.goals().iter().all(Goal::is_met)
+            && [&self.speed, &self.dicom, &self.worklist]
+                .into_iter()
+                .flatten()
+                .all(met)
     }
 
     pub fn json(&self) -> Value {
@@ -179,6 +185,7 @@ impl Report {
             "runaway": self.runaway.iter().map(beside_json).collect::<Vec<Value>>(),
             "speed": self.speed.iter().map(line_json).collect::<Vec<Value>>(),
             "dicom": self.dicom.iter().map(line_json).collect::<Vec<Value>>(),
+            "worklist": self.worklist.iter().map(line_json).collect::<Vec<Value>>(),
             "goals": goals,
         })
     }
@@ -257,6 +264,7 @@ impl Report {
         runaway_table(&self.runaway, out)?;
         lines_table("the engine beside what it has to do", &self.speed, out)?;
         lines_table("DICOM objects, beside storescp and Orthanc", &self.dicom, out)?;
+        lines_table("worklists", &self.worklist, out)?;
         let goals = self.goals();
         if !goals.is_empty() {
             writeln!(out)?;
