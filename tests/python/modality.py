@@ -43,6 +43,7 @@ class Modality:
         self.steps = []
         self.step = None
         self.mpps = None
+        self.ended = None
         self.created = None
         self.series = generate_uid()
         self.stored = []
@@ -208,7 +209,10 @@ class Modality:
         return {"status": self.store(image), "instance": str(image.SOPInstanceUID)}
 
     def end(self, status, reason=None):
-        date, time = self.now()
+        # The same end said again is the same to the second.
+        if self.ended is None or self.ended[0] != self.mpps:
+            self.ended = (self.mpps, *self.now())
+        _, date, time = self.ended
         said = Dataset()
         said.PerformedProcedureStepStatus = status
         said.PerformedProcedureStepEndDate, said.PerformedProcedureStepEndTime = date, time
