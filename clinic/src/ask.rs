@@ -1,4 +1,4 @@
-//! Questions for patients and for what is planned, as formats read them and stores answer them.
+//! Questions for patients, for what is planned and for images, as formats read them and stores answer them.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use jiff::civil;
 use uuid::Uuid;
 
 use crate::apply::{FindKey, Record};
+use crate::archive::{ArchiveQuestion, KeptStudy};
 use crate::imaging::UID_SYSTEM;
 use crate::kinds::Kind;
 use crate::people::{LinkKind, Patient, Sex};
@@ -98,6 +99,8 @@ pub enum Question {
     Patients(PatientQuestion),
     /// What is planned for the modalities.
     Worklist(WorklistQuestion),
+    /// Which images are kept.
+    Archive(ArchiveQuestion),
 }
 
 impl Question {
@@ -106,6 +109,7 @@ impl Question {
         match self {
             Question::Patients(question) => question.number.as_ref().map(|(number, _)| number.as_str()),
             Question::Worklist(question) => question.patient.as_deref(),
+            Question::Archive(question) => question.patient.as_deref(),
         }
     }
 }
@@ -123,12 +127,15 @@ pub struct Found {
     pub records: Vec<Record>,
     /// Of a worklist: whose they are, who asked for them, appointments and visits.
     pub around: BTreeMap<Uuid, Record>,
+    /// Of a question for images: the studies, with what stands around each.
+    pub studies: Vec<KeptStudy>,
 }
 
 impl Found {
     /// The patients among all of it.
     pub fn patients(&self) -> impl Iterator<Item = &Record> {
-        let all = self.records.iter().chain(self.around.values());
+        let of_studies = self.studies.iter().filter_map(|kept| kept.patient.as_ref());
+        let all = self.records.iter().chain(self.around.values()).chain(of_studies);
         all.filter(|record| record.aggregate.kind() == Kind::Patient)
     }
 }

@@ -59,6 +59,7 @@
 
 pub mod aggregate;
 pub mod apply;
+pub mod archive;
 pub mod ask;
 pub mod change_set;
 pub mod cnp;

@@ -39,11 +39,13 @@ use engine::connector::Connectors;
 
 /// All of them.
 pub fn all() -> Connectors {
+    let images = dicom::Dicom::default();
     Connectors::default()
         .with(mllp::Mllp)
         .with(http::Http::default())
         .with(fhir::Fhir)
-        .with(dicom::Dicom::default())
+        .with(images.commitment())
+        .with(images)
         .with(file::Files)
         .with(dicomweb::DicomWeb::default())
         .with(timer::Timers::default())

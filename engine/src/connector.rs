@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::archive::KeptObject;
 use crate::body::{BodyWriter, StoredBody};
 use crate::call::Calls;
 use crate::message::{Incoming, MessageState};
@@ -72,6 +73,14 @@ pub trait Accept: Send + Sync {
     /// What may be either is handed to [`Accept::accept`], which knows a question by its format.
     async fn ask(&self, question: Incoming) -> Acknowledgement {
         self.accept(question).await
+    }
+    /// Finds the objects that a question asks for, to be taken elsewhere, and records it as a question. An error is what the
+    /// asker is told.
+    async fn fetch(&self, _question: Incoming) -> Result<Vec<KeptObject>, Acknowledgement> {
+        Err(Acknowledgement {
+            outcome: Outcome::Unavailable,
+            ..Acknowledgement::default()
+        })
     }
     /// Keeps what came and can't be a message (a frame too long, one without an end), with the reason.
     /// `kept` is at most the first 256 KB of it.
@@ -181,6 +190,11 @@ pub trait Destination: Send + Sync {
     /// Whether it takes a body in pieces ([`Outgoing::whole`]). Else a long one is read before it is sent.
     fn takes_pieces(&self) -> bool {
         false
+    }
+    /// Whether what it is given are requests for storage commitment, and what it sends is the report on each; and how long
+    /// objects that have not come are waited for. None: it sends what it is given.
+    fn commits(&self) -> Option<Duration> {
+        None
     }
     /// Whether the far side can be reached.
     async fn probe(&self) -> Result<(), ConnectorError>;
@@ -374,6 +388,10 @@ pub trait Connector: Send + Sync {
         _surroundings: &Surroundings,
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
         Err(ConnectorError::new(format!("{} is no destination", self.name())))
+    }
+    /// By which path of what is sent its order goes unless the channel says otherwise; none: one after the other.
+    fn order(&self) -> Option<&'static str> {
+        None
     }
     /// What to do with an unsure delivery unless the channel says otherwise.
     fn on_unsure(&self) -> crate::channel::OnUnsure;

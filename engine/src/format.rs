@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
@@ -275,6 +276,27 @@ pub trait Format: Send + Sync {
     ) -> Answers {
         Answers::default()
     }
+    /// Whether a question for images means this study, as far as it, its patient and who sent them say: asked before
+    /// anything else of it is read.
+    fn takes(&self, _question: &[u8], _study: &KeptStudy) -> bool {
+        true
+    }
+    /// The objects that a message asks to be kept for good (storage commitment); none: it asks no such thing.
+    fn commits(&self, _message: &[u8]) -> Option<Result<Vec<Referenced>, MapError>> {
+        None
+    }
+    /// The report on such a message: what became of each of its objects, in their order.
+    fn commitment_report(&self, _message: &[u8], _kept: &[Kept]) -> Result<Vec<u8>, MapError> {
+        Err(MapError::new(
+            Reason::UnsupportedType,
+            None,
+            format!("{} has no storage commitment", self.name()),
+        ))
+    }
+    /// Whether a message says something only as the answer to what was sent: one that nobody waits for is for a person.
+    fn only_answers(&self, _message: &[u8]) -> bool {
+        false
+    }
     /// True where its messages can be questions.
     fn can_be_asked(&self) -> bool {
         false
@@ -294,6 +316,10 @@ pub trait Format: Send + Sync {
     /// What a channel file has as a question, as it is on the wire.
     fn as_question(&self, text: &str) -> Vec<u8> {
         text.as_bytes().to_vec()
+    }
+    /// What is wrong with a question as a channel file has it.
+    fn check_question(&self, _text: &str) -> Result<(), String> {
+        Ok(())
     }
     /// Whether `candidate` answers `sent`.
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;

@@ -4,6 +4,7 @@
 //! [`connector::Source`] and [`connector::Destination`]). Only `server` joins them.
 
 pub mod actor;
+pub mod archive;
 pub mod body;
 pub mod call;
 pub mod channel;

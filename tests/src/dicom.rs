@@ -105,8 +105,13 @@ pub struct Orthanc {
 impl Orthanc {
     /// Starts it and waits until it answers. `knows`: other entities, each a title and a port of this machine.
     pub async fn start(knows: &[(&str, u16)]) -> Result<Orthanc> {
+        Orthanc::start_at(free_port()?, knows).await
+    }
+
+    /// The same, where the port for DIMSE has to be known before.
+    pub async fn start_at(dicom: u16, knows: &[(&str, u16)]) -> Result<Orthanc> {
         let folder = TempDir::new()?;
-        let (dicom, http) = (free_port()?, free_port()?);
+        let http = free_port()?;
         let others: serde_json::Map<String, Value> = knows
             .iter()
             .map(|(title, port)| (title.to_lowercase(), json!([title, "127.0.0.1", port])))
@@ -242,10 +247,16 @@ pub struct Modality {
 impl Modality {
     /// Associates with `called` as `calling`. `scripts`: the folder of the Python peers.
     pub fn start(scripts: &Path, port: u16, called: &str, calling: &str) -> Result<Modality> {
+        Modality::by(scripts, "modality.py", &[&port.to_string(), called, calling])
+    }
+
+    /// One by another script, which reads commands and prints answers as that one does.
+    pub fn by(scripts: &Path, script: &str, args: &[&str]) -> Result<Modality> {
         let python = std::env::var_os("PUNTE_TEST_PYTHON").context("PUNTE_TEST_PYTHON is not set")?;
         let mut child = Command::new(python)
-            .arg(scripts.join("modality.py"))
-            .args(["127.0.0.1", &port.to_string(), called, calling])
+            .arg(scripts.join(script))
+            .arg("127.0.0.1")
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -259,7 +270,7 @@ impl Modality {
         };
         let told = modality.told()?;
         if told["established"] != true {
-            bail!("the association of {calling} was not established");
+            bail!("{script} {args:?}: not established");
         }
         Ok(modality)
     }

@@ -64,6 +64,8 @@ pub struct Association<S> {
     /// The data set of the message that was given out last has not ended.
     in_data: bool,
     next_message: u16,
+    /// What the peer has cancelled while something else was waited for.
+    cancelled: Option<u16>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
@@ -77,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
             pieces: VecDeque::new(),
             in_data: false,
             next_message: 1,
+            cancelled: None,
         }
     }
 
@@ -133,6 +136,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
                 return Ok(message);
             }
         }
+    }
+
+    /// The peer has cancelled a message of its own; [`Association::is_cancelled`] tells it.
+    pub(crate) fn cancels(&mut self, message_id: u16) {
+        self.cancelled = Some(message_id);
     }
 
     async fn begun(&mut self, idle: Option<Duration>, what: &'static str) -> Result<Option<Message>, Error> {
@@ -207,6 +215,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
 
     /// Whether the peer has cancelled this message of its own. Looks at what is there, and does not wait for more.
     pub async fn is_cancelled(&mut self, message_id: u16) -> Result<bool, Error> {
+        if self.cancelled.take() == Some(message_id) {
+            return Ok(true);
+        }
         loop {
             while let Some(Piece::Command { command, .. }) = self.pieces.front() {
                 let Some(cancelled) = command.cancels() else {

@@ -48,6 +48,13 @@ pub struct Asked {
     message_id: u16,
 }
 
+impl Asked {
+    /// The message id of the request, which its answers name.
+    pub fn message_id(&self) -> u16 {
+        self.message_id
+    }
+}
+
 /// An answer to a query.
 #[derive(Clone, Debug)]
 pub enum Found {
@@ -82,6 +89,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// On an answer.
+    pub fn on(self, command: Command) -> Command {
+        let command = match self.remaining {
+            Some(remaining) => command.number(tags::REMAINING, remaining),
+            None => command,
+        };
+        command
+            .number(tags::COMPLETED, self.completed)
+            .number(tags::FAILED, self.failed)
+            .number(tags::WARNING, self.warning)
+    }
+
     /// As an answer says.
     pub fn of(command: &Command) -> Self {
         let number = |tag| command.get_number(tag);
@@ -316,7 +335,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Association<S> {
     /// An answer belongs to its question. A request of the peer meanwhile is one that nobody here knows.
     async fn checked(&mut self, asked: Asked, mut message: Message) -> Result<Answer, Error> {
         while !message.command.is_answer() {
-            if message.command.cancels().is_some() {
+            if let Some(cancelled) = message.command.cancels() {
+                self.cancels(cancelled);
                 message = self.receive_answer().await?;
                 continue;
             }

@@ -47,6 +47,12 @@ impl Caller {
         dimse::Proposal::new(self.settings.calling_ae.clone(), self.settings.called_ae.clone())
     }
 
+    /// A proposal that names us otherwise: as the far side has called us.
+    pub fn proposal_as(&self, ours: &str) -> dimse::Proposal {
+        let ours = dimse::AeTitle::from_wire(ours.as_bytes());
+        dimse::Proposal::new(ours, self.settings.called_ae.clone())
+    }
+
     /// A new association. An error says why not, and that nothing was sent.
     pub async fn associate(&self, proposal: dimse::Proposal) -> Result<dimse::Association<Stream>, String> {
         let (to, within) = (&self.settings.connect, self.settings.connect_timeout);

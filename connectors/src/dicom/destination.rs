@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::Bytes;
 use clinic::exchange::Response;
 use dimse::scu::{Answer, Object};
 use dimse::{Association, Command, Context, Error, Operation, tags, uids};
-use engine::body::Pieces;
 use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::status_line;
 use super::caller::Caller;
+use super::objects::{Broken, send_rest};
 use super::part10::{self, Meta};
 use super::settings;
 use crate::tls::Stream;
@@ -291,7 +291,18 @@ async fn send(
             .send_data(context.id, &outgoing.body[begins..], true)
             .await
             .map_err(not_taken)?,
-        Some(big) => send_pieces(association, context, big.pieces(begins as u64)).await?,
+        Some(big) => {
+            let pieces = big.pieces(begins as u64);
+            send_rest(association, context, Bytes::new(), pieces)
+                .await
+                .map_err(|broken| match broken {
+                    Broken::Sent(error) => not_taken(error),
+                    Broken::Read(error) => SendError::Retry {
+                        why: format!("The message can't be read from the store: {error}."),
+                        after: None,
+                    },
+                })?;
+        }
     }
     association
         .answer(asked)
@@ -299,37 +310,6 @@ async fn send(
         .map_err(|error| SendError::Unsure {
             why: format!("No answer: {error}."),
         })
-}
-
-/// The rest of a long body as it is read from the store; each part but the last of an even length.
-async fn send_pieces(
-    association: &mut Association<Stream>,
-    context: &Context,
-    mut pieces: Pieces,
-) -> Result<(), SendError> {
-    let mut odd = BytesMut::new();
-    while let Some(piece) = pieces.next().await.map_err(|error| SendError::Retry {
-        why: format!("The message can't be read from the store: {error}."),
-        after: None,
-    })? {
-        let piece = match odd.is_empty() {
-            true => piece,
-            false => {
-                odd.extend_from_slice(&piece);
-                odd.split().freeze()
-            }
-        };
-        let (even, last) = piece.split_at(piece.len() & !1);
-        association
-            .send_data(context.id, even, false)
-            .await
-            .map_err(not_taken)?;
-        odd.extend_from_slice(last);
-    }
-    association
-        .send_data(context.id, &odd, true)
-        .await
-        .map_err(not_taken)
 }
 
 fn not_taken(error: Error) -> SendError {
@@ -375,6 +355,10 @@ impl engine::connector::Destination for DicomDestination {
     /// Question and answer are paired by the message id.
     async fn send(&self, outgoing: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
         self.exchange(outgoing).await
+    }
+
+    async fn query(&self, question: &Outgoing, _mine: &Mine<'_>) -> Result<Response, SendError> {
+        super::asking::query(&self.caller, question).await
     }
 
     fn takes_pieces(&self) -> bool {

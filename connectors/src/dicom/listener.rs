@@ -5,11 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use dimse::AeTitle;
-use engine::connector::{Intake, Stop};
+use engine::connector::{ConnectorError, Intake, Stop, Surroundings};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
+use super::caller::Caller;
+use super::reports::Reports;
 use super::serve;
 use super::service::Service;
 use super::settings;
@@ -33,6 +35,10 @@ const REMEMBERED: usize = 1024;
 /// One channel's part of a listener.
 pub(super) struct Route {
     settings: settings::Source,
+    /// Where others listen whom a peer may name.
+    peers: Vec<Caller>,
+    /// Where reports on storage commitment wait for who asked.
+    reports: Reports,
     intake: OnceLock<Intake>,
     closing: Stop,
     under_way: TaskTracker,
@@ -40,14 +46,31 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(settings: settings::Source) -> Self {
-        Route {
+    pub(super) fn new(
+        settings: settings::Source,
+        surroundings: &Surroundings,
+        reports: Reports,
+    ) -> Result<Self, ConnectorError> {
+        let peers = settings.peers.iter().cloned();
+        let peers = peers
+            .map(|peer| Caller::new(peer, surroundings))
+            .collect::<Result<_, _>>()?;
+        Ok(Route {
             settings,
+            peers,
+            reports,
             intake: OnceLock::new(),
             closing: Stop::new(),
             under_way: TaskTracker::new(),
             span: Span::current(),
-        }
+        })
+    }
+
+    /// Where somebody listens whom a peer names; none: nobody here knows.
+    pub(super) fn peer(&self, title: &str) -> Option<&Caller> {
+        self.peers
+            .iter()
+            .find(|peer| peer.settings.called_ae.as_str() == title)
     }
 
     pub(super) fn settings(&self) -> &settings::Source {
@@ -74,6 +97,10 @@ impl Route {
     /// Where messages go; none: the channel does not run just now.
     pub(super) fn intake(&self) -> Option<&Intake> {
         self.intake.get().filter(|_| !self.closing.is_cancelled())
+    }
+
+    pub(super) fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     pub(super) fn offers(&self, service: Service) -> bool {

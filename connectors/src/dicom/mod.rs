@@ -46,10 +46,15 @@
 //! Absent by design: any look into a data set, transcoding, asynchronous operations, extended negotiation.
 
 mod answer;
+mod asking;
 mod caller;
+pub mod commitment;
 mod destination;
 mod listener;
+mod objects;
 pub mod part10;
+mod reports;
+mod retrieve;
 mod serve;
 mod service;
 pub mod settings;
@@ -60,11 +65,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::channel::OnUnsure;
 use engine::connector::{
-    Connector, ConnectorError, Destination, EndSettings, Looked, SettingsProblem, Source, Surroundings,
+    Asks, Connector, ConnectorError, Destination, EndSettings, Looked, SettingsProblem, Source, Surroundings,
 };
 use serde_json::Value;
 
 pub use caller::Caller;
+pub use commitment::StorageCommitment;
 pub use service::Service;
 
 use crate::tls::{look_at_destination, look_at_source};
@@ -78,6 +84,16 @@ const CONTENT_TYPE: &str = "application/dicom";
 #[derive(Clone, Default)]
 pub struct Dicom {
     listeners: listener::Listeners,
+    reports: reports::Reports,
+}
+
+impl Dicom {
+    /// The connector that reports on storage commitment to who is connected here.
+    pub fn commitment(&self) -> StorageCommitment {
+        StorageCommitment {
+            reports: self.reports.clone(),
+        }
+    }
 }
 
 #[async_trait]
@@ -154,6 +170,7 @@ impl Connector for Dicom {
             settings,
             surroundings,
             &self.listeners,
+            self.reports.clone(),
         )?))
     }
 
@@ -167,6 +184,10 @@ impl Connector for Dicom {
             settings,
             surroundings,
         )?))
+    }
+
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Message)
     }
 
     /// An archive knows an object by its UID: sent twice it is there once.

@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dimse::pdu::{Refusal, Reject};
-use dimse::{Answers, Association, Error, Message, Operation, Requested, Status, uids};
+use dimse::{Answers, Association, Command, Error, Message, Operation, Requested, Status, tags, uids};
 use engine::body::{Body, BodyError};
 use engine::connector::{Intake, Stop};
 use engine::message::Incoming;
 use engine::store::StoreError;
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::CONTENT_TYPE;
-use super::answer::{Answer, unavailable};
+use super::answer::{Answer, status_line, unavailable};
 use super::listener::{Route, Routes};
 use super::part10::{self, Meta};
+use super::reports::{Handed, Place};
+use super::retrieve;
 use super::service::Service;
 use crate::sockets::before_the_end;
 use crate::tls::Stream;
 
 /// How long the peer may take to close after an abort at a stop.
 const PATIENCE_AT_STOP: Duration = Duration::from_millis(100);
+/// The longest question: some thousand UIDs.
+const LONGEST_QUESTION: usize = 256 * 1024;
 
 pub(super) async fn association(stream: Stream, peer: SocketAddr, routes: &Routes, stop: &Stop) {
     let certificate = stream.peer_subject();
@@ -66,11 +71,21 @@ pub(super) async fn association(stream: Stream, peer: SocketAddr, routes: &Route
     let answers = answers(&requested, &mine);
     let served = async {
         let association = requested.accept(answers).await?;
+        let place = mine
+            .iter()
+            .find(|route| route.offers(Service::Commitment))
+            .filter(|_| association.context(uids::COMMITMENT, None).is_some())
+            .map(|route| {
+                let (calling, called) = (association.calling(), association.called());
+                route.reports().join(calling.as_str(), called.as_str())
+            });
         let mut serving = Serving {
             association,
             peer,
             certificate,
             mine,
+            place,
+            reported: None,
         };
         serving.run(stop).await.map(|()| serving)
     };
@@ -125,10 +140,17 @@ fn decide<'r>(
 
 fn answers(requested: &Requested<Stream>, mine: &[Arc<Route>]) -> Answers {
     let request = requested.request();
+    let gives = mine.iter().any(|route| route.offers(Service::Retrieve));
+    let takes_role = |class: &str| {
+        let asked = request.user.roles.iter().find(|asked| asked.class == class);
+        asked.is_some_and(|asked| asked.scp)
+    };
     let mut answers = Answers::by(request, |proposed| {
         let service = Service::of(&proposed.class).ok_or(Refusal::Class)?;
         let is_offered = service == Service::Echo || mine.iter().any(|route| route.offers(service));
-        if !is_offered {
+        // What is retrieved is stored at who asks (PS3.4 C.4.3.3).
+        let is_given = service == Service::Store && gives && takes_role(&proposed.class);
+        if !is_offered && !is_given {
             return Err(Refusal::Class);
         }
         service
@@ -137,13 +159,14 @@ fn answers(requested: &Requested<Stream>, mine: &[Arc<Route>]) -> Answers {
             .ok_or(Refusal::Syntaxes)
     });
     // A provider of commitment that brings its result is the one who asks for the association (PS3.4 J.3.3).
-    for role in answers
-        .roles
-        .iter_mut()
-        .filter(|role| role.class == uids::COMMITMENT)
-    {
-        let asked = request.user.roles.iter().find(|asked| asked.class == role.class);
-        role.scp = asked.is_some_and(|asked| asked.scp);
+    for role in &mut answers.roles {
+        let may_provide = match Service::of(&role.class) {
+            Some(Service::Commitment) => true,
+            Some(Service::Store) => gives,
+            Some(Service::Echo | Service::Worklist | Service::Mpps | Service::Query | Service::Retrieve)
+            | None => false,
+        };
+        role.scp = may_provide && takes_role(&role.class);
     }
     answers
 }
@@ -163,16 +186,25 @@ struct Serving {
     certificate: Option<String>,
     /// The channels that it may speak to.
     mine: Vec<Arc<Route>>,
+    /// Where reports on storage commitment come that go by this association.
+    place: Option<Place>,
+    /// A report that was sent, by its message id, and who waits for its answer.
+    reported: Option<(u16, oneshot::Sender<Vec<u8>>)>,
 }
 
 impl Serving {
     /// Message by message. Ok: told to stop.
     async fn run(&mut self, stop: &Stop) -> Result<(), Error> {
         loop {
+            let is_free = self.reported.is_none();
             let message = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 message = self.association.receive() => message?,
+                Some(handed) = next_report(&mut self.place), if is_free => {
+                    self.report(handed).await?;
+                    continue;
+                }
             };
             match before_the_end(self.take(message), stop).await {
                 Some(taken) => taken?,
@@ -184,7 +216,34 @@ impl Serving {
         }
     }
 
+    /// Sends a report; its answer comes as a message among others.
+    async fn report(&mut self, handed: Handed) -> Result<(), Error> {
+        let context = self
+            .association
+            .context(uids::COMMITMENT, Some(&handed.syntax))
+            .cloned();
+        // Whoever waits is told by the end of the wait that it can't be given.
+        let Some(context) = context else { return Ok(()) };
+        let command = |id| {
+            Command::request(Operation::EventReport, id)
+                .uid(tags::AFFECTED_CLASS, uids::COMMITMENT)
+                .uid(tags::AFFECTED_INSTANCE, uids::COMMITMENT_INSTANCE)
+                .number(tags::EVENT_TYPE, handed.event)
+        };
+        let asked = self.association.begin_request(&context, command, true);
+        self.association.send_data(context.id, &handed.data, true).await?;
+        self.reported = Some((asked.message_id(), handed.answer));
+        Ok(())
+    }
+
     async fn take(&mut self, message: Message) -> Result<(), Error> {
+        let is_answer =
+            |(id, _): &mut (u16, _)| message.command.is_answer() && message.command.responds_to() == *id;
+        if let Some((_, answer)) = self.reported.take_if(is_answer) {
+            // Who has waited may have given it up.
+            let _ = answer.send(status_line(&message.command));
+            return Ok(());
+        }
         let Some(operation) = message.command.operation() else {
             // A cancel of what is answered already; an answer to nothing.
             if message.command.cancels().is_some() || message.command.is_answer() {
@@ -234,7 +293,7 @@ impl Serving {
         if service == Service::Echo {
             return Ok(None);
         }
-        if operation != Operation::Find && !message.command.instance().is_some_and(|uid| is_uid(&uid)) {
+        if !is_question(operation) && !message.command.instance().is_some_and(|uid| is_uid(&uid)) {
             return Err(Answer::of(Status::INVALID_INSTANCE));
         }
         if !message.command.has_data() {
@@ -270,7 +329,10 @@ impl Serving {
         let Some(intake) = route.intake().cloned() else {
             return self.refuse(&message, again()).await;
         };
-        let limit = route.settings().max_object;
+        let limit = match is_question(operation) {
+            true => route.settings().max_object.min(LONGEST_QUESTION),
+            false => route.settings().max_object,
+        };
         let arrived = self.body(&message, operation, &intake, limit as u64).await?;
         let mut incoming = self.incoming(name);
         let body = match arrived {
@@ -296,12 +358,39 @@ impl Serving {
         };
         incoming.body = body.bytes;
         incoming.big = body.big;
+        if matches!(operation, Operation::Move | Operation::Get) {
+            return self.retrieve(&message, operation, &intake, incoming, route).await;
+        }
         let acknowledgement = match operation {
             Operation::Find => intake.ask(incoming).await,
             _ => intake.accept(incoming).await,
         };
         self.answer(&message, Answer::by(acknowledgement, operation))
             .await
+    }
+
+    async fn retrieve(
+        &mut self,
+        message: &Message,
+        operation: Operation,
+        intake: &Intake,
+        incoming: Incoming,
+        route: &Route,
+    ) -> Result<(), Error> {
+        let peer = match operation {
+            Operation::Move => {
+                let title = retrieve::destination(message);
+                let Some(peer) = route.peer(&title) else {
+                    tracing::warn!(peer = %self.peer, %title, "A C-MOVE names a destination that is not among the `peers`.");
+                    return self
+                        .answer(message, Answer::of(Status::MOVE_DESTINATION_UNKNOWN))
+                        .await;
+                };
+                Some(peer)
+            }
+            _ => None,
+        };
+        retrieve::retrieve(&mut self.association, message, intake, incoming, peer).await
     }
 
     /// The message as a file, of which a long one lies in the store as it arrives. What can't be taken is heard to its end.
@@ -390,6 +479,18 @@ impl Serving {
             .send(context, &answer.command(&message.command), None)
             .await
     }
+}
+
+async fn next_report(place: &mut Option<Place>) -> Option<Handed> {
+    match place {
+        Some(place) => place.next().await,
+        None => None,
+    }
+}
+
+/// It asks for something, and names no instance.
+fn is_question(operation: Operation) -> bool {
+    matches!(operation, Operation::Find | Operation::Move | Operation::Get)
 }
 
 /// At most 64 digits and dots (PS3.5 9.1). More is not asked: devices have made UIDs with leading zeros for decades.

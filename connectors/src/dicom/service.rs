@@ -18,6 +18,10 @@ pub enum Service {
     Mpps,
     /// Takes requests for storage commitment (N-ACTION), and results of ours (N-EVENT-REPORT).
     Commitment,
+    /// Answers which images are kept: C-FIND at patient and study root.
+    Query,
+    /// Gives images that are kept, to who asks (C-GET) or to somebody known (C-MOVE).
+    Retrieve,
 }
 
 impl Service {
@@ -28,6 +32,11 @@ impl Service {
             uids::WORKLIST => Some(Service::Worklist),
             uids::MPPS => Some(Service::Mpps),
             uids::COMMITMENT => Some(Service::Commitment),
+            uids::PATIENT_ROOT_FIND | uids::STUDY_ROOT_FIND => Some(Service::Query),
+            uids::PATIENT_ROOT_MOVE
+            | uids::PATIENT_ROOT_GET
+            | uids::STUDY_ROOT_MOVE
+            | uids::STUDY_ROOT_GET => Some(Service::Retrieve),
             class if uids::is_storage(class) => Some(Service::Store),
             _ => None,
         }
@@ -41,6 +50,8 @@ impl Service {
             Service::Worklist => "worklist",
             Service::Mpps => "mpps",
             Service::Commitment => "commitment",
+            Service::Query => "query",
+            Service::Retrieve => "retrieve",
         }
     }
 
@@ -55,7 +66,12 @@ impl Service {
                 };
                 offered.iter().find(standard).or(offered.first())
             }
-            Service::Echo | Service::Worklist | Service::Mpps | Service::Commitment => offered
+            Service::Echo
+            | Service::Worklist
+            | Service::Mpps
+            | Service::Commitment
+            | Service::Query
+            | Service::Retrieve => offered
                 .iter()
                 .find(|syntax| [uids::IMPLICIT_LITTLE, uids::EXPLICIT_LITTLE].contains(&syntax.as_str())),
         }
@@ -69,10 +85,19 @@ impl Service {
             (Service::Worklist, Operation::Find) => Some("worklist"),
             (Service::Mpps, Operation::NCreate) => Some("mpps-create"),
             (Service::Mpps, Operation::NSet) => Some("mpps-set"),
+            (Service::Query, Operation::Find) => Some("query"),
+            (Service::Retrieve, Operation::Move) => Some("move"),
+            (Service::Retrieve, Operation::Get) => Some("get"),
             (Service::Commitment, Operation::NAction) => Some("commitment"),
             (Service::Commitment, Operation::EventReport) => Some("commitment-report"),
             (
-                Service::Echo | Service::Store | Service::Worklist | Service::Mpps | Service::Commitment,
+                Service::Echo
+                | Service::Store
+                | Service::Worklist
+                | Service::Mpps
+                | Service::Commitment
+                | Service::Query
+                | Service::Retrieve,
                 Operation::Store
                 | Operation::Get
                 | Operation::Find

@@ -1,5 +1,6 @@
 //! What a channel file says about a DICOM end.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct SourceSettings {
     /// Our AE title: peers that call another one are rejected.
     #[serde(default = "default_title")]
     pub ae_title: String,
-    /// What is offered: "store", "worklist", "mpps", "commitment"; "echo" is always answered.
+    /// What is offered: "store", "worklist", "mpps", "commitment", "query", "retrieve"; "echo" is always answered.
     pub services: Vec<Service>,
     /// Which calling AE titles are let in: "CT1", or with its address "CT1@10.0.0.7", or its network "CT1@10.0.0.0/24".
     /// Empty: everybody who can reach the port.
@@ -48,6 +49,41 @@ pub struct SourceSettings {
     pub max_object: String,
     /// TLS: the certificate that is shown, and whose certificates peers must show.
     pub tls: Option<ListenerTls>,
+    /// Where others listen, by their AE titles: who may be named as the destination of a C-MOVE.
+    #[serde(default)]
+    pub peers: BTreeMap<String, PeerSettings>,
+}
+
+/// Where somebody listens whom a peer names by its AE title.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSettings {
+    /// The host and port to connect to: "10.0.0.9:11112".
+    pub connect: String,
+    /// TLS: how its certificate is checked, and which one we show. `true`: by the operating system's roots.
+    pub tls: Option<SenderTls>,
+    /// How long connecting, and the negotiation after it, may take: "10s".
+    #[serde(default = "default_connect")]
+    pub connect_timeout: String,
+    /// How long to wait for the answer once an object has left: "60s".
+    #[serde(default = "default_reply")]
+    pub reply_timeout: String,
+}
+
+impl PeerSettings {
+    /// As a far side that we call.
+    fn called(&self, title: &str, ours: &str) -> DestinationSettings {
+        DestinationSettings {
+            connect: self.connect.clone(),
+            called_ae: title.to_owned(),
+            calling_ae: ours.to_owned(),
+            tls: self.tls.clone(),
+            connect_timeout: self.connect_timeout.clone(),
+            reply_timeout: self.reply_timeout.clone(),
+            keep_open: "0s".to_owned(),
+            max_pdu: default_pdu(),
+        }
+    }
 }
 
 /// A source's settings, checked.
@@ -69,6 +105,8 @@ pub struct Source {
     pub max_object: usize,
     /// How connections are secured.
     pub tls: Option<ListenerTls>,
+    /// Where others listen.
+    pub peers: Vec<Destination>,
 }
 
 /// Somebody who may call.
@@ -170,18 +208,23 @@ impl Table for SourceSettings {
             },
             max_object: problems.size("max_object", &self.max_object, 1024..=1 << 40),
             tls: self.tls.clone(),
+            peers: peers(&self.peers, &self.ae_title, &mut problems),
         };
         if let Some(tls) = &self.tls {
             tls.check("tls", &mut problems);
         }
         let knows_callers =
             !self.allow.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        if !knows_callers && self.services.contains(&Service::Worklist) && !checked.listen.ip().is_loopback()
-        {
-            problems.add(
-                "allow",
-                "everybody in the network could read the worklist; name the AE titles that may, such as [\"CT1@10.0.0.7\"]",
+        let told = self.services.iter().find_map(|service| match service {
+            Service::Worklist => Some("the worklist"),
+            Service::Query | Service::Retrieve => Some("who was examined, and the images"),
+            Service::Echo | Service::Store | Service::Mpps | Service::Commitment => None,
+        });
+        if let Some(told) = told.filter(|_| !knows_callers && !checked.listen.ip().is_loopback()) {
+            let what = format!(
+                "everybody in the network could read {told}; name the AE titles that may, such as [\"CT1@10.0.0.7\"]"
             );
+            problems.add("allow", what);
         }
         problems.into_result(checked)
     }
@@ -221,6 +264,27 @@ fn title(path: &str, text: &str, problems: &mut Problems) -> AeTitle {
         problems.add(path, format!("{text:?} is no AE title: {error}"));
         AeTitle::from_wire(b"PUNTE")
     })
+}
+
+/// Where others listen; what is wrong with one is told at its place.
+pub(super) fn peers(
+    table: &BTreeMap<String, PeerSettings>,
+    ours: &str,
+    problems: &mut Problems,
+) -> Vec<Destination> {
+    let mut peers = Vec::new();
+    for (name, settings) in table {
+        title(&format!("peers.{name}"), name, problems);
+        match settings.called(name, ours).check() {
+            Ok(peer) => peers.push(peer),
+            Err(wrong) => wrong
+                .into_iter()
+                // What is wrong with a title was told.
+                .filter(|problem| !problem.path.ends_with("_ae"))
+                .for_each(|problem| problems.add(&format!("peers.{name}.{}", problem.path), problem.what)),
+        }
+    }
+    peers
 }
 
 fn pdu(text: &str, problems: &mut Problems) -> u32 {

@@ -8,6 +8,7 @@ use engine::connector::{ConnectorError, Intake, Stop, Surroundings};
 use tokio::time::{Instant, timeout_at};
 
 use super::listener::{Listeners, Membership, Route};
+use super::reports::Reports;
 use super::settings;
 use crate::sockets::STOPPED_AFTER;
 
@@ -22,8 +23,9 @@ impl DicomSource {
         settings: settings::Source,
         surroundings: &Surroundings,
         listeners: &Listeners,
+        reports: Reports,
     ) -> Result<Self, ConnectorError> {
-        let route = Arc::new(Route::new(settings));
+        let route = Arc::new(Route::new(settings, surroundings, reports)?);
         let membership = listeners.join(route.clone(), surroundings)?;
         Ok(DicomSource { membership, route })
     }

@@ -12,7 +12,9 @@ use super::problem::not_known;
 use super::shape::{Finding, Shape};
 use super::state::{Cache, Counter};
 use super::tree::{Node, Path, Value};
-use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, Retry, Step, duration, table};
+use super::{
+    Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, OrderBy, Retry, Step, duration, table,
+};
 use crate::connector::{Connector, Connectors, Looked, SettingsProblem, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::script::Scripts;
@@ -500,6 +502,7 @@ impl Reader<'_> {
         let rate = self.rate(node, path);
         let order_by = self.order_by(node, path, &flow);
         let breaker = self.breaker(node, path, order_by.is_some());
+        let order_by = order_by.or_else(|| Some(OrderBy::by_path(connector.as_ref()?.order()?)));
         self.not_of_a_link(node, path, "retry");
         self.not_of_a_link(node, path, "on_unsure");
         let connector = connector?;

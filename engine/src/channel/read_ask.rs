@@ -156,10 +156,15 @@ impl Reader<'_> {
         for named in template.paths() {
             self.value_path(named, &path, flow, false);
         }
-        if let Some(asked) = asked
-            && let Err(what) = asked.connector.check_question(&template.example())
-        {
-            self.problem(path, what);
+        if let Some(asked) = asked {
+            let example = template.example();
+            let by_format = asked.format.as_ref().filter(|_| asked.asks == Asks::Message);
+            let checked = asked.connector.check_question(&example);
+            let checked =
+                checked.and_then(|()| by_format.map_or(Ok(()), |format| format.check_question(&example)));
+            if let Err(what) = checked {
+                self.problem(path, what);
+            }
         }
         Some(template)
     }

@@ -11,6 +11,17 @@ use crate::format::{Format, Subject};
 /// How many are sent at once unless it is said.
 const PARALLEL: usize = 8;
 
+impl OrderBy {
+    /// By a path of what is sent.
+    pub(super) fn by_path(path: &str) -> Self {
+        OrderBy {
+            by: By::Path(path.to_owned()),
+            written: path.to_owned(),
+            parallel: PARALLEL,
+        }
+    }
+}
+
 /// The words of what a message can be about.
 const WORDS: [&str; 4] = ["patient", "visit", "order", STUDY];
 /// The study that an object is of, for formats that have a place for it.

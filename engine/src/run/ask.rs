@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clinic::archive::{ArchiveQuestion, KeptStudy};
 use clinic::ask::{Found, PatientQuestion, Question};
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::{Aggregate, Kind, Record};
@@ -11,6 +12,7 @@ use super::asking::words;
 use super::door::Door;
 use super::gather::gather;
 use crate::actor::Actor;
+use crate::archive::{KeptObject, Search, SearchError};
 use crate::connector::{Acknowledgement, Outcome};
 use crate::format::Answers;
 use crate::message::{Failure, Incoming, MessageState, NewMessage, Notes};
@@ -20,23 +22,41 @@ use crate::store::{Access, AccessOutcome, ClinicQuery, Commit, StoreError};
 const WITHIN: Duration = Duration::from_secs(5);
 /// How many rows are opened for one question: one that fits more people is to be narrowed.
 const OPENED: u32 = 1_000;
+/// The most studies, and the most objects, that are told at once. More are not cut: the question is to be narrowed.
+const MOST_FOUND: usize = 50_000;
 
 /// Answers a question, and writes down that it was asked. Without the record there is no answer: who was told of whom
 /// can be looked up for every answer that left.
 pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
+    answered(door, incoming).await.0
+}
+
+/// The objects that are asked for. That they were, and of whom they are, is written down as for an answer.
+pub(super) async fn fetch(door: &Door, incoming: Incoming) -> Result<Vec<KeptObject>, Acknowledgement> {
+    let (acknowledgement, found) = answered(door, incoming).await;
+    let Some(found) = found else {
+        return Err(acknowledgement);
+    };
+    let objects = found.studies.into_iter().flat_map(|kept| kept.objects);
+    Ok(objects
+        .filter_map(|record| KeptObject::of(record, door.store.clone()))
+        .collect())
+}
+
+/// What the asker is told, and what was found; none: nothing may be told.
+async fn answered(door: &Door, incoming: Incoming) -> (Acknowledgement, Option<Found>) {
     let body = incoming.body.clone();
     let actor = actor(door, &incoming);
     let found = match door.format.question(&body) {
-        Some(Ok(question)) => find(door, &question).await,
+        Some(Ok(question)) => find(door, &body, &question).await,
         Some(Err(error)) => Err(error),
         None => Err(MapError::new(Reason::UnsupportedType, None, "is no question")),
     };
     let id = (door.world.new_id)();
     let now = (door.world.now)();
     let recorded = record(door, id, incoming, found.as_ref().err()).await;
-    let found = match (&found, recorded) {
-        (Ok(found), Ok(())) => Ok(found),
-        (Err(error), Ok(())) => Err(error.clone()),
+    let found = match (found, recorded) {
+        (found, Ok(())) => found,
         (_, Err(error)) => Err(unavailable(&error)),
     };
     let outcome = match &found {
@@ -47,15 +67,13 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
     let settings = &door.channel.source.format_settings;
     let stamp = Stamp { now, id };
     let nothing = Found::default();
-    let answers = door
-        .format
-        .answer(&body, found.as_ref().map(|found| *found), settings, &stamp);
-    let of = found.as_ref().map_or(&nothing, |found| *found);
+    let answers = door.format.answer(&body, found.as_ref(), settings, &stamp);
+    let of = found.as_ref().unwrap_or(&nothing);
     if let Err(error) = note(door, actor, &stamp, &body, of, &answers).await {
         tracing::error!(channel = %door.channel.id, %error, "An answer could not be noted in the journal, and was not given.");
-        return unavailable_answer(door, &body, &stamp, &error);
+        return (unavailable_answer(door, &body, &stamp, &error), None);
     }
-    Acknowledgement {
+    let acknowledgement = Acknowledgement {
         frames: answers.frames,
         outcome,
         message: (outcome != Outcome::Unavailable).then_some(id),
@@ -69,8 +87,9 @@ pub(super) async fn answer(door: &Door, incoming: Incoming) -> Acknowledgement {
             .err()
             .and_then(|error| error.place.as_ref())
             .map(ToString::to_string),
-        note: found.err().map(|error| error.to_string()),
-    }
+        note: found.as_ref().err().map(ToString::to_string),
+    };
+    (acknowledgement, found.ok())
 }
 
 /// Notes in the journal who is told of whom, before the answer leaves: those whose numbers stand in it.
@@ -151,13 +170,13 @@ fn unavailable_answer(door: &Door, question: &[u8], stamp: &Stamp, error: &Store
 }
 
 /// What is asked for, within the time that an answer may take.
-async fn find(door: &Door, question: &Question) -> Result<Found, MapError> {
+async fn find(door: &Door, asked: &[u8], question: &Question) -> Result<Found, MapError> {
     let finding = async {
         match question {
+            Question::Archive(question) => images(door, asked, question).await,
             Question::Patients(question) => patients(door, question).await,
             Question::Worklist(question) => {
-                let zone = door.channel.source.format_settings.zone.as_deref();
-                let zone = TimeZone::get(zone.unwrap_or("Europe/Bucharest")).unwrap_or(TimeZone::UTC);
+                let zone = zone(door);
                 let today = zone.to_datetime((door.world.now)()).date();
                 gather(&*door.store, question, &zone, today).await
             }
@@ -169,6 +188,34 @@ async fn find(door: &Door, question: &Question) -> Result<Found, MapError> {
             WITHIN.as_secs()
         );
         Err(MapError::new(Reason::Internal, None, what))
+    })
+}
+
+/// Of the days that are asked for.
+fn zone(door: &Door) -> TimeZone {
+    let zone = door.channel.source.format_settings.zone.as_deref();
+    TimeZone::get(zone.unwrap_or("Europe/Bucharest")).unwrap_or(TimeZone::UTC)
+}
+
+/// The studies that are asked for, the newest changes last.
+async fn images(door: &Door, asked: &[u8], question: &ArchiveQuestion) -> Result<Found, MapError> {
+    let takes = |kept: &KeptStudy| door.format.takes(asked, kept);
+    let gathering = async {
+        let mut search = Search::new(&*door.store, question, &zone(door)).await?;
+        let mut found = Found::default();
+        let mut objects = 0;
+        while let Some(kept) = search.next(&takes).await? {
+            objects += kept.objects.len();
+            found.studies.push(kept);
+            if MOST_FOUND < found.studies.len() || MOST_FOUND < objects {
+                return Err(SearchError::TooMany);
+            }
+        }
+        Ok(found)
+    };
+    gathering.await.map_err(|error| match error {
+        SearchError::TooMany => MapError::new(Reason::DataType, None, error.to_string()),
+        SearchError::Store(error) => unavailable(&error),
     })
 }
 

@@ -22,6 +22,7 @@ use super::pipeline::{Applying, Pipeline};
 use super::state::{self, Kept, State};
 use super::worker::Bell;
 use crate::actor::Actor;
+use crate::archive::KeptObject;
 use crate::body::{BodyWriter, LONGEST_WHOLE, NotRead, read_on};
 use crate::call::FarSides;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
@@ -119,7 +120,16 @@ impl Accept for Door {
     }
 
     async fn ask(&self, question: Incoming) -> Acknowledgement {
-        super::ask::answer(self, question).await
+        self.numbers.heard(question.received_at);
+        let begun = Instant::now();
+        let acknowledgement = super::ask::answer(self, question).await;
+        self.numbers.answered(begun.elapsed());
+        acknowledgement
+    }
+
+    async fn fetch(&self, question: Incoming) -> Result<Vec<KeptObject>, Acknowledgement> {
+        self.numbers.heard(question.received_at);
+        super::ask::fetch(self, question).await
     }
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {
@@ -176,17 +186,25 @@ impl Door {
             self.format.inspect(question).is_ok() && self.format.question(question).is_some()
         };
         if self.channel.questions && is_question(&body) {
-            return self.ask(incoming).await;
+            return super::ask::answer(self, incoming).await;
         }
         let case = self.case(incoming);
         let settled = match self.late_answer(&case.keys, &case.incoming).await {
             Some(settled) => return self.acknowledge(&body, settled),
+            None if self.is_waited_for_by_nobody(&body) => self.keep(case, answers_nothing()).await,
             None => self.inspect_and_settle(case).await,
         };
         match self.answered_by_destination(&body, &settled).await {
             Some(answer) => answer,
             None => self.acknowledge(&body, settled),
         }
+    }
+
+    /// A message says something only as an answer, and where answers are waited for, nobody waits for this one.
+    fn is_waited_for_by_nobody(&self, body: &[u8]) -> bool {
+        let doors = self.doors.upgrade().map(|doors| doors.answering());
+        let is_answered = |door: &Arc<Door>| door.format.name() == self.format.name();
+        doors.unwrap_or_default().iter().any(is_answered) && self.format.only_answers(body)
     }
 
     /// Takes a stored message again, as new: to all destinations or some.
@@ -892,6 +910,17 @@ fn told(listeners: &Listeners, channel: &Channel, case: &Case, mut outcome: Outc
 fn ordered(channel: &Channel, format: &dyn Format, case: &Case, mut outcome: Outcome) -> Outcome {
     ordering::by_subject(channel, format, &case.incoming, &mut outcome.deliveries);
     outcome
+}
+
+/// An answer that nobody waits for.
+fn answers_nothing() -> Outcome {
+    let what =
+        "answers what nobody here has sent, or waits for. Ask its sender what it means; nothing was done";
+    tracing::error!("An answer came that nobody waits for; it is listed as failed.");
+    Outcome::failed(Failure::of(
+        "source",
+        MapError::new(Reason::UnknownKey, None, what),
+    ))
 }
 
 fn too_many_questions() -> StoreError {

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::door::Door;
 use super::tasks::Tasks;
+use crate::archive::KeptObject;
 use crate::body::BodyWriter;
 use crate::channel::{Channel, End};
 use crate::connector::{Accept, Acknowledgement, ConnectorError, Source, Stop};
@@ -40,6 +41,14 @@ impl Doorway {
 impl Accept for Doorway {
     async fn accept(&self, incoming: Incoming) -> Acknowledgement {
         self.door().accept(incoming).await
+    }
+
+    async fn ask(&self, question: Incoming) -> Acknowledgement {
+        self.door().ask(question).await
+    }
+
+    async fn fetch(&self, question: Incoming) -> Result<Vec<KeptObject>, Acknowledgement> {
+        self.door().fetch(question).await
     }
 
     async fn reject(&self, kept: Incoming, why: String) -> Acknowledgement {

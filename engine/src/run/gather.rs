@@ -72,6 +72,7 @@ async fn collect(
     Ok(Found {
         records: orders.into_values().collect(),
         around,
+        ..Found::default()
     })
 }
 

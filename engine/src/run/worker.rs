@@ -1,6 +1,7 @@
 //! The worker of one destination: takes deliveries in order, sends, judges, records. One whose order goes by a key sends
 //! several at once (`keyed.rs`).
 
+mod commitment;
 mod hands;
 mod keyed;
 
@@ -371,16 +372,24 @@ impl Worker {
         if sabotage::is_on(Switch::SkipOne) && SENDS.fetch_add(1, Ordering::Relaxed) == SKIPPED {
             return (self.attempted(head, Verdict::new("accepted", None), None), None);
         }
+        let body = match self.destination.commits() {
+            None => head.body.clone(),
+            Some(grace) => match self.report(head, grace).await {
+                Ok(report) => report,
+                // Nobody was spoken to.
+                Err(verdict) => return (self.attempted(head, verdict, None), None),
+            },
+        };
         self.bell.breaker.begins();
         let outgoing = Outgoing {
             delivery: head.id,
-            body: head.body.clone(),
+            body,
             big: head.big.map(|name| StoredBody::new(self.store.vault(), name)),
             content_type: head.content_type.clone(),
             about: self.about(head),
         };
         let format = self.format.clone();
-        let sent = head.body.clone();
+        let sent = outgoing.body.clone();
         let mine = move |candidate: &[u8]| format.is_answer_to(&sent, candidate);
         let begun = Instant::now();
         let sending = AssertUnwindSafe(self.destination.send(&outgoing, &mine)).catch_unwind();
@@ -396,7 +405,7 @@ impl Worker {
         let (verdict, response) = match answer {
             Ok(response) if !self.answers => (Verdict::new("accepted", None), Some(response)),
             Ok(response) => {
-                let judge = AssertUnwindSafe(|| self.format.judge(&head.body, &response));
+                let judge = AssertUnwindSafe(|| self.format.judge(&outgoing.body, &response));
                 let verdict = match std::panic::catch_unwind(judge) {
                     Ok(judgement) => Verdict::from(judgement),
                     Err(_) => Verdict::unsure("the judgement of its answer panicked; please report it"),
@@ -446,7 +455,8 @@ impl Worker {
             after(
                 now,
                 self.back_off(head.id, number)
-                    .max(verdict.after.unwrap_or_default()),
+                    .max(verdict.after.unwrap_or_default())
+                    .min(verdict.at_most.unwrap_or(Duration::MAX)),
             )
         };
         if let Some(asked) = verdict.after.filter(|asked| self.longest_pause() < *asked) {
@@ -687,7 +697,10 @@ struct Verdict {
     word: &'static str,
     why: Option<String>,
     reference: Option<String>,
+    /// How long the next try has to wait at least …
     after: Option<Duration>,
+    /// … and at most.
+    at_most: Option<Duration>,
 }
 
 impl Verdict {
@@ -697,6 +710,7 @@ impl Verdict {
             why,
             reference: None,
             after: None,
+            at_most: None,
         }
     }
     fn retry(why: &str) -> Self {

@@ -476,6 +476,8 @@ pub trait Store: Send + Sync {
     async fn begun(&self) -> Result<Vec<Begun>, StoreError>;
     /// Of each key the aggregate with the latest time, where one is found by it.
     async fn newest(&self, kind: Kind, keys: &[SearchKey]) -> Result<Vec<Record>, StoreError>;
+    /// How many match, however many are asked for at once; none of them is opened.
+    async fn count(&self, query: &ClinicQuery) -> Result<u64, StoreError>;
     /// One aggregate as it stands now.
     async fn read(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError>;
     /// One version of an aggregate.

@@ -1,11 +1,12 @@
 //! Studies, series and objects as answers to searches (PS3.18 tables 10.6.3-3 to 10.6.3-5, PS3.4 C.6.2.1).
 
+use clinic::diagnostics::Order;
 use clinic::imaging::{ImagingInstance, ImagingStudy, Series};
 use clinic::people::{Patient, Practitioner, Sex};
 use clinic::value::When;
 use jiff::tz::TimeZone;
 
-use super::worklist::{device_number, name};
+use super::worklist::{codes, device_number, name};
 use super::write::{Out, Said};
 
 /// A study. `referrer`: who asked for it.
@@ -26,11 +27,19 @@ pub fn study(
     text(&mut out, "StudyDescription", study.description.as_deref());
     text(&mut out, "StudyInstanceUID", study.uid());
     text(&mut out, "StudyID", None);
+    out.put("ProcedureCodeSequence", codes(study.procedures.iter()));
     number(
         &mut out,
         "NumberOfStudyRelatedSeries",
         Some(study.series.len() as u32),
     );
+    out.extend(self::patient(patient));
+    out
+}
+
+/// A patient; all that is asked of one stands there, be it empty.
+pub fn patient(patient: Option<&Patient>) -> Out {
+    let mut out = Out::default();
     let shown = patient.and_then(|patient| patient.names.first()).map(name);
     text(&mut out, "PatientName", shown.as_deref());
     let numbered = patient
@@ -54,15 +63,43 @@ pub fn study(
     out
 }
 
-/// A series of a study. `objects`: how many it has.
-pub fn series(study: &ImagingStudy, series: &Series, objects: usize, zone: &TimeZone) -> Out {
+/// What a series was made for: the planned steps of its orders (PS3.3 table 10-9).
+pub fn request<'o>(orders: impl Iterator<Item = &'o Order>) -> Out {
+    let mut items = vec![];
+    for imaging in orders.filter_map(|order| order.imaging.as_ref()) {
+        for step in &imaging.steps {
+            let mut item = Out::default();
+            text(&mut item, "AccessionNumber", imaging.accession.as_deref());
+            text(&mut item, "RequestedProcedureID", imaging.procedure_id.as_deref());
+            text(&mut item, "ScheduledProcedureStepID", step.id.as_deref());
+            text(
+                &mut item,
+                "ScheduledProcedureStepDescription",
+                step.description.as_deref(),
+            );
+            items.push(item);
+        }
+    }
+    let mut out = Out::default();
+    out.put("RequestAttributesSequence", Said::Items(items));
+    out
+}
+
+/// A series of a study. `objects`: how many it has, where that is known.
+pub fn series(study: &ImagingStudy, series: &Series, objects: Option<usize>, zone: &TimeZone) -> Out {
     let mut out = Out::default();
     text(&mut out, "Modality", series.modality.as_deref());
     text(&mut out, "SeriesDescription", series.description.as_deref());
     text(&mut out, "StudyInstanceUID", study.uid());
     text(&mut out, "SeriesInstanceUID", Some(&series.uid));
     number(&mut out, "SeriesNumber", series.number);
-    number(&mut out, "NumberOfSeriesRelatedInstances", Some(objects as u32));
+    if let Some(objects) = objects {
+        text(
+            &mut out,
+            "NumberOfSeriesRelatedInstances",
+            Some(&objects.to_string()),
+        );
+    }
     moment(
         &mut out,
         ["SeriesDate", "SeriesTime"],

@@ -92,7 +92,7 @@ pub fn is_partly(query: &DataSet<'_>, shape: &Out) -> bool {
 
 /// What says how to read the question, and is no key.
 fn is_about_the_question(tag: Tag) -> bool {
-    tag.1 == 0 || matches!(tag, Tag(0x0008, 0x0005 | 0x0052 | 0x0053 | 0x0201))
+    tag.1 == 0 || matches!(tag, Tag(0x0008, 0x0005 | 0x0052..=0x0054 | 0x0201))
 }
 
 fn is_universal(values: &[String]) -> bool {

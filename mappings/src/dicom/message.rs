@@ -31,6 +31,10 @@ pub enum Service {
     Worklist,
     /// What do you have (C-FIND at patient or study root)?
     Find,
+    /// Send this elsewhere (C-MOVE).
+    Move,
+    /// Give me this (C-GET).
+    Get,
     /// A step has begun (N-CREATE of MPPS).
     MppsCreate,
     /// A step goes on or has ended (N-SET of MPPS).
@@ -50,6 +54,8 @@ impl Service {
             Service::Store => "C-STORE",
             Service::Worklist => "C-FIND^WORKLIST",
             Service::Find => "C-FIND",
+            Service::Move => "C-MOVE",
+            Service::Get => "C-GET",
             Service::MppsCreate => "N-CREATE^MPPS",
             Service::MppsSet => "N-SET^MPPS",
             Service::Commitment => "N-ACTION^COMMITMENT",
@@ -91,6 +97,8 @@ pub fn command(file: &File<'_>) -> Result<Command, MapError> {
         (0x0001, _) => Service::Store,
         (0x0020, WORKLIST) => Service::Worklist,
         (0x0020, _) => Service::Find,
+        (0x0021, _) => Service::Move,
+        (0x0010, _) => Service::Get,
         (0x0140, MPPS) => Service::MppsCreate,
         (0x0120, MPPS) => Service::MppsSet,
         (0x0130, COMMITMENT) => Service::Commitment,
@@ -141,7 +149,11 @@ pub fn keys(bytes: &[u8]) -> Keys {
     if matches!(command.service, Service::Commitment | Service::CommitmentReport) {
         let transaction = set.text(Tag(0x0008, 0x1195));
         match command.service {
-            Service::CommitmentReport => keys.answers = transaction,
+            Service::CommitmentReport => {
+                // A second one on the same request is the same.
+                keys.control_id = transaction.as_ref().map(|uid| format!("{uid}#report"));
+                keys.answers = transaction;
+            }
             _ => keys.control_id = transaction,
         }
     }
@@ -161,6 +173,8 @@ fn control_id(command: &Command) -> Option<String> {
         Service::MppsCreate
         | Service::Worklist
         | Service::Find
+        | Service::Move
+        | Service::Get
         | Service::Commitment
         | Service::CommitmentReport
         | Service::Other => None,
@@ -199,6 +213,9 @@ pub fn inspect(bytes: &[u8], until: super::scan::Until) -> Result<(), MapError> 
     if command.service == Service::Other {
         let what = "is a command that nobody here knows";
         return Err(MapError::new(Reason::UnsupportedType, Some("0000,0100"), what));
+    }
+    if command.service == Service::Commitment {
+        super::commitment::check(&file, &command)?;
     }
     if command.service != Service::Store {
         return Ok(());

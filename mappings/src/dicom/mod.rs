@@ -17,7 +17,9 @@ use self::message::Service;
 use self::part10::File;
 use self::scan::{Reached, Until};
 
+pub mod archive;
 pub mod charset;
+pub mod commitment;
 pub mod dataset;
 pub mod deid;
 pub mod edit;
@@ -33,6 +35,7 @@ pub mod ops;
 pub mod part10;
 pub mod path;
 pub mod pixels;
+pub mod question;
 pub mod reply;
 mod said;
 pub mod scan;
@@ -41,6 +44,8 @@ pub mod web;
 pub mod worklist;
 pub mod write;
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod law_tests;
 #[cfg(test)]
@@ -112,6 +117,8 @@ pub fn decode(bytes: &[u8], profile: &Profile) -> Result<ChangeSet, MapError> {
         Service::MppsCreate | Service::MppsSet => mpps::decode(&file, &command, profile),
         Service::Worklist
         | Service::Find
+        | Service::Move
+        | Service::Get
         | Service::Commitment
         | Service::CommitmentReport
         | Service::Other => {

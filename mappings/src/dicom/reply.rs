@@ -63,7 +63,7 @@ fn code(service: Service, error: &MapError) -> u16 {
             | Reason::UnsupportedProcessingId
             | Reason::UnsupportedVersion => 0xC000,
         },
-        Service::Worklist | Service::Find => match error.reason {
+        Service::Worklist | Service::Find | Service::Move | Service::Get => match error.reason {
             Reason::Internal | Reason::Locked => 0xA700,
             Reason::RequiredMissing | Reason::UnsupportedType => 0xA900,
             Reason::Sequence
@@ -76,6 +76,8 @@ fn code(service: Service, error: &MapError) -> u16 {
             | Reason::Duplicate
             | Reason::Conflict => 0xC001,
         },
+        // A report on what nobody here asked for is heard all the same; a person looks at it.
+        Service::CommitmentReport if error.reason == Reason::UnknownKey => 0x0000,
         // What exists already, whatever became of it.
         Service::MppsCreate if error.reason == Reason::Conflict => 0x0111,
         Service::MppsCreate

@@ -39,15 +39,10 @@ pub fn question(bytes: &[u8], profile: &Profile) -> Option<Result<Question, MapE
     let file = File::read(bytes).ok()?;
     match command(&file).ok()?.service {
         Service::Worklist => {}
-        Service::Find => {
-            let what = "only worklists are answered here";
-            return Some(Err(MapError::new(
-                Reason::UnsupportedType,
-                Some("0000,0002"),
-                what,
-            )));
-        }
-        Service::Store
+        Service::Find
+        | Service::Move
+        | Service::Get
+        | Service::Store
         | Service::MppsCreate
         | Service::MppsSet
         | Service::Commitment
@@ -121,7 +116,7 @@ pub fn answer(bytes: &[u8], found: Result<&Found, &MapError>, profile: &Profile,
     })
 }
 
-fn refused(error: &MapError) -> u16 {
+pub(super) fn refused(error: &MapError) -> u16 {
     match error.reason {
         // No resources: to be asked again, or for less.
         Reason::Internal | Reason::Locked => 0xA700,
@@ -178,7 +173,7 @@ fn answers(bytes: &[u8], found: &Found, profile: &Profile, stamp: &Stamp) -> Res
 }
 
 /// What the device can show: as the channel says, else what it writes itself, else anything.
-fn shows(device: &Device, query: &DataSet<'_>) -> Shows {
+pub(super) fn shows(device: &Device, query: &DataSet<'_>) -> Shows {
     let own = || Shows::up_to(query.charset().only().unwrap_or(Set::Utf8));
     device.shows.clone().unwrap_or_else(own)
 }
@@ -562,7 +557,7 @@ fn joined(texts: impl Iterator<Item = String>) -> Said {
 }
 
 /// Codes as items of a code sequence (PS3.3 table 8.8-1): each with code, scheme and meaning.
-fn codes<'a>(concepts: impl Iterator<Item = &'a Concept>) -> Said {
+pub(super) fn codes<'a>(concepts: impl Iterator<Item = &'a Concept>) -> Said {
     let mut items = vec![];
     for concept in concepts {
         for coding in &concept.codings {

@@ -131,6 +131,7 @@ fn found(orders: Vec<Order>, more: Vec<Record>) -> Found {
             .chain(more)
             .map(|record| (record.meta.id, record))
             .collect::<BTreeMap<_, _>>(),
+        ..Found::default()
     }
 }
 

@@ -48,6 +48,24 @@ impl Out {
         self.elements.insert(tag, (vr, said));
     }
 
+    /// Says what another one says too, in place of what stands here.
+    pub fn extend(&mut self, other: Out) {
+        self.elements.extend(other.elements);
+    }
+
+    /// Says something at a tag within sequences, of which each has one item.
+    pub fn set_within(&mut self, sequences: &[Tag], tag: Tag, vr: VR, said: Said) {
+        let Some((first, rest)) = sequences.split_first() else {
+            return self.set(tag, vr, said);
+        };
+        let mut item = match self.elements.remove(first) {
+            Some((_, Said::Items(mut items))) if !items.is_empty() => items.swap_remove(0),
+            Some(_) | None => Out::default(),
+        };
+        item.set_within(rest, tag, vr, said);
+        self.set(*first, VR::SQ, Said::Items(vec![item]));
+    }
+
     /// True where something stands at a tag, be it empty.
     pub fn has(&self, tag: Tag) -> bool {
         self.elements.contains_key(&tag)

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
@@ -17,7 +19,9 @@ use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::File;
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{self, Device, Enough, Profile, is_enough, reply, web, worklist};
+use mappings::dicom::{
+    self, Device, Enough, Profile, archive, commitment, is_enough, question, reply, web, worklist,
+};
 
 use super::bytes::by_status;
 
@@ -85,7 +89,7 @@ impl Format for Dicom {
     }
 
     fn question(&self, message: &[u8]) -> Option<Result<Question, MapError>> {
-        worklist::question(message, &self.profile)
+        archive::question(message, &self.profile).or_else(|| worklist::question(message, &self.profile))
     }
 
     fn answer(
@@ -95,31 +99,81 @@ impl Format for Dicom {
         settings: &Settings,
         stamp: &Stamp,
     ) -> Answers {
-        let answers = worklist::answer(question, found, &profile(settings), stamp);
+        let profile = profile(settings);
+        let answers = match archive::question(question, &profile) {
+            Some(_) => archive::answer(question, found, &profile),
+            None => worklist::answer(question, found, &profile, stamp),
+        };
         Answers {
             frames: answers.frames,
             told: Some(answers.told),
         }
     }
 
+    fn takes(&self, question: &[u8], study: &KeptStudy) -> bool {
+        archive::message_takes(question, study, &self.profile)
+    }
+
+    fn commits(&self, message: &[u8]) -> Option<Result<Vec<Referenced>, MapError>> {
+        commitment::requested(message)
+    }
+
+    fn commitment_report(&self, message: &[u8], kept: &[Kept]) -> Result<Vec<u8>, MapError> {
+        commitment::report(message, kept)
+    }
+
+    fn only_answers(&self, message: &[u8]) -> bool {
+        commitment::is_report(message)
+    }
+
+    fn answered(&self, _: &[u8], answer: &Response) -> Answered {
+        // Over HTTP the rows of a search, or what an object says.
+        if answer.status.is_some() {
+            return by_web(answer);
+        }
+        match question::found(answer) {
+            question::Found::One => Answered::Found(Bytes::copy_from_slice(&answer.body)),
+            question::Found::Nothing => Answered::Nothing,
+            question::Found::Several(count) => Answered::Several(count),
+            question::Found::Not(judged) => Answered::Not(judged),
+        }
+    }
+
+    fn escaped(&self, value: &str) -> String {
+        question::escaped(value)
+    }
+
+    /// What is no question goes out as it stands, and is refused.
+    fn as_question(&self, text: &str) -> Vec<u8> {
+        question::written(text).unwrap_or_else(|_| text.as_bytes().to_vec())
+    }
+
+    fn check_question(&self, text: &str) -> Result<(), String> {
+        question::written(text).map(|_| ())
+    }
+
     fn can_be_asked(&self) -> bool {
         true
     }
 
-    fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
-        true
+    /// DIMSE pairs question and answer by itself. The report on a storage commitment comes later, and names its transaction.
+    fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
+        !commitment::is_report(candidate) || commitment::is_on(candidate, sent)
     }
 
-    /// Over DIMSE by the status line, over HTTP by its status and what it lists.
+    /// Over DIMSE by the status line, over HTTP by its status and what it lists. A request for storage commitment that is taken
+    /// waits for its report.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
-        web::judge(sent, answer).unwrap_or_else(|| reply::judge(answer))
-    }
-
-    /// Over HTTP the rows of a search, or what an object says.
-    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
-        match answer.status {
-            Some(_) => by_web(answer),
-            None => Answered::by(self.judge(question, answer), &answer.body),
+        if commitment::is_report(&answer.body) {
+            return commitment::judge(&answer.body);
+        }
+        let judged = web::judge(sent, answer).unwrap_or_else(|| reply::judge(answer));
+        match judged {
+            Judgement::Accepted => commitment::taken(sent).unwrap_or(Judgement::Accepted),
+            Judgement::Pending { .. }
+            | Judgement::Refused { .. }
+            | Judgement::Retry { .. }
+            | Judgement::Unsure { .. } => judged,
         }
     }
 

@@ -534,6 +534,12 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn count(&self, query: &ClinicQuery) -> Result<u64, StoreError> {
+        let query = query.clone();
+        self.read_with(move |shared, connection| search::count(shared, connection, &query))
+            .await
+    }
+
     async fn read(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError> {
         self.read_with(move |shared, connection| clinic::load(shared, connection, kind, id))
             .await

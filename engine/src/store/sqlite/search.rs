@@ -76,6 +76,55 @@ pub(crate) fn search(
     connection: &Connection,
     query: &ClinicQuery,
 ) -> Result<Vec<Record>, StoreError> {
+    let Conditions { statement, updated } = conditions(shared, query)?;
+    let sql = format!(
+        "SELECT a.kind, a.id, a.version, a.data FROM aggregate a WHERE 1{} ORDER BY {updated}, a.id LIMIT {}",
+        statement.sql,
+        query.limit.min(LIMIT)
+    );
+    let found: Vec<(u8, Uuid, i64, Vec<u8>)> = connection
+        .prepare_cached(&sql)
+        .and_then(|mut prepared| {
+            prepared
+                .query_map(params_from_iter(&statement.values), |row| {
+                    Ok((row.get(0)?, uuid_at(row, 1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect()
+        })
+        .map_err(sql_error)?;
+    found
+        .into_iter()
+        .map(|(kind, id, version, data)| {
+            let kind = Kind::from_number(kind)
+                .ok_or_else(|| StoreError::Damaged("a kind is not known to this version".into()))?;
+            open_record(shared, kind, id, version as u64, &data)
+        })
+        .collect()
+}
+
+/// How many match.
+pub(crate) fn count(
+    shared: &Shared,
+    connection: &Connection,
+    query: &ClinicQuery,
+) -> Result<u64, StoreError> {
+    let Conditions { statement, .. } = conditions(shared, query)?;
+    let sql = format!("SELECT count(*) FROM aggregate a WHERE 1{}", statement.sql);
+    let count: i64 = connection
+        .prepare_cached(&sql)
+        .and_then(|mut prepared| prepared.query_row(params_from_iter(&statement.values), |row| row.get(0)))
+        .map_err(sql_error)?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// What has to hold.
+struct Conditions {
+    statement: Statement,
+    /// The column of the last change, as the order names it.
+    updated: &'static str,
+}
+
+fn conditions(shared: &Shared, query: &ClinicQuery) -> Result<Conditions, StoreError> {
     let count = query.ids.as_ref().map_or(0, Vec::len)
         + query.patients.as_ref().map_or(0, Vec::len)
         + query.statuses.as_ref().map_or(0, Vec::len)
@@ -134,29 +183,7 @@ pub(crate) fn search(
         statement.value(at.as_microsecond());
         statement.value(blob(id));
     }
-    let sql = format!(
-        "SELECT a.kind, a.id, a.version, a.data FROM aggregate a WHERE 1{} ORDER BY {updated}, a.id LIMIT {}",
-        statement.sql,
-        query.limit.min(LIMIT)
-    );
-    let found: Vec<(u8, Uuid, i64, Vec<u8>)> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut prepared| {
-            prepared
-                .query_map(params_from_iter(&statement.values), |row| {
-                    Ok((row.get(0)?, uuid_at(row, 1)?, row.get(2)?, row.get(3)?))
-                })?
-                .collect()
-        })
-        .map_err(sql_error)?;
-    found
-        .into_iter()
-        .map(|(kind, id, version, data)| {
-            let kind = Kind::from_number(kind)
-                .ok_or_else(|| StoreError::Damaged("a kind is not known to this version".into()))?;
-            open_record(shared, kind, id, version as u64, &data)
-        })
-        .collect()
+    Ok(Conditions { statement, updated })
 }
 
 /// Of each key the aggregate that is found by it and has the latest time.

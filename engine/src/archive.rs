@@ -1,0 +1,432 @@
+//! The images that are kept: one search over studies, series and objects for all who ask (C-FIND, QIDO-RS, retrieval).
+//!
+//! The store narrows by keys: study UID, accession number, modality, the patient's number or name, the day. What is left
+//! is opened study by study, and who asks says of each whether it is meant, before anything else of it is read. So the
+//! cost of a question grows with the studies that its keys leave; the objects of a study are counted by their keys, and
+//! opened only where they are asked for themselves.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use clinic::aggregate::Source;
+use clinic::apply::FindKey;
+use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
+use clinic::imaging::{ImagingInstance, UID_SYSTEM};
+use clinic::people::LinkKind;
+use clinic::search::patient_ids;
+use clinic::value::Ref;
+use clinic::{Aggregate, Kind, Record};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use crate::body::StoredBody;
+use crate::store::{ClinicQuery, Store, StoreError, TimeRange};
+
+/// So many studies are read at once.
+const PAGE: u32 = 200;
+/// So many objects are read at once.
+const OBJECTS: u32 = 500;
+/// The most studies that one question opens. More are not cut: the question is to be narrowed.
+const MOST_STUDIES: usize = 20_000;
+/// The most objects of one study.
+const MOST_OBJECTS: usize = 50_000;
+/// So many patients are asked for, by their number or name. More of a name are left to who asks; a number that so many
+/// have says nothing.
+const MOST_PATIENTS: u32 = 500;
+/// So many UIDs are asked for at once.
+const MOST_UIDS: usize = 400;
+
+/// A question can't be answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SearchError {
+    /// More may be meant than are looked at.
+    #[error("too many studies may be meant. Ask by more: a number, a day, a longer name")]
+    TooMany,
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether a study is meant, as far as it, its patient and who sent them say.
+pub type Takes<'t> = dyn Fn(&KeptStudy) -> bool + Send + Sync + 't;
+
+/// A search that goes on.
+pub struct Search<'s> {
+    store: &'s dyn Store,
+    question: &'s ArchiveQuestion,
+    /// Which studies; none: there are no more.
+    query: Option<ClinicQuery>,
+    page: VecDeque<KeptStudy>,
+    opened: usize,
+    /// The objects that were asked for by their UIDs, by their study.
+    named: Option<BTreeMap<Uuid, Vec<Record>>>,
+}
+
+impl<'s> Search<'s> {
+    /// Begins one. `zone`: of the days that are asked for.
+    pub async fn new(
+        store: &'s dyn Store,
+        question: &'s ArchiveQuestion,
+        zone: &TimeZone,
+    ) -> Result<Self, SearchError> {
+        let mut search = Search {
+            store,
+            question,
+            query: None,
+            page: VecDeque::new(),
+            opened: 0,
+            named: None,
+        };
+        search.query = search.narrowed(zone).await?;
+        Ok(search)
+    }
+
+    async fn narrowed(&mut self, zone: &TimeZone) -> Result<Option<ClinicQuery>, SearchError> {
+        let question = self.question;
+        let lists = [&question.studies, &question.modalities];
+        if lists.into_iter().any(|list| MOST_UIDS < list.len()) {
+            return Err(SearchError::TooMany);
+        }
+        let mut query = ClinicQuery {
+            kinds: vec![Kind::ImagingStudy],
+            keys: question.study_keys(),
+            limit: PAGE,
+            ..ClinicQuery::default()
+        };
+        if question.from.is_some() || question.to.is_some() {
+            let midnight = |day: Date| zone.to_timestamp(day.at(0, 0, 0, 0)).ok();
+            // A day more on either side: a study may have been made in another zone.
+            let from = question.from.and_then(|day| day.yesterday().ok());
+            let to = question.to.and_then(|day| day.tomorrow().ok()?.tomorrow().ok());
+            query.date_overlaps = vec![TimeRange {
+                from: from.and_then(midnight),
+                to: to.and_then(midnight),
+            }];
+        }
+        if let Some(key) = question.patient_key() {
+            let by_number = question.patient.is_some();
+            match self.patients(key).await? {
+                Some(patients) if patients.is_empty() => return Ok(None),
+                Some(patients) => query.patients = Some(patients),
+                None if by_number => return Err(SearchError::TooMany),
+                None => {}
+            }
+        }
+        if !question.objects.is_empty() {
+            let named = self.named_objects().await?;
+            if named.is_empty() {
+                return Ok(None);
+            }
+            query.ids = Some(named.keys().copied().take(MOST_UIDS).collect());
+            self.named = Some(named);
+        }
+        Ok(Some(query))
+    }
+
+    /// The records of those who have this number or name, with those that were merged; none: they are too many.
+    async fn patients(&self, key: String) -> Result<Option<Vec<Uuid>>, StoreError> {
+        let query = ClinicQuery {
+            kinds: vec![Kind::Patient],
+            keys: vec![vec![key]],
+            limit: MOST_PATIENTS,
+            ..ClinicQuery::default()
+        };
+        let rows = self.store.search(&query).await?;
+        if MOST_PATIENTS as usize <= rows.len() {
+            return Ok(None);
+        }
+        let mut ids: BTreeSet<Uuid> = BTreeSet::new();
+        for record in &rows {
+            if let Aggregate::Patient(patient) = &record.aggregate {
+                ids.extend(patient_ids(record.meta.id, patient));
+                let into = patient
+                    .links
+                    .iter()
+                    .find(|link| link.kind == LinkKind::ReplacedBy);
+                ids.extend(into.and_then(|link| link.other.id()));
+            }
+        }
+        Ok((ids.len() < MOST_PATIENTS as usize).then(|| ids.into_iter().collect()))
+    }
+
+    /// The objects that are asked for by their UIDs, by their study.
+    async fn named_objects(&self) -> Result<BTreeMap<Uuid, Vec<Record>>, StoreError> {
+        let mut named: BTreeMap<Uuid, Vec<Record>> = BTreeMap::new();
+        for uids in self.question.objects.chunks(MOST_UIDS) {
+            for record in by_uids(self.store, uids).await? {
+                if let Some(study) = instance(&record).and_then(|object| object.study.as_ref()?.id()) {
+                    named.entry(study).or_default().push(record);
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// The next study that is meant; none: there are no more.
+    pub async fn next(&mut self, takes: &Takes<'_>) -> Result<Option<KeptStudy>, SearchError> {
+        loop {
+            while let Some(mut kept) = self.page.pop_front() {
+                if !takes(&kept) {
+                    continue;
+                }
+                self.fill(&mut kept).await?;
+                return Ok(Some(kept));
+            }
+            if !self.turn().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads the next page of studies, with whose they are and who sent them. False: there is none.
+    async fn turn(&mut self) -> Result<bool, SearchError> {
+        let Some(query) = &mut self.query else {
+            return Ok(false);
+        };
+        if MOST_STUDIES <= self.opened {
+            return Err(SearchError::TooMany);
+        }
+        let rows = self.store.search(query).await?;
+        self.opened += rows.len();
+        query.after = rows.last().map(|last| (last.meta.updated_at, last.meta.id));
+        if rows.len() < PAGE as usize {
+            self.query = None;
+        }
+        let mut page: Vec<KeptStudy> = rows.into_iter().filter_map(KeptStudy::of).collect();
+        let of = |pick: fn(&KeptStudy) -> Option<Uuid>| page.iter().filter_map(pick).collect::<BTreeSet<_>>();
+        let patients = self.read(Kind::Patient, of(patient)).await?;
+        let referrers = self.read(Kind::Practitioner, of(referrer)).await?;
+        for kept in &mut page {
+            kept.patient = patient(kept).and_then(|id| patients.get(&id).cloned());
+            kept.referrer = referrer(kept).and_then(|id| referrers.get(&id).cloned());
+        }
+        self.page = page.into();
+        Ok(true)
+    }
+
+    /// What is asked for beside the study itself.
+    async fn fill(&self, kept: &mut KeptStudy) -> Result<(), StoreError> {
+        let id = kept.study.meta.id;
+        if self.question.counts {
+            kept.count = Some(self.store.count(&objects_of(id)).await?);
+        }
+        if self.question.with_orders {
+            let orders = kept.study().map(|study| study.orders.iter().filter_map(Ref::id));
+            let orders = self
+                .read(Kind::Order, orders.into_iter().flatten().collect())
+                .await?;
+            kept.orders = orders.into_values().collect();
+        }
+        if self.question.with_objects {
+            kept.objects = match &self.named {
+                Some(named) => {
+                    let mut objects = named.get(&id).cloned().unwrap_or_default();
+                    in_order(&mut objects);
+                    objects
+                }
+                None => objects(self.store, id).await?,
+            };
+            let may_be =
+                |record: &Record| instance(record).is_some_and(|object| self.question.may_be(object));
+            kept.objects.retain(may_be);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, kind: Kind, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Record>, StoreError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let query = ClinicQuery {
+            kinds: vec![kind],
+            limit: u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            ids: Some(ids.into_iter().collect()),
+            ..ClinicQuery::default()
+        };
+        let rows = self.store.search(&query).await?;
+        Ok(rows.into_iter().map(|record| (record.meta.id, record)).collect())
+    }
+}
+
+fn patient(kept: &KeptStudy) -> Option<Uuid> {
+    kept.study()?.patient.as_ref()?.id()
+}
+
+fn referrer(kept: &KeptStudy) -> Option<Uuid> {
+    kept.study()?.referrer.as_ref()?.id()
+}
+
+fn instance(record: &Record) -> Option<&ImagingInstance> {
+    match &record.aggregate {
+        Aggregate::ImagingInstance(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn objects_of(study: Uuid) -> ClinicQuery {
+    ClinicQuery {
+        kinds: vec![Kind::ImagingInstance],
+        keys: vec![vec![FindKey::referring(Kind::ImagingInstance, study).text]],
+        limit: OBJECTS,
+        ..ClinicQuery::default()
+    }
+}
+
+/// The objects with these UIDs, at most 400 of them.
+async fn by_uids(store: &dyn Store, uids: &[String]) -> Result<Vec<Record>, StoreError> {
+    let key = |uid: &String| FindKey::system_value(Kind::ImagingInstance, UID_SYSTEM, uid).text;
+    let query = ClinicQuery {
+        kinds: vec![Kind::ImagingInstance],
+        keys: vec![uids.iter().map(key).collect()],
+        limit: OBJECTS,
+        ..ClinicQuery::default()
+    };
+    store.search(&query).await
+}
+
+/// The objects of a study, by series and number.
+pub async fn objects(store: &dyn Store, study: Uuid) -> Result<Vec<Record>, StoreError> {
+    let mut query = objects_of(study);
+    let mut objects = vec![];
+    loop {
+        let page = store.search(&query).await?;
+        let is_last = page.len() < OBJECTS as usize;
+        query.after = page.last().map(|last| (last.meta.updated_at, last.meta.id));
+        objects.extend(page.into_iter().filter(|record| instance(record).is_some()));
+        if is_last || MOST_OBJECTS <= objects.len() {
+            break;
+        }
+    }
+    in_order(&mut objects);
+    Ok(objects)
+}
+
+fn in_order(objects: &mut [Record]) {
+    objects.sort_by_cached_key(|record| {
+        let object = instance(record);
+        let series = object.and_then(|object| object.series_uid.clone());
+        (series, object.and_then(|object| object.number), record.meta.id)
+    });
+}
+
+/// An object that is kept, and where its bytes lie.
+#[derive(Clone)]
+pub struct KeptObject {
+    record: Record,
+    store: Arc<dyn Store>,
+}
+
+impl KeptObject {
+    /// A record of an object; none: it is none.
+    pub fn of(record: Record, store: Arc<dyn Store>) -> Option<Self> {
+        instance(&record)
+            .is_some()
+            .then_some(KeptObject { record, store })
+    }
+
+    /// What it is.
+    fn object(&self) -> Option<&ImagingInstance> {
+        instance(&self.record)
+    }
+
+    /// Its UID.
+    pub fn uid(&self) -> &str {
+        self.object().and_then(ImagingInstance::uid).unwrap_or_default()
+    }
+
+    /// The UID of its class.
+    pub fn class(&self) -> &str {
+        let class = self.object().and_then(|object| object.sop_class.as_deref());
+        class.unwrap_or_default()
+    }
+
+    /// The UID of the transfer syntax that it lies in.
+    pub fn syntax(&self) -> &str {
+        let syntax = self.object().and_then(|object| object.transfer_syntax.as_deref());
+        syntax.unwrap_or_default()
+    }
+
+    /// Its bytes, as they came; none: they were taken out. `is_it`: whether a message that begins like this has it.
+    pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<StoredBody>, StoreError> {
+        body(&*self.store, &self.record, is_it).await
+    }
+}
+
+/// Whether a message that begins like this has the object that is looked for.
+pub type IsIt<'i> = dyn Fn(&[u8]) -> bool + Send + Sync + 'i;
+
+/// The bytes of an object: those of the message that made it. None: they were taken out.
+pub async fn body(
+    store: &dyn Store,
+    object: &Record,
+    is_it: &IsIt<'_>,
+) -> Result<Option<StoredBody>, StoreError> {
+    let message = |source: &Source| match source {
+        Source::Message { message, .. } => Some(*message),
+        Source::Actor { message, .. } => *message,
+    };
+    if let Some(found) = body_of(store, message(&object.meta.source), is_it).await? {
+        return Ok(Some(found));
+    }
+    // Something else has written it since.
+    let history = store.history(Kind::ImagingInstance, object.meta.id).await?;
+    for version in history.iter().rev() {
+        if let Some(found) = body_of(store, message(&version.meta.source), is_it).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+async fn body_of(
+    store: &dyn Store,
+    message: Option<Uuid>,
+    is_it: &IsIt<'_>,
+) -> Result<Option<StoredBody>, StoreError> {
+    let Some(message) = message else {
+        return Ok(None);
+    };
+    let Some(body) = store.stored_body(message).await? else {
+        return Ok(None);
+    };
+    let head = body.pieces(0).next().await?.unwrap_or_default();
+    Ok(is_it(&head).then_some(body))
+}
+
+/// Whether each of these objects is kept, with its bytes. `names`: the UID of the object that a message that begins like
+/// this has.
+pub async fn kept(
+    store: &dyn Store,
+    referenced: &[Referenced],
+    names: &(dyn Fn(&[u8]) -> Option<String> + Send + Sync),
+) -> Result<Vec<Kept>, StoreError> {
+    let mut known: BTreeMap<String, Record> = BTreeMap::new();
+    let uids: BTreeSet<String> = referenced.iter().map(|object| object.instance.clone()).collect();
+    let uids: Vec<String> = uids.into_iter().collect();
+    for uids in uids.chunks(MOST_UIDS) {
+        for record in by_uids(store, uids).await? {
+            if let Some(uid) = instance(&record).and_then(ImagingInstance::uid) {
+                known.insert(uid.to_owned(), record);
+            }
+        }
+    }
+    let mut all = Vec::with_capacity(referenced.len());
+    for object in referenced {
+        let Some(record) = known.get(&object.instance) else {
+            all.push(Kept::Missing);
+            continue;
+        };
+        let class = instance(record).and_then(|found| found.sop_class.as_deref());
+        if class != Some(&object.class) {
+            all.push(Kept::OfOtherClass);
+            continue;
+        }
+        let is_it = |head: &[u8]| names(head).as_deref() == Some(&object.instance);
+        all.push(match body(store, record, &is_it).await? {
+            Some(_) => Kept::Here,
+            None => Kept::Missing,
+        });
+    }
+    Ok(all)
+}
