@@ -280,6 +280,25 @@ impl Pieces {
     }
 }
 
+/// The SHA-256 of a long body from a byte on, in hex. It is never whole in memory.
+pub(crate) async fn digest(vault: Vault, name: BlobName, from: u64) -> Result<String, StoreError> {
+    let read = spawn_blocking(move || {
+        let mut reader = vault.blobs.open(&vault.sealer, name)?;
+        reader.seek(SeekFrom::Start(from)).map_err(as_store_error)?;
+        let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut piece = vec![0; PIECE];
+        loop {
+            match reader.read(&mut piece).map_err(as_store_error)? {
+                0 => break,
+                count => digest.update(&piece[..count]),
+            }
+        }
+        let digest = digest.finish();
+        Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    });
+    read.await.map_err(broken_off)?
+}
+
 /// A long body can't be taken as far as somebody needs it.
 #[derive(Debug)]
 pub(crate) enum NotRead {

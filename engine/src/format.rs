@@ -47,6 +47,8 @@ pub struct Settings {
     pub csv: Csv,
     /// Which value of a document is which value of the clinic.
     pub mapping: Option<Mapping>,
+    /// Of a long message the SHA-256 of all from [`Format::content_begins`] on, in hex: only its beginning is handed over.
+    pub content: Option<String>,
 }
 
 /// A mapping file, read by the format that it is of.
@@ -246,6 +248,12 @@ pub trait Format: Send + Sync {
     fn inspect(&self, message: &[u8]) -> Result<(), MapError>;
     /// What it says about the clinic.
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError>;
+
+    /// Where in a long message begins what tells it apart from another one of the same number, after what its transport
+    /// wrote before it. None: nobody asks.
+    fn content_begins(&self, _message: &[u8]) -> Option<u64> {
+        None
+    }
     /// What an answer says about the clinic, where it takes what was sent to know whom it speaks of. A format whose
     /// answers speak for themselves reads them like any message.
     fn decode_answer(&self, _sent: &[u8], answer: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::eventually;
+use crate::program::{Home, Punte};
 
 /// A port that nobody listens on just now.
 pub fn free_port() -> Result<u16> {
@@ -87,6 +88,30 @@ pub fn data_set(file: &Path) -> Result<Vec<u8>> {
     let length = bytes.get(140..144).context("too short")?;
     let begins = 144 + u32::from_le_bytes(length.try_into()?) as usize;
     Ok(bytes.split_off(begins))
+}
+
+/// Makes patients of these numbers known by the write door: Proba Imagini.
+pub async fn admit(punte: &Punte, home: &Home, numbers: &[String]) -> Result<()> {
+    let key = home.json(&["key", "add", "reception", "--json", "--scope", "clinic:write"])?;
+    let key = key["key"].as_str().context("a key")?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    for number in numbers {
+        let change = json!({ "changes": [{ "key": "patient", "say": { "Patient": {
+            "identifiers": { "merge": [{ "system": "TEST", "value": number, "kind": {
+                "codings": [{ "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR" }] } }] },
+            "names": [{ "family": "Proba", "given": ["Imagini"], "use": "official" }] } } }] });
+        let answer = client
+            .post(format!("http://{}/clinic/changes", punte.http))
+            .bearer_auth(key)
+            .header("content-type", "application/json")
+            .body(change.to_string())
+            .send()
+            .await?;
+        if answer.status().as_u16() != 201 {
+            bail!("a patient was not taken: {}", answer.text().await?);
+        }
+    }
+    Ok(())
 }
 
 /// Orthanc, in a folder of its own. Killed when dropped.

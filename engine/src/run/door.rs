@@ -23,7 +23,7 @@ use super::state::{self, Kept, State};
 use super::worker::Bell;
 use crate::actor::Actor;
 use crate::archive::KeptObject;
-use crate::body::{BodyWriter, LONGEST_WHOLE, NotRead, read_on};
+use crate::body::{BodyWriter, LONGEST_WHOLE, NotRead, digest, read_on};
 use crate::call::FarSides;
 use crate::channel::write_door::IDEMPOTENCY_KEY;
 use crate::channel::{Channel, Step};
@@ -668,6 +668,7 @@ impl Door {
             .with_decisions(decisions(&case.resolutions))
             .by(actor)
             .answering(case.sent.clone())
+            .with_content(self.content(&case.incoming).await?)
             .after(kept, before);
         for _ in 0..MOST {
             pipeline = if self.channel.has_early_scripts() {
@@ -683,6 +684,26 @@ impl Door {
             pipeline.answers().keep(question.clone(), answered);
         }
         Err(too_many_questions())
+    }
+
+    /// What tells a long message apart from others, where it is decoded.
+    async fn content(&self, incoming: &Incoming) -> Result<Option<String>, StoreError> {
+        let Some(name) = incoming.big.filter(|_| incoming.is_beginning()) else {
+            return Ok(None);
+        };
+        let decodes = self
+            .channel
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Decode { .. }));
+        let begins = match decodes {
+            true => self.format.content_begins(&incoming.body),
+            false => None,
+        };
+        match begins {
+            Some(begins) => digest(self.store.vault(), name, begins).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// What the scripts of the channel find from the messages before.

@@ -98,6 +98,8 @@ pub struct Pipeline {
     headers: Vec<(String, String)>,
     /// What follows the part of the message that is at hand.
     rest: Option<Rest>,
+    /// What tells a long message apart from others.
+    content: Option<String>,
     decisions: Vec<Decision>,
     /// Who writes, where that is not the channel itself.
     actor: Option<String>,
@@ -132,6 +134,11 @@ impl Pipeline {
         Pipeline { sent, ..self }
     }
 
+    /// With what tells a long message apart from others.
+    pub fn with_content(self, content: Option<String>) -> Self {
+        Pipeline { content, ..self }
+    }
+
     /// Before its first step. `only`: to these destinations alone (a replay).
     pub fn new(
         channel: Arc<Channel>,
@@ -150,6 +157,7 @@ impl Pipeline {
             only,
             headers: vec![],
             rest: None,
+            content: None,
             decisions: vec![],
             actor: None,
             sent: None,
@@ -455,6 +463,17 @@ impl Pipeline {
             }
             Step::Decode { format, settings } => {
                 let format = self.format(format, settings).map_err(fail)?;
+                let of_long;
+                let settings = match &self.content {
+                    None => settings,
+                    Some(_) => {
+                        of_long = Settings {
+                            content: self.content.clone(),
+                            ..settings.clone()
+                        };
+                        &of_long
+                    }
+                };
                 let decoded = match &self.sent {
                     Some(sent) => format.decode_answer(sent, &flow.body, settings),
                     None => format.decode(&flow.body, settings),

@@ -88,6 +88,8 @@ pub struct Profile {
     pub devices: BTreeMap<String, Device>,
     /// The zone of times that name none.
     pub zone: TimeZone,
+    /// The SHA-256 of the data set of a long object, in hex, of which only the beginning is at hand.
+    pub content: Option<String>,
 }
 
 impl Profile {
@@ -104,6 +106,7 @@ impl Default for Profile {
             device: Device::default(),
             devices: BTreeMap::new(),
             zone: TimeZone::get("Europe/Bucharest").unwrap_or(TimeZone::UTC),
+            content: None,
         }
     }
 }

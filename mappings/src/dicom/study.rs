@@ -19,10 +19,9 @@ use clinic::{About, ChangeSet};
 use sha2::{Digest, Sha256};
 
 use super::Profile;
-use super::dataset::DataSet;
 use super::part10::File;
 use super::said::{At, Ledger};
-use super::scan::{Until, is_pixels};
+use super::scan::Until;
 
 /// How deep the content of a report is read.
 const MAX_CONTENT: usize = 32;
@@ -43,7 +42,7 @@ pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError>
     let class = required("SOPClassUID", "0008,0016", "The class of the object")?;
     let mut changes = vec![patient(&at, Missing::Skip)];
     changes.push(study(&at, &study_uid, &series_uid, profile));
-    changes.push(instance(&at, file, &set, &series_uid, &object_uid, &class));
+    changes.push(instance(&at, file, profile, &series_uid, &object_uid, &class));
     changes.extend(document(&at, &object_uid, profile));
     if class.starts_with("1.2.840.10008.5.1.4.1.1.88.") {
         measurements(&at, &object_uid, profile, &mut changes);
@@ -155,7 +154,7 @@ fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> C
 fn instance(
     at: &At<'_>,
     file: &File<'_>,
-    set: &DataSet<'_>,
+    profile: &Profile,
     series_uid: &str,
     object_uid: &str,
     class: &str,
@@ -180,27 +179,19 @@ fn instance(
         frames: at.number("NumberOfFrames").into(),
         rows: at.number("Rows").into(),
         columns: at.number("Columns").into(),
-        content: Patch::Set(content(file, set)),
+        content: content(file, profile).into(),
     };
     Change::new("object", say)
 }
 
-/// What tells two objects apart: of one that is at hand as a whole its bytes, of a long one those before its pixels.
-fn content(file: &File<'_>, set: &DataSet<'_>) -> String {
-    let deflated = super::part10::packing(&file.meta.syntax).deflated;
-    let pixels = set.elements.iter().find(|element| is_pixels(element.header.tag));
-    let bytes = match pixels {
-        // Of what is deflated it is not known where the pixels begin in the file.
-        Some(pixels) if deflated => &file.plain()[..pixels.header.from.min(file.plain().len())],
-        Some(pixels) if file.check(Until::End).is_err() => {
-            &file.data[..pixels.header.from.min(file.data.len())]
-        }
-        Some(_) | None => file.data,
+/// What tells two objects of one UID apart: the hash of the data set as it came. None: not all of it is at hand.
+fn content(file: &File<'_>, profile: &Profile) -> Option<String> {
+    let whole = || file.check(Until::End).is_ok();
+    let hashed = || {
+        let digest = Sha256::digest(file.data);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     };
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    profile.content.clone().or_else(|| whole().then(hashed))
 }
 
 /// (0042,0011) → a document on the chart.

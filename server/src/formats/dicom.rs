@@ -77,6 +77,12 @@ impl Format for Dicom {
         dicom::decode(message, &profile(settings))
     }
 
+    /// After the meta group: who has sent it is no part of an object.
+    fn content_begins(&self, message: &[u8]) -> Option<u64> {
+        let file = File::read(message).ok()?;
+        Some((message.len() - file.data.len()) as u64)
+    }
+
     fn encode(&self, _: &ChangeSet, _: &Applied, _: &Settings, _: &Stamp) -> Result<Vec<u8>, MapError> {
         let what = "nothing is written as a DICOM object; send on what came, without encode";
         Err(MapError::new(Reason::UnsupportedType, None, what))
@@ -273,8 +279,11 @@ fn change((path, op): &(String, SetOp)) -> Result<(Path, Op), MapError> {
 /// How a channel reads and answers its devices: `charset` (of one device: in `charset_of`) is what it can show, and what its
 /// bytes are where it does not say so.
 fn profile(settings: &Settings) -> Profile {
-    let mut profile = Profile::default();
-    profile.device = Device::named(settings.charset.as_deref());
+    let mut profile = Profile {
+        content: settings.content.clone(),
+        device: Device::named(settings.charset.as_deref()),
+        ..Profile::default()
+    };
     let devices = settings.charset_of.iter();
     profile.devices = devices
         .map(|(title, sets)| (title.clone(), Device::named(sets.iter().map(String::as_str))))

@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use dimse::scu::Object;
 use dimse::{Association, Limits, Proposal, uids};
-use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::{Plan, Report, Rng, Shim};
-use crate::dicom::{Storescp, free_port};
+use crate::dicom::{Storescp, admit, free_port};
 use crate::program::{Home, Punte, binary};
 
 /// CT images.
@@ -82,7 +81,8 @@ impl<'a> Harness<'a> {
             return Ok(false);
         };
         if round == 0 {
-            admit(&punte, &self.home).await?;
+            let numbers: Vec<String> = (0..MODALITIES).map(Told::patient).collect();
+            admit(&punte, &self.home, &numbers).await?;
         }
         load.opens(true);
         let more = 1 + self.rng.below(12) as u32;
@@ -242,30 +242,6 @@ fn came(folder: &Path, told: &Told) -> bool {
     std::fs::read(file).is_ok_and(|file| file.ends_with(&told.data_set()))
 }
 
-/// The patients of the modalities.
-async fn admit(punte: &Punte, home: &Home) -> Result<()> {
-    let key = home.json(&["key", "add", "reception", "--json", "--scope", "clinic:write"])?;
-    let key = key["key"].as_str().context("a key")?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    for modality in 0..MODALITIES {
-        let change = json!({ "changes": [{ "key": "patient", "say": { "Patient": {
-            "identifiers": { "merge": [{ "system": "TEST", "value": Told::patient(modality), "kind": {
-                "codings": [{ "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR" }] } }] },
-            "names": [{ "family": "Proba", "given": ["Cadere"], "use": "official" }] } } }] });
-        let answer = client
-            .post(format!("http://{}/clinic/changes", punte.http))
-            .bearer_auth(key)
-            .header("content-type", "application/json")
-            .body(change.to_string())
-            .send()
-            .await?;
-        if answer.status().as_u16() != 201 {
-            bail!("a patient was not taken: {}", answer.text().await?);
-        }
-    }
-    Ok(())
-}
-
 /// Which object: all of it follows from these.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -303,7 +279,7 @@ impl Told {
         element(0x0008, 0x0018, "UI", &self.instance(), 0);
         element(0x0008, 0x0020, "DA", "20261127", b' ');
         element(0x0008, 0x0060, "CS", "CT", b' ');
-        element(0x0010, 0x0010, "PN", "Proba^Cadere", b' ');
+        element(0x0010, 0x0010, "PN", "Proba^Imagini", b' ');
         element(0x0010, 0x0020, "LO", &Told::patient(self.modality), b' ');
         element(0x0020, 0x000D, "UI", &self.study(), 0);
         element(0x0020, 0x000E, "UI", &series, 0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::crash::Shim;
-use e2e::dicom::{data_set, dcmtk, free_port};
+use e2e::dicom::{admit, data_set, dcmtk, free_port};
 use e2e::eventually;
 use e2e::program::Home;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ fn object(folder: &Path, number: usize, pixels: usize) -> Result<()> {
     let (text, file) = (folder.join("text"), folder.join(format!("{number:02}.dcm")));
     let elements = format!(
         "(0008,0016) UI [1.2.840.10008.5.1.4.1.1.2]\n(0008,0018) UI [2.25.{number}]\n(0008,0060) CS [CT]\n\
-         (0010,0010) PN [POP^ANA]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
+         (0010,0010) PN [PROBA^IMAGINI]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
     );
     std::fs::write(&text, elements)?;
     let output = dcmtk(
@@ -192,5 +192,52 @@ async fn a_full_disk_is_answered_a700_until_there_is_room() -> Result<()> {
     ensure!(punte.messages("").await?.len() == 2, "{said}");
     ensure!(punte.stop()?.success());
     ensure!(home.run(&["verify"])?.status.success());
+    Ok(())
+}
+
+/// Whatever its length: what differs only in its pixels is kept aside for a person, the same one from another device is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_pixels_under_the_same_uid_are_kept_aside() -> Result<()> {
+    let channel = "id = \"images\"\n[source.dicom]\nlisten = \"127.0.0.1:0\"\nservices = [\"store\"]\n\
+                   [[step]]\ndecode = \"dicom\"\n[[step]]\napply = true\n";
+    let home = Home::with(&[("images", channel)])?;
+    let punte = home.serve()?;
+    admit(&punte, &home, &["P-1".to_owned()]).await?;
+    let port = punte.listens("images").port().to_string();
+    let send = |file: &Path, calling: &str| -> Result<()> {
+        let file = file.to_string_lossy();
+        let args = ["-aet", calling, "-aec", "PUNTE", "127.0.0.1", &port, &file];
+        let output = dcmtk("storescu", &args)?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    };
+    let parked = || -> Result<usize> {
+        let parked = home.json(&["parked", "--json"])?;
+        Ok(parked["parked"].as_array().context("parked")?.len())
+    };
+    let folder = TempDir::new()?;
+    for (number, pixels) in [(1, 30_000), (2, 600_000)] {
+        object(folder.path(), number, pixels)?;
+        let file = folder.path().join(format!("{number:02}.dcm"));
+        let before = parked()?;
+        for calling in ["CT1", "CT1", "A_LONGER_TITLE"] {
+            send(&file, calling)?;
+        }
+        ensure!(parked()? == before, "{pixels}: the same is no other one");
+        let mut other = std::fs::read(&file)?;
+        let last = other.last_mut().context("a byte")?;
+        *last ^= 1;
+        std::fs::write(&file, other)?;
+        send(&file, "CT1")?;
+        ensure!(
+            parked()? == before + 1,
+            "{pixels}: other pixels under the same UID"
+        );
+    }
+    ensure!(punte.stop()?.success());
     Ok(())
 }
