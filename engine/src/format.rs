@@ -360,6 +360,15 @@ pub trait Format: Send + Sync {
             format!("there is no profile for messages of {}", self.name()),
         ))
     }
+    /// Whether messages can be written in another coding, by its word; the error says what is wrong with it.
+    fn check_transcode(&self, _to: &str) -> Result<(), String> {
+        Err(format!("messages of {} have one coding only", self.name()))
+    }
+    /// A message, whole, in another coding that says the same.
+    fn transcode<'a>(&self, _message: &'a [u8], to: &str) -> Result<Cow<'a, [u8]>, MapError> {
+        let what = self.check_transcode(to).err().unwrap_or_default();
+        Err(MapError::new(Reason::UnsupportedType, None, what))
+    }
     /// The whole message as a tree of plain values, for scripts; the shape is the format's own.
     fn tree(&self, _message: &[u8]) -> Result<serde_json::Value, MapError> {
         Err(no_tree(self.name()))

@@ -265,6 +265,7 @@ pub fn decode(
         Step::Filter(_)
         | Step::Set(_)
         | Step::Deidentify(_)
+        | Step::Transcode { .. }
         | Step::Apply { .. }
         | Step::Encode { .. }
         | Step::Lookup(_)

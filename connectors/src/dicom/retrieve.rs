@@ -380,11 +380,11 @@ mod tests {
         let failed = ["1.2".to_owned(), "1.2.3".to_owned()];
         assert_eq!(
             failed_list(&failed, uids::EXPLICIT_LITTLE),
-            b"\x08\0\x58\0UI\x0a\01.2\\1.2.3\0"
+            b"\x08\0\x58\0UI\x0a\x001.2\\1.2.3\0"
         );
         assert_eq!(
             failed_list(&failed, uids::IMPLICIT_LITTLE),
-            b"\x08\0\x58\0\x0a\0\0\01.2\\1.2.3\0"
+            b"\x08\0\x58\0\x0a\0\0\x001.2\\1.2.3\0"
         );
         let many = vec!["1".repeat(64); 2_000];
         let list = failed_list(&many, uids::EXPLICIT_LITTLE);

@@ -129,6 +129,7 @@ impl Channel {
             | Step::Decode { .. }
             | Step::Set(_)
             | Step::Deidentify(_)
+            | Step::Transcode { .. }
             | Step::Apply { .. }
             | Step::Encode { .. }
             | Step::Lookup(_)
@@ -209,6 +210,11 @@ pub enum Step {
     },
     /// Takes those whom the message is about out of it.
     Deidentify(Deidentify),
+    /// Writes the message in another coding of its format, which says the same.
+    Transcode {
+        /// To which one, in the words of the format.
+        to: String,
+    },
     /// Replaces a code by that of a table.
     Lookup(Lookup),
     /// Asks a destination and writes what it answers into the message.
@@ -282,6 +288,7 @@ impl Step {
             Step::Decode { .. } => "decode",
             Step::Set(_) => "set",
             Step::Deidentify(_) => "deidentify",
+            Step::Transcode { .. } => "transcode",
             Step::Apply { .. } => "apply",
             Step::Encode { .. } => "encode",
             Step::Lookup(_) | Step::Ask(_) => "lookup",

@@ -63,6 +63,7 @@ impl Reader<'_> {
             "decode" => self.decode(node, value, &at, path, flow),
             "set" => self.set(value, &at, flow),
             "deidentify" => self.deidentify(value, &at, flow),
+            "transcode" => self.transcode(value, &at, flow),
             "lookup" => self.lookup(value, &at, flow, in_channel),
             "script" => self.script(node, value, &at, path, flow),
             "apply" => self.apply(value, &at, flow, in_channel),
@@ -302,6 +303,15 @@ impl Reader<'_> {
         }
         flow.unused_set = Some(at.clone());
         Some(Step::Deidentify(how))
+    }
+
+    fn transcode(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {
+        let to = value.text()?;
+        if let Some(Err(what)) = flow.format.as_ref().map(|format| format.check_transcode(to)) {
+            self.problem(at.clone(), what);
+        }
+        flow.unused_set = Some(at.clone());
+        Some(Step::Transcode { to: to.to_owned() })
     }
 
     fn lookup(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {

@@ -25,12 +25,13 @@ const CHARSETS: [&str; 11] = [
 ];
 
 /// The verbs of steps, in the order in which they are told.
-pub(super) const VERBS: [&str; 9] = [
+pub(super) const VERBS: [&str; 10] = [
     "split",
     "filter",
     "decode",
     "set",
     "deidentify",
+    "transcode",
     "lookup",
     "script",
     "apply",
@@ -592,6 +593,10 @@ fn step(split: &Value) -> Value {
                         "const": "clean"
                     }
                 }
+            },
+            "transcode": {
+                "description": "Writes the message in another coding that says the same; for DICOM: \"explicit-little\", explicit little endian with its pixels uncompressed.",
+                "type": "string"
             },
             "lookup": lookup(),
             "script": {

@@ -263,13 +263,18 @@ impl Door {
             return Reads::Whole;
         }
         let of_destinations = self.channel.destinations.iter().flat_map(|to| &to.steps);
-        let decoding = self.channel.steps.iter().chain(of_destinations);
-        let decoding = decoding.filter_map(|step| match step {
+        let steps = self.channel.steps.iter().chain(of_destinations);
+        // Another coding is another rest too.
+        if steps.clone().any(|step| matches!(step, Step::Transcode { .. })) {
+            return Reads::Whole;
+        }
+        let decoding = steps.filter_map(|step| match step {
             Step::Decode { format, settings } => self.formats.open(format, settings),
             Step::Split { .. }
             | Step::Filter(_)
             | Step::Set(_)
             | Step::Deidentify(_)
+            | Step::Transcode { .. }
             | Step::Lookup(_)
             | Step::Ask(_)
             | Step::Script(_)

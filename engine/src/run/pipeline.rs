@@ -493,6 +493,12 @@ impl Pipeline {
                 let body = flow.format.deidentify(&flow.body, how, &secret).map_err(fail)?;
                 flow.set(Bytes::from(body));
             }
+            Step::Transcode { to } => {
+                let body = flow.format.transcode(&flow.body, to).map_err(fail)?;
+                if let Cow::Owned(body) = body {
+                    flow.set(Bytes::from(body));
+                }
+            }
             Step::Lookup(lookup) => {
                 let changed = lookup
                     .run(flow.format.as_ref(), &flow.body, &self.channel.tables)

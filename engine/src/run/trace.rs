@@ -68,7 +68,7 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             });
             (said, changes.and_then(|c| serde_json::to_string_pretty(c).ok()))
         }
-        Step::Set(_) | Step::Lookup(_) | Step::Deidentify(_) => (
+        Step::Set(_) | Step::Lookup(_) | Step::Deidentify(_) | Step::Transcode { .. } => (
             if *before == flow.body {
                 "changed nothing"
             } else {
@@ -122,7 +122,7 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
     };
     let is_change = matches!(
         step,
-        Step::Set(_) | Step::Lookup(_) | Step::Ask(_) | Step::Deidentify(_)
+        Step::Set(_) | Step::Lookup(_) | Step::Ask(_) | Step::Deidentify(_) | Step::Transcode { .. }
     );
     Trace {
         step: name.to_owned(),

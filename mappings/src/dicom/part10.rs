@@ -312,10 +312,8 @@ pub(super) fn inflate_whole(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
 pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut writer = flate2::write::DeflateEncoder::new(vec![], flate2::Compression::default());
     // Writing to memory does not fail.
-    let mut out = match std::io::Write::write_all(&mut writer, bytes).and_then(|()| writer.finish()) {
-        Ok(out) => out,
-        Err(_) => vec![],
-    };
+    let written = std::io::Write::write_all(&mut writer, bytes).and_then(|()| writer.finish());
+    let mut out = written.unwrap_or_default();
     if out.len() % 2 == 1 {
         out.push(0);
     }

@@ -16,17 +16,22 @@ use mappings::dicom::charset::Fallback;
 use mappings::dicom::deid::{self, Keep};
 use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::ops::{Op, set};
-use mappings::dicom::part10::File;
+use mappings::dicom::part10::{self, File};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
 use mappings::dicom::{
-    self, Device, Enough, Profile, archive, commitment, is_enough, question, reply, web, worklist,
+    self, Device, Enough, Profile, archive, commitment, is_enough, native, question, reply, web, worklist,
 };
 
 use super::bytes::by_status;
 
 /// What is shorter is at hand as a whole: the least that is handed over of a long message.
 const SHORT: usize = 256 * 1024;
+
+/// What objects can be written in, in the words of channel files.
+const EXPLICIT_LITTLE: &str = "explicit-little";
+/// No longer ones are written anew: they are in memory.
+const LONGEST_WRITTEN: u64 = 256 << 20;
 
 /// DICOM.
 #[derive(Default)]
@@ -204,6 +209,24 @@ impl Format for Dicom {
         let changes = ops.iter().map(change).collect::<Result<Vec<_>, _>>()?;
         let fallback = self.fallback(&File::read(message)?);
         Ok(Cow::Owned(set(message, fallback, &changes)?))
+    }
+
+    fn check_transcode(&self, to: &str) -> Result<(), String> {
+        match to == EXPLICIT_LITTLE {
+            true => Ok(()),
+            false => Err(format!("not known here; {EXPLICIT_LITTLE:?} is")),
+        }
+    }
+
+    /// Objects; what a device says of its work passes as it came.
+    fn transcode<'a>(&self, message: &'a [u8], to: &str) -> Result<Cow<'a, [u8]>, MapError> {
+        self.check_transcode(to)
+            .map_err(|what| MapError::new(Reason::UnsupportedType, None, what))?;
+        let (meta, _) = part10::meta(message)?;
+        match meta.command.is_some() || meta.syntax == native::EXPLICIT {
+            true => Ok(Cow::Borrowed(message)),
+            false => Ok(Cow::Owned(native::written(message, LONGEST_WRITTEN)?)),
+        }
     }
 
     fn check_deidentify(&self, how: &Deidentify) -> Vec<SettingsProblem> {

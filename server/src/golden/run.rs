@@ -296,6 +296,7 @@ pub fn sent_format<'c>(channel: &'c Channel, destination: &'c engine::channel::D
             | Step::Decode { .. }
             | Step::Set(_)
             | Step::Deidentify(_)
+            | Step::Transcode { .. }
             | Step::Apply { .. }
             | Step::Lookup(_)
             | Step::Ask(_)

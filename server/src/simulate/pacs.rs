@@ -228,9 +228,9 @@ impl Serving<'_> {
             let message = self.association.receive().await?;
             match message.command.operation() {
                 Some(Operation::Store) if uids::is_storage(&message.context.class) => {
-                    match self.store(&message).await? {
-                        true => return Ok(()),
-                        false => {}
+                    let aborts = self.store(&message).await?;
+                    if aborts {
+                        return Ok(());
                     }
                 }
                 Some(Operation::Echo) => {

@@ -59,6 +59,7 @@ mod simulate;
 mod stolen;
 mod timers;
 mod tls;
+mod transcode;
 mod verify;
 mod windows;
 mod write_door;
