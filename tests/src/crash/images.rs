@@ -56,6 +56,11 @@ impl<'a> Harness<'a> {
             archive.port
         );
         let mut home = Home::with(&[("images", &channel)])?;
+        // By the program as it should be, before anything happens to it.
+        let punte = home.serve()?;
+        let numbers: Vec<String> = (0..MODALITIES).map(Told::patient).collect();
+        admit(&punte, &home, &numbers).await?;
+        punte.stop()?;
         home.runs(plan.program.clone().unwrap_or_else(binary));
         let shim = match plan.power {
             true => Some(Shim::new(&home)?),
@@ -80,10 +85,6 @@ impl<'a> Harness<'a> {
         let Some(punte) = self.start() else {
             return Ok(false);
         };
-        if round == 0 {
-            let numbers: Vec<String> = (0..MODALITIES).map(Told::patient).collect();
-            admit(&punte, &self.home, &numbers).await?;
-        }
         load.opens(true);
         let more = 1 + self.rng.below(12) as u32;
         let moment = Duration::from_micros(self.rng.below(60_000));

@@ -32,13 +32,13 @@ async fn finds(switch: &str, power: bool) -> Result<bool> {
     let Some(program) = sabotaged() else {
         return Ok(true);
     };
-    for _ in 0..5 {
+    for _ in 0..12 {
         let plan = Plan {
             power,
             program: Some(program.clone()),
             patience: std::time::Duration::from_secs(15),
             env: vec![("PUNTE_SABOTAGE".to_owned(), switch.to_owned())],
-            ..Plan::kills(6)
+            ..Plan::kills(8)
         };
         let report = images::run(&plan).await?;
         println!("{switch}: {report}");
