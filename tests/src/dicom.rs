@@ -222,7 +222,7 @@ impl Drop for Orthanc {
 
 /// DCMTK's storage provider, which writes the bytes as they come. Killed when dropped.
 pub struct Storescp {
-    child: Child,
+    _listening: Listening,
     /// Where it listens.
     pub port: u16,
     folder: TempDir,
@@ -230,35 +230,21 @@ pub struct Storescp {
 
 impl Storescp {
     /// Starts it and waits until it listens. Any application entity title will do.
-    pub async fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let (folder, port) = (TempDir::new()?, free_port()?);
-        let child = Command::new("storescp")
-            .args(["--fork", "+xa", "+B", "-aet", "STORESCP", "-od"])
-            .arg(folder.path())
-            .arg(port.to_string())
-            .env("TCP_NODELAY", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("storescp can't be run. Install it with: apt-get install -y dcmtk")?;
-        eventually("storescp listens", Duration::from_secs(10), async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+        let (kept, to) = (folder.path().to_string_lossy(), port.to_string());
+        let args = ["--fork", "+xa", "+B", "-aet", "STORESCP", "-od", &kept, &to];
+        let listening = listening("storescp", &args, port)?;
+        Ok(Storescp {
+            _listening: listening,
+            port,
+            folder,
         })
-        .await;
-        Ok(Storescp { child, port, folder })
     }
 
     /// Where it puts the objects: `CT.` and the instance.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-}
-
-impl Drop for Storescp {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -46,7 +46,7 @@ struct Harness<'a> {
 
 impl<'a> Harness<'a> {
     async fn new(plan: &'a Plan) -> Result<Self> {
-        let archive = Storescp::start().await?;
+        let archive = Storescp::start()?;
         let port = free_port()?;
         let channel = format!(
             "id = \"images\"\n[source.dicom]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"PUNTE\"\n\

@@ -1,12 +1,10 @@
 //! A step asks an archive (Orthanc) and a worklist (wlmscpfs) by C-FIND, and writes what they say into the message.
 
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use e2e::dicom::{Orthanc, dcmtk, free_port};
+use anyhow::{Result, ensure};
+use e2e::dicom::{Listening, Orthanc, dcmtk, free_port, listening, made};
 use e2e::mllp::{Sender, field};
 use e2e::program::Home;
 use e2e::sink::Sink;
@@ -16,33 +14,7 @@ use crate::scenes;
 
 const SOON: Duration = Duration::from_secs(20);
 
-struct Worklist(Child);
-
-impl Drop for Worklist {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Makes a file of DICOM by DCMTK.
-fn made(file: &Path, elements: &str) -> Result<()> {
-    let text = file.with_extension("txt");
-    std::fs::write(&text, elements)?;
-    let output = dcmtk(
-        "dump2dcm",
-        &["+te", &text.to_string_lossy(), &file.to_string_lossy()],
-    )?;
-    std::fs::remove_file(&text)?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
-}
-
-fn worklist(folder: &Path, port: u16) -> Result<Worklist> {
+fn worklist(folder: &Path, port: u16) -> Result<Listening> {
     let list = folder.join("WORKLIST");
     std::fs::create_dir(&list)?;
     std::fs::write(list.join("lockfile"), "")?;
@@ -53,22 +25,8 @@ fn worklist(folder: &Path, port: u16) -> Result<Worklist> {
          (0040,0001) AE [CT1]\n(0040,0002) DA [20261127]\n(0040,0003) TM [0900]\n(0040,0007) LO [CT]\n\
          (0040,0009) SH [S]\n(fffe,e00d) -\n(fffe,e0dd) -\n(0040,1001) SH [R]\n",
     )?;
-    let child = Command::new("wlmscpfs")
-        .args(["-csk", "-dfp", &folder.to_string_lossy(), &port.to_string()])
-        .env("TCP_NODELAY", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("wlmscpfs can't be run. Install it with: apt-get install -y dcmtk")?;
-    let worklist = Worklist(child);
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(worklist);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("wlmscpfs does not listen")
+    let args = ["-csk", "-dfp", &folder.to_string_lossy(), &port.to_string()];
+    listening("wlmscpfs", &args, port)
 }
 
 fn channel(archive: u16, list: u16, ris: &Sink) -> String {

@@ -1,15 +1,13 @@
 //! Objects through the whole program, by DCMTK on both sides: as they came, in order, and in little memory.
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::crash::Shim;
-use e2e::dicom::{admit, data_set, dcmtk, free_port};
+use e2e::dicom::{Listening, admit, data_set, dcmtk, free_port, listening, made};
 use e2e::eventually;
 use e2e::program::Home;
 use tempfile::TempDir;
@@ -20,50 +18,26 @@ const BIG: usize = 300_000_000;
 const MORE: u64 = 40 << 20;
 
 /// An archive that keeps the bytes as they come, until it is dropped.
-struct Archive(Child);
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn archive(folder: &Path, port: u16) -> Result<Archive> {
-    let child = Command::new("storescp")
-        .args(["--fork", "+xa", "+B", "-od"])
-        .arg(folder)
-        .arg(port.to_string())
-        .env("TCP_NODELAY", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("storescp can't be run. Install it with: apt-get install -y dcmtk")?;
-    let archive = Archive(child);
-    for _ in 0..500 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(archive);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    anyhow::bail!("storescp does not listen")
+fn archive(folder: &Path, port: u16) -> Result<Listening> {
+    let args = [
+        "--fork",
+        "+xa",
+        "+B",
+        "-od",
+        &folder.to_string_lossy(),
+        &port.to_string(),
+    ];
+    listening("storescp", &args, port)
 }
 
 /// An object with so many bytes of pixels.
 fn object(folder: &Path, number: usize, pixels: usize) -> Result<()> {
-    let (text, file) = (folder.join("text"), folder.join(format!("{number:02}.dcm")));
+    let file = folder.join(format!("{number:02}.dcm"));
     let elements = format!(
         "(0008,0016) UI [1.2.840.10008.5.1.4.1.1.2]\n(0008,0018) UI [2.25.{number}]\n(0008,0060) CS [CT]\n\
          (0010,0010) PN [PROBA^IMAGINI]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
     );
-    std::fs::write(&text, elements)?;
-    let output = dcmtk(
-        "dump2dcm",
-        &["+te", &text.to_string_lossy(), &file.to_string_lossy()],
-    )?;
-    std::fs::remove_file(&text)?;
-    ensure!(output.status.success());
+    made(&file, &elements)?;
     let mut file = std::io::BufWriter::new(std::fs::OpenOptions::new().append(true).open(&file)?);
     file.write_all(b"\xe0\x7f\x10\x00OW\0\0")?;
     file.write_all(&u32::try_from(pixels)?.to_le_bytes())?;

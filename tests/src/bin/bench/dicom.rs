@@ -72,7 +72,7 @@ pub fn run(quick: bool) -> Result<Vec<Line>> {
     lines.add("flush of 512 KiB, half of all", micros(flush_large), "µs", None);
     let (orthanc, storescp) = runtime.block_on(async {
         let orthanc = Orthanc::start(&[]).await?;
-        anyhow::Ok((orthanc, Storescp::start().await?))
+        anyhow::Ok((orthanc, Storescp::start()?))
     })?;
     let port = free_port()?;
     let home = Home::with(&[("images", &channel(port, ""))])?;
