@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clinic::aggregate::Source;
 use clinic::apply::FindKey;
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
@@ -348,9 +349,17 @@ impl KeptObject {
     }
 
     /// Its bytes, as they came; none: they were taken out. `is_it`: whether a message that begins like this has it.
-    pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<StoredBody>, StoreError> {
+    pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<ObjectBody>, StoreError> {
         body(&*self.store, &self.record, is_it).await
     }
+}
+
+/// The bytes of an object.
+pub struct ObjectBody {
+    /// All of them, where they lie.
+    pub body: StoredBody,
+    /// Their first piece, which was read already.
+    pub beginning: Bytes,
 }
 
 /// Whether a message that begins like this has the object that is looked for.
@@ -361,7 +370,7 @@ pub async fn body(
     store: &dyn Store,
     object: &Record,
     is_it: &IsIt<'_>,
-) -> Result<Option<StoredBody>, StoreError> {
+) -> Result<Option<ObjectBody>, StoreError> {
     let message = |source: &Source| match source {
         Source::Message { message, .. } => Some(*message),
         Source::Actor { message, .. } => *message,
@@ -383,15 +392,15 @@ async fn body_of(
     store: &dyn Store,
     message: Option<Uuid>,
     is_it: &IsIt<'_>,
-) -> Result<Option<StoredBody>, StoreError> {
+) -> Result<Option<ObjectBody>, StoreError> {
     let Some(message) = message else {
         return Ok(None);
     };
     let Some(body) = store.stored_body(message).await? else {
         return Ok(None);
     };
-    let head = body.pieces(0).next().await?.unwrap_or_default();
-    Ok(is_it(&head).then_some(body))
+    let beginning = body.pieces(0).next().await?.unwrap_or_default();
+    Ok(is_it(&beginning).then_some(ObjectBody { body, beginning }))
 }
 
 /// Whether each of these objects is kept, with its bytes. `names`: the UID of the object that a message that begins like

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use dimse::scu::Object;
 use dimse::{AeTitle, Association, Context, Error, Status};
-use engine::archive::KeptObject;
+use engine::archive::{KeptObject, ObjectBody};
 use engine::body::Pieces;
 use engine::store::StoreError;
 
@@ -69,16 +69,13 @@ impl Opened {
         let is_it = |head: &[u8]| {
             part10::read(&Bytes::copy_from_slice(head)).is_ok_and(|(meta, _)| meta.instance == uid)
         };
-        let body = object.body(&is_it).await.map_err(|error| error.to_string())?;
-        let body = body.ok_or("its bytes were taken out")?;
-        let mut rest = body.pieces(0);
-        let head = rest.next().await.map_err(|error| error.to_string())?;
-        let head = head.unwrap_or_default();
-        let (meta, begins) = part10::read(&head)?;
+        let found = object.body(&is_it).await.map_err(|error| error.to_string())?;
+        let ObjectBody { body, beginning } = found.ok_or("its bytes were taken out")?;
+        let (meta, begins) = part10::read(&beginning)?;
         Ok(Opened {
             meta,
-            first: head.slice(begins..),
-            rest,
+            first: beginning.slice(begins..),
+            rest: body.pieces(beginning.len() as u64),
         })
     }
 

@@ -86,13 +86,7 @@ impl engine::connector::Destination for DicomWebDestination {
     }
 
     async fn probe(&self) -> Result<(), ConnectorError> {
-        let url = &self.settings.base;
-        let port = url.port_or_known_default().unwrap_or(80);
-        let host = url.host_str().unwrap_or_default();
-        crate::sockets::connect(&format!("{host}:{port}"), self.settings.calling.connect_timeout)
-            .await
-            .map(drop)
-            .map_err(ConnectorError::new)
+        self.settings.calling.reach(&self.settings.base).await
     }
 }
 

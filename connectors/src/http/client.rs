@@ -39,6 +39,16 @@ impl Calling {
     pub(crate) fn tls(&self) -> Option<&SenderTable> {
         self.is_secure.then_some(&self.tls)
     }
+
+    /// Connects to where an address leads, and says nothing there.
+    pub(crate) async fn reach(&self, url: &Url) -> Result<(), ConnectorError> {
+        let port = url.port_or_known_default().unwrap_or(80);
+        let host = url.host_str().unwrap_or_default();
+        crate::sockets::connect(&format!("{host}:{port}"), self.connect_timeout)
+            .await
+            .map(drop)
+            .map_err(ConnectorError::new)
+    }
 }
 
 /// A client that sends to one place.

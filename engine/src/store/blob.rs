@@ -412,16 +412,26 @@ impl Blobs {
     /// Reads all of a blob and says whether its content is the one that it is named by. Holds one chunk at a time.
     pub(crate) fn is_as_named(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<bool, StoreError> {
         let mut reader = self.open(sealer, name)?;
-        let (mut hashing, mut of_old) = (sealer.hashing(), sealer.hashing_of_old());
-        let mut piece = vec![0; CHUNK];
-        loop {
-            match reader.read(&mut piece).map_err(as_store_error)? {
-                0 => return Ok(hashing.finish() == name.hash || of_old.finish() == name.hash),
-                count => {
-                    hashing.update(&piece[..count]);
-                    of_old.update(&piece[..count]);
-                }
-            }
+        let mut hashing = sealer.hashing();
+        each_piece(&mut reader, |piece| hashing.update(piece))?;
+        if hashing.finish() == name.hash {
+            return Ok(true);
+        }
+        // An earlier build may have named it.
+        let mut of_old = sealer.hashing_of_old();
+        reader.rewind().map_err(as_store_error)?;
+        each_piece(&mut reader, |piece| of_old.update(piece))?;
+        Ok(of_old.finish() == name.hash)
+    }
+}
+
+/// All that a blob has, a chunk at a time.
+fn each_piece(reader: &mut BlobReader, mut take: impl FnMut(&[u8])) -> Result<(), StoreError> {
+    let mut piece = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut piece).map_err(as_store_error)? {
+            0 => return Ok(()),
+            count => take(&piece[..count]),
         }
     }
 }

@@ -8,7 +8,7 @@ use dicom_core::{Tag, VR};
 use super::charset::{Fallback, Set, encode_exactly};
 use super::dataset::{DataSet, Element, Value};
 use super::names::{self, place};
-use super::part10::{EXPLICIT_LITTLE, File, Meta, deflate, inflate_whole, packing};
+use super::part10::{EXPLICIT_LITTLE, File, MAX_INFLATED, Meta, deflate, inflate_whole, packing};
 use super::scan::{Coding, is_pixels};
 use super::write::{Out, Said, element, has_charset, item, most, padded, text_bytes, u16_bytes, u32_bytes};
 
@@ -94,7 +94,7 @@ fn deflated(
     fallback: Fallback,
     editor: &mut dyn Editor,
 ) -> Result<Vec<u8>, MapError> {
-    let plain = inflate_whole(file.data)?;
+    let plain = inflate_whole(file.data, MAX_INFLATED)?;
     let meta = Meta {
         syntax: EXPLICIT_LITTLE.to_owned(),
         ..file.meta.clone()

@@ -22,7 +22,7 @@ use super::write::{element, padded};
 /// Explicit little endian.
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 /// The most bytes of a deflated object, and of what follows the pixels of any.
-const LONGEST_WHOLE: u64 = 128 * 1024 * 1024;
+const LONGEST_WHOLE: usize = 128 * 1024 * 1024;
 /// What is not decoded is copied in pieces of this many bytes: a multiple of each number's.
 const PIECE: u64 = 1024 * 1024;
 
@@ -59,7 +59,7 @@ impl Native {
         let mut head = meta.written();
         if packing.deflated {
             let packed = rest(file, begins as u64, length)?;
-            let data = part10::inflated(&packed, LONGEST_WHOLE)?;
+            let data = part10::inflate_whole(&packed, LONGEST_WHOLE)?;
             head.extend(super::explicit::written(&data, packing.coding)?);
             return Ok(Native::without_pixels(head));
         }
@@ -235,7 +235,7 @@ fn changes(syntax: &str, was: &Shape) -> Vec<Change> {
 /// What stands in a file from a place on.
 fn rest(file: &mut (impl Read + Seek), from: u64, length: u64) -> Result<Vec<u8>, MapError> {
     let left = length.saturating_sub(from);
-    if LONGEST_WHOLE < left {
+    if (LONGEST_WHOLE as u64) < left {
         return Err(unsupported("is too long to be written anew here"));
     }
     let unreadable = |_| MapError::new(Reason::DataType, None, "the object ends before its end");

@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::charset::Set;
-    use super::super::part10::{Meta, deflate, inflate_whole};
+    use super::super::part10::{MAX_INFLATED, Meta, deflate, inflate_whole};
     use super::super::scan::Coding;
     use super::super::write::Out;
     use super::*;
@@ -281,7 +281,7 @@ mod tests {
         let expected = done(&bytes, &ops).expect("right");
         let expected = File::read(&expected).expect("right");
         assert!(
-            inflate_whole(file.data).expect("right") == expected.data,
+            inflate_whole(file.data, MAX_INFLATED).expect("right") == expected.data,
             "with the pixels"
         );
         // A beginning is not enough: what follows could not be told from it.

@@ -22,7 +22,7 @@ pub const GE_BIG_PIXELS: &str = "1.2.840.113619.5.2";
 pub(super) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
 /// The most bytes that a deflated data set may have before its pixels.
-const MAX_INFLATED: usize = 64 * 1024 * 1024;
+pub(super) const MAX_INFLATED: usize = 64 * 1024 * 1024;
 /// So many bytes are inflated at first, then twice as many each time.
 const FIRST_INFLATED: usize = 256 * 1024;
 /// The most bytes of a meta header: everything in it is short but for a command set.
@@ -265,22 +265,8 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
     }
 }
 
-/// All of a deflated data set, of at most so many bytes.
-pub(super) fn inflated(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
-    let wrong = |what: &str| MapError::new(Reason::DataType, None, format!("the deflated data set {what}"));
-    let mut out = vec![];
-    let mut reader = flate2::read::DeflateDecoder::new(bytes).take(most + 1);
-    reader
-        .read_to_end(&mut out)
-        .map_err(|_| wrong("can't be inflated"))?;
-    match out.len() as u64 <= most {
-        true => Ok(out),
-        false => Err(wrong("is too long to be written anew here")),
-    }
-}
-
-/// Inflates all of it, the pixels too. What is cut, or has more than [`MAX_INFLATED`] bytes, is refused.
-pub(super) fn inflate_whole(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
+/// Inflates all of it, the pixels too. What is cut, or has more than so many bytes, is refused.
+pub(super) fn inflate_whole(bytes: &[u8], most: usize) -> Result<Vec<u8>, MapError> {
     let wrong = |what: &str| MapError::new(Reason::DataType, None, format!("the deflated data set {what}"));
     let mut inflating = flate2::Decompress::new(false);
     let mut out = Vec::with_capacity(FIRST_INFLATED);
@@ -293,14 +279,14 @@ pub(super) fn inflate_whole(bytes: &[u8]) -> Result<Vec<u8>, MapError> {
             .map_err(|_| wrong("can't be inflated"))?;
         match status {
             flate2::Status::StreamEnd => return Ok(out),
-            _ if MAX_INFLATED <= out.len() => {
-                let what = format!("has more than {MAX_INFLATED} bytes, and can't be changed");
+            _ if most <= out.len() => {
+                let what = format!("has more than {most} bytes, and can't be written anew");
                 return Err(wrong(&what));
             }
-            _ if out.len() == out.capacity() => out.reserve(out.len().min(MAX_INFLATED)),
+            _ if out.len() == out.capacity() => out.reserve(out.len().min(most)),
             _ if before == out.len() => {
                 return Err(wrong(
-                    "is not here as a whole, and can't be changed: it is too long, or was cut",
+                    "is not here as a whole, and can't be written anew: it is too long, or was cut",
                 ));
             }
             flate2::Status::Ok | flate2::Status::BufError => {}
@@ -454,13 +440,13 @@ mod tests {
         for data in [DATA, &noise, &vec![7; 3_000_000]] {
             let packed = deflate(data);
             assert_eq!(packed.len() % 2, 0);
-            assert!(inflate_whole(&packed).expect("right") == data);
-            let cut = inflate_whole(&packed[..packed.len() / 2]);
+            assert!(inflate_whole(&packed, MAX_INFLATED).expect("right") == data);
+            let cut = inflate_whole(&packed[..packed.len() / 2], MAX_INFLATED);
             assert!(cut.is_err_and(|error| error.what.contains("not here as a whole")));
         }
-        let bomb = inflate_whole(&deflate(&vec![0; MAX_INFLATED + FIRST_INFLATED]));
+        let bomb = inflate_whole(&deflate(&vec![0; MAX_INFLATED + FIRST_INFLATED]), MAX_INFLATED);
         assert!(bomb.is_err_and(|error| error.what.contains("more than")));
-        assert!(inflate_whole(&[0xFF; 40]).is_err());
+        assert!(inflate_whole(&[0xFF; 40], MAX_INFLATED).is_err());
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use clinic::Kind;
-use clinic::aggregate::Source;
+use engine::archive;
 use engine::body::StoredBody;
 use engine::room;
 use engine::store::StoreError;
 use mappings::dicom::part10::{self, Meta, packing};
 use mappings::dicom::scan::{self, Reached, Until};
-use uuid::Uuid;
 
 use super::super::super::auth::{Scope, Who};
 use super::super::super::{Problem, State};
@@ -34,43 +32,20 @@ pub struct Stored {
 /// The bytes of an object: those of the message that made it. None: they were taken out.
 pub async fn stored(state: &State, object: &Object) -> Result<Option<Stored>, Problem> {
     let uid = object.object.uid().unwrap_or_default();
-    let message = |source: &Source| match source {
-        Source::Message { message, .. } => Some(*message),
-        Source::Actor { message, .. } => *message,
+    let meta = |beginning: &[u8]| {
+        part10::meta(beginning)
+            .ok()
+            .filter(|(meta, _)| meta.instance == uid)
     };
-    let last = message(&object.record.meta.source);
-    if let Some(found) = of_message(state, last, uid).await? {
-        return Ok(Some(found));
-    }
-    // Something else has written it since.
-    let history = state
-        .store()
-        .history(Kind::ImagingInstance, object.record.meta.id)
-        .await?;
-    for version in history.iter().rev() {
-        if let Some(found) = of_message(state, message(&version.meta.source), uid).await? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-async fn of_message(state: &State, message: Option<Uuid>, uid: &str) -> Result<Option<Stored>, Problem> {
-    let Some(message) = message else {
-        return Ok(None);
-    };
-    let Some(body) = state.store().stored_body(message).await? else {
-        return Ok(None);
-    };
-    let head = body.pieces(0).next().await?.unwrap_or_default();
-    let Ok((meta, begins)) = part10::meta(&head) else {
-        return Ok(None);
-    };
-    let is_it = meta.instance == uid;
-    Ok(is_it.then_some(Stored {
-        body,
-        meta,
-        begins: begins as u64,
+    let is_it = |beginning: &[u8]| meta(beginning).is_some();
+    let found = archive::body(state.store(), &object.record, &is_it).await?;
+    Ok(found.and_then(|found| {
+        let (meta, begins) = meta(&found.beginning)?;
+        Some(Stored {
+            body: found.body,
+            meta,
+            begins: begins as u64,
+        })
     }))
 }
 
