@@ -146,9 +146,17 @@ impl<'a> Harness<'a> {
         self.report.repeats = repeats;
         self.report.violations.extend(problems);
         self.report.acknowledged = sent.iter().filter(|sent| sent.is_acknowledged).count();
-        self.each_is_held_once(&punte, &sent).await?;
+        if let Err(error) = self.each_is_held_once(&punte, &sent).await {
+            // A store that starts and can't be read has lost what is in it.
+            let broken = format!("it can't show what it holds: {error:#}");
+            self.report.violations.push(broken);
+        }
         self.each_came_to_the_archive(&sent).await?;
-        punte.stop()?;
+        if let Err(error) = punte.stop() {
+            self.report
+                .violations
+                .push(format!("it does not stop: {error:#}"));
+        }
         let verified = self.home.run(&["verify"])?;
         if !verified.status.success() {
             let said = String::from_utf8_lossy(&verified.stdout).into_owned();

@@ -138,8 +138,12 @@ async fn finds(switch: &str, power: bool, words: &[&str]) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_harness_finds_a_store_that_does_not_flush() -> Result<()> {
-    // Lost, or so damaged that it can't be opened.
-    let words = ["was acknowledged and is not stored", "it does not start"];
+    // Lost, or so damaged that it can't be opened or read.
+    let words = [
+        "was acknowledged and is not stored",
+        "it does not start",
+        "database disk image is malformed",
+    ];
     assert!(finds("no-flush", true, &words).await?);
     Ok(())
 }

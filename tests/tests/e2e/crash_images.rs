@@ -42,7 +42,13 @@ async fn finds(switch: &str, power: bool) -> Result<bool> {
         };
         let report = images::run(&plan).await?;
         println!("{switch}: {report}");
-        let words = ["is not held", "does not start", "did not come", "finds damage"];
+        let words = [
+            "is not held",
+            "does not start",
+            "did not come",
+            "finds damage",
+            "database disk image is malformed",
+        ];
         let is_found = |broken: &String| words.iter().any(|words| broken.contains(words));
         if report.violations.iter().any(is_found) {
             return Ok(true);
