@@ -20,13 +20,20 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// The channels that ship, at ports of their own.
 fn channels(pacs: u16) -> Result<Vec<(&'static str, String)>> {
-    let all = ["imaging-orders", "imaging-modality", "imaging-pacs"];
+    let all = [
+        "imaging-orders",
+        "imaging-modality",
+        "imaging-commitment",
+        "imaging-pacs",
+    ];
+    // Two of them share it.
+    let modalities = free_port()?;
     let shipped = |name: &'static str| -> Result<(&'static str, String)> {
         let file = python::root().join("channels").join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let text = text
             .replace("127.0.0.1:2582", "127.0.0.1:0")
-            .replace("127.0.0.1:11112", "127.0.0.1:0")
+            .replace("127.0.0.1:11112", &format!("127.0.0.1:{modalities}"))
             .replace("127.0.0.1:11113", &format!("127.0.0.1:{pacs}"))
             .replace(
                 "on_error = \"hold\"",
@@ -68,13 +75,7 @@ impl Clinic {
     fn device(&self, accession: &str, more: &[&str]) -> Result<Output> {
         let to = self.punte.listens("imaging-modality").to_string();
         let key = format!("AccessionNumber={accession}");
-        modality(
-            &[
-                &[to.as_str(), "-k", &key, "--without", "commitment", "--side", "32"],
-                more,
-            ]
-            .concat(),
-        )
+        modality(&[&[to.as_str(), "-k", &key, "--side", "32"], more].concat())
     }
 
     fn parked(&self) -> Result<usize> {
@@ -132,7 +133,9 @@ async fn the_guide_leads_from_an_order_to_the_archive() -> Result<()> {
     let first = clinic.orders().await?;
     let output = clinic.device(&first, &[])?;
     ensure!(
-        output.status.success() && text(&output).contains("1 examination, 3 images: all"),
+        output.status.success()
+            && text(&output).contains("3 kept for good")
+            && text(&output).contains("1 examination, 3 images: all"),
         "{}",
         text(&output)
     );
@@ -185,10 +188,23 @@ async fn the_guide_leads_from_an_order_to_the_archive() -> Result<()> {
 
     // Another patient, another object under the same UID: parked, and not sent on.
     let fourth = clinic.orders().await?;
-    let output = clinic.device(&fourth, &["--wrong-patient", "--images", "2", "--no-final"])?;
+    let output = clinic.device(
+        &fourth,
+        &[
+            "--wrong-patient",
+            "--images",
+            "2",
+            "--no-final",
+            "--without",
+            "commitment",
+        ],
+    )?;
     ensure!(output.status.success(), "{}", text(&output));
     ensure!(clinic.parked()? == 2);
-    let output = clinic.device(&fourth, &["--duplicate=changed", "--images", "1"])?;
+    let output = clinic.device(
+        &fourth,
+        &["--duplicate=changed", "--images", "1", "--without", "commitment"],
+    )?;
     ensure!(
         output.status.success() && text(&output).contains("image 1 again 0000"),
         "{}",
