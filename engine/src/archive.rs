@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use clinic::aggregate::Source;
 use clinic::apply::FindKey;
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
@@ -21,7 +21,10 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+use crate::anew::{Anew, AnewError};
 use crate::body::StoredBody;
+use crate::format::{Format, Reads};
+use crate::room;
 use crate::store::{ClinicQuery, Store, StoreError, TimeRange};
 
 /// So many studies are read at once.
@@ -37,6 +40,8 @@ const MOST_OBJECTS: usize = 50_000;
 const MOST_PATIENTS: u32 = 500;
 /// So many UIDs are asked for at once.
 const MOST_UIDS: usize = 400;
+/// The most of an object that is read to know what it says beside its pixels.
+const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
 
 /// A question can't be answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -316,14 +321,17 @@ fn in_order(objects: &mut [Record]) {
 pub struct KeptObject {
     record: Record,
     store: Arc<dyn Store>,
+    format: Arc<dyn Format>,
 }
 
 impl KeptObject {
     /// A record of an object; none: it is none.
-    pub fn of(record: Record, store: Arc<dyn Store>) -> Option<Self> {
-        instance(&record)
-            .is_some()
-            .then_some(KeptObject { record, store })
+    pub fn of(record: Record, store: Arc<dyn Store>, format: Arc<dyn Format>) -> Option<Self> {
+        instance(&record).is_some().then_some(KeptObject {
+            record,
+            store,
+            format,
+        })
     }
 
     /// What it is.
@@ -352,6 +360,39 @@ impl KeptObject {
     pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<ObjectBody>, StoreError> {
         body(&*self.store, &self.record, is_it).await
     }
+
+    /// Its bytes written anew, in another transfer syntax.
+    pub async fn anew(&self, found: ObjectBody, to: &str) -> Result<Anew, AnewError> {
+        let ObjectBody { body, mut beginning } = found;
+        while matches!(self.format.reads(&beginning), Reads::More) && (beginning.len() as u64) < body.length()
+        {
+            if LONGEST_HEAD <= beginning.len() as u64 {
+                return Err(
+                    StoreError::Unavailable("an object says too much to be written anew".into()).into(),
+                );
+            }
+            beginning = longer(&body, beginning).await?;
+        }
+        let (format, to, length) = (self.format.clone(), to.to_owned(), body.length());
+        Anew::begin(body, move |file| format.rewritten(&beginning, file, length, &to)).await
+    }
+}
+
+/// Four times as much of the beginning of a body, with the room that it takes.
+async fn longer(body: &StoredBody, beginning: Bytes) -> Result<Bytes, StoreError> {
+    let most = usize::try_from(body.length())
+        .unwrap_or(usize::MAX)
+        .min(4 * beginning.len().max(room::SMALL));
+    let place = room::going_out().take(most).await;
+    let mut bytes = BytesMut::with_capacity(most);
+    bytes.extend_from_slice(&beginning);
+    let mut pieces = body.pieces(beginning.len() as u64);
+    while bytes.len() < most
+        && let Some(piece) = pieces.next().await?
+    {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(place.hold(bytes.freeze()))
 }
 
 /// The bytes of an object.

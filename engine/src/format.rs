@@ -12,6 +12,8 @@ use clinic::{Applied, ChangeSet};
 
 use uuid::Uuid;
 
+use crate::anew::Rewritten;
+use crate::body::ReadSeek;
 use crate::channel::Deidentify;
 use crate::connector::SettingsProblem;
 use crate::split::Splitter;
@@ -368,6 +370,21 @@ pub trait Format: Send + Sync {
     fn transcode<'a>(&self, _message: &'a [u8], to: &str) -> Result<Cow<'a, [u8]>, MapError> {
         let what = self.check_transcode(to).err().unwrap_or_default();
         Err(MapError::new(Reason::UnsupportedType, None, what))
+    }
+    /// A long message in another coding, which the far side of its protocol names, to be written while it goes. `beginning`:
+    /// as much of it as [`Format::reads`] wants; `file`: all of it, of so many bytes.
+    fn rewritten(
+        &self,
+        _beginning: &[u8],
+        _file: &mut dyn ReadSeek,
+        _length: u64,
+        to: &str,
+    ) -> Result<Box<dyn Rewritten>, MapError> {
+        Err(MapError::new(
+            Reason::UnsupportedType,
+            None,
+            format!("messages of {} are not written in {to}", self.name()),
+        ))
     }
     /// The whole message as a tree of plain values, for scripts; the shape is the format's own.
     fn tree(&self, _message: &[u8]) -> Result<serde_json::Value, MapError> {

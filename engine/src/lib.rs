@@ -4,6 +4,7 @@
 //! [`connector::Source`] and [`connector::Destination`]). Only `server` joins them.
 
 pub mod actor;
+pub mod anew;
 pub mod archive;
 pub mod body;
 pub mod call;
@@ -17,3 +18,4 @@ pub mod sabotage;
 pub mod script;
 pub mod split;
 pub mod store;
+mod waits;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::status_line;
 use super::caller::Caller;
-use super::objects::{Broken, send_rest};
+use super::objects::{Broken, Rest, send_rest};
 use super::part10::{self, Meta};
 use super::settings;
 use crate::tls::Stream;
@@ -293,7 +293,7 @@ async fn send(
             .map_err(not_taken)?,
         Some(big) => {
             let pieces = big.pieces(begins as u64);
-            send_rest(association, context, Bytes::new(), pieces)
+            send_rest(association, context, Bytes::new(), Rest::AsStored(pieces))
                 .await
                 .map_err(|broken| match broken {
                     Broken::Sent(error) => not_taken(error),

@@ -2,20 +2,37 @@
 
 use bytes::{Bytes, BytesMut};
 use dimse::scu::Object;
-use dimse::{AeTitle, Association, Context, Error, Status};
+use dimse::{AeTitle, Association, Context, Error, Status, uids};
+use engine::anew::{Anew, AnewError};
 use engine::archive::{KeptObject, ObjectBody};
 use engine::body::Pieces;
-use engine::store::StoreError;
 
 use super::part10::{self, Meta};
 use crate::tls::Stream;
 
 /// What breaks off a message that has begun.
 pub(super) enum Broken {
-    /// The rest of it can't be read. The association is of no use any more: the message has no end.
-    Read(StoreError),
+    /// The rest of it can't be had. The association is of no use any more: the message has no end.
+    Read(AnewError),
     /// The association.
     Sent(Error),
+}
+
+/// The bytes of a data set that are not at hand yet.
+pub(super) enum Rest {
+    /// As they lie in the store.
+    AsStored(Pieces),
+    /// In another transfer syntax.
+    Anew(Box<Anew>),
+}
+
+impl Rest {
+    async fn next(&mut self) -> Result<Option<Bytes>, AnewError> {
+        match self {
+            Rest::AsStored(pieces) => Ok(pieces.next().await?),
+            Rest::Anew(anew) => anew.next().await,
+        }
+    }
 }
 
 /// The data set of a message that was begun: what is at hand of it, and then the rest as it is read. Each part but the last
@@ -24,14 +41,14 @@ pub(super) async fn send_rest(
     association: &mut Association<Stream>,
     context: &Context,
     first: Bytes,
-    mut pieces: Pieces,
+    mut rest: Rest,
 ) -> Result<(), Broken> {
     let mut odd = BytesMut::new();
     let mut at_hand = Some(first).filter(|first| !first.is_empty());
     loop {
         let next = match at_hand.take() {
             Some(first) => Some(first),
-            None => pieces.next().await.map_err(Broken::Read)?,
+            None => rest.next().await.map_err(Broken::Read)?,
         };
         let Some(piece) = next else { break };
         let piece = match odd.is_empty() {
@@ -54,31 +71,81 @@ pub(super) async fn send_rest(
         .map_err(Broken::Sent)
 }
 
-/// An object that lies here, opened.
-pub(super) struct Opened {
-    pub(super) meta: Meta,
-    /// The beginning of its data set.
-    first: Bytes,
-    rest: Pieces,
+/// Those who take no object as it lies here take it in one of these (PS3.5 §10.1), written anew.
+pub(super) const PLAIN: [&str; 2] = [uids::EXPLICIT_LITTLE, uids::IMPLICIT_LITTLE];
+
+/// By which context of those that stand for its class an object goes: one of its own transfer syntax, else one of those that
+/// every object can be written in.
+pub(super) fn way(association: &Association<Stream>, class: &str, syntax: &str) -> Option<Context> {
+    let syntaxes = std::iter::once(syntax).chain(PLAIN);
+    let mut contexts = syntaxes.filter_map(|syntax| association.context(class, Some(syntax)));
+    contexts.next().cloned()
 }
 
-impl Opened {
+/// An object that lies here, opened.
+pub(super) struct Opened<'o> {
+    pub(super) meta: Meta,
+    object: &'o KeptObject,
+    found: ObjectBody,
+    begins: usize,
+}
+
+impl<'o> Opened<'o> {
     /// Opens an object. An error says why it can't be.
-    pub(super) async fn of(object: &KeptObject) -> Result<Self, String> {
+    pub(super) async fn of(object: &'o KeptObject) -> Result<Self, String> {
         let uid = object.uid().to_owned();
         let is_it = |head: &[u8]| {
             part10::read(&Bytes::copy_from_slice(head)).is_ok_and(|(meta, _)| meta.instance == uid)
         };
         let found = object.body(&is_it).await.map_err(|error| error.to_string())?;
-        let ObjectBody { body, beginning } = found.ok_or("its bytes were taken out")?;
-        let (meta, begins) = part10::read(&beginning)?;
+        let found = found.ok_or("its bytes were taken out")?;
+        let (meta, begins) = part10::read(&found.beginning)?;
         Ok(Opened {
             meta,
-            first: beginning.slice(begins..),
-            rest: body.pieces(beginning.len() as u64),
+            object,
+            found,
+            begins,
         })
     }
 
+    /// Made ready to go in this transfer syntax: its first bytes are known. An error says why it can't be written so.
+    pub(super) async fn written(self, syntax: &str) -> Result<Written, String> {
+        let Opened {
+            meta,
+            object,
+            found,
+            begins,
+        } = self;
+        if meta.syntax == syntax {
+            return Ok(Written {
+                meta,
+                first: found.beginning.slice(begins..),
+                rest: Rest::AsStored(found.body.pieces(found.beginning.len() as u64)),
+            });
+        }
+        let cannot = |error: AnewError| format!("it can't be written in {syntax}: {error}");
+        let mut anew = object.anew(found, syntax).await.map_err(cannot)?;
+        let head = anew.next().await.map_err(cannot)?.unwrap_or_default();
+        // What can't be decoded is known before anything of it is sent.
+        anew.read_ahead().await.map_err(cannot)?;
+        let (meta, begins) = part10::read(&head)?;
+        Ok(Written {
+            meta,
+            first: head.slice(begins..),
+            rest: Rest::Anew(Box::new(anew)),
+        })
+    }
+}
+
+/// An object that is ready to go.
+pub(super) struct Written {
+    meta: Meta,
+    /// The beginning of its data set.
+    first: Bytes,
+    rest: Rest,
+}
+
+impl Written {
     /// Stores it at the far side. `originator`: on whose behalf, by which message.
     pub(super) async fn store(
         self,

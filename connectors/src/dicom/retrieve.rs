@@ -1,8 +1,9 @@
 //! Objects that a peer asks for: to itself on its own association (C-GET, PS3.4 C.4.3), or to somebody whose address the
 //! channel knows, on one of ours (C-MOVE, PS3.4 C.4.2).
 //!
-//! Each object is a sub-operation, in the transfer syntax that it lies in: what the far side does not take so, has failed,
-//! and the others go on. After each the peer is told how far it is, and may cancel.
+//! Each object is a sub-operation, in the transfer syntax that it lies in, and where the far side does not take that,
+//! written anew without compression (PS3.5 §10.1). What can't be, has failed, and the others go on. After each the peer is
+//! told how far it is, and may cancel.
 
 use dimse::scu::Counts;
 use dimse::{AeTitle, Association, Error, Message, Status, StatusKind, tags, uids};
@@ -12,11 +13,11 @@ use engine::message::Incoming;
 
 use super::answer::Answer;
 use super::caller::Caller;
-use super::objects::{Broken, Opened};
+use super::objects::{Broken, Opened, PLAIN, way};
 use crate::tls::Stream;
 
-/// So many pairs of class and transfer syntax are proposed at once.
-const PROPOSED: usize = 100;
+/// So many pairs of class and transfer syntax are proposed at once; with each class it is proposed without compression too.
+const PROPOSED: usize = 60;
 /// So often a far side that breaks off is called again within one request.
 const CALLED_AGAIN: u32 = 3;
 /// So many bytes the list of what failed may have: a short length of explicit VR (PS3.5 7.1.2).
@@ -200,20 +201,24 @@ async fn give(association: &mut Association<Stream>, object: &KeptObject) -> Res
         Ok(opened) => opened,
         Err(why) => return Ok(Became::Failed(why)),
     };
-    let (class, syntax) = (&opened.meta.class, &opened.meta.syntax);
+    let (class, syntax) = (opened.meta.class.clone(), opened.meta.syntax.clone());
     let is_provider = association
         .roles()
         .iter()
-        .any(|role| role.class == *class && role.scp);
-    let context = association.context(class, Some(syntax)).cloned();
+        .any(|role| role.class == class && role.scp);
+    let context = way(association, &class, &syntax);
     let Some(context) = context.filter(|_| is_provider) else {
-        return Ok(Became::Failed(not_taken(class, syntax)));
+        return Ok(Became::Failed(not_taken(&class, &syntax)));
     };
-    match opened.store(association, &context, None).await {
+    let written = match opened.written(&context.syntax).await {
+        Ok(written) => written,
+        Err(why) => return Ok(Became::Failed(why)),
+    };
+    match written.store(association, &context, None).await {
         Ok(status) => Ok(Became::by(status)),
         Err(Broken::Sent(error)) => Err(error),
         Err(Broken::Read(error)) => {
-            tracing::error!(%error, "An object that was being given can't be read; its association is cut.");
+            tracing::error!(%error, "An object that was being given can't be read to its end; its association is cut.");
             Err(Error::Closed)
         }
     }
@@ -264,11 +269,18 @@ impl<'m> Mover<'m> {
             Err(why) => return Became::Failed(why),
         };
         let (class, syntax) = &wanted;
-        let Some(context) = standing.association.context(class, Some(syntax)).cloned() else {
+        let Some(context) = way(&standing.association, class, syntax) else {
             self.standing = Some(standing);
             return Became::Failed(not_taken(class, syntax));
         };
-        let stored = opened.store(&mut standing.association, &context, Some(self.originator));
+        let written = match opened.written(&context.syntax).await {
+            Ok(written) => written,
+            Err(why) => {
+                self.standing = Some(standing);
+                return Became::Failed(why);
+            }
+        };
+        let stored = written.store(&mut standing.association, &context, Some(self.originator));
         match stored.await {
             Ok(status) => {
                 self.standing = Some(standing);
@@ -309,11 +321,17 @@ impl<'m> Mover<'m> {
                 break;
             }
         }
-        let proposal = proposed
-            .iter()
-            .fold(self.peer.proposal(), |proposal, (class, syntax)| {
-                proposal.with(class, [syntax.as_str()])
-            });
+        let mut proposal = self.peer.proposal();
+        let mut classes: Vec<&str> = vec![];
+        for (class, syntax) in &proposed {
+            proposal = proposal.with(class, [syntax.as_str()]);
+            if !classes.contains(&class.as_str()) {
+                classes.push(class);
+            }
+        }
+        for class in classes {
+            proposal = proposal.with(class, PLAIN);
+        }
         match self.peer.associate(proposal).await {
             Ok(association) => Ok(Standing {
                 association,

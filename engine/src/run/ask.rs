@@ -39,7 +39,7 @@ pub(super) async fn fetch(door: &Door, incoming: Incoming) -> Result<Vec<KeptObj
     };
     let objects = found.studies.into_iter().flat_map(|kept| kept.objects);
     Ok(objects
-        .filter_map(|record| KeptObject::of(record, door.store.clone()))
+        .filter_map(|record| KeptObject::of(record, door.store.clone(), door.format.clone()))
         .collect())
 }
 

@@ -25,9 +25,12 @@ fuzz_target!(|bytes: &[u8]| {
     if MOST < shape.frame_bytes() * shape.frames as u64 {
         return;
     }
-    if let Ok(native) = native::written(bytes, 2 * MOST) {
+    for to in [native::EXPLICIT, native::IMPLICIT] {
+        let Ok(native) = native::written(bytes, 2 * MOST, to) else {
+            continue;
+        };
         assert!(native.len() as u64 <= 2 * MOST);
-        assert!(native::written(&native, 2 * MOST).is_ok(), "what is written can be written again");
+        assert!(native::written(&native, 3 * MOST, native::EXPLICIT).is_ok(), "what is written can be written again");
     }
     let Ok(Some(values)) = frames.decoded(0, &mut file) else { return };
     let Ok(read) = File::read(bytes) else { return };

@@ -1,4 +1,5 @@
-//! A data set in explicit little endian, of one in any coding: what everybody has to take (PS3.18 §8.7.3.5).
+//! A data set written anew in explicit or implicit little endian, of one in any coding: what everybody has to take (PS3.18
+//! §8.7.3.5, PS3.5 §10.1).
 
 use clinic::exchange::{MapError, Reason};
 use dicom_core::{Tag, VR};
@@ -31,8 +32,10 @@ pub(super) type Change = (Tag, Option<(VR, Vec<u8>)>);
 
 /// How a part of a data set is written anew.
 pub(super) struct Rewriting<'r> {
-    /// How it is written.
+    /// How it was written.
     pub coding: Coding,
+    /// How it is to be: explicit or implicit little endian.
+    pub to: Coding,
     /// How far.
     pub until: Until,
     /// Pixels of the object may be below zero.
@@ -46,11 +49,13 @@ pub(super) fn is_signed(set: &DataSet<'_>) -> bool {
     set.number(Tag(0x0028, 0x0103)) == Some(1)
 }
 
-/// The data set written anew. Values are as they were; group lengths, which would be wrong, are left out.
-pub fn written(bytes: &[u8], coding: Coding) -> Result<Vec<u8>, MapError> {
+/// The data set written anew in explicit or implicit little endian. Values are as they were; group lengths, which would be
+/// wrong, are left out.
+pub fn written(bytes: &[u8], coding: Coding, to: Coding) -> Result<Vec<u8>, MapError> {
     let set = DataSet::read(bytes, coding, Fallback::default())?;
     let rewriting = Rewriting {
         coding,
+        to,
         until: Until::End,
         is_signed: is_signed(&set),
         changes: &[],
@@ -59,8 +64,7 @@ pub fn written(bytes: &[u8], coding: Coding) -> Result<Vec<u8>, MapError> {
 }
 
 impl Rewriting<'_> {
-    /// A data set, or what follows its pixels, in explicit little endian; of what is read up to its pixels, all before
-    /// them.
+    /// A data set, or what follows its pixels; of what is read up to its pixels, all before them.
     pub(super) fn written(&self, bytes: &[u8]) -> Result<Vec<u8>, MapError> {
         let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
         let mut changes = self.changes.iter().peekable();
@@ -75,7 +79,7 @@ impl Rewriting<'_> {
             {
                 while let Some((tag, said)) = changes.next_if(|(tag, _)| *tag <= header.tag) {
                     if let Some((vr, value)) = said {
-                        element(Coding::EXPLICIT, *tag, *vr, value, &mut out);
+                        element(self.to, *tag, *vr, value, &mut out);
                     }
                 }
             }
@@ -94,8 +98,8 @@ impl Rewriting<'_> {
                         vr => vr,
                     };
                     match header.coding.big_endian {
-                        true => element(Coding::EXPLICIT, header.tag, vr, &low_first(value, vr), &mut out),
-                        false => element(Coding::EXPLICIT, header.tag, vr, value, &mut out),
+                        true => element(self.to, header.tag, vr, &low_first(value, vr), &mut out),
+                        false => element(self.to, header.tag, vr, value, &mut out),
                     }
                 }
                 Event::Begin(header) => {
@@ -105,7 +109,10 @@ impl Rewriting<'_> {
                     }
                     depth += 1;
                     tag(header.tag, &mut out);
-                    out.extend(b"SQ\0\0\xFF\xFF\xFF\xFF");
+                    if !self.to.implicit {
+                        out.extend(b"SQ\0\0");
+                    }
+                    out.extend([0xFF; 4]);
                 }
                 Event::Item => {
                     depth += 1;
@@ -131,7 +138,7 @@ impl Rewriting<'_> {
         })?;
         for (tag, said) in changes {
             if let Some((vr, value)) = said {
-                element(Coding::EXPLICIT, *tag, *vr, value, &mut out);
+                element(self.to, *tag, *vr, value, &mut out);
             }
         }
         match is_whole {
@@ -186,7 +193,7 @@ mod tests {
         whole.put("SmallestImagePixelValue", Said::Number(0xFFFF));
         whole.put("PixelData", Said::Bytes(vec![1, 2, 3, 4]));
         let implicit = whole.written(Coding::IMPLICIT, Set::Ascii);
-        let explicit = written(&implicit, Coding::IMPLICIT).expect("right");
+        let explicit = written(&implicit, Coding::IMPLICIT, Coding::EXPLICIT).expect("right");
         assert!(explicit.ends_with(b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0\x01\x02\x03\x04"));
         let read = |bytes: &[u8], coding| {
             json::of(&DataSet::read(bytes, coding, Fallback::default()).expect("right"))
@@ -198,14 +205,27 @@ mod tests {
         assert_eq!(is["00280106"], serde_json::json!({ "vr": "SS", "Value": [-1] }));
         was["00280106"] = is["00280106"].clone();
         assert_eq!(was, is);
-        // Of itself it stays what it is.
-        assert_eq!(written(&explicit, Coding::EXPLICIT), Ok(explicit));
+        // Of itself it stays what it is, and by the other coding it comes back.
+        assert_eq!(
+            written(&explicit, Coding::EXPLICIT, Coding::EXPLICIT).as_ref(),
+            Ok(&explicit)
+        );
+        let again = written(&explicit, Coding::EXPLICIT, Coding::IMPLICIT).expect("right");
+        assert!(again.ends_with(b"\xE0\x7F\x10\0\x04\0\0\0\x01\x02\x03\x04"));
+        assert_eq!(written(&again, Coding::IMPLICIT, Coding::EXPLICIT), Ok(explicit));
         let big = whole.written(Coding::BIG, Set::Ascii);
-        let turned = written(&big, Coding::BIG).expect("right");
+        let turned = written(&big, Coding::BIG, Coding::EXPLICIT).expect("right");
         let mut as_big = was.clone();
         as_big["00280106"] = read(&big, Coding::BIG)["00280106"].clone();
         assert_eq!(read(&turned, Coding::EXPLICIT), as_big);
         assert!(turned.ends_with(b"\xE0\x7F\x10\0OW\0\0\x04\0\0\0\x02\x01\x04\x03"));
-        assert!(written(&implicit[..implicit.len() - 1], Coding::IMPLICIT).is_err());
+        assert!(
+            written(
+                &implicit[..implicit.len() - 1],
+                Coding::IMPLICIT,
+                Coding::EXPLICIT
+            )
+            .is_err()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! An object as one in explicit little endian whose pixels are not compressed: what everybody has to take (PS3.18
-//! §8.7.3.5).
+//! An object as one in explicit or implicit little endian whose pixels are not compressed: what everybody has to take
+//! (PS3.18 §8.7.3.5, PS3.5 §10.1).
 //!
 //! How long it will be is known before a frame is decoded, so that it is written piece by piece: never more than one frame
 //! is in memory. Said anew is only what would be wrong: the transfer syntax, the photometric interpretation where the codec
@@ -21,6 +21,8 @@ use super::write::{element, padded};
 
 /// Explicit little endian.
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+/// Implicit little endian.
+pub const IMPLICIT: &str = "1.2.840.10008.1.2";
 /// The most bytes of a deflated object, and of what follows the pixels of any.
 const LONGEST_WHOLE: usize = 128 * 1024 * 1024;
 /// What is not decoded is copied in pieces of this many bytes: a multiple of each number's.
@@ -51,22 +53,34 @@ enum Pixels {
 }
 
 impl Native {
-    /// Of a file of so many bytes, whose beginning up to its pixels is at hand. Nothing is decoded yet.
-    pub fn of(beginning: &[u8], file: &mut (impl Read + Seek), length: u64) -> Result<Self, MapError> {
+    /// Of a file of so many bytes, whose beginning up to its pixels is at hand, as one in `to`: [`EXPLICIT`] or [`IMPLICIT`].
+    /// Nothing is decoded yet.
+    pub fn of(
+        beginning: &[u8],
+        file: &mut (impl Read + Seek),
+        length: u64,
+        to: &str,
+    ) -> Result<Self, MapError> {
         let (mut meta, begins) = part10::meta(beginning)?;
-        let syntax = std::mem::replace(&mut meta.syntax, EXPLICIT.to_owned());
+        let syntax = std::mem::replace(&mut meta.syntax, to.to_owned());
+        let to = match to {
+            EXPLICIT => Coding::EXPLICIT,
+            IMPLICIT => Coding::IMPLICIT,
+            _ => return Err(unsupported("is not written in such a transfer syntax here")),
+        };
         let packing = packing(&syntax);
         let mut head = meta.written();
         if packing.deflated {
             let packed = rest(file, begins as u64, length)?;
             let data = part10::inflate_whole(&packed, LONGEST_WHOLE)?;
-            head.extend(super::explicit::written(&data, packing.coding)?);
+            head.extend(super::explicit::written(&data, packing.coding, to)?);
             return Ok(Native::without_pixels(head));
         }
         let data = beginning.get(begins..).unwrap_or_default();
         let set = DataSet::read(data, packing.coding, Fallback::default())?;
         let mut rewriting = Rewriting {
             coding: packing.coding,
+            to,
             until: Until::Pixels,
             is_signed: is_signed(&set),
             changes: &[],
@@ -123,7 +137,8 @@ impl Native {
             return Err(unsupported("is too long to be written without compression"));
         };
         let mut begun = vec![];
-        element(Coding::EXPLICIT, header.tag, vr, &[], &mut begun);
+        element(to, header.tag, vr, &[], &mut begun);
+        // All but the length.
         begun.truncate(begun.len() - 4);
         head.extend(begun);
         head.extend(written.to_le_bytes());
@@ -202,10 +217,10 @@ impl Native {
     }
 }
 
-/// All of an object that is at hand whole, in explicit little endian, of at most so many bytes.
-pub fn written(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
+/// All of an object that is at hand whole, in explicit or implicit little endian, of at most so many bytes.
+pub fn written(bytes: &[u8], most: u64, to: &str) -> Result<Vec<u8>, MapError> {
     let mut file = Cursor::new(bytes);
-    let mut native = Native::of(bytes, &mut file, bytes.len() as u64)?;
+    let mut native = Native::of(bytes, &mut file, bytes.len() as u64, to)?;
     if most < native.length() {
         return Err(unsupported("is too long to be written without compression"));
     }
@@ -269,9 +284,13 @@ mod tests {
     }
 
     fn data(bytes: &[u8], most: u64) -> Result<Vec<u8>, MapError> {
-        let native = written(bytes, most)?;
+        let native = written(bytes, most, EXPLICIT)?;
         let file = File::read(&native)?;
         assert_eq!(file.meta.syntax, EXPLICIT);
+        // There and back.
+        let implicit = written(bytes, most, IMPLICIT)?;
+        assert_eq!(File::read(&implicit)?.meta.syntax, IMPLICIT);
+        assert_eq!(written(&implicit, most, EXPLICIT).as_ref(), Ok(&native));
         Ok(file.data.to_vec())
     }
 
@@ -296,6 +315,9 @@ mod tests {
             ),
             Ok(words.to_vec())
         );
+        let asked = written(&file(EXPLICIT, words), 1_000, IMPLICIT).expect("right");
+        assert!(asked.ends_with(b"\xE0\x7F\x10\0\x04\0\0\0\x01\x02\x03\x04"));
+        assert!(written(&file(EXPLICIT, words), 1_000, "1.2.840.10008.1.2.5").is_err());
         assert!(data(&file(EXPLICIT, words), 10).is_err(), "longer than is wanted");
         assert!(
             data(&file("1.2.840.10008.1.2.4.50", words), 1_000).is_err(),

@@ -8,6 +8,8 @@ use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
+use engine::anew::Rewritten;
+use engine::body::ReadSeek;
 use engine::channel::{Deidentify, nearest};
 use engine::connector::SettingsProblem;
 use engine::format::{Answered, Answers, Format, Reads, Replies, SetOp, Settings};
@@ -15,6 +17,7 @@ use jiff::tz::TimeZone;
 use mappings::dicom::charset::Fallback;
 use mappings::dicom::deid::{self, Keep};
 use mappings::dicom::message::{inspect, keys};
+use mappings::dicom::native::Native;
 use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::{self, File};
 use mappings::dicom::path::Path;
@@ -225,8 +228,23 @@ impl Format for Dicom {
         let (meta, _) = part10::meta(message)?;
         match meta.command.is_some() || meta.syntax == native::EXPLICIT {
             true => Ok(Cow::Borrowed(message)),
-            false => Ok(Cow::Owned(native::written(message, LONGEST_WRITTEN)?)),
+            false => Ok(Cow::Owned(native::written(
+                message,
+                LONGEST_WRITTEN,
+                native::EXPLICIT,
+            )?)),
         }
+    }
+
+    fn rewritten(
+        &self,
+        beginning: &[u8],
+        mut file: &mut dyn ReadSeek,
+        length: u64,
+        to: &str,
+    ) -> Result<Box<dyn Rewritten>, MapError> {
+        let native = Native::of(beginning, &mut file, length, to)?;
+        Ok(Box::new(InPieces(native)))
     }
 
     fn check_deidentify(&self, how: &Deidentify) -> Vec<SettingsProblem> {
@@ -254,6 +272,23 @@ impl Format for Dicom {
         let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);
         let fallback = self.fallback(&File::read(message)?);
         deid::deidentified(message, fallback, &profile)
+    }
+}
+
+/// An object in another transfer syntax, for who takes it piece by piece.
+pub struct InPieces(pub Native);
+
+impl Rewritten for InPieces {
+    fn pieces(&self) -> usize {
+        self.0.pieces()
+    }
+
+    fn memory(&self) -> usize {
+        self.0.memory()
+    }
+
+    fn piece(&mut self, number: usize, mut file: &mut dyn ReadSeek) -> Result<Vec<u8>, MapError> {
+        self.0.piece(number, &mut file)
     }
 }
 

@@ -63,10 +63,13 @@ fn what_others_compress_is_decoded() {
             assert_eq!(frames.decoded_shape().photometric, "RGB", "{name}");
         }
         // The object that is made of it says the same, and lies the same.
-        let native = native::written(bytes, 1 << 20).expect("written");
+        let native = native::written(bytes, 1 << 20, native::EXPLICIT).expect("written");
         let (again, same) = values(&native);
         assert_eq!((again.syntax.as_str(), &same), (native::EXPLICIT, &is), "{name}");
-        assert_eq!(native::written(&native, 1 << 20).as_ref(), Ok(&native), "{name}");
+        let again_native = native::written(&native, 1 << 20, native::EXPLICIT);
+        assert_eq!(again_native.as_ref(), Ok(&native), "{name}");
+        let implicit = native::written(bytes, 1 << 20, native::IMPLICIT).expect("written");
+        assert_eq!(values(&implicit).1, is, "{name}");
         let file = File::read(&native).expect("a file");
         let set = file.data_set(Fallback::default()).expect("a data set");
         let picture = render::picture(&set, &again.shape, 0, &pixels(&native), None).expect("a picture");

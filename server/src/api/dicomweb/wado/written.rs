@@ -1,19 +1,18 @@
 //! The bytes of an object on their way: as they lie in the store, or written anew, one frame after the other.
 
-use std::collections::VecDeque;
-
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use clinic::exchange::MapError;
+use engine::anew::{Anew, AnewError, Rewritten};
 use engine::body::{Pieces, ReadSeek};
-use engine::room;
 use engine::store::StoreError;
 use futures_util::Stream;
-use mappings::dicom::native::Native;
+use mappings::dicom::native::{EXPLICIT, Native};
 
 use super::super::super::Problem;
 use super::accept::Answered;
 use super::stored::{Stored, head};
+use crate::formats::dicom::InPieces;
 
 /// Something can't be given.
 #[derive(Debug)]
@@ -37,6 +36,15 @@ impl From<StoreError> for Unable {
 impl From<MapError> for Unable {
     fn from(error: MapError) -> Self {
         Unable::Decode(error)
+    }
+}
+
+impl From<AnewError> for Unable {
+    fn from(error: AnewError) -> Self {
+        match error {
+            AnewError::Coding(error) => Unable::Decode(error),
+            AnewError::Store(error) => Unable::Store(error),
+        }
     }
 }
 
@@ -90,7 +98,7 @@ impl Written {
         Ok(match answered {
             Answered::AsStored => Written::AsStored(stored.body.pieces(0)),
             Answered::Native => {
-                let mut anew = Anew::begin(stored).await?;
+                let mut anew = begun(stored).await?;
                 anew.read_ahead().await?;
                 anew.read_ahead().await?;
                 Written::Anew(Box::new(anew))
@@ -102,7 +110,7 @@ impl Written {
     pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         match self {
             Written::AsStored(pieces) => pieces.next().await,
-            Written::Anew(anew) => Ok(anew.next().await?),
+            Written::Anew(anew) => Ok(anew.next().await.map_err(Unable::from)?),
         }
     }
 
@@ -115,59 +123,13 @@ impl Written {
     }
 }
 
-/// An object that is written anew.
-pub struct Anew {
-    /// What it is, and its bytes; none while a thread has them.
-    open: Option<(Native, Box<dyn ReadSeek>)>,
-    next: usize,
-    ahead: VecDeque<Bytes>,
-}
-
-impl Anew {
-    async fn begin(stored: &Stored) -> Result<Self, Unable> {
-        let beginning = head(stored).await?;
-        let body = stored.body.clone();
-        let open = blocking(move || {
-            let mut file = body.open()?;
-            let native = Native::of(&beginning, &mut file, body.length())?;
-            Ok((native, file))
-        });
-        Ok(Anew {
-            open: Some(open.await?),
-            next: 0,
-            ahead: VecDeque::new(),
-        })
-    }
-
-    async fn read_ahead(&mut self) -> Result<bool, Unable> {
-        let number = self.next;
-        let Some((mut native, mut file)) = self.open.take().filter(|(native, _)| number < native.pieces())
-        else {
-            return Ok(false);
-        };
-        self.next += 1;
-        let place = room::going_out().take(native.memory()).await;
-        let (open, piece) = blocking(move || {
-            let piece = native.piece(number, &mut file)?;
-            Ok(((native, file), piece))
-        })
-        .await?;
-        self.open = Some(open);
-        self.ahead.push_back(place.hold(piece.into()));
-        Ok(true)
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Unable> {
-        loop {
-            if let Some(piece) = self.ahead.pop_front() {
-                match piece.is_empty() {
-                    true => continue,
-                    false => return Ok(Some(piece)),
-                }
-            }
-            if !self.read_ahead().await? {
-                return Ok(None);
-            }
-        }
-    }
+/// An object that is written anew in explicit little endian.
+async fn begun(stored: &Stored) -> Result<Anew, Unable> {
+    let beginning = head(stored).await?;
+    let length = stored.body.length();
+    let begin = move |mut file: &mut dyn ReadSeek| {
+        let native = Native::of(&beginning, &mut file, length, EXPLICIT)?;
+        Ok(Box::new(InPieces(native)) as Box<dyn Rewritten>)
+    };
+    Ok(Anew::begin(stored.body.clone(), begin).await?)
 }
