@@ -5,11 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::format::Reads;
 use crate::room::{Room, SMALL};
 use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
+use crate::waits::here_or_there;
 
 /// So many bytes are handed to the disk at once, and read from it.
 const PIECE: usize = 256 * 1024;
@@ -71,8 +72,8 @@ pub struct BodyWriter {
     piece: BytesMut,
     /// The beginning, once something was.
     head: Bytes,
-    /// The file, while a thread that may wait for the disk writes to it.
-    draft: Option<JoinHandle<Result<Draft, StoreError>>>,
+    /// The file.
+    draft: Option<Draft>,
 }
 
 impl BodyWriter {
@@ -126,14 +127,14 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// Lets the file take what has come, while more comes.
+    /// Lets the file take what has come. What comes meanwhile waits with the system.
     async fn hand_on(&mut self) -> Result<(), StoreError> {
         let Some(vault) = &self.vault else {
             return Ok(());
         };
         let vault = vault.clone();
         let begun = match self.draft.take() {
-            Some(draft) => Some(draft.await.map_err(broken_off)??),
+            Some(draft) => Some(draft),
             None if self.head.is_empty() => None,
             None => return Err(StoreError::Unavailable("a body could not be written".into())),
         };
@@ -141,14 +142,15 @@ impl BodyWriter {
         if self.head.is_empty() {
             self.head = piece.slice(..piece.len().min(SMALL));
         }
-        self.draft = Some(spawn_blocking(move || {
+        let written = here_or_there(move || {
             let mut draft = match begun {
                 Some(draft) => draft,
                 None => vault.blobs.begin(&vault.sealer)?,
             };
             draft.write(&piece)?;
-            Ok(draft)
-        }));
+            Ok::<_, StoreError>(draft)
+        });
+        self.draft = Some(written.await.map_err(broken_off)??);
         Ok(())
     }
 
@@ -160,12 +162,11 @@ impl BodyWriter {
                 big: None,
             });
         }
-        let Some(draft) = self.draft.take() else {
+        let Some(mut draft) = self.draft.take() else {
             return Err(StoreError::Unavailable("a body could not be written".into()).into());
         };
-        let mut draft = draft.await.map_err(broken_off)??;
         let last = self.piece.freeze();
-        let named = spawn_blocking(move || {
+        let named = here_or_there(move || {
             draft.write(&last)?;
             draft.finish()
         });

@@ -14,8 +14,8 @@
 //! What a power cut leaves under a name that no row has may be cut or empty: it is never taken for the blob.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -24,6 +24,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::direct::Once;
 use super::seal::{Column, Hashing, SEAL, Sealer};
 
 /// Bytes of a chunk before it is sealed.
@@ -150,14 +151,13 @@ impl Blobs {
     }
 
     /// A file that is not written yet, for a new blob.
-    fn new_file(&self) -> Result<(PathBuf, File), StoreError> {
+    fn new_file(&self) -> Result<(PathBuf, Once), StoreError> {
         let folder = self.nursery();
         let path = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
-        let open = || OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = match open() {
+        let file = match Once::create(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(&folder).map_err(failed)?;
-                open()
+                Once::create(&path)
             }
             other => other,
         };
@@ -182,7 +182,7 @@ impl Blobs {
             chunk: Vec::with_capacity(CHUNK + SEAL),
             is_named: false,
         };
-        draft.file.write_all(&draft.id).map_err(failed)?;
+        draft.file.write(&draft.id).map_err(failed)?;
         Ok(draft)
     }
 
@@ -442,7 +442,7 @@ pub(crate) struct Draft {
     sealer: Arc<Sealer>,
     hashing: Hashing,
     path: PathBuf,
-    file: File,
+    file: Once,
     id: [u8; ID],
     length: u64,
     /// The place of the chunk that is filled.
@@ -475,7 +475,7 @@ impl Draft {
     fn seal_chunk(&mut self, last: bool) -> Result<(), StoreError> {
         let aad = chunk_aad(&self.id, self.place, last);
         self.sealer.seal_bytes(&aad, &mut self.chunk)?;
-        self.file.write_all(&self.chunk).map_err(failed)?;
+        self.file.write(&self.chunk).map_err(failed)?;
         self.chunk.clear();
         self.place += 1;
         Ok(())
@@ -494,8 +494,11 @@ impl Draft {
         self.seal_chunk(true)?;
         let mut end = self.id.to_vec();
         self.sealer.seal_bytes(&end_aad(name), &mut end)?;
-        self.file.write_all(&end).map_err(failed)?;
-        self.blobs.take_in(&self.file, &self.path, &name.hash)?;
+        self.file
+            .write(&end)
+            .and_then(|()| self.file.end())
+            .map_err(failed)?;
+        self.blobs.take_in(self.file.file(), &self.path, &name.hash)?;
         self.is_named = true;
         Ok(name)
     }

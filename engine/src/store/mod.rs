@@ -4,6 +4,7 @@ mod alert;
 pub mod backup;
 mod blob;
 mod decide;
+mod direct;
 mod halt;
 mod journal;
 pub mod keys;

@@ -38,6 +38,7 @@ pub(crate) mod verify;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
@@ -58,7 +59,7 @@ use self::journal::ReadyAccess;
 use self::names::Names;
 use self::readers::Readers;
 use self::ready::{Head, INLINE, Ready, ReadyAttempt, ReadyDecision};
-use self::writer::Job;
+use self::writer::{Job, Pen};
 use super::blob::Blobs;
 use super::keys::MasterKey;
 use super::seal::Sealer;
@@ -71,6 +72,7 @@ use super::{
 use crate::body::{StoredBody, Vault};
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
+use crate::waits;
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -151,9 +153,33 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     clinic: Uuid,
     inbox: mpsc::Sender<Job>,
+    /// For who is alone with its work.
+    pen: Pen,
+    /// How much work is being written, or waits for it.
+    under_way: AtomicUsize,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// When this process has made a new data key.
     renewed: Mutex<Option<std::time::Instant>>,
+}
+
+/// Work under way, until it is dropped.
+struct UnderWay<'s> {
+    count: &'s AtomicUsize,
+    /// How much there was when it began.
+    others: usize,
+}
+
+impl<'s> UnderWay<'s> {
+    fn of(count: &'s AtomicUsize) -> Self {
+        let others = count.fetch_add(1, Ordering::AcqRel);
+        UnderWay { count, others }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for SqliteStore {
@@ -224,11 +250,21 @@ impl SqliteStore {
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("it is closed".into());
         let (reply, answer) = oneshot::channel();
+        let _under_way = UnderWay::of(&self.under_way);
         // Not put off by tokio's budget: who is polled first is first in the inbox.
         tokio::task::unconstrained(self.inbox.send(job(reply)))
             .await
             .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Writes on this thread where nobody else wants to write, and others can go on meanwhile. Else it comes back.
+    fn write_alone(&self, ready: Box<Ready>) -> Result<Result<Raw, StoreError>, Box<Ready>> {
+        let under_way = UnderWay::of(&self.under_way);
+        if under_way.others != 0 || !waits::may_wait_here() {
+            return Err(ready);
+        }
+        waits::here(|| self.pen.write_alone(ready))
     }
 
     /// Reads on a thread that may wait for the disk.
@@ -344,7 +380,10 @@ impl Store for SqliteStore {
             let _ = self.inbox.send(Job::Commit(ready, unheard)).await;
             return Ok(Committed::Stored { seq: 0 });
         }
-        let raw = self.ask(|reply| Job::Commit(ready, reply)).await?;
+        let raw = match self.write_alone(ready) {
+            Ok(raw) => raw?,
+            Err(ready) => self.ask(|reply| Job::Commit(ready, reply)).await?,
+        };
         self.committed(raw)
     }
 

@@ -1,6 +1,7 @@
 //! Opening a store: the lock, the tables, the keys, the writer.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, RwLock};
 
 use rusqlite::{Connection, OpenFlags};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::data_keys;
 use super::names::Names;
 use super::readers::Readers;
-use super::writer::{INBOX, Open, Writer, open_for_writing};
+use super::writer::{INBOX, Open, Pen, Writer, open_for_writing};
 use super::{Shared, SqliteOptions, SqliteStore, never_checkpoint_on_close, sql_error};
 use crate::store::StoreError;
 use crate::store::blob::Blobs;
@@ -218,24 +219,22 @@ pub(crate) async fn open(
     let parts = parts(folder, master, options).await?;
     let shared = parts.shared.clone();
     let (inbox, jobs) = mpsc::channel(INBOX);
+    let pen = Pen::new(parts.shared, parts.path, parts.cache_kib, max_pages, parts.open);
     let writer = Writer {
-        shared: parts.shared,
-        path: parts.path,
-        cache_kib: parts.cache_kib,
-        max_pages,
+        pen: pen.clone(),
         inbox: jobs,
-        unwritten: vec![],
         lock: parts.lock,
     };
-    let opened = parts.open;
     let thread = std::thread::Builder::new()
         .name("punte-writer".into())
-        .spawn(move || writer.run(opened))
+        .spawn(move || writer.run())
         .map_err(|error| StoreError::Unavailable(format!("the writer's thread can't start: {error}")))?;
     Ok(SqliteStore {
         shared,
         clinic: parts.clinic,
         inbox,
+        pen,
+        under_way: AtomicUsize::new(0),
         writer: Mutex::new(Some(thread)),
         renewed: Mutex::default(),
     })

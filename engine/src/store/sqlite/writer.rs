@@ -1,5 +1,6 @@
 //! The one thread that writes. It takes what is in its inbox, at most [`BATCH`] units of work, into one transaction,
-//! flushes once, and only then answers.
+//! flushes once, and only then answers. Who is alone with its work writes it on its own thread, by the same hand: two
+//! changes of thread would cost it as much as the flush.
 //!
 //! A batch that fails for want of room is refused, and the next one tried. After any other failure of the disk the
 //! handle is never used again: the store is closed, opened, its whole log checkpointed into the file and flushed; what
@@ -8,7 +9,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -105,16 +106,72 @@ fn no_outcome() -> StoreError {
 }
 
 pub(crate) struct Writer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) path: PathBuf,
-    pub(crate) cache_kib: i64,
-    /// 0: no limit.
-    pub(crate) max_pages: u32,
+    pub(crate) pen: Pen,
     pub(crate) inbox: mpsc::Receiver<Job>,
-    /// Reads that could not be written when they came: the disk was full, or the store failed.
-    pub(crate) unwritten: Vec<ReadyAccess>,
     /// Keeps every other process out; let go when the writer ends.
     pub(crate) lock: std::fs::File,
+}
+
+/// What is written with: one hand at a time has it.
+#[derive(Clone)]
+pub(crate) struct Pen(Arc<Mutex<Hand>>);
+
+/// The open store, and what waits to be written with the next transaction.
+struct Hand {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    cache_kib: i64,
+    /// 0: no limit.
+    max_pages: u32,
+    /// None: it failed, or is closed.
+    store: Option<Open>,
+    /// What is in no hurry, and waits for a message to be flushed with.
+    company: Vec<Job>,
+    /// Reads that could not be written when they came: the disk was full, or the store failed.
+    unwritten: Vec<ReadyAccess>,
+}
+
+impl Pen {
+    /// For a store that is open.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        path: PathBuf,
+        cache_kib: i64,
+        max_pages: u32,
+        open: Open,
+    ) -> Self {
+        Pen(Arc::new(Mutex::new(Hand {
+            shared,
+            path,
+            cache_kib,
+            max_pages,
+            store: Some(open),
+            company: vec![],
+            unwritten: vec![],
+        })))
+    }
+
+    fn take(&self) -> MutexGuard<'_, Hand> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes one unit of work on this thread, with what waits for company. Where somebody else writes, or the store has to
+    /// be opened again first, it comes back.
+    pub(crate) fn write_alone(&self, ready: Box<Ready>) -> Result<Result<Raw, StoreError>, Box<Ready>> {
+        let Ok(mut hand) = self.0.try_lock() else {
+            return Err(ready);
+        };
+        if !hand.is_sound() {
+            return Err(ready);
+        }
+        let (reply, mut answer) = oneshot::channel();
+        let mut jobs = std::mem::take(&mut hand.company);
+        jobs.push(Job::Commit(ready, reply));
+        hand.write(jobs);
+        Ok(answer
+            .try_recv()
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("it is closed".into()))))
+    }
 }
 
 /// The open store of a writer.
@@ -252,16 +309,13 @@ fn failure(error: &rusqlite::Error) -> Failure {
 }
 
 impl Writer {
-    /// Runs until the inbox is closed. `open` is what [`Open::new`] made.
-    pub(crate) fn run(mut self, open: Open) {
-        let mut store = Some(open);
+    /// Runs until the inbox is closed.
+    pub(crate) fn run(mut self) {
         let mut jobs = Vec::with_capacity(BATCH);
         let mut closing = None;
         while closing.is_none() {
-            if self.inbox.is_empty()
-                && let Some(open) = &mut store
-            {
-                open.checkpointer.restart_past(&open.connection, RESTART_IDLE);
+            if self.inbox.is_empty() {
+                self.pen.take().restart_past(RESTART_IDLE);
             }
             let Some(first) = self.inbox.blocking_recv() else {
                 break;
@@ -282,28 +336,28 @@ impl Writer {
             if closing.is_none() {
                 closing = self.wait_for_company(&mut jobs);
             }
-            if store.as_ref().is_some_and(|open| open.checkpointer.has_failed()) {
+            let mut hand = self.pen.take();
+            if hand
+                .store
+                .as_ref()
+                .is_some_and(|open| open.checkpointer.has_failed())
+            {
                 tracing::error!("A checkpoint of the store failed. The store is opened again.");
-                store = None;
+                hand.store = None;
             }
-            if store.is_none() {
-                store = self.reopen(&mut jobs);
+            if hand.store.is_none() {
+                hand.reopen(&mut jobs);
             }
-            if let Some(open) = &mut store {
-                let sound = self.write(open, std::mem::take(&mut jobs));
-                if sound {
-                    open.checkpointer.restart_past(&open.connection, RESTART_BUSY);
-                } else {
-                    store = None;
-                }
+            if hand.store.is_some() {
+                hand.write(std::mem::take(&mut jobs));
             }
         }
-        self.end(store, closing);
+        self.end(closing);
     }
 
     /// Results of sends are in no hurry: nobody's answer waits for them, and a flush for each would cost as much as one
     /// for a message. They wait a moment for a message, and ride on its flush; so do reads, for which nobody waits at
-    /// all. Returns who asked to close meanwhile.
+    /// all. Who writes on its own thread meanwhile takes them along. Returns who asked to close meanwhile.
     fn wait_for_company(&mut self, jobs: &mut Vec<Job>) -> Option<Reply<bool>> {
         let begun = Instant::now();
         let (mut looked_at, mut patience) = (0, COMPANY_OF_READS);
@@ -330,26 +384,34 @@ impl Writer {
             match self.inbox.try_recv() {
                 Ok(Job::Close(reply)) => return Some(reply),
                 Ok(job) => jobs.push(job),
-                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_micros(200)),
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    self.pen.take().company.append(jobs);
+                    std::thread::sleep(Duration::from_micros(200));
+                    jobs.append(&mut self.pen.take().company);
+                    if jobs.is_empty() {
+                        break;
+                    }
+                }
                 Err(mpsc::error::TryRecvError::Disconnected) => break,
             }
         }
         None
     }
 
-    fn end(mut self, store: Option<Open>, closing: Option<Reply<bool>>) {
+    fn end(mut self, closing: Option<Reply<bool>>) {
         self.inbox.close();
+        let mut hand = self.pen.take();
         while let Ok(job) = self.inbox.try_recv() {
-            self.give_up(job, &StoreError::Unavailable("it is closed".into()));
+            hand.give_up(job, &StoreError::Unavailable("it is closed".into()));
         }
-        if !self.unwritten.is_empty() {
+        if !hand.unwritten.is_empty() {
             tracing::error!(
-                reads = self.unwritten.len(),
+                reads = hand.unwritten.len(),
                 "Reads of patient data are missing in the journal: they could not be written."
             );
         }
-        self.shared.readers.renew();
-        let closed = match store {
+        hand.shared.readers.renew();
+        let closed = match hand.store.take() {
             None => Err(StoreError::Unavailable(
                 "it failed and could not be opened again".into(),
             )),
@@ -369,21 +431,38 @@ impl Writer {
                 }
             }
         };
+        drop(hand);
         drop(self.lock);
         if let Some(reply) = closing {
             let _ = reply.send(closed.map(|()| true));
         }
     }
+}
 
-    /// Opens the store again after a failure. Who waits meanwhile is told so; `None` where it does not work yet.
-    fn reopen(&mut self, jobs: &mut Vec<Job>) -> Option<Open> {
+impl Hand {
+    /// It can be written with as it is.
+    fn is_sound(&self) -> bool {
+        self.store
+            .as_ref()
+            .is_some_and(|open| !open.checkpointer.has_failed())
+    }
+
+    /// Starts the log anew where it is longer than so many pages.
+    fn restart_past(&self, pages: i64) {
+        if let Some(open) = &self.store {
+            open.checkpointer.restart_past(&open.connection, pages);
+        }
+    }
+
+    /// Opens the store again after a failure. Who waits meanwhile is told so, where it does not work yet.
+    fn reopen(&mut self, jobs: &mut Vec<Job>) {
         self.shared.readers.renew();
         self.shared.cache.clear();
         self.shared.planned.clear();
         match Open::new(&self.shared, &self.path, self.cache_kib, self.max_pages) {
             Ok(open) => {
                 tracing::warn!("The store failed and is open again; all that it says is on disk.");
-                Some(open)
+                self.store = Some(open);
             }
             Err(error) => {
                 tracing::error!(%error, "The store failed and can't be opened again yet. Look at the disk.");
@@ -392,7 +471,6 @@ impl Writer {
                     self.give_up(job, &refusal);
                 }
                 std::thread::sleep(PAUSE);
-                None
             }
         }
     }
@@ -410,8 +488,19 @@ impl Writer {
         }
     }
 
-    /// Writes a batch and answers it. False: the handle is not to be used again.
-    fn write(&mut self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
+    /// Writes a batch and answers it. A handle that failed is not used again.
+    fn write(&mut self, jobs: Vec<Job>) {
+        let Some(mut open) = self.store.take() else {
+            return;
+        };
+        if self.write_to(&mut open, jobs) {
+            open.checkpointer.restart_past(&open.connection, RESTART_BUSY);
+            self.store = Some(open);
+        }
+    }
+
+    /// False: the handle is not to be used again.
+    fn write_to(&mut self, open: &mut Open, mut jobs: Vec<Job>) -> bool {
         // The oldest first.
         let again: Vec<Job> = self.unwritten.drain(..).map(Job::Accessed).collect();
         drop(jobs.splice(0..0, again));
@@ -438,7 +527,7 @@ impl Writer {
             // One of them is to blame: each alone, so that only that one is refused.
             let mut jobs = jobs.into_iter();
             while let Some(job) = jobs.next() {
-                if !self.write(open, vec![job]) {
+                if !self.write_to(open, vec![job]) {
                     let refusal = StoreError::Unavailable("it failed and is being opened again".into());
                     jobs.for_each(|job| self.give_up(job, &refusal));
                     return false;
