@@ -331,6 +331,10 @@ pub trait Format: Send + Sync {
     fn check_question(&self, _text: &str) -> Result<(), String> {
         Ok(())
     }
+    /// Why what is fetched from an address can't be believed to be an answer of this format.
+    fn check_address(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// Whether `candidate` answers `sent`.
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;
     /// What an answer means.

@@ -163,7 +163,11 @@ impl Asked<'_> {
                 let shut = self
                     .shut(channel, name)
                     .map_or(String::new(), |shut| format!("; {shut}"));
-                format!("{}{at}{tries}{why}{next}{shut}", waits("not taken yet"))
+                let word = match delivery.row.state == DeliveryState::Unsure {
+                    true => "not known whether it was taken",
+                    false => "not taken yet",
+                };
+                format!("{}{at}{tries}{why}{next}{shut}", waits(word))
             }
             DeliveryState::Held => format!("{} since{}{tries}{why}", waits("held"), at.replace(" at", "")),
             DeliveryState::Dead => format!("{}{at}{tries}{why}", waits("set aside as dead")),

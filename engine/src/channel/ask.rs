@@ -1,4 +1,5 @@
-//! A `lookup` step that asks a destination: the question, made of the message, and what its answer is for.
+//! Questions to a destination: what is asked, made of the message, and what the answer is for. A `lookup` step asks for
+//! values, a destination with `on_unsure = { ask = … }` whether the far side has what was sent.
 
 use std::time::Duration;
 
@@ -26,6 +27,17 @@ pub struct Ask {
     pub missing: OrElse,
     /// What happens where there is no answer that can be believed.
     pub on_failure: OrElse,
+    /// How long it may take, waiting for its turn included.
+    pub within: Duration,
+}
+
+/// How it is asked whether the far side has what was sent and whose answer is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Which destination of the channel is asked: the same, or another one.
+    pub destination: String,
+    /// What is asked, with values of what was sent.
+    pub question: Template,
     /// How long it may take, waiting for its turn included.
     pub within: Duration,
 }
@@ -130,6 +142,11 @@ impl Template {
             Piece::Value(path) => Some(path.as_str()),
             Piece::Text(_) | Piece::Id | Piece::Now | Piece::Date => None,
         })
+    }
+
+    /// Whether it is an address, which is fetched.
+    pub fn is_address(&self) -> bool {
+        self.is_address
     }
 
     /// How a question looks whose values are all `1`, for the check.

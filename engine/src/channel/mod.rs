@@ -477,12 +477,13 @@ impl OnError {
 }
 
 /// What happens to a delivery that was sent and whose answer is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OnUnsure {
     /// Sent again, the same bytes: the far side knows doubles by our key.
     #[default]
     Repeat,
     /// A person decides.
     Hold,
+    /// The far side is asked whether it has it: sent again only where it surely has not.
+    Ask(Box<ask::Inquiry>),
 }

@@ -12,9 +12,7 @@ use super::problem::not_known;
 use super::shape::{Finding, Shape};
 use super::state::{Cache, Counter};
 use super::tree::{Node, Path, Value};
-use super::{
-    Ack, Channel, Destination, End, KeyPaths, OnError, OnUnsure, OrderBy, Retry, Step, duration, table,
-};
+use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OrderBy, Retry, Step, duration, table};
 use crate::connector::{Connector, Connectors, Looked, SettingsProblem, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::script::Scripts;
@@ -492,11 +490,7 @@ impl Reader<'_> {
             Some("dead") => OnError::Dead,
             Some(_) | None => OnError::Hold,
         };
-        let on_unsure = match node.get("on_unsure").and_then(Node::text) {
-            Some("repeat") => Some(OnUnsure::Repeat),
-            Some("hold") => Some(OnUnsure::Hold),
-            Some(_) | None => None,
-        };
+        let on_unsure = self.on_unsure(node, path, format.as_deref());
         let late = self.late(node, path);
         let window = self.window(node, path, flow.settings.zone.as_deref());
         let rate = self.rate(node, path);
@@ -504,7 +498,6 @@ impl Reader<'_> {
         let breaker = self.breaker(node, path, order_by.is_some());
         let order_by = order_by.or_else(|| Some(OrderBy::by_path(connector.as_ref()?.order()?)));
         self.not_of_a_link(node, path, "retry");
-        self.not_of_a_link(node, path, "on_unsure");
         let connector = connector?;
         let end_path = path.key(connector.name());
         let script = self.end_script(connector.as_ref(), settings.as_ref(), &end_path)?;

@@ -1,16 +1,17 @@
-//! A `lookup` step that asks a destination: who is asked, what, and where the answer goes.
+//! Questions to a destination, of a `lookup` step and of `on_unsure`: who is asked, what, and where the answer goes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::{Ask, OrElse, Template, WITHIN};
+use super::ask::{Ask, Inquiry, OrElse, Template, WITHIN};
 use super::problem::not_known;
-use super::read::{Flow, Reader};
+use super::read::{Flow, Reader, is_only_asked};
 use super::tree::{Node, Path};
-use super::{Step, duration};
+use super::{OnUnsure, Step, duration, is_heading};
 use crate::connector::{Asks, Connector};
 use crate::format::Format;
+use crate::run::LINK;
 
 /// The limits of what an answer may take.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -28,7 +29,11 @@ struct Asked {
 impl Reader<'_> {
     pub(super) fn ask(&mut self, value: &Node, at: &Path, flow: &mut Flow, in_channel: bool) -> Option<Step> {
         let asked = self.asked(value, at);
-        let question = self.question(value, at, flow, asked.as_ref());
+        let question = self.question(value, at, asked.as_ref());
+        for named in question.iter().flat_map(Template::paths) {
+            self.value_path(named, &at.key("question"), flow, false);
+        }
+        self.can_be_asked(question.as_ref(), at, asked.as_ref());
         let mut set = vec![];
         for entry in value.get("set").map(Node::entries).unwrap_or_default() {
             let path = at.key("set").key(&entry.key);
@@ -68,6 +73,43 @@ impl Reader<'_> {
             on_failure: or_else("on_failure", OrElse::Fail),
             within,
         }))
+    }
+
+    /// What happens to what was sent and whose answer is lost; none: what the connector says. `format`: of what is sent.
+    pub(super) fn on_unsure(&mut self, node: &Node, path: &Path, format: Option<&str>) -> Option<OnUnsure> {
+        self.not_of_a_link(node, path, "on_unsure");
+        let value = node.get("on_unsure")?;
+        match value.text() {
+            Some("repeat") => return Some(OnUnsure::Repeat),
+            Some("hold") => return Some(OnUnsure::Hold),
+            Some(_) => return None,
+            None => {}
+        }
+        // That it does not belong here at all has been told.
+        if is_only_asked(node) || node.get(LINK).is_some() {
+            return None;
+        }
+        let at = path.key("on_unsure");
+        let asked = self.asked(value, &at);
+        let question = self.question(value, &at, asked.as_ref());
+        if let Some(format) = format.and_then(|name| self.formats.get(name)) {
+            for named in question.iter().flat_map(Template::paths) {
+                let checked = match is_heading(named) {
+                    true => Err("stands beside the message that came in, and not in what is sent".to_owned()),
+                    false => format.check_path(named),
+                };
+                if let Err(what) = checked {
+                    self.problem(at.key("question"), format!("{{{named}}}: {what}"));
+                }
+            }
+        }
+        self.can_be_asked(question.as_ref(), &at, asked.as_ref());
+        let within = self.within(value, &at);
+        Some(OnUnsure::Ask(Box::new(Inquiry {
+            destination: value.get("ask")?.text()?.to_owned(),
+            question: question?,
+            within,
+        })))
     }
 
     /// Which destinations the scripts of the channel may ask.
@@ -142,30 +184,35 @@ impl Reader<'_> {
         })
     }
 
-    fn question(&mut self, value: &Node, at: &Path, flow: &Flow, asked: Option<&Asked>) -> Option<Template> {
+    /// What is asked, as far as it can be read.
+    fn question(&mut self, value: &Node, at: &Path, asked: Option<&Asked>) -> Option<Template> {
         let text = value.get("question")?.text()?;
         let path = at.key("question");
         let asks = asked.map_or(Asks::Either, |asked| asked.asks);
-        let template = match Template::parse(text, asks) {
-            Ok(template) => template,
+        match Template::parse(text, asks) {
+            Ok(template) => Some(template),
             Err(what) => {
                 self.problem(path, what);
-                return None;
+                None
             }
+        }
+    }
+
+    /// Whether a question can be asked of whom it is for.
+    fn can_be_asked(&mut self, question: Option<&Template>, at: &Path, asked: Option<&Asked>) {
+        let (Some(question), Some(asked)) = (question, asked) else {
+            return;
         };
-        for named in template.paths() {
-            self.value_path(named, &path, flow, false);
+        let example = question.example();
+        let by_format = |format: &Arc<dyn Format>| match asked.asks {
+            Asks::Message => format.check_question(&example),
+            Asks::Either if question.is_address() => format.check_address(),
+            Asks::Either | Asks::Address => Ok(()),
+        };
+        let checked = asked.connector.check_question(&example);
+        let checked = checked.and_then(|()| asked.format.as_ref().map_or(Ok(()), by_format));
+        if let Err(what) = checked {
+            self.problem(at.key("question"), what);
         }
-        if let Some(asked) = asked {
-            let example = template.example();
-            let by_format = asked.format.as_ref().filter(|_| asked.asks == Asks::Message);
-            let checked = asked.connector.check_question(&example);
-            let checked =
-                checked.and_then(|()| by_format.map_or(Ok(()), |format| format.check_question(&example)));
-            if let Err(what) = checked {
-                self.problem(path, what);
-            }
-        }
-        Some(template)
     }
 }

@@ -354,10 +354,7 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
                 }
             }
         },
-        "on_unsure": {
-            "description": "What happens to what was sent and whose answer is lost: sent again with the same bytes, or a person decides. The connector has its own default.",
-            "enum": ["repeat", "hold"]
-        }
+        "on_unsure": on_unsure()
     });
     if let Value::Object(own) = own {
         properties.extend(own);
@@ -376,6 +373,37 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
         "additionalProperties": false,
         "properties": properties,
         "oneOf": one_of(&names),
+    })
+}
+
+/// What happens to what was sent and whose answer is lost.
+fn on_unsure() -> Value {
+    json!({
+        "description": "\"repeat\", \"hold\" or { ask = \"…\", question = \"…\" }: what is done with what was sent and whose answer is lost",
+        "anyOf": [
+            { "enum": ["repeat", "hold"] },
+            {
+                "title": "on_unsure",
+                "type": "object",
+                "required": ["ask", "question"],
+                "additionalProperties": false,
+                "properties": {
+                    "ask": {
+                        "description": "The name of the destination that is asked: this one, or another one of the channel.",
+                        "type": "string"
+                    },
+                    "question": {
+                        "description": "What is asked, with values of what was sent in braces: \"?number={MSH-10}\". What is found is sent; what is not there is sent again.",
+                        "type": "string"
+                    },
+                    "within": {
+                        "description": "How long the answer may take, as a duration.",
+                        "type": "string",
+                        "default": "5s"
+                    }
+                }
+            }
+        ]
     })
 }
 

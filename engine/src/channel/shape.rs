@@ -261,7 +261,7 @@ fn told_apart(path: &Path, node: &Node) -> Option<String> {
             "a single table, where a list is expected; write [[destination.response]]".to_owned(),
         ),
         (3, "on_unsure", Value::Text(text)) if text == "ask" => {
-            Some("\"ask\" is not there yet in this version; write \"repeat\" or \"hold\"".to_owned())
+            Some("\"ask\" does not say who is asked, and what; write { ask = \"erp\", question = \"?number={MSH-10}\" }".to_owned())
         }
         _ => None,
     }

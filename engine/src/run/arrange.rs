@@ -424,6 +424,7 @@ impl Engine {
                     answers,
                     store: self.store.clone(),
                     world: self.world.clone(),
+                    askables: self.askables.clone(),
                     bell,
                     stop: self.tasks.stop().clone(),
                     quit,

@@ -1,5 +1,6 @@
-//! Questions that go out: a destination is asked, by a `lookup` step or by the API, on the connector that its deliveries
-//! go by. It is recorded with what was answered, and never queued.
+//! Questions that go out: a destination is asked, by a `lookup` step, by a worker that does not know what became of what
+//! it sent, or by the API, on the connector that its deliveries go by. It is recorded with what was answered, and never
+//! queued.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -33,11 +34,15 @@ const MOST_RECORDS: u32 = 1_000;
 const KEPT: usize = 64 * 1024;
 /// Of a question so many letters stand in the journal.
 const WORDS: usize = 1_000;
+/// The header of a question that says which step has asked.
+const ASKED_BY: &str = "asked:by";
+/// How the name of a question ends that a worker asks, of what is unsure.
+pub(super) const ON_UNSURE: &str = ".on_unsure";
 
 /// A question, as it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Which step asks: `step[1].lookup`; empty: the API.
+    /// Which step asks: `step[1].lookup`, `destination[0].on_unsure`; empty: the API.
     pub step: String,
     /// Which destination.
     pub destination: String,
@@ -117,6 +122,11 @@ impl Answers {
             let Some(record) = store.message(row.id).await? else {
                 continue;
             };
+            // What a worker asked was no step's question.
+            let by = record.headers.iter().find(|(name, _)| name == ASKED_BY);
+            if by.is_some_and(|(_, step)| step.ends_with(ON_UNSURE)) {
+                continue;
+            }
             let asked = record.deliveries.into_iter().next();
             let attempt = asked.and_then(|mut asked| Some((asked.row.destination, asked.attempts.pop()?)));
             let Some((destination, attempt)) = attempt else {
@@ -274,6 +284,11 @@ impl Askable {
             .await
             .map_err(|error| error.to_string())?;
         Ok(Self::new(&channel.id, settings, format, destination))
+    }
+
+    /// The format of its answers.
+    pub(super) fn format(&self) -> &dyn Format {
+        self.format.as_ref()
     }
 
     /// Asks, and reads the answer. Whatever happens, it ends in time.
@@ -464,7 +479,7 @@ impl Asking<'_> {
         let mut headers = self.actor.headers();
         headers.push((ASKED.to_owned(), question.destination.clone()));
         if !question.step.is_empty() {
-            headers.push(("asked:by".to_owned(), question.step.clone()));
+            headers.push((ASKED_BY.to_owned(), question.step.clone()));
         }
         let (verdict, why) = verdict(&heard.answered);
         let message = NewMessage {

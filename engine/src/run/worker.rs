@@ -1,6 +1,7 @@
 //! The worker of one destination: takes deliveries in order, sends, judges, records. One whose order goes by a key sends
 //! several at once (`keyed.rs`).
 
+mod ask;
 mod commitment;
 mod hands;
 mod keyed;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, broadcast};
 
 use self::hands::{Hands, InHand};
 use super::World;
+use super::asking::Askables;
 use super::breaker::{Breaker, Turned};
 use super::door::{Door, Settled};
 use super::numbers::EndNumbers;
@@ -151,6 +153,8 @@ pub(super) struct Worker {
     pub quit: Stop,
     /// The door that its answers go through; none: nothing comes of them.
     pub response: Option<Arc<Door>>,
+    /// Those that can be asked what became of what is unsure.
+    pub askables: Arc<Askables>,
 }
 
 /// What to do next with the first delivery in the queue.
@@ -160,8 +164,9 @@ enum Turn {
     Wait(Option<Timestamp>),
     /// It could go, but for the rate of the destination, or since that takes nothing.
     Rest(Duration),
-    /// An old `sending` or `unsure` whose destination holds: a person decides.
-    Hold,
+    /// An old `sending`, or an old `unsure` of a destination that holds now: that it is not known what became of it is
+    /// written down first.
+    Lost,
 }
 
 impl Worker {
@@ -234,14 +239,12 @@ impl Worker {
                         queue.clear();
                     }
                 }
-                Turn::Hold => {
-                    let Some(head) = queue.pop_front() else { continue };
-                    let attempted = self.attempted(
-                        &head,
-                        Verdict::unsure("the program ended while it was sent"),
-                        None,
-                    );
-                    self.record(attempted, None).await;
+                Turn::Lost => {
+                    if let Some(head) = queue.pop_front() {
+                        self.lost(&head, None).await;
+                    }
+                    // What is behind it waits.
+                    queue.clear();
                 }
                 Turn::Send => {
                     let Some(mut head) = queue.pop_front() else {
@@ -253,7 +256,7 @@ impl Worker {
                         self.pause(DECIDED).await;
                         continue;
                     };
-                    let (attempted, response) = self.send(&mut head).await;
+                    let (attempted, response) = self.try_one(&mut head).await;
                     let over = attempted.state.is_over();
                     if over {
                         done = head.id;
@@ -287,7 +290,7 @@ impl Worker {
     fn turn(&self, head: &Waiting) -> Turn {
         match self.turn_by_state(head) {
             Turn::Send => self.turn_outside(0),
-            turn @ (Turn::Wait(_) | Turn::Rest(_) | Turn::Hold) => turn,
+            turn @ (Turn::Wait(_) | Turn::Rest(_) | Turn::Lost) => turn,
         }
     }
 
@@ -317,13 +320,14 @@ impl Worker {
     fn turn_by_state(&self, head: &Waiting) -> Turn {
         match head.state {
             DeliveryState::Queued => Turn::Send,
+            DeliveryState::Unsure if self.settings.on_unsure == OnUnsure::Hold => Turn::Lost,
             DeliveryState::Retrying | DeliveryState::Unsure => match head.due {
                 Some(due) if !self.is_due(head.id, due, (self.world.now)()) => Turn::Wait(Some(due)),
                 Some(_) | None => Turn::Send,
             },
             DeliveryState::Sending => match self.settings.on_unsure {
                 OnUnsure::Repeat => Turn::Send,
-                OnUnsure::Hold => Turn::Hold,
+                OnUnsure::Hold | OnUnsure::Ask(_) => Turn::Lost,
             },
             DeliveryState::Held => Turn::Wait(None),
             DeliveryState::Sent | DeliveryState::Pending | DeliveryState::Dead | DeliveryState::Cancelled => {
@@ -358,7 +362,7 @@ impl Worker {
                 return (attempted, None);
             }
         }
-        if self.settings.on_unsure == OnUnsure::Hold {
+        if self.settings.on_unsure != OnUnsure::Repeat && head.state != DeliveryState::Sending {
             // What is on its way must be known to be on its way before the first byte leaves.
             while let Err(error) = self.store.sending(head.id).await {
                 self.store_failed(&error);
@@ -447,14 +451,12 @@ impl Worker {
     /// What a verdict makes of the delivery.
     fn attempted(&self, head: &Waiting, verdict: Verdict, response: Option<Bytes>) -> Attempted {
         let now = (self.world.now)();
-        let number = head.attempts + 1;
-        let first = head.first_attempt_at.unwrap_or(now);
-        let give_up = self.settings.retry.give_up <= self.tried_for(first, now);
+        let give_up = self.gives_up(head, now);
         let stuck = self.settings.on_error.state();
         let pause = || {
             after(
                 now,
-                self.back_off(head.id, number)
+                self.back_off(head.id, head.attempts + 1)
                     .max(verdict.after.unwrap_or_default())
                     .min(verdict.at_most.unwrap_or(Duration::MAX)),
             )
@@ -472,11 +474,27 @@ impl Worker {
             "unsure" => match self.settings.on_unsure {
                 OnUnsure::Hold => (DeliveryState::Held, None),
                 OnUnsure::Repeat if give_up => (stuck, None),
-                OnUnsure::Repeat => (DeliveryState::Unsure, Some(pause())),
+                // Whoever is asked is given the pause to be done with it.
+                OnUnsure::Repeat | OnUnsure::Ask(_) => (DeliveryState::Unsure, Some(pause())),
             },
             _ if give_up => (stuck, None),
             _ => (DeliveryState::Retrying, Some(pause())),
         };
+        Attempted {
+            response,
+            ..self.ended(head, now, verdict, (state, due))
+        }
+    }
+
+    /// A try that has ended, and what the delivery is then: its state, and until when.
+    fn ended(
+        &self,
+        head: &Waiting,
+        now: Timestamp,
+        verdict: Verdict,
+        (state, due): (DeliveryState, Option<Timestamp>),
+    ) -> Attempted {
+        let number = head.attempts + 1;
         self.tell(head, state, &verdict, number);
         Attempted {
             delivery: head.id,
@@ -487,8 +505,26 @@ impl Worker {
             verdict: verdict.word,
             why: verdict.why,
             reference: verdict.reference,
-            response,
+            response: None,
         }
+    }
+
+    /// Writes down that nobody knows what became of a delivery. Returns until when it waits; none: a person decides.
+    async fn lost(&self, head: &Waiting, in_hand: Option<InHand>) -> Option<Timestamp> {
+        let why = match head.state == DeliveryState::Sending {
+            true => "the program ended while it was sent",
+            false => "its answer is lost",
+        };
+        let attempted = self.attempted(head, Verdict::unsure(why), None);
+        let due = attempted.due;
+        self.record(attempted, in_hand).await;
+        due
+    }
+
+    /// Whether it has been tried for so long that it is not tried again.
+    fn gives_up(&self, head: &Waiting, now: Timestamp) -> bool {
+        let first = head.first_attempt_at.unwrap_or(now);
+        self.settings.retry.give_up <= self.tried_for(first, now)
     }
 
     /// Whether the destination is to be left alone after this try, or is there again.
@@ -678,12 +714,14 @@ impl Worker {
             DeliveryState::Dead => {
                 tracing::error!(%channel, %destination, delivery = head.id, attempt = number, why, "A delivery is set aside as dead.");
             }
-            DeliveryState::Retrying | DeliveryState::Unsure => {
+            DeliveryState::Unsure if matches!(self.settings.on_unsure, OnUnsure::Ask(_)) => {
+                tracing::warn!(%channel, %destination, delivery = head.id, attempt = number, why, "It is not known whether a delivery was taken; it is asked for.");
+            }
+            DeliveryState::Retrying | DeliveryState::Unsure | DeliveryState::Sending => {
                 tracing::warn!(%channel, %destination, delivery = head.id, attempt = number, why, "A delivery was not taken; it is tried again.");
             }
             DeliveryState::Queued
             | DeliveryState::Sent
-            | DeliveryState::Sending
             | DeliveryState::Pending
             | DeliveryState::Cancelled => {
                 tracing::debug!(%channel, %destination, delivery = head.id, attempt = number, "A delivery was taken.");

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet, json};
-use engine::format::{Format, Replies, SetOp, Settings};
+use engine::format::{Answered, Format, Replies, SetOp, Settings};
 use serde_json::{Value, json};
 
-use super::bytes::by_status;
+use super::bytes::{by_status, is_nowhere};
 
 /// Change sets.
 pub struct Clinic;
@@ -83,6 +83,12 @@ impl Format for Clinic {
             Ok(_) | Err(_) => Judgement::Unsure {
                 why: "the answer is no JSON table: it can't be believed".into(),
             },
+        }
+    }
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        match is_nowhere(question, answer) {
+            true => Answered::Nothing,
+            false => Answered::by(self.judge(question, answer), &answer.body),
         }
     }
     fn values(&self, _: &[u8], _: &str) -> Result<Vec<String>, MapError> {

@@ -13,7 +13,7 @@ use mappings::map::{self, Mapping, Wire};
 use mappings::tree::{Change, Document as Tree, Path, Reading};
 use mappings::{csv, json, xml};
 
-use super::bytes::by_status;
+use super::bytes::{by_status, is_nowhere};
 
 /// One of the three.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -210,13 +210,13 @@ impl Format for Document {
         }
     }
 
-    /// Nothing is there where the address is not (HTTP 404, 410), and in an empty list.
+    /// Nothing is there where the address is not (HTTP 404, 410), and in an empty list, object or text.
     fn answered(&self, question: &[u8], answer: &Response) -> Answered {
-        let is_nowhere = matches!(answer.status, Some(404 | 410));
-        let is_empty = self.kind == Kind::Json && matches!(answer.body.trim_ascii(), b"[]" | b"{}" | b"null");
+        if is_nowhere(question, answer) {
+            return Answered::Nothing;
+        }
         match Answered::by(self.judge(question, answer), &answer.body) {
-            Answered::Not(Judgement::Refused { .. }) if is_nowhere => Answered::Nothing,
-            Answered::Found(_) if is_empty => Answered::Nothing,
+            Answered::Found(body) if self.kind == Kind::Json && says_nothing(&body) => Answered::Nothing,
             answered => answered,
         }
     }
@@ -277,6 +277,14 @@ impl Format for Document {
     }
 }
 
+/// Whether JSON has no value in it: `[]`, `{ }`, `null`.
+fn says_nothing(json: &[u8]) -> bool {
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    let mut bytes = json.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let first: Vec<u8> = bytes.by_ref().take(5).copied().collect();
+    matches!(first.as_slice(), b"" | b"[]" | b"{}" | b"\"\"" | b"null")
+}
+
 fn change((path, op): &(String, SetOp)) -> (String, Change) {
     let change = match op {
         SetOp::Assign(text) | SetOp::Literal(text) => Change::Assign(text.clone()),
@@ -285,4 +293,66 @@ fn change((path, op): &(String, SetOp)) -> (String, Change) {
         SetOp::Remove => Change::Remove,
     };
     (path.clone(), change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(format: &Document, question: &str, status: u16, body: &str) -> Answered {
+        let response = Response {
+            status: Some(status),
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        };
+        format.answered(question.as_bytes(), &response)
+    }
+
+    #[test]
+    fn what_is_nothing_in_an_answer() {
+        let json = Document::json();
+        for (status, body) in [
+            (404, "<html>"),
+            (410, "{\"error\":1}"),
+            (204, ""),
+            (200, " \n"),
+            (200, "[]"),
+            (200, "[ \n ]"),
+            (200, "{}"),
+            (200, "null\n"),
+            (200, "\"\""),
+        ] {
+            assert_eq!(
+                ask(&json, "?number=7", status, body),
+                Answered::Nothing,
+                "{status} {body}"
+            );
+        }
+        // What else there is was found, whatever it says.
+        for body in [
+            "[{\"number\":7}]",
+            "{\"total\":0}",
+            "[[]]",
+            "0",
+            "false",
+            "[null]",
+        ] {
+            let found = Answered::Found(body.as_bytes().into());
+            assert_eq!(ask(&json, "?number=7", 200, body), found);
+        }
+        for (question, status, body) in [
+            ("?number=7", 200, "<html>welcome"),
+            ("?number=7", 403, "{}"),
+            ("?number=7", 500, "[]"),
+            ("?number=7", 302, ""),
+            ("{\"number\":7}", 404, ""),
+        ] {
+            let answered = ask(&json, question, status, body);
+            assert!(
+                matches!(answered, Answered::Not(_)),
+                "{status} {body}: {answered:?}"
+            );
+        }
+        assert_eq!(ask(&Document::xml(), "/a/7", 404, ""), Answered::Nothing);
+    }
 }

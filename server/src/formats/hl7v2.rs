@@ -133,6 +133,13 @@ impl Format for Hl7v2 {
         message.into_bytes()
     }
 
+    fn check_address(&self) -> Result<(), String> {
+        Err(
+            "an answer in HL7 names its question, and an address has no number; ask a destination of its own,              with when = \"asked\" and format = \"json\""
+                .to_owned(),
+        )
+    }
+
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
         hl7v2::is_answer_to(sent, candidate)
     }

@@ -71,6 +71,13 @@ impl Format for Lines {
         true
     }
 
+    fn check_address(&self) -> Result<(), String> {
+        match self.name {
+            "hl7v2" => Err("an address is no question".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     fn judge(&self, _: &[u8], _: &Response) -> Judgement {
         Judgement::Accepted
     }

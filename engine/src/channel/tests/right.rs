@@ -113,8 +113,8 @@ fn every_key_is_read() {
     assert_eq!(portal.retry.max, Duration::from_secs(60));
     assert_eq!(portal.retry.give_up, Duration::from_secs(86_400));
     assert_eq!(
-        (portal.on_error, portal.on_unsure),
-        (OnError::Dead, OnUnsure::Hold)
+        (portal.on_error, &portal.on_unsure),
+        (OnError::Dead, &OnUnsure::Hold)
     );
     let window = portal.window.as_ref().expect("a window");
     assert_eq!(
@@ -145,9 +145,17 @@ fn every_key_is_read() {
         ["filter", "set"]
     );
     assert_eq!(ris.end.format, "hl7v2");
+    let OnUnsure::Ask(inquiry) = &ris.on_unsure else {
+        panic!("a question")
+    };
     assert_eq!(
-        (feed.end.format.as_str(), feed.on_unsure),
-        ("fhir-r4", OnUnsure::Hold)
+        (inquiry.destination.as_str(), inquiry.within),
+        ("portal", Duration::from_secs(2))
+    );
+    assert_eq!(inquiry.question.paths().collect::<Vec<_>>(), ["ORC-2"]);
+    assert_eq!(
+        (feed.end.format.as_str(), &feed.on_unsure),
+        ("fhir-r4", &OnUnsure::Hold)
     );
     let Some(Step::Encode { settings, .. }) = feed.steps.last() else {
         panic!("an encode")

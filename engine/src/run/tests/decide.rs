@@ -12,6 +12,8 @@ use crate::store::{DecidedWord, Store};
 const FILE: &str = "id = \"adt\"\nsource.fake.name = \"in\"\n[[destination]]\nname = \"ris\"\nfake.name = \"ris\"\n\
      retry = { first = \"5ms\", max = \"10ms\" }\n";
 
+const ASKS: &str = "on_unsure = { ask = \"ris\", question = \"{$}\" }\n";
+
 fn file(more: &str) -> String {
     format!("{FILE}{more}")
 }
@@ -54,7 +56,7 @@ async fn held(place: &Place, more: &str) -> (Running, Vec<Uuid>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_head_is_released_and_the_queue_follows_in_order() {
-    for more in ["", "on_unsure = \"hold\"\n"] {
+    for more in ["", "on_unsure = \"hold\"\n", ASKS] {
         let place = Place::new();
         let (running, ids) = held(&place, more).await;
         let decided = decide(&running, ids[0], DecidedWord::Released).await.unwrap();
@@ -159,6 +161,7 @@ async fn nothing_is_sent_after_it_was_said_to_be_cancelled() {
     for more in [
         "",
         "on_unsure = \"hold\"\n",
+        ASKS,
         "order_by = \"patient\"\nparallel = 4\n",
     ] {
         let place = Place::new();

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use serde_json::{Value, json};
 
 use crate::channel::OnUnsure;
 use crate::connector::{
-    Connector, ConnectorError, Destination, Intake, Mine, Outgoing, SendError, SettingsProblem, Source, Stop,
-    Surroundings,
+    Asks, Connector, ConnectorError, Destination, Intake, Mine, Outgoing, SendError, SettingsProblem, Source,
+    Stop, Surroundings,
 };
-use crate::format::{Format, Reads, Replies, SetOp, Settings, Subject};
+use crate::format::{Answered, Format, Reads, Replies, SetOp, Settings, Subject};
 use crate::split::{Part, Splitter};
 
-/// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it. Called
+/// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it, `none` has
+/// no value. Called
 /// `heads`, it reads only the beginning of what is long, to the first dot.
 pub(super) struct Text {
     pub name: &'static str,
@@ -120,7 +121,18 @@ impl Format for Text {
         }
     }
 
-    fn values(&self, message: &[u8], _: &str) -> Result<Vec<String>, MapError> {
+    /// `several` is two of what was asked for.
+    fn answered(&self, question: &[u8], answer: &Response) -> Answered {
+        match answer.body.starts_with(b"several") {
+            true => Answered::Several(2),
+            false => Answered::by(self.judge(question, answer), &answer.body),
+        }
+    }
+
+    fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
+        if path == "none" {
+            return Ok(vec![]);
+        }
         let text = String::from_utf8_lossy(message);
         assert!(!text.contains("panic in when"), "as it is asked to");
         Ok(vec![String::from_utf8_lossy(message).into_owned()])
@@ -185,8 +197,17 @@ pub(super) struct Ends {
     pub at_hand: Mutex<Vec<usize>>,
     /// What the clock shows at the end of the next send.
     later: Mutex<Option<Timestamp>>,
-    /// What destinations answer to texts with this in them, each time; `lost`: the answer is lost.
+    /// What destinations answer to texts with this in them, each time; `lost`: it is taken and the answer is lost; `gone`:
+    /// it is not taken, and there is no answer.
     always: Mutex<BTreeMap<String, String>>,
+    /// What was taken, by whichever destination.
+    pub taken: Mutex<Vec<String>>,
+    /// Whom was asked what, and when.
+    asked: Mutex<Vec<(String, String, Timestamp)>>,
+    /// What is told next of what is asked for; `down`: nothing.
+    tells: Mutex<VecDeque<String>>,
+    /// True: nobody can be asked.
+    pub is_deaf: AtomicBool,
     /// How long each send takes.
     pub takes: Mutex<Duration>,
     /// How many sends there are now, and were at most.
@@ -214,6 +235,16 @@ impl Ends {
             Some(answer) => always.insert(part.to_owned(), answer.to_owned()),
             None => always.remove(part),
         };
+    }
+
+    /// What is told next of what is asked for; without it, whether it was taken.
+    pub fn tells(&self, told: &str) {
+        self.tells.lock().unwrap().push_back(told.to_owned());
+    }
+
+    /// Whom was asked what, and when.
+    pub fn asked(&self) -> Vec<(String, String, Timestamp)> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// The next send takes until then.
@@ -289,6 +320,10 @@ impl Connector for FakeEnd {
         Ok(Arc::new(self.end(settings)))
     }
 
+    fn asks(&self) -> Option<Asks> {
+        Some(Asks::Message)
+    }
+
     fn on_unsure(&self) -> OnUnsure {
         OnUnsure::Repeat
     }
@@ -342,7 +377,7 @@ impl Destination for End {
         };
         {
             let mut got = self.ends.got.lock().unwrap();
-            got.entry(self.name.clone()).or_default().push(text);
+            got.entry(self.name.clone()).or_default().push(text.clone());
         }
         let at_once = 1 + self.ends.at_once.fetch_add(1, Ordering::SeqCst);
         self.ends.most_at_once.fetch_max(at_once, Ordering::SeqCst);
@@ -351,22 +386,46 @@ impl Destination for End {
             tokio::time::sleep(takes).await;
         }
         self.ends.at_once.fetch_sub(1, Ordering::SeqCst);
-        if let Some(answer) = always {
-            if answer == "lost" {
-                return Err(SendError::Unsure { why: "lost".into() });
-            }
-            return Ok(Response {
-                body: answer.into_bytes(),
-                ..Response::default()
-            });
+        let queued = || {
+            let mut answers = self.ends.answers.lock().unwrap();
+            answers.get_mut(&self.name).and_then(VecDeque::pop_front)
+        };
+        let answer = always.or_else(queued).unwrap_or_default();
+        if !matches!(answer.as_str(), "gone" | "busy" | "no") {
+            self.ends.taken.lock().unwrap().push(text);
         }
-        let mut answers = self.ends.answers.lock().unwrap();
-        let answer = answers.get_mut(&self.name).and_then(VecDeque::pop_front);
-        if answer.as_deref() == Some("lost") {
+        if matches!(answer.as_str(), "lost" | "gone") {
             return Err(SendError::Unsure { why: "lost".into() });
         }
         Ok(Response {
-            body: answer.unwrap_or_default().into_bytes(),
+            body: answer.into_bytes(),
+            ..Response::default()
+        })
+    }
+
+    /// A question is the text that is asked for.
+    async fn query(&self, question: &Outgoing, _: &Mine<'_>) -> Result<Response, SendError> {
+        let text = String::from_utf8(question.body.to_vec()).unwrap();
+        let is_taken = self.ends.taken.lock().unwrap().contains(&text);
+        let now = self.ends.clock.now();
+        self.ends
+            .asked
+            .lock()
+            .unwrap()
+            .push((self.name.clone(), text, now));
+        let told = self.ends.tells.lock().unwrap().pop_front();
+        if told.as_deref() == Some("down") || self.ends.is_deaf.load(Ordering::SeqCst) {
+            return Err(SendError::Retry {
+                why: "nobody is there".into(),
+                after: None,
+            });
+        }
+        let known = match is_taken {
+            true => "found",
+            false => "",
+        };
+        Ok(Response {
+            body: told.unwrap_or_else(|| known.to_owned()).into_bytes(),
             ..Response::default()
         })
     }

@@ -13,6 +13,7 @@ mod parts;
 mod pieces;
 mod responses;
 mod states;
+mod unsure;
 mod windows;
 mod worklist;
 

@@ -11,7 +11,10 @@ use crate::message::DeliveryState;
 enum Answer {
     Taken,
     Busy,
+    /// It is taken, and the answer is lost.
     Lost,
+    /// It is not taken, and nobody says so.
+    Gone,
     Refused,
     Pending,
 }
@@ -22,63 +25,93 @@ impl Answer {
             Answer::Taken => "yes",
             Answer::Busy => "busy",
             Answer::Lost => "lost",
+            Answer::Gone => "gone",
             Answer::Refused => "no",
             Answer::Pending => "pending",
         }
     }
 }
 
+/// What is done with what is unsure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unsure {
+    Repeat,
+    Hold,
+    Ask,
+}
+
 /// How the destination is set.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    holds_unsure: bool,
+    unsure: Unsure,
     sets_aside: bool,
 }
 
 impl Settings {
     fn channel(self) -> String {
-        let on_unsure = if self.holds_unsure { "hold" } else { "repeat" };
+        let on_unsure = match self.unsure {
+            Unsure::Repeat => "\"repeat\"",
+            Unsure::Hold => "\"hold\"",
+            Unsure::Ask => "{ ask = \"portal\", question = \"{$}\" }",
+        };
         let on_error = if self.sets_aside { "dead" } else { "hold" };
         format!(
             "id = \"adt\"\nsource.fake.name = \"in\"\n[[destination]]\nname = \"portal\"\nfake.name = \"portal\"\n\
-             on_unsure = \"{on_unsure}\"\non_error = \"{on_error}\"\nretry = {{ first = \"5ms\", max = \"10ms\" }}\n"
+             on_unsure = {on_unsure}\non_error = \"{on_error}\"\nretry = {{ first = \"5ms\", max = \"10ms\" }}\n"
         )
     }
 }
 
-/// What each delivery comes to, after how many tries; the last answer of each is always repeated as "taken".
-fn model(settings: Settings, answers: &[Vec<Answer>]) -> Vec<(DeliveryState, u32)> {
+/// What a delivery comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    state: DeliveryState,
+    /// How often it is sent.
+    sends: u32,
+    /// How often it is asked for.
+    questions: u32,
+}
+
+/// What each delivery comes to; the last answer of each is always repeated as "taken".
+fn model(settings: Settings, answers: &[Vec<Answer>]) -> Vec<End> {
     let mut is_stuck = false;
     let each = |answers: &Vec<Answer>| {
-        let (mut state, mut tries) = (DeliveryState::Queued, 0);
+        let (mut state, mut sends, mut questions) = (DeliveryState::Queued, 0, 0);
         for answer in answers.iter().chain([&Answer::Taken]) {
             if is_stuck {
                 break;
             }
-            tries += 1;
+            sends += 1;
+            let is_unsure = matches!(answer, Answer::Lost | Answer::Gone);
+            questions += u32::from(is_unsure && settings.unsure == Unsure::Ask);
             state = match answer {
                 Answer::Taken => DeliveryState::Sent,
                 Answer::Pending => DeliveryState::Pending,
                 Answer::Busy => continue,
-                Answer::Lost if settings.holds_unsure => DeliveryState::Held,
-                Answer::Lost => continue,
+                Answer::Lost | Answer::Gone if settings.unsure == Unsure::Hold => DeliveryState::Held,
+                Answer::Lost if settings.unsure == Unsure::Ask => DeliveryState::Sent,
+                Answer::Lost | Answer::Gone => continue,
                 Answer::Refused if settings.sets_aside => DeliveryState::Dead,
                 Answer::Refused => DeliveryState::Held,
             };
             is_stuck = state == DeliveryState::Held;
             break;
         }
-        (state, tries)
+        End {
+            state,
+            sends,
+            questions,
+        }
     };
     answers.iter().map(each).collect()
 }
 
 /// Only those answers are queued that are asked for: after a decision the next message has its turn.
-fn spoken(answers: &[Vec<Answer>], model: &[(DeliveryState, u32)]) -> Vec<Answer> {
+fn spoken(answers: &[Vec<Answer>], model: &[End]) -> Vec<Answer> {
     let mut spoken = vec![];
-    for (answers, (_, tries)) in answers.iter().zip(model) {
+    for (answers, end) in answers.iter().zip(model) {
         let with_end = answers.iter().copied().chain([Answer::Taken]);
-        spoken.extend(with_end.take(*tries as usize));
+        spoken.extend(with_end.take(end.sends as usize));
     }
     spoken
 }
@@ -103,11 +136,18 @@ async fn run(
         }
     }
     let mut order = vec![];
-    for (n, (_, tries)) in wanted.iter().enumerate() {
-        order.extend((0..*tries).map(|_| format!("{n}:hello")));
+    for (n, end) in wanted.iter().enumerate() {
+        order.extend((0..end.sends).map(|_| format!("{n}:hello")));
     }
+    let asked: u32 = wanted.iter().map(|end| end.questions).sum();
+    let wanted: Vec<(DeliveryState, u32)> = wanted
+        .iter()
+        .map(|end| (end.state, end.sends + end.questions))
+        .collect();
     let found = eventually(async || {
-        let rows = running.messages("adt").await;
+        let mut rows = running.messages("adt").await;
+        // Without the questions.
+        rows.retain(|row| row.origin.is_none());
         let found: Vec<(DeliveryState, u32)> = rows
             .iter()
             .map(|row| (row.deliveries[0].state, row.deliveries[0].attempts))
@@ -117,6 +157,7 @@ async fn run(
     .await;
     prop_assert_eq!(found, wanted);
     prop_assert_eq!(place.ends.got("portal"), order);
+    prop_assert_eq!(place.ends.asked().len(), asked as usize);
     running.engine.stop().await.unwrap();
     Ok(())
 }
@@ -125,11 +166,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn deliveries_end_as_their_model(
-        holds_unsure in any::<bool>(),
+        unsure in prop::sample::select(vec![Unsure::Repeat, Unsure::Hold, Unsure::Ask]),
         sets_aside in any::<bool>(),
         answers in prop::collection::vec(
             prop::collection::vec(
-                prop::sample::select(vec![Answer::Busy, Answer::Busy, Answer::Lost, Answer::Refused, Answer::Pending]),
+                prop::sample::select(vec![Answer::Busy, Answer::Busy, Answer::Lost, Answer::Gone, Answer::Refused, Answer::Pending]),
                 0..4,
             ),
             1..8,
@@ -137,7 +178,7 @@ proptest! {
         restarts in prop::collection::vec(prop::bool::weighted(0.2), 0..8),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(run(Settings { holds_unsure, sets_aside }, answers, restarts))?;
+        runtime.block_on(run(Settings { unsure, sets_aside }, answers, restarts))?;
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
-use super::{DECIDED, InHand, STORE_PAUSE, Turn, UNFLUSHED, Verdict, Worker, duration_until};
+use super::{DECIDED, InHand, STORE_PAUSE, Turn, UNFLUSHED, Worker, duration_until};
 use crate::channel::{OnUnsure, OrderBy};
 use crate::message::DeliveryState;
 use crate::store::{Ahead, Attempted, StoreError, Waiting};
@@ -167,7 +167,7 @@ impl<'w> Keyed<'w> {
                     ));
                 }
                 Turn::Rest(rest) => return Ok(Next::Pause(rest)),
-                Turn::Hold => return Ok(Next::Pause(look)),
+                Turn::Lost => return Ok(Next::Pause(look)),
             }
             let Some(in_hand) = worker.bell.take_up(id) else {
                 // A person decides about it, or something has come before it.
@@ -188,11 +188,9 @@ impl<'w> Keyed<'w> {
                 }
                 Turn::Wait(until) => self.stand(nr, until.map_or(Stands::Held, Stands::Until)),
                 Turn::Rest(_) => return Ok(Next::Pause(look)),
-                Turn::Hold => {
-                    let verdict = Verdict::unsure("the program ended while it was sent");
-                    let attempted = worker.attempted(&head, verdict, None);
-                    worker.record(attempted, Some(in_hand)).await;
-                    self.stand(nr, Stands::Held);
+                Turn::Lost => {
+                    let due = worker.lost(&head, Some(in_hand)).await;
+                    self.stand(nr, due.map_or(Stands::Held, Stands::Until));
                 }
             }
         }
@@ -203,7 +201,7 @@ impl<'w> Keyed<'w> {
     fn try_one(&self, nr: Nr, mut head: Waiting, in_hand: InHand) -> impl Future<Output = Ended> + use<'w> {
         let worker = self.worker;
         async move {
-            let (attempted, _) = worker.send(&mut head).await;
+            let (attempted, _) = worker.try_one(&mut head).await;
             let is_recorded = !attempted.state.is_over() || worker.settings.on_unsure != OnUnsure::Repeat;
             if is_recorded {
                 worker.record(attempted.clone(), None).await;
