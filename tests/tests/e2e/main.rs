@@ -60,6 +60,7 @@ mod stolen;
 mod timers;
 mod tls;
 mod transcode;
+mod unsure;
 mod verify;
 mod windows;
 mod write_door;
