@@ -322,10 +322,15 @@ impl Route {
                 BodyError::Store(error) => (Broken::NotStored(error), Bytes::new()),
             });
         };
-        if matches!(broken, Broken::TooLong) {
-            // A sender hears the answer only once it has stopped sending.
+        // A sender hears the answer only once it has stopped sending.
+        let heard_until = match broken {
+            Broken::TooLong => Some(deadline.min(Instant::now() + GRACE)),
+            Broken::NotStored(_) => Some(deadline),
+            Broken::Overdue | Broken::Dropped | Broken::Stopping => None,
+        };
+        if let Some(until) = heard_until {
             let rest = async { while let Some(Ok(_)) = arriving.frame().await {} };
-            let _ = timeout_at(deadline.min(Instant::now() + GRACE), rest).await;
+            let _ = timeout_at(until, rest).await;
         }
         let kept = body.beginning();
         Err((broken, kept.slice(..kept.len().min(KEPT))))
