@@ -13,6 +13,7 @@ mod home;
 mod journal;
 mod master;
 mod overview;
+mod panics;
 mod pseudonyms;
 mod render;
 mod rerun;
@@ -129,6 +130,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    panics::without_their_texts();
     let cli = Cli::parse();
     if matches!(cli.command, Command::ScriptWorker) {
         return scripting::work();

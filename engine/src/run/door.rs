@@ -953,10 +953,14 @@ fn too_many_questions() -> StoreError {
     StoreError::Unavailable(format!("the message asks more than {MOST} questions"))
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+/// Work on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    // Not the text of a panic: it may quote a message.
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| StoreError::Unavailable(error.to_string()))
+        .map_err(|_| StoreError::Unavailable("the work on this message was broken off".into()))
 }
 
 pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {

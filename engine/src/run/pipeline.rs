@@ -27,6 +27,7 @@ use super::trace::{Shown, Trace, said, show, trace, trace_halt};
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes, Rest};
+use crate::sabotage;
 
 /// A message on its way through the steps.
 #[derive(Clone)]
@@ -450,6 +451,7 @@ impl Pipeline {
 
     fn step(&self, name: &str, flow: &mut Flow, step: &Step, snapshot: &dyn Snapshot) -> Result<(), Halt> {
         let fail = |error: MapError| Halt::Failed(Failure::of(name, error));
+        sabotage::panic_over(&flow.body);
         match step {
             // What goes through the steps is a part already; the door has taken the whole apart.
             Step::Split { .. } => {}

@@ -135,6 +135,9 @@ impl State {
     }
 }
 
+/// The longest body of a request, objects aside.
+const LONGEST_BODY: usize = 64 * 1024 * 1024;
+
 /// All routes.
 pub fn router(state: State) -> Router {
     Router::new()
@@ -143,13 +146,15 @@ pub fn router(state: State) -> Router {
         .nest("/admin", admin::routes().merge(journal::routes()))
         .nest("/clinic", changes::routes().merge(ask::routes()))
         .nest("/fhir", fhir::routes())
-        .layer(tower_http::limit::RequestBodyLimitLayer::new(64 * 1024 * 1024))
+        .layer(tower_http::limit::RequestBodyLimitLayer::new(LONGEST_BODY))
         // Objects have a limit each.
         .nest(dicomweb::ROOT, dicomweb::routes(state.clone()))
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .layer(axum::middleware::from_fn_with_state(state.clone(), refused::note))
         .layer(axum::middleware::map_request(with_host))
-        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+            crate::panics::answer,
+        ))
         .with_state(state)
 }
 
