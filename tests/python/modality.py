@@ -7,6 +7,7 @@
     begin [N[,M...]]         MPPS N-CREATE for the Nth step of the last worklist (from 0), or for several, IN PROGRESS
     again                    the same N-CREATE once more
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
+    numbered N [SIDE]        stores the image of this number, the same one each time
     twist                    stores the last image once more with other pixels under the same UID
     stranger                 stores an image of the step that names another patient
     end STATUS [REASON]      MPPS N-SET: COMPLETED, DISCONTINUED; the reason is a code of CID 9300
@@ -48,6 +49,7 @@ class Modality:
         self.series = generate_uid()
         self.stored = []
         self.last = None
+        self.numbers = {}
         ae = AE(ae_title=CALLING)
         ae.dimse_timeout = ae.acse_timeout = ae.network_timeout = 30
         ae.add_requested_context(Verification)
@@ -198,6 +200,12 @@ class Modality:
 
     def store(self, image):
         return self.association.send_c_store(image).get("Status")
+
+    def numbered(self, number, side="64"):
+        if number not in self.numbers:
+            self.numbers[number] = self.image(int(number), int(side))
+        image = self.numbers[number]
+        return {"status": self.store(image), "instance": str(image.SOPInstanceUID)}
 
     def twist(self):
         self.last.PixelData = os.urandom(len(self.last.PixelData))

@@ -3,12 +3,17 @@
 
 pub mod crash;
 pub mod dicom;
+pub mod disk;
+pub mod grep;
 pub mod mllp;
 pub mod pki;
 pub mod program;
 pub mod sink;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use anyhow::Result;
 
 /// Waits until `done` says so; panics with `what` after the deadline.
 pub async fn eventually<T>(what: &str, deadline: Duration, mut done: impl AsyncFnMut() -> Option<T>) -> T {
@@ -20,4 +25,17 @@ pub async fn eventually<T>(what: &str, deadline: Duration, mut done: impl AsyncF
         assert!(Instant::now() < until, "not within {deadline:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// All files below a folder.
+pub fn collect(folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, out)?;
+        } else {
+            out.push(path);
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! The built program, in a home folder of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::disk::SmallDisk;
 
 /// Where `punte` was built: beside the tests that run.
 pub fn binary() -> PathBuf {
@@ -34,6 +37,8 @@ pub struct Home {
     folder: TempDir,
     key: TempDir,
     program: PathBuf,
+    /// Where its commands run: words before each of them.
+    within: Vec<String>,
 }
 
 impl Home {
@@ -43,6 +48,7 @@ impl Home {
             folder: TempDir::new()?,
             key: TempDir::new()?,
             program: binary(),
+            within: vec![],
         };
         std::fs::create_dir(home.path().join("channels"))?;
         for (name, text) in channels {
@@ -57,6 +63,7 @@ impl Home {
             folder: TempDir::new()?,
             key: TempDir::new()?,
             program: binary(),
+            within: vec![],
         };
         std::fs::copy(other.key_file(), home.key_file())?;
         Ok(home)
@@ -65,6 +72,11 @@ impl Home {
     /// Runs this program from now on.
     pub fn runs(&mut self, program: PathBuf) {
         self.program = program;
+    }
+
+    /// Runs all of its commands on this disk from now on.
+    pub fn lies_on(&mut self, disk: &SmallDisk) {
+        self.within = disk.words();
     }
 
     /// Where its master key lies.
@@ -87,8 +99,13 @@ impl Home {
 
     /// A command of the program in this home.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(args).arg("--home").arg(self.path());
+        let mut words = self
+            .within
+            .iter()
+            .map(OsStr::new)
+            .chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args(args).arg("--home").arg(self.path());
         command.env("PUNTE_KEY_FILE", self.key_file());
         command.env_remove("PUNTE_HOME").env_remove("PUNTE_LOG");
         command
@@ -133,8 +150,8 @@ impl Home {
             .command(SERVE)
             .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(self.log_file()?)
+            .stdout(self.appended("out.txt")?)
+            .stderr(self.appended("log.txt")?)
             .spawn()
             .with_context(|| self.program.display().to_string())?;
         std::thread::sleep(after);
@@ -158,16 +175,13 @@ impl Home {
         self.start(command)
     }
 
-    fn log_file(&self) -> Result<std::fs::File> {
+    fn appended(&self, name: &str) -> Result<std::fs::File> {
         let mut options = std::fs::OpenOptions::new();
-        Ok(options
-            .create(true)
-            .append(true)
-            .open(self.path().join("log.txt"))?)
+        Ok(options.create(true).append(true).open(self.path().join(name))?)
     }
 
     fn start(&self, mut command: Command) -> Result<Punte> {
-        let log = self.log_file()?;
+        let log = self.appended("log.txt")?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -175,12 +189,13 @@ impl Home {
             .spawn()
             .with_context(|| self.program.display().to_string())?;
         let stdout = child.stdout.take().ok_or_else(|| anyhow!("no standard output"))?;
+        let mut kept = self.appended("out.txt")?;
         let (tx, rx) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if tx.send(line).is_err() {
-                    break;
-                }
+                let _ = writeln!(kept, "{line}");
+                // Nobody listens once it is ready.
+                let _ = tx.send(line);
             }
         });
         let (mut http, mut listens) = (None, BTreeMap::new());
@@ -203,7 +218,9 @@ impl Home {
                 _ => {}
             }
         }
-        let running: Value = serde_json::from_slice(&std::fs::read(self.path().join("data/running.json"))?)?;
+        let running = self.path().join("data/running.json");
+        let running = std::fs::read(sees(child.id(), &running)).or_else(|_| std::fs::read(&running))?;
+        let running: Value = serde_json::from_slice(&running)?;
         Ok(Punte {
             child,
             http: http.ok_or_else(|| anyhow!("no http address was printed"))?,
@@ -227,6 +244,15 @@ impl Home {
         let all: Vec<&str> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+}
+
+/// A path as a process sees it.
+pub fn sees(process: u32, path: &Path) -> PathBuf {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    Path::new("/proc")
+        .join(process.to_string())
+        .join("root")
+        .join(path)
 }
 
 /// The running program. Killed when dropped.
@@ -301,11 +327,7 @@ impl Punte {
 
     /// A path as the program sees it, where it has a file system of its own.
     pub fn sees(&self, path: &Path) -> PathBuf {
-        let path = path.strip_prefix("/").unwrap_or(path);
-        Path::new("/proc")
-            .join(self.child.id().to_string())
-            .join("root")
-            .join(path)
+        sees(self.child.id(), path)
     }
 
     /// Memory that is resident, in bytes.

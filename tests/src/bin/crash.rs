@@ -23,6 +23,9 @@ struct Args {
     /// connections
     #[arg(long, value_parser = fault)]
     fault: Option<Fault>,
+    /// Search all that it writes for what was told of people, with the log at TRACE
+    #[arg(long)]
+    search: bool,
     /// All that is random comes from this number; a fresh one unless given
     #[arg(long)]
     seed: Option<u64>,
@@ -44,6 +47,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         fault: args.fault,
         program: args.program,
         says: true,
+        searches: args.search,
         ..Plan::kills(args.kills)
     };
     plan.seed = args.seed.unwrap_or(plan.seed);

@@ -120,8 +120,7 @@ impl<'a> Harness<'a> {
     }
 
     fn start(&mut self) -> Option<Punte> {
-        let mut env = self.plan.env.clone();
-        env.extend(self.shim.iter().flat_map(Shim::env));
+        let env = self.plan.env(self.shim.as_ref());
         let env: Vec<(&str, &str)> = env
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -138,6 +137,7 @@ impl<'a> Harness<'a> {
 
     /// Everything is sent, forwarded and looked at.
     async fn finish(mut self, load: Load) -> Result<Report> {
+        self.search()?;
         let Some(punte) = self.start() else {
             return Ok(self.report);
         };
@@ -157,6 +157,7 @@ impl<'a> Harness<'a> {
                 .violations
                 .push(format!("it does not stop: {error:#}"));
         }
+        self.search()?;
         let verified = self.home.run(&["verify"])?;
         if !verified.status.success() {
             let said = String::from_utf8_lossy(&verified.stdout).into_owned();
@@ -168,6 +169,16 @@ impl<'a> Harness<'a> {
             eprintln!("{}", self.home.log_end(60));
         }
         Ok(self.report)
+    }
+
+    /// What is shown of people where it is searched for that.
+    fn search(&mut self) -> Result<()> {
+        if self.plan.searches {
+            let mut secrets = vec!["Proba^Imagini".to_owned(), "Imagini".to_owned()];
+            secrets.extend((0..MODALITIES).map(Told::patient));
+            self.report.violations.extend(super::shown(&self.home, &secrets)?);
+        }
+        Ok(())
     }
 
     /// By WADO-RS, as it is stored.
@@ -261,7 +272,7 @@ struct Told {
 
 impl Told {
     fn patient(modality: u32) -> String {
-        format!("M-{modality}")
+        format!("IMG-77413-{modality}")
     }
 
     fn study(&self) -> String {

@@ -16,9 +16,9 @@ use super::scene::Told;
 use crate::mllp::{Sender, field};
 
 /// Senders at once.
-const SENDERS: u32 = 4;
+pub(super) const SENDERS: u32 = 4;
 /// And connections of each.
-const CONNECTIONS: u32 = 2;
+pub(super) const CONNECTIONS: u32 = 2;
 
 /// A message as its sender knows it.
 #[derive(Clone, Debug)]

@@ -15,12 +15,13 @@ mod undo;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 pub use self::fault::Fault;
 pub use self::rng::Rng;
 pub use self::shim::Shim;
 pub use self::undo::Undone;
+use crate::grep::Grep;
 use crate::program::{Home, Punte, binary};
 use crate::sink::Sink;
 use fault::Striking;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// A line for each round on standard error.
     pub says: bool,
+    /// It logs at TRACE, and at the end its whole folder is searched for what was told of people.
+    pub searches: bool,
 }
 
 impl Plan {
@@ -62,6 +65,7 @@ impl Plan {
             patience: Duration::from_secs(60),
             env: vec![],
             says: false,
+            searches: false,
         }
     }
 
@@ -133,6 +137,28 @@ impl std::fmt::Display for Report {
             many => write!(to, "{many} promises are broken"),
         }
     }
+}
+
+impl Plan {
+    /// What its program gets into its environment.
+    fn env(&self, shim: Option<&Shim>) -> Vec<(String, String)> {
+        let mut env = self.env.clone();
+        env.extend(shim.map(Shim::env).unwrap_or_default());
+        if self.searches {
+            env.push(("PUNTE_LOG".to_owned(), "trace".to_owned()));
+        }
+        env
+    }
+}
+
+/// Where what was told of people stands in plain, in all that the program has written into its folder: store, logs, and
+/// what it printed. With a search that is shown to find it.
+fn shown(home: &Home, secrets: &[String]) -> Result<Vec<String>> {
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    let grep = Grep::new(&secrets);
+    ensure!(home.log().contains("DEBUG"), "the log says too little");
+    grep.finds_what_is_planted(&home.path().join("planted"))?;
+    grep.folder(home.path())
 }
 
 /// Does it, and proves what can be proved.
@@ -280,11 +306,16 @@ impl<'a> Harness<'a> {
     }
 
     fn env(&self) -> Vec<(String, String)> {
-        let mut env = self.plan.env.clone();
-        if let Some(shim) = &self.shim {
-            env.extend(shim.env());
+        self.plan.env(self.shim.as_ref())
+    }
+
+    /// What is shown of people where it is searched for that.
+    fn search(&mut self) -> Result<()> {
+        if self.plan.searches {
+            let shown = shown(&self.home, &scene::secrets())?;
+            self.report.violations.extend(shown);
         }
-        env
+        Ok(())
     }
 
     /// Most kills are power cuts where those are asked for; after the others what was not flushed lives on, and may be
@@ -305,6 +336,7 @@ impl<'a> Harness<'a> {
 
     /// The day ends: everything is sent, delivered and looked at.
     async fn finish(mut self, mut load: Load) -> Result<Report> {
+        self.search()?;
         self.home
             .channel("crash", &scene::channel(&self.receivers, self.plan.kills / 2))?;
         if let Some(fault) = self.plan.fault {
@@ -321,6 +353,12 @@ impl<'a> Harness<'a> {
             let broken = format!("it can't show what it holds: {error:#}");
             self.report.violations.push(broken);
         }
+        if let Err(error) = punte.stop() {
+            self.report
+                .violations
+                .push(format!("it does not stop: {error:#}"));
+        }
+        self.search()?;
         if !self.report.violations.is_empty() {
             eprintln!("{}", self.home.log_end(60));
         }

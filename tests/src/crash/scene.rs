@@ -1,6 +1,7 @@
 //! The channel and the messages of the harness. The people are invented.
 
 use super::Receivers;
+use super::load::{CONNECTIONS, SENDERS};
 
 /// The channel's id.
 pub const CHANNEL: &str = "crash";
@@ -42,6 +43,20 @@ on_unsure = "hold"
     )
 }
 
+/// Whom it is about and what was found: it may stand nowhere in plain.
+const FAMILY: &str = "Năstrușniceanu";
+const GIVEN: &str = "Zmărăndița";
+const FOUND: &str = "Serratia roșiatică";
+
+/// All of that, with the patients' numbers.
+pub fn secrets() -> Vec<String> {
+    let mut secrets = [FAMILY, GIVEN, FOUND].map(str::to_owned).to_vec();
+    for sender in 0..SENDERS {
+        secrets.extend((0..CONNECTIONS).map(|connection| Told::patient(sender, connection)));
+    }
+    secrets
+}
+
 /// A result of one connection of one sender: its patient, one of five orders, and a value that no other has.
 pub struct Told {
     /// Which sender.
@@ -60,7 +75,7 @@ impl Told {
 
     /// The patient's number: each connection has a patient of its own.
     pub fn patient(sender: u32, connection: u32) -> String {
-        format!("P{sender}-{connection}")
+        format!("PAC-77412-{sender}-{connection}")
     }
 
     /// Every fiftieth is too big for a row.
@@ -70,10 +85,11 @@ impl Told {
         let order = format!("{sender}{connection}-{}", number % 5);
         let mut text = format!(
             "MSH|^~\\&|LAB{sender}|TEST|PUNTE|TEST|20260505083000+0300||ORU^R01^ORU_R01|{id}|P|2.5.1|||||ROU|UNICODE UTF-8\r\
-             PID|1||{patient}^^^TEST^MR||Pop^Ana^^^^^L||19800514|F\r\
+             PID|1||{patient}^^^TEST^MR||{FAMILY}^{GIVEN}^^^^^L||19800514|F\r\
              ORC|RE|O{order}^TEST|F{order}^LIS\r\
              OBR|1|O{order}^TEST|F{order}^LIS|2093-3^Cholesterol^LN|||20260505084500|||||||||||||||20260505133000||CH|F\r\
-             OBX|1|NM|2093-3^Cholesterol^LN||{number}.0|mg/dL^mg/dL^UCUM|<200|N|||F\r"
+             OBX|1|NM|2093-3^Cholesterol^LN||{number}.0|mg/dL^mg/dL^UCUM|<200|N|||F\r\
+             NTE|1||{FOUND}\r"
         );
         if number % 50 == 49 {
             for line in 0..300 {

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use e2e::collect;
 use e2e::mllp::Sender;
 use e2e::program::{Home, binary};
 use e2e::sink::Sink;
@@ -316,19 +317,6 @@ async fn a_stolen_data_folder_shows_nothing() -> Result<()> {
                 .windows(secret.len())
                 .any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} stands in {}", file.display());
-        }
-    }
-    Ok(())
-}
-
-/// All files of a folder and of those below it.
-pub fn collect(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, out)?;
-        } else {
-            out.push(path);
         }
     }
     Ok(())

@@ -38,6 +38,22 @@ async fn after_a_power_cut_nothing_is_missing_that_was_acknowledged() -> Result<
     Ok(())
 }
 
+/// Killed and cut off in the middle, it leaves nothing of the people behind that can be read: in its folder, in its log at
+/// TRACE, in what it printed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_leaves_behind_shows_nobody() -> Result<()> {
+    for plan in [Plan::kills(4), Plan::cuts(4)] {
+        let plan = Plan {
+            searches: true,
+            ..plan
+        };
+        let report = run(&plan).await?;
+        assert!(report.violations.is_empty(), "{report}");
+        assert!(report.stored > 0, "{report}");
+    }
+    Ok(())
+}
+
 /// Some kills with something else that goes wrong in each round.
 async fn survives(fault: Fault, kills: u32) -> Result<()> {
     let plan = Plan {

@@ -27,6 +27,20 @@ async fn after_a_power_cut_each_object_that_was_answered_is_held() -> Result<()>
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_leaves_behind_of_images_shows_nobody() -> Result<()> {
+    for plan in [Plan::kills(4), Plan::cuts(4)] {
+        let plan = Plan {
+            searches: true,
+            ..plan
+        };
+        let report = images::run(&plan).await?;
+        assert!(report.violations.is_empty(), "{report}");
+        assert!(report.stored > 0, "{report}");
+    }
+    Ok(())
+}
+
 /// Runs it over a program that breaks its word until it is found out.
 async fn finds(switch: &str, power: bool) -> Result<bool> {
     let Some(program) = sabotaged() else {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::crash::Shim;
 use e2e::dicom::{Listening, admit, data_set, dcmtk, free_port, listening, made};
 use e2e::eventually;
 use e2e::program::Home;
@@ -123,49 +122,6 @@ async fn objects_pass_as_they_came_in_little_memory() -> Result<()> {
     })
     .await;
     ensure!(punte.stop()?.success());
-    Ok(())
-}
-
-/// Short and long ones alike: A700 (PS3.4 B.2.3), which devices try again; nothing of them stays, and it goes on by itself.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_answered_a700_until_there_is_room() -> Result<()> {
-    let folder = TempDir::new()?;
-    object(folder.path(), 1, 30_000)?;
-    object(folder.path(), 2, 600_000)?;
-    let channel = "id = \"images\"\n[source]\nformat = \"bytes\"\n\
-                   dicom = { listen = \"127.0.0.1:0\", services = [\"store\"] }\n";
-    let home = Home::with(&[("images", channel)])?;
-    let shim = Shim::new(&home)?;
-    let env = shim.env();
-    let env: Vec<(&str, &str)> = env
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let punte = home.serve_with(&env)?;
-    let port = punte.listens("images").port().to_string();
-    let files = folder.path().to_string_lossy().into_owned();
-    let send = || -> Result<String> {
-        let args = ["-v", "-nh", "-aec", "PUNTE", "127.0.0.1", &port, "+sd", &files];
-        let output = dcmtk("storescu", &args)?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok(String::from_utf8_lossy(&said).into_owned())
-    };
-    shim.has_room(false)?;
-    let said = send()?;
-    ensure!(
-        said.matches("Store Response (Refused: OutOfResources)").count() == 2,
-        "{said}"
-    );
-    ensure!(punte.messages("").await?.is_empty());
-    shim.has_room(true)?;
-    let said = eventually("it goes on by itself", Duration::from_secs(30), async || {
-        let said = send().ok()?;
-        (said.matches("Store Response (Success)").count() == 2).then_some(said)
-    })
-    .await;
-    ensure!(punte.messages("").await?.len() == 2, "{said}");
-    ensure!(punte.stop()?.success());
-    ensure!(home.run(&["verify"])?.status.success());
     Ok(())
 }
 

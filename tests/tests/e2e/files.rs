@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use e2e::disk::SmallDisk;
 use e2e::eventually;
 use e2e::mllp::field;
 use e2e::program::Home;
 use e2e::sink::Sink;
 
-use crate::disk_full::namespaces_work;
 use crate::python::root;
 use crate::scenes;
 
@@ -257,16 +257,6 @@ async fn bad_files_are_set_aside_with_their_reason_and_kept() -> Result<()> {
 /// The folder is a small file system of its own, in a mount namespace that needs no rights.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_tried_again_until_there_is_room() -> Result<()> {
-    if !namespaces_work() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "mount namespaces do not work here, and this is CI"
-        );
-        eprintln!(
-            "SKIPPED: the disk-full test needs `unshare --user --mount` (util-linux, user namespaces allowed)"
-        );
-        return Ok(());
-    }
     let channel = r#"id = "copies"
 source = { format = "bytes", file = { folder = "../in", stable = "0s", every = "10ms" } }
 [[destination]]
@@ -274,23 +264,14 @@ name = "out"
 file = { folder = "../out", name = "{seq}" }
 retry = { first = "50ms", max = "200ms" }
 "#;
-    let home = home(&[("copies", channel.to_owned())])?;
+    let mut home = home(&[("copies", channel.to_owned())])?;
     let out = home.path().join("out");
-    let script = format!(
-        "mount -t tmpfs -o size=200k none {} && exec \"$@\"",
-        out.display()
-    );
-    let punte = home.serve_by(&[
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-    ])?;
-    let out = punte.sees(&out);
+    let Some(disk) = SmallDisk::over(&out, "200k")? else {
+        return Ok(());
+    };
+    home.lies_on(&disk);
+    let punte = home.serve()?;
+    let out = disk.seen(&out);
     for number in 0..4 {
         put(
             home.path(),

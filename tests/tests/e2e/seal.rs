@@ -5,12 +5,12 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::collect;
 use e2e::mllp::{Sender, field};
 use e2e::program::Home;
 use e2e::sink::Sink;
 use tempfile::TempDir;
 
-use crate::cli::collect;
 use crate::scenes;
 
 fn said(output: &Output) -> String {

@@ -1,17 +1,17 @@
 //! A stolen folder: after a day with names, numbers and results in every charset, nothing of them stands in the data
 //! folder, a backup, temporary files, the log at TRACE, the metrics or an error answer. The people are invented.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use e2e::grep::{Grep, LATIN_2, LATIN_10, with};
 use e2e::mllp::{Sender, field};
 use e2e::program::Home;
 use e2e::sink::{Manner, Sink};
 use tempfile::TempDir;
 
-use crate::cli::collect;
+use crate::crash::sabotaged;
 use crate::scenes;
 
 /// A charset as MSH-18 and channels name it, and its letters for those of our names.
@@ -24,19 +24,6 @@ struct Charset {
     result: &'static str,
     encode: fn(&str) -> Vec<u8>,
 }
-
-/// One byte for each letter beyond ASCII.
-fn with(text: &str, table: &[(char, u8)]) -> Vec<u8> {
-    text.chars()
-        .map(|letter| match table.iter().find(|(known, _)| *known == letter) {
-            Some((_, byte)) => *byte,
-            None => u8::try_from(letter).unwrap_or(b'?'),
-        })
-        .collect()
-}
-
-const LATIN_2: &[(char, u8)] = &[('ă', 0xE3), ('â', 0xE2), ('î', 0xEE), ('ş', 0xBA), ('ţ', 0xFE)];
-const LATIN_10: &[(char, u8)] = &[('ă', 0xE3), ('â', 0xE2), ('î', 0xEE), ('ș', 0xBA), ('ț', 0xFE)];
 
 const CHARSETS: [Charset; 5] = [
     Charset {
@@ -104,139 +91,6 @@ impl Charset {
     /// What may stand nowhere.
     fn secrets(&self) -> Vec<&'static str> {
         vec![self.family, self.given, self.cnp, self.result]
-    }
-}
-
-/// A text in every form in which it might lie somewhere, each with what it is called.
-fn forms(text: &str) -> Vec<(String, Vec<u8>)> {
-    let folded = |map: &[(char, char)]| -> String {
-        text.chars()
-            .map(|letter| {
-                map.iter()
-                    .find(|(known, _)| *known == letter)
-                    .map_or(letter, |(_, to)| *to)
-            })
-            .collect()
-    };
-    let plain = folded(&[
-        ('ă', 'a'),
-        ('â', 'a'),
-        ('î', 'i'),
-        ('ș', 's'),
-        ('ş', 's'),
-        ('ț', 't'),
-        ('ţ', 't'),
-        ('Ș', 'S'),
-    ]);
-    let cedilla = folded(&[('ș', 'ş'), ('ț', 'ţ'), ('Ș', 'Ş')]);
-    let comma = folded(&[('ş', 'ș'), ('ţ', 'ț')]);
-    let utf_16 = |text: &str| {
-        text.encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect::<Vec<u8>>()
-    };
-    let mut raw: Vec<(String, Vec<u8>)> = vec![
-        ("utf-8".into(), text.as_bytes().to_vec()),
-        ("without marks".into(), plain.into_bytes()),
-        ("with cedillas".into(), cedilla.clone().into_bytes()),
-        ("with commas".into(), comma.clone().into_bytes()),
-        ("8859-2 or 1250".into(), with(&cedilla, LATIN_2)),
-        ("8859-16".into(), with(&comma, LATIN_10)),
-        ("utf-16".into(), utf_16(text)),
-    ];
-    let escaped: String = text
-        .chars()
-        .map(|letter| match letter.is_ascii() {
-            true => letter.to_string(),
-            false => format!("\\u{:04x}", u32::from(letter)),
-        })
-        .collect();
-    raw.push(("escaped for JSON".into(), escaped.into_bytes()));
-    let lower = text.to_lowercase().into_bytes();
-    raw.push(("in small letters".into(), lower));
-    let mut all = vec![];
-    for (name, bytes) in raw {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        all.push((format!("{name}, hex"), hex.into_bytes()));
-        let percent: String = bytes
-            .iter()
-            .map(|byte| match byte.is_ascii_alphanumeric() {
-                true => char::from(*byte).to_string(),
-                false => format!("%{byte:02X}"),
-            })
-            .collect();
-        all.push((format!("{name}, in percents"), percent.into_bytes()));
-        // At each of the three places of Base64, without the letters that its neighbours share.
-        for shift in 0..3 {
-            let padded = [&b"xxx"[..shift], &bytes].concat();
-            let coded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&padded);
-            let from = (shift * 8).div_ceil(6);
-            let to = padded.len() * 8 / 6;
-            if let Some(core) = coded.get(from..to)
-                && 8 <= core.len()
-            {
-                all.push((format!("{name}, Base64"), core.as_bytes().to_vec()));
-            }
-        }
-        all.push((name, bytes));
-    }
-    all.sort();
-    all.dedup_by(|one, other| one.1 == other.1);
-    all
-}
-
-/// Every form of every secret.
-struct Grep {
-    needles: Vec<(String, Vec<u8>)>,
-}
-
-impl Grep {
-    fn new(secrets: &[&str]) -> Self {
-        let needles = secrets
-            .iter()
-            .flat_map(|secret| {
-                let named = move |(form, bytes): (String, Vec<u8>)| (format!("{secret:?} ({form})"), bytes);
-                forms(secret).into_iter().map(named)
-            })
-            // Small letters or capitals are all the same.
-            .map(|(name, bytes)| (name, bytes.to_ascii_lowercase()))
-            .collect();
-        Grep { needles }
-    }
-
-    fn find(&self, place: &str, bytes: &[u8]) -> Vec<String> {
-        let bytes = bytes.to_ascii_lowercase();
-        // By the first two bytes, so that much is read once.
-        let mut at: Vec<Vec<usize>> = vec![vec![]; 1 << 16];
-        for (idx, (_, needle)) in self.needles.iter().enumerate() {
-            if let [first, second, ..] = needle.as_slice() {
-                at[usize::from(*first) << 8 | usize::from(*second)].push(idx);
-            }
-        }
-        let mut found = vec![];
-        for (start, pair) in bytes.windows(2).enumerate() {
-            for idx in &at[usize::from(pair[0]) << 8 | usize::from(pair[1])] {
-                let (name, needle) = &self.needles[*idx];
-                if bytes[start..].starts_with(needle) {
-                    found.push(format!("{name} in {place}"));
-                }
-            }
-        }
-        found.sort();
-        found.dedup();
-        found
-    }
-
-    fn folder(&self, folder: &Path) -> Result<Vec<String>> {
-        let mut files: Vec<PathBuf> = vec![];
-        collect(folder, &mut files)?;
-        let mut found = vec![];
-        for file in files {
-            let name = file.strip_prefix(folder)?.display().to_string();
-            found.extend(self.find(&name, name.as_bytes()));
-            found.extend(self.find(&name, &std::fs::read(&file)?));
-        }
-        Ok(found)
     }
 }
 
@@ -381,23 +235,45 @@ async fn a_stolen_folder_shows_nobody_and_nothing() -> Result<()> {
     assert!(shown.is_empty(), "{} places:\n{}", shown.len(), shown.join("\n"));
     assert_eq!(verified["store"]["count"], 0, "{verified}");
 
-    // The same search finds each of them where it does stand, in every form.
-    for (form, bytes) in forms(PHONE).into_iter().step_by(9) {
-        let planted = home.path().join("data/blobs/planted");
-        std::fs::write(&planted, [&b"\x00before"[..], &bytes, b"after\xff"].concat())?;
-        let found = grep.folder(&home.path().join("data"))?;
-        assert!(!found.is_empty(), "{form} was not found");
-        std::fs::remove_file(planted)?;
-    }
-    for secret in &secrets {
-        for (form, bytes) in forms(secret) {
-            assert!(
-                !grep
-                    .find("here", &[&b"before"[..], &bytes, b"after"].concat())
-                    .is_empty(),
-                "{secret} ({form}) was not found"
-            );
-        }
-    }
+    // The same search finds each of them where it does stand.
+    grep.finds_what_is_planted(&home.path().join("data/blobs"))?;
     Ok(())
+}
+
+/// A step panics with a message at hand, and the text of the panic quotes all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_tells_nothing_of_its_message() -> Result<()> {
+    let Some(program) = sabotaged() else { return Ok(()) };
+    let mut home = Home::with(&[("clinic", &scenes::chart_only())])?;
+    home.runs(program);
+    let punte = home.serve_with(&[("PUNTE_SABOTAGE", "panic-one"), ("PUNTE_LOG", "trace")])?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    let [ill, well] = [&CHARSETS[0], &CHARSETS[3]];
+    let mut answers = vec![];
+    for (charset, id, expected) in [(ill, "ILL", "AE"), (well, "WELL", "AA")] {
+        let answer = sender.ask(&charset.message(id)).await?;
+        ensure!(
+            field(&answer, "MSA", 1) == expected,
+            "{id}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        answers.extend(answer);
+    }
+    let listed = home.json(&["messages", "--json"])?;
+    answers.extend(listed.to_string().into_bytes());
+    punte.kill();
+
+    let secrets: Vec<&str> = [ill, well].into_iter().flat_map(Charset::secrets).collect();
+    let grep = Grep::new(&secrets);
+    let mut shown = grep.folder(home.path())?;
+    shown.extend(grep.find("an answer", &answers));
+    assert!(shown.is_empty(), "{} places:\n{}", shown.len(), shown.join("\n"));
+    let log = home.log();
+    assert!(
+        log.contains("it panicked at engine/src/sabotage.rs:"),
+        "{}",
+        home.log_end(20)
+    );
+    assert!(log.contains("A step panicked"), "{}", home.log_end(20));
+    grep.finds_what_is_planted(&home.path().join("data/blobs"))
 }

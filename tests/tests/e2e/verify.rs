@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use e2e::collect;
 use e2e::mllp::{Sender, field};
 use e2e::program::Home;
 use e2e::sink::Sink;
 
-use crate::cli::collect;
 use crate::scenes;
 
 #[tokio::test(flavor = "multi_thread")]
