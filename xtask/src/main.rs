@@ -180,6 +180,9 @@ fn with_python<'a>(
     let orthanc = ["orthanc", "orthanc-dicomweb"];
     needs.program_of(&orthanc, "Orthanc", &["--version"])?;
     needs.file_of(&orthanc, "/usr/share/orthanc/plugins/libOrthancDicomWeb.so")?;
+    if let Some(promtool) = needs.promtool()? {
+        command.env("PUNTE_PROMTOOL", promtool);
+    }
     Ok(command.env("PUNTE_TEST_PYTHON", needs.python()?))
 }
 

@@ -75,6 +75,26 @@ impl Needs {
             .args(packages))
     }
 
+    /// Prometheus' checker of metrics. Its package is only unpacked under the target folder: installed, it would bring a
+    /// service that begins to run. None: it is not here, and may not be brought; its test says so.
+    pub fn promtool(&self) -> Result<Option<PathBuf>> {
+        if works("promtool", &["--version"]) {
+            return Ok(Some("promtool".into()));
+        }
+        let folder = target().join("tools").join("prometheus");
+        let program = folder.join("usr/bin/promtool");
+        if !program.exists() && self.install {
+            std::fs::create_dir_all(&folder)?;
+            run(Command::new("apt-get").arg("update"))?;
+            run(Command::new("apt-get")
+                .args(["download", "prometheus"])
+                .current_dir(&folder))?;
+            let unpack = "dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb";
+            run(Command::new("sh").args(["-c", unpack]).current_dir(&folder))?;
+        }
+        Ok(program.exists().then_some(program))
+    }
+
     /// A Python with the peers of the end-to-end tests: a virtual environment under the target folder.
     pub fn python(&self) -> Result<PathBuf> {
         let wanted = std::fs::read_to_string(root().join("tests/python/requirements.txt"))?;

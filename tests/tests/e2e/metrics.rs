@@ -86,7 +86,7 @@ fn parsed(text: &str) -> Result<BTreeMap<String, f64>> {
     Ok(values)
 }
 
-/// Prometheus' own tool, where the machine has it.
+/// Prometheus' own tool. It may be missing here, and never in CI.
 fn promtool_agrees(text: &str) -> Result<()> {
     let tool = std::env::var_os("PUNTE_PROMTOOL").unwrap_or_else(|| "promtool".into());
     let started = Command::new(&tool)
@@ -97,7 +97,16 @@ fn promtool_agrees(text: &str) -> Result<()> {
         .spawn();
     let mut child = match started {
         Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "promtool is missing, and this is CI"
+            );
+            eprintln!(
+                "SKIPPED: the metrics are not looked at by promtool; `cargo xtask test --install` brings it"
+            );
+            return Ok(());
+        }
         Err(error) => return Err(error.into()),
     };
     child
