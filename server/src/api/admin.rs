@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -108,8 +108,9 @@ struct Replay {
     dry_run: bool,
 }
 
-async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Bytes) -> Answer {
+async fn replay(Extract(state): Extract<State>, who: Who, Path(id): Path<String>, body: Body) -> Answer {
     let asker = who.may(Scope::MessagesReplay)?;
+    let body = super::whole(body).await?;
     let replay: Replay = if body.is_empty() {
         Replay::default()
     } else {
@@ -331,9 +332,10 @@ async fn try_message(
     who: Who,
     Path(id): Path<String>,
     words: Result<Query<Try>, axum::extract::rejection::QueryRejection>,
-    body: Bytes,
+    body: Body,
 ) -> Answer {
     let asker = who.may(Scope::ChannelsAdmin)?;
+    let body = super::whole(body).await?;
     let Query(Try { ask }) = words.map_err(|error| Problem::bad_request(error.body_text()))?;
     if ask {
         asker.needs(Scope::ClinicAsk)?;

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +28,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::auth::{Scope, Who};
-use super::{LONGEST_BODY, Problem, State, alternatives};
+use super::{Problem, State, alternatives};
 use crate::journal;
 
 /// Its routes.
@@ -43,11 +43,7 @@ async fn changes(
     body: Body,
 ) -> Result<Response, Problem> {
     let asker = who.may(Scope::ClinicWrite)?;
-    // Read only now: who may not write is not listened to.
-    let body = to_bytes(body, LONGEST_BODY).await.map_err(|_| {
-        let what = "the change set did not come whole, or is longer than 64 MB";
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
-    })?;
+    let body = super::whole(body).await?;
     let incoming = incoming(&headers, &asker.name(), body.clone())?;
     let unavailable = |what: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, what);
     let intake = state.doorway().intake().await;

@@ -138,6 +138,14 @@ impl State {
 /// The longest body of a request, objects aside.
 const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
+/// A body that may be long: read only once it is known that its sender may send it.
+async fn whole(body: axum::body::Body) -> Result<axum::body::Bytes, Problem> {
+    axum::body::to_bytes(body, LONGEST_BODY).await.map_err(|_| {
+        let what = "the body did not come whole, or is longer than 64 MB";
+        Problem::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, what)
+    })
+}
+
 /// All routes.
 pub fn router(state: State) -> Router {
     Router::new()

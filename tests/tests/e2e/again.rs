@@ -111,9 +111,10 @@ async fn a_replay_is_rehearsed_edited_and_sent_to_whom_it_is_meant() -> Result<(
         "{headers}"
     );
 
-    // Edited by hand.
+    // Edited by hand, and long.
     let file = home.path().join("fixed.hl7");
-    std::fs::write(&file, scenes::register("B1", "P-2", "Rusu"))?;
+    let fixed = scenes::register("B1", "P-2", "Rusu");
+    std::fs::write(&file, format!("{fixed}NTE|1||{}\r", "long ".repeat(600_000)))?;
     let path = file.to_string_lossy().into_owned();
     let done = home.run(&["messages", "replay", id, "--edit", &path])?;
     assert!(done.status.success(), "{}", text(&done));
