@@ -155,7 +155,7 @@ pub struct SqliteStore {
     inbox: mpsc::Sender<Job>,
     /// For who is alone with its work.
     pen: Pen,
-    /// How much work is being written, or waits for it.
+    /// How much work that somebody waits for is being written, or is to be.
     under_way: AtomicUsize,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// When this process has made a new data key.
@@ -243,14 +243,22 @@ impl SqliteStore {
         open::is_taken(folder)
     }
 
-    /// Hands a job to the writer and waits for its answer.
+    /// Hands a job that somebody waits for to the writer, and waits for its answer.
+    async fn ask_now<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+    ) -> Result<T, StoreError> {
+        let _under_way = UnderWay::of(&self.under_way);
+        self.ask(job).await
+    }
+
+    /// The same of what is in no hurry, and may be written with whatever comes.
     async fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("it is closed".into());
         let (reply, answer) = oneshot::channel();
-        let _under_way = UnderWay::of(&self.under_way);
         // Not put off by tokio's budget: who is polled first is first in the inbox.
         tokio::task::unconstrained(self.inbox.send(job(reply)))
             .await
@@ -359,7 +367,7 @@ impl SqliteStore {
         &self,
         work: impl FnMut(&Connection) -> rusqlite::Result<bool> + Send + 'static,
     ) -> Result<bool, StoreError> {
-        self.ask(|reply| Job::Small(Box::new(work), reply)).await
+        self.ask_now(|reply| Job::Small(Box::new(work), reply)).await
     }
 }
 
@@ -382,13 +390,13 @@ impl Store for SqliteStore {
         }
         let raw = match self.write_alone(ready) {
             Ok(raw) => raw?,
-            Err(ready) => self.ask(|reply| Job::Commit(ready, reply)).await?,
+            Err(ready) => self.ask_now(|reply| Job::Commit(ready, reply)).await?,
         };
         self.committed(raw)
     }
 
     async fn commit_exclusively(&self, work: Work) -> Result<Committed, StoreError> {
-        let raw = self.ask(|reply| Job::Exclusive(work, reply)).await?;
+        let raw = self.ask_now(|reply| Job::Exclusive(work, reply)).await?;
         self.committed(raw)
     }
 
@@ -403,12 +411,12 @@ impl Store for SqliteStore {
     }
 
     async fn sending(&self, delivery: i64) -> Result<(), StoreError> {
-        no_delivery(self.ask(|reply| Job::Sending(delivery, reply)).await?)
+        no_delivery(self.ask_now(|reply| Job::Sending(delivery, reply)).await?)
     }
 
     async fn decide(&self, decision: DeliveryDecision) -> Result<bool, StoreError> {
         let ready = ReadyDecision::new(decision)?;
-        self.ask(|reply| Job::Decide(ready, reply)).await
+        self.ask_now(|reply| Job::Decide(ready, reply)).await
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Option<u64>>, StoreError> {
