@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use clinic::exchange::{MapError, Response};
+use clinic::exchange::{MapError, Reason, Response};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::anew::{Anew, AnewError};
 use crate::archive::KeptObject;
 use crate::body::{BodyWriter, StoredBody};
 use crate::call::Calls;
+use crate::format::Format;
 use crate::message::{Incoming, MessageState};
 use crate::run::ScriptEnd;
 
@@ -137,6 +139,22 @@ impl Outgoing {
     pub fn whole(&self) -> StoredBody {
         self.big.clone().unwrap_or_else(|| self.body.clone().into())
     }
+
+    /// The same in another coding of its format, written while it is sent.
+    pub async fn anew(&self, to: &str) -> Result<Anew, AnewError> {
+        let (format, beginning, to) = (self.about.format.clone(), self.body.clone(), to.to_owned());
+        let whole = self.whole();
+        let length = whole.length();
+        Anew::begin(whole, move |file| match format {
+            Some(format) => format.rewritten(&beginning, file, length, &to),
+            None => Err(MapError::new(
+                Reason::UnsupportedType,
+                None,
+                "its format is not known",
+            )),
+        })
+        .await
+    }
 }
 
 /// Reads the values at a path of a message, in the words of its format.
@@ -155,6 +173,8 @@ pub struct About {
     pub zone: Option<String>,
     /// Its values by the paths of its format.
     pub values: Arc<Values>,
+    /// Its format; none: it is not known.
+    pub format: Option<Arc<dyn Format>>,
 }
 
 impl Default for About {
@@ -166,6 +186,7 @@ impl Default for About {
             received_at: Timestamp::UNIX_EPOCH,
             zone: None,
             values: Arc::new(|_| Ok(Vec::new())),
+            format: None,
         }
     }
 }

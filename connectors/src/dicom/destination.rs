@@ -2,6 +2,9 @@
 //!
 //! An association proposes what is to be sent, and what was sent before, so that the objects of a study go by one. Where
 //! something new comes that the kept one did not propose, it is released, and the next one proposes that too.
+//!
+//! With each class objects are proposed as everybody has to take them (PS3.5 §10.1): one whose transfer syntax is not taken
+//! is written anew on its way.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +15,7 @@ use bytes::Bytes;
 use clinic::exchange::Response;
 use dimse::scu::{Answer, Object};
 use dimse::{Association, Command, Context, Error, Operation, tags, uids};
+use engine::anew::AnewError;
 use engine::connector::{ConnectorError, Mine, Outgoing, SendError, Surroundings};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -19,13 +23,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::status_line;
 use super::caller::Caller;
-use super::objects::{Broken, Rest, send_rest};
+use super::objects::{Broken, PLAIN, Rest, send_rest, way};
 use super::part10::{self, Meta};
 use super::settings;
 use crate::tls::Stream;
 
-/// So many pairs of class and transfer syntax are proposed at once, beside that of C-ECHO: the newest.
-const PROPOSED: usize = 100;
+/// So many pairs of class and transfer syntax are proposed at once, beside that of C-ECHO: the newest. With each class it is
+/// proposed without compression too.
+const PROPOSED: usize = 60;
 
 /// A far side, and the associations with it.
 pub(super) struct DicomDestination {
@@ -42,6 +47,8 @@ pub(super) struct DicomDestination {
 struct Wanted {
     class: String,
     syntax: String,
+    /// It is an object, which may be written anew.
+    is_object: bool,
     /// We are the provider: what we bring is a result (PS3.4 J.3.3).
     provides: bool,
 }
@@ -169,6 +176,9 @@ impl DicomDestination {
         }
         for (idx, wanted) in proposed.iter().enumerate() {
             let is_first = proposed[..idx].iter().all(|other| other.class != wanted.class);
+            if is_first && wanted.is_object {
+                proposal = proposal.with(&wanted.class, PLAIN);
+            }
             let mut same = proposed.iter().filter(|other| other.class == wanted.class);
             if is_first && same.clone().any(|same| same.provides) {
                 proposal = proposal.with_role(&wanted.class, same.any(|same| !same.provides), true);
@@ -200,8 +210,18 @@ impl DicomDestination {
 
     /// An association that was asked to carry this, if it does.
     async fn chosen(&self, standing: Standing, wanted: &Wanted) -> Result<(Standing, Context), SendError> {
-        let Wanted { class, syntax, .. } = wanted;
-        if let Some(context) = standing.association.context(class, Some(syntax)).cloned() {
+        let Wanted {
+            class,
+            syntax,
+            is_object,
+            ..
+        } = wanted;
+        let association = &standing.association;
+        let context = match is_object {
+            true => way(association, class, syntax),
+            false => association.context(class, Some(syntax)).cloned(),
+        };
+        if let Some(context) = context {
             return Ok((standing, context));
         }
         self.keep(standing).await;
@@ -238,15 +258,23 @@ impl DicomDestination {
         let wanted = Wanted {
             class: meta.class.clone(),
             syntax: meta.syntax.clone(),
+            is_object: command.is_none(),
             provides: operation == Some(Operation::EventReport),
         };
         let _under_way = UnderWay::begin(&self.under_way);
         let (mut standing, context) = self.carrying(&wanted).await?;
+        let (first, rest) = match data_set(outgoing, &meta, begins, &context.syntax).await {
+            Ok(data_set) => data_set,
+            Err(error) => {
+                self.keep(standing).await;
+                return Err(error);
+            }
+        };
         let request = Request {
             meta: &meta,
             command: command.as_ref(),
         };
-        let answer = send(&mut standing.association, &context, &request, outgoing, begins).await?;
+        let answer = send(&mut standing.association, &context, &request, first, rest).await?;
         let body = status_line(&answer.command);
         self.keep(standing).await;
         Ok(Response {
@@ -262,13 +290,34 @@ struct Request<'r> {
     command: Option<&'r Command>,
 }
 
+/// The data set of a message in the transfer syntax of its context: its beginning, and the rest of a long one.
+async fn data_set(
+    outgoing: &Outgoing,
+    meta: &Meta,
+    begins: usize,
+    syntax: &str,
+) -> Result<(Bytes, Option<Rest>), SendError> {
+    if meta.syntax == syntax {
+        return Ok(match &outgoing.big {
+            None => (outgoing.body.slice(begins..), None),
+            Some(big) => (Bytes::new(), Some(Rest::AsStored(big.pieces(begins as u64)))),
+        });
+    }
+    let mut anew = outgoing.anew(syntax).await.map_err(not_read)?;
+    let head = anew.next().await.map_err(not_read)?.unwrap_or_default();
+    // What can't be decoded is known before anything of it is sent.
+    anew.read_ahead().await.map_err(not_read)?;
+    let begins = part10::read(&head).map_or(head.len(), |(_, begins)| begins);
+    Ok((head.slice(begins..), Some(Rest::Anew(Box::new(anew)))))
+}
+
 /// Sends one message. Until its last byte was taken the far side can't have it; from then on it may have.
 async fn send(
     association: &mut Association<Stream>,
     context: &Context,
     request: &Request<'_>,
-    outgoing: &Outgoing,
-    begins: usize,
+    first: Bytes,
+    rest: Option<Rest>,
 ) -> Result<Answer, SendError> {
     let asked = match request.command {
         None => {
@@ -286,23 +335,17 @@ async fn send(
             association.begin_request(context, again, true)
         }
     };
-    match &outgoing.big {
+    match rest {
         None => association
-            .send_data(context.id, &outgoing.body[begins..], true)
+            .send_data(context.id, &first, true)
             .await
             .map_err(not_taken)?,
-        Some(big) => {
-            let pieces = big.pieces(begins as u64);
-            send_rest(association, context, Bytes::new(), Rest::AsStored(pieces))
-                .await
-                .map_err(|broken| match broken {
-                    Broken::Sent(error) => not_taken(error),
-                    Broken::Read(error) => SendError::Retry {
-                        why: format!("The message can't be read from the store: {error}."),
-                        after: None,
-                    },
-                })?;
-        }
+        Some(rest) => send_rest(association, context, first, rest)
+            .await
+            .map_err(|broken| match broken {
+                Broken::Sent(error) => not_taken(error),
+                Broken::Read(error) => not_read(error),
+            })?,
     }
     association
         .answer(asked)
@@ -310,6 +353,20 @@ async fn send(
         .map_err(|error| SendError::Unsure {
             why: format!("No answer: {error}."),
         })
+}
+
+fn not_read(error: AnewError) -> SendError {
+    match error {
+        AnewError::Coding(error) => SendError::Refused {
+            why: format!(
+                "Its transfer syntax is not taken there, and it can't be written in another: {error}."
+            ),
+        },
+        AnewError::Store(error) => SendError::Retry {
+            why: format!("The message can't be read from the store: {error}."),
+            after: None,
+        },
+    }
 }
 
 fn not_taken(error: Error) -> SendError {

@@ -445,6 +445,7 @@ impl Worker {
             received_at: head.received_at,
             zone: self.settings.end.format_settings.zone.clone(),
             values: Arc::new(move |path| format.values(&body, path)),
+            format: Some(self.format.clone()),
         }
     }
 

@@ -170,6 +170,46 @@ async fn compressed_objects_leave_as_everybody_takes_them() -> Result<()> {
     Ok(())
 }
 
+/// An archive that takes one transfer syntax gets everything in that, whatever it came in.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_gets_what_it_takes() -> Result<()> {
+    let folder = TempDir::new()?;
+    let variants = Variants::make(folder.path())?;
+    let (_archive, port, kept) = receiver(folder.path(), "+xi")?;
+    let channel = format!(
+        "id = \"images\"\n[source]\ndicom = {{ listen = \"127.0.0.1:0\", services = [\"store\"] }}\n\
+         [[destination]]\nname = \"old\"\ndicom = {{ connect = \"127.0.0.1:{port}\", called_ae = \"OLD\" }}\n"
+    );
+    let home = Home::with(&[("images", &channel)])?;
+    let punte = home.serve()?;
+    variants.send(punte.listens("images").port())?;
+    eventually("all have left", SOON, async || {
+        (files(&kept).ok()?.len() == variants.all.len()).then_some(())
+    })
+    .await;
+    variants.are_in(&kept, IMPLICIT)?;
+    // What can't be decoded is refused, and says so.
+    let broken = folder.path().join("broken.dcm");
+    let mut bytes = std::fs::read(variants.sent.join("1.dcm"))?;
+    let begins = bytes.windows(3).position(|part| part == b"\xFF\xD8\xFF");
+    let begins = begins.context("a JPEG image")?;
+    bytes[begins + 2..begins + 40].fill(0);
+    std::fs::write(&broken, bytes)?;
+    let port = punte.listens("images").port().to_string();
+    let broken = broken.to_string_lossy().into_owned();
+    tool(
+        "storescu",
+        &["-aec", "PUNTE", "-R", "-xs", "127.0.0.1", &port, &broken],
+    )?;
+    eventually("it is held", SOON, async || {
+        let held = punte.messages("&channel=images&state=held").await.ok()?;
+        (held.len() == 1).then_some(())
+    })
+    .await;
+    punte.stop()?;
+    Ok(())
+}
+
 /// Who asks for images and takes none of the transfer syntaxes that they lie in, gets them without compression.
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_given_as_who_asks_takes_them() -> Result<()> {
