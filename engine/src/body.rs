@@ -74,6 +74,8 @@ pub struct BodyWriter {
     head: Bytes,
     /// The file.
     draft: Option<Draft>,
+    /// Who hears that the store could not take it.
+    told: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl BodyWriter {
@@ -94,7 +96,23 @@ impl BodyWriter {
             piece: BytesMut::new(),
             head: Bytes::new(),
             draft: None,
+            told: None,
         }
+    }
+
+    /// Tells it where the store can't take the body.
+    pub(crate) fn telling(self, told: impl FnOnce() + Send + 'static) -> Self {
+        BodyWriter {
+            told: Some(Box::new(told)),
+            ..self
+        }
+    }
+
+    fn not_stored(&mut self, error: StoreError) -> BodyError {
+        if let Some(told) = self.told.take() {
+            told();
+        }
+        error.into()
     }
 
     /// How many bytes have come.
@@ -121,10 +139,10 @@ impl BodyWriter {
             self.piece.reserve(PIECE + bytes.len());
         }
         self.piece.extend_from_slice(bytes);
-        if PIECE < self.piece.len() {
-            self.hand_on().await?;
+        match PIECE < self.piece.len() {
+            true => self.hand_on().await.map_err(|error| self.not_stored(error)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets the file take what has come. What comes meanwhile waits with the system.
@@ -162,18 +180,25 @@ impl BodyWriter {
                 big: None,
             });
         }
+        match self.named().await {
+            Ok(name) => Ok(Body {
+                bytes: self.head,
+                big: Some(name),
+            }),
+            Err(error) => Err(self.not_stored(error)),
+        }
+    }
+
+    async fn named(&mut self) -> Result<BlobName, StoreError> {
         let Some(mut draft) = self.draft.take() else {
-            return Err(StoreError::Unavailable("a body could not be written".into()).into());
+            return Err(StoreError::Unavailable("a body could not be written".into()));
         };
-        let last = self.piece.freeze();
+        let last = self.piece.split().freeze();
         let named = here_or_there(move || {
             draft.write(&last)?;
             draft.finish()
         });
-        Ok(Body {
-            bytes: self.head,
-            big: Some(named.await.map_err(broken_off)??),
-        })
+        named.await.map_err(broken_off)?
     }
 }
 

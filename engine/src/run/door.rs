@@ -146,7 +146,8 @@ impl Accept for Door {
     }
 
     fn begin_body(&self, limit: u64) -> BodyWriter {
-        BodyWriter::new(limit, self.store.vault())
+        let numbers = self.numbers.clone();
+        BodyWriter::new(limit, self.store.vault()).telling(move || numbers.not_stored())
     }
 
     async fn newest(&self, beginning: &str) -> Result<Option<String>, ConnectorError> {

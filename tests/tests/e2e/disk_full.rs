@@ -61,6 +61,15 @@ fn clinic(source: &str, format: &str) -> Result<Option<Clinic>> {
     Ok(Some(Clinic { punte, home, disk }))
 }
 
+/// How often a message could not be stored, as the metrics have it.
+async fn not_stored(http: impl std::fmt::Display, channel: &str) -> Result<u64> {
+    let url = format!("http://{http}/metrics");
+    let text = client()?.get(url).send().await?.text().await?;
+    let begins = format!("punte_not_stored_total{{channel=\"{channel}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&begins));
+    Ok(line.context("it is not counted")?.parse()?)
+}
+
 async fn refuses_and_goes_on<S: Sends>(clinic: Clinic, mut sender: S) -> Result<()> {
     let Clinic { punte, home, disk } = clinic;
     let (mut next, mut taken) = (0, BTreeSet::new());
@@ -80,9 +89,12 @@ async fn refuses_and_goes_on<S: Sends>(clinic: Clinic, mut sender: S) -> Result<
         let (again, never) = (next, next + 1);
         next += 2;
         disk.fill()?;
+        let before = not_stored(&punte.http, S::CHANNEL).await?;
         for number in [again, never] {
             ensure!(!sender.send(number, length).await?, "taken, and there is no room");
         }
+        let counted = not_stored(&punte.http, S::CHANNEL).await? - before;
+        ensure!(2 <= counted, "{counted} of two are counted as not stored");
         let (status, found) = punte.get("/fhir/Patient?identifier=nobody").await?;
         ensure!(
             status == 200,
@@ -242,19 +254,7 @@ async fn the_write_door_answers_503() -> Result<()> {
 /// One who puts files into a folder.
 struct Files {
     folder: PathBuf,
-    client: reqwest::Client,
-    metrics: String,
-}
-
-impl Files {
-    /// How often a file could not be stored.
-    async fn refused(&self) -> Result<u64> {
-        let text = self.client.get(&self.metrics).send().await?.text().await?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("punte_not_stored_total{channel=\"clinic\"} "));
-        Ok(line.context("it is not counted")?.parse()?)
-    }
+    http: String,
 }
 
 impl Sends for Files {
@@ -263,7 +263,7 @@ impl Sends for Files {
     async fn send(&mut self, number: usize, length: usize) -> Result<bool> {
         let name = format!("{number:05}.hl7");
         let (file, done) = (self.folder.join(&name), self.folder.join("done").join(&name));
-        let before = self.refused().await?;
+        let before = not_stored(&self.http, "clinic").await?;
         if !file.exists() && !done.exists() {
             let hidden = self.folder.join(".new");
             std::fs::write(&hidden, registration(number, length))?;
@@ -271,7 +271,7 @@ impl Sends for Files {
         }
         let until = Instant::now() + PATIENCE;
         while !done.exists() {
-            if before < self.refused().await? {
+            if before < not_stored(&self.http, "clinic").await? {
                 ensure!(file.exists(), "it was taken away, and is not stored");
                 let aside = std::fs::read_dir(self.folder.join("failed"))?.count();
                 ensure!(aside == 0, "it was set aside, and is not to blame");
@@ -292,8 +292,7 @@ async fn files_stay_where_they_are() -> Result<()> {
     };
     let sender = Files {
         folder: clinic.home.path().join("in"),
-        client: client()?,
-        metrics: format!("http://{}/metrics", clinic.punte.http),
+        http: clinic.punte.http.to_string(),
     };
     refuses_and_goes_on(clinic, sender).await
 }
