@@ -7,7 +7,7 @@ use dicom_core::{Tag, VR};
 use super::charset::Fallback;
 use super::dataset::DataSet;
 use super::pixels::places::turn;
-use super::scan::{Coding, Event, Until, walk};
+use super::scan::{Coding, Event, Until, check, walk};
 use super::write::element;
 
 /// Elements that are a number with or without a sign, as the pixels are (PS3.6, "US or SS").
@@ -141,19 +141,34 @@ impl Rewriting<'_> {
                 element(self.to, *tag, *vr, value, &mut out);
             }
         }
-        match is_whole {
-            true => Ok(out),
-            false => Err(MapError::new(
+        if !is_whole {
+            return Err(MapError::new(
                 Reason::DataType,
                 None,
                 "there are fragments where none can be",
-            )),
+            ));
         }
+        if self.to.implicit {
+            is_known_by_its_tags(&out)?;
+        }
+        Ok(out)
     }
 
     fn is_changed(&self, tag: Tag) -> bool {
         self.changes.iter().any(|(changed, _)| *changed == tag)
     }
+}
+
+/// Without kinds an element is what its tag says. Where the object said something else, it would be read wrongly.
+fn is_known_by_its_tags(written: &[u8]) -> Result<(), MapError> {
+    check(written, Coding::IMPLICIT, Until::End)
+        .map(drop)
+        .map_err(|error| MapError {
+            what: format!(
+                "is not of the kind that its tag has, so that it can't be written without: {error}"
+            ),
+            ..error
+        })
 }
 
 /// A value with the low byte of each number first.
