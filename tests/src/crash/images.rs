@@ -226,8 +226,15 @@ impl<'a> Harness<'a> {
                     .push(format!("{} is held {many} times", told.instance())),
             }
         }
-        let (status, studies) = punte.get("/dicom-web/instances?limit=100000").await?;
-        let held = studies.as_array().map_or(0, Vec::len);
+        let (mut held, mut status) = (0, 200);
+        while status == 200 {
+            let (answer, page) = punte.get(&format!("/dicom-web/instances?offset={held}")).await?;
+            let found = page.as_array().map_or(0, Vec::len);
+            if answer == 200 && found == 0 {
+                break;
+            }
+            (held, status) = (held + found, answer);
+        }
         let most = sent.len();
         if status != 200 || held < self.report.stored || most < held {
             let broken = format!(
