@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::status_line;
 use super::caller::Caller;
-use super::objects::{Broken, PLAIN, Rest, send_rest, way};
+use super::objects::{Broken, PLAIN, Rest, begun, send_rest, way};
 use super::part10::{self, Meta};
 use super::settings;
 use crate::tls::Stream;
@@ -303,12 +303,9 @@ async fn data_set(
             Some(big) => (Bytes::new(), Some(Rest::AsStored(big.pieces(begins as u64)))),
         });
     }
-    let mut anew = outgoing.anew(syntax).await.map_err(not_read)?;
-    let head = anew.next().await.map_err(not_read)?.unwrap_or_default();
-    // What can't be decoded is known before anything of it is sent.
-    anew.read_ahead().await.map_err(not_read)?;
-    let begins = part10::read(&head).map_or(head.len(), |(_, begins)| begins);
-    Ok((head.slice(begins..), Some(Rest::Anew(Box::new(anew)))))
+    let anew = outgoing.anew(syntax).await.map_err(not_read)?;
+    let (first, rest) = begun(anew).await.map_err(not_read)?;
+    Ok((first, Some(rest)))
 }
 
 /// Sends one message. Until its last byte was taken the far side can't have it; from then on it may have.

@@ -1,6 +1,7 @@
 //! Objects as they go out: from where they lie, in pieces.
 
 use bytes::{Bytes, BytesMut};
+use clinic::exchange::{MapError, Reason};
 use dimse::scu::Object;
 use dimse::{AeTitle, Association, Context, Error, Status, uids};
 use engine::anew::{Anew, AnewError};
@@ -33,6 +34,15 @@ impl Rest {
             Rest::Anew(anew) => anew.next().await,
         }
     }
+}
+
+/// An object that is being written anew: the beginning of its data set, and the rest. What can't be decoded is known before
+/// anything of it is sent.
+pub(super) async fn begun(mut anew: Anew) -> Result<(Bytes, Rest), AnewError> {
+    let head = anew.next().await?.unwrap_or_default();
+    anew.read_ahead().await?;
+    let (_, begins) = part10::read(&head).map_err(|why| MapError::new(Reason::DataType, None, why))?;
+    Ok((head.slice(begins..), Rest::Anew(Box::new(anew))))
 }
 
 /// The data set of a message that was begun: what is at hand of it, and then the rest as it is read. Each part but the last
@@ -124,16 +134,9 @@ impl<'o> Opened<'o> {
             });
         }
         let cannot = |error: AnewError| format!("it can't be written in {syntax}: {error}");
-        let mut anew = object.anew(found, syntax).await.map_err(cannot)?;
-        let head = anew.next().await.map_err(cannot)?.unwrap_or_default();
-        // What can't be decoded is known before anything of it is sent.
-        anew.read_ahead().await.map_err(cannot)?;
-        let (meta, begins) = part10::read(&head)?;
-        Ok(Written {
-            meta,
-            first: head.slice(begins..),
-            rest: Rest::Anew(Box::new(anew)),
-        })
+        let anew = object.anew(found, syntax).await.map_err(cannot)?;
+        let (first, rest) = begun(anew).await.map_err(cannot)?;
+        Ok(Written { meta, first, rest })
     }
 }
 
