@@ -251,8 +251,8 @@ pub trait Format: Send + Sync {
     /// What it says about the clinic.
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError>;
 
-    /// Where in a long message begins what tells it apart from another one of the same number, after what its transport
-    /// wrote before it. None: nobody asks.
+    /// Where in a message begins what tells it apart from another one of the same number, after what its transport wrote
+    /// before it. None: all of it does.
     fn content_begins(&self, _message: &[u8]) -> Option<u64> {
         None
     }
@@ -271,6 +271,11 @@ pub trait Format: Send + Sync {
     ) -> Result<Vec<u8>, MapError>;
     /// What its sender is told.
     fn replies(&self, to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies;
+    /// What the sender of a repeat is told, where that is not what it was told the first time: that it is one. Nothing has
+    /// failed by that.
+    fn told_of_repeat(&self, _: &[u8]) -> Option<MapError> {
+        None
+    }
     /// What a message asks for, for formats that can be asked; none: it is no question. An error says why it can't be
     /// answered.
     fn question(&self, _message: &[u8]) -> Option<Result<Question, MapError>> {

@@ -5,7 +5,7 @@
     worklist KEY=VALUE ...   what is booked (keys: PatientName, PatientID, AccessionNumber, Modality, Date, Charset)
     unplanned                what follows is of no plan: of a patient and a study that are made up
     begin [N[,M...]]         MPPS N-CREATE for the Nth step of the last worklist (from 0), or for several, IN PROGRESS
-    again                    the same N-CREATE once more
+    again [DESCRIPTION]      the same N-CREATE once more, or one of the same UID that says something else
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
     numbered N [SIDE]        stores the image of this number, the same one each time
     twist                    stores the last image once more with other pixels under the same UID
@@ -17,6 +17,7 @@
 Every person in here is made up by the orders that the test sends.
 """
 
+import copy
 import datetime
 import json
 import os
@@ -162,8 +163,11 @@ class Modality:
         booked.ReferencedStudySequence = Sequence()
         return booked
 
-    def again(self):
-        status, _ = self.association.send_n_create(self.created, ModalityPerformedProcedureStep, self.mpps)
+    def again(self, description=None):
+        said = copy.deepcopy(self.created)
+        if description is not None:
+            said.PerformedProcedureStepDescription = description
+        status, _ = self.association.send_n_create(said, ModalityPerformedProcedureStep, self.mpps)
         return {"status": status.get("Status")}
 
     def image(self, number, side):

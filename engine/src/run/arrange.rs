@@ -402,6 +402,22 @@ impl Engine {
         for (channel, source) in opened.sources {
             self.begin_source(&channel, source);
         }
+        if channels.iter().any(|channel| channel.questions) && !self.store.knows_planned() {
+            self.begin_to_read_planned();
+        }
+    }
+
+    /// Reads what is planned beside everything else: whoever asks meanwhile waits for that, as if they had begun it.
+    fn begin_to_read_planned(&self) {
+        let (store, stop) = (self.store.clone(), self.tasks.stop().clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                read = store.read_planned() => if let Err(error) = read {
+                    tracing::warn!(%error, "What is planned could not be read ahead; the first question reads it.");
+                },
+            }
+        });
     }
 
     fn begin_lane(&self, channel: Arc<Channel>, settings: Settings, way: Way) {

@@ -36,7 +36,7 @@ use crate::message::{
 use crate::room;
 use crate::script::CacheWrite;
 use crate::split::PARTS;
-use crate::store::{Commit, Committed, CounterKey, MadeBy, MessageFilter, Repeat, Store, StoreError};
+use crate::store::{Commit, Committed, CounterKey, Dedup, MadeBy, MessageFilter, Repeat, Store, StoreError};
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
@@ -77,6 +77,8 @@ pub(super) enum Settled {
         state: MessageState,
         failure: Option<Failure>,
         received_at: jiff::Timestamp,
+        /// True where it was known again.
+        is_repeat: bool,
     },
     /// Not stored.
     Not(StoreError),
@@ -320,6 +322,7 @@ impl Door {
                 state: repeat.state,
                 failure: repeat.failure,
                 received_at: repeat.received_at,
+                is_repeat: true,
             }),
         }
     }
@@ -365,7 +368,14 @@ impl Door {
         incoming.received_at = Timestamp::from_microsecond(incoming.received_at.as_microsecond())
             .unwrap_or(incoming.received_at);
         let keys = self.keys(&incoming);
-        Case::new((self.world.new_id)(), incoming, keys)
+        let begins = match keys.control_id {
+            Some(_) => self.format.content_begins(&incoming.body),
+            None => None,
+        };
+        Case {
+            content_begins: begins.and_then(|from| usize::try_from(from).ok()).unwrap_or(0),
+            ..Case::new((self.world.new_id)(), incoming, keys)
+        }
     }
 
     async fn inspect_and_settle(&self, mut case: Case) -> Settled {
@@ -433,7 +443,8 @@ impl Door {
         keys
     }
 
-    /// What the sender is told. The same message is told the same each time: the stamp is that of the first.
+    /// What the sender is told. The same message is told the same each time, unless its format has a word for a repeat: the
+    /// stamp is that of the first.
     fn acknowledge(&self, body: &[u8], settled: Settled) -> Acknowledgement {
         let state = match &settled {
             Settled::Stored { state, .. } => Some(*state),
@@ -445,6 +456,7 @@ impl Door {
                 received_at,
                 state: MessageState::Failed,
                 failure,
+                ..
             } => {
                 let error = failure.map_or_else(
                     || MapError::new(Reason::Internal, None, "the message could not be processed"),
@@ -452,6 +464,12 @@ impl Door {
                 );
                 (id, received_at, Taken::Failed, Some(error))
             }
+            Settled::Stored {
+                id,
+                received_at,
+                is_repeat: true,
+                ..
+            } => (id, received_at, Taken::Stored, self.format.told_of_repeat(body)),
             Settled::Stored { id, received_at, .. } => (id, received_at, Taken::Stored, None),
             Settled::Over => self.unavailable("the delivery that makes it is over".into()),
             Settled::Not(error) => self.unavailable(format!("{error}. Send it again later.")),
@@ -520,6 +538,7 @@ impl Door {
                     state: ran.state,
                     failure: ran.failure,
                     received_at: case.incoming.received_at,
+                    is_repeat: false,
                 }
             }
             Err(error) => self.refused(error),
@@ -543,6 +562,7 @@ impl Door {
                         state: repeat.state,
                         failure: repeat.failure,
                         received_at: repeat.received_at,
+                        is_repeat: true,
                     };
                 }
                 Err(error) => return self.refused(error),
@@ -632,6 +652,7 @@ impl Door {
                     state: ran.state,
                     failure: ran.failure,
                     received_at,
+                    is_repeat: false,
                 }))
             }
             Committed::Repeat(repeat) => Ok(Done::Repeat(repeat)),
@@ -653,6 +674,7 @@ impl Door {
                             state: MessageState::Failed,
                             failure: outcome.failure,
                             received_at,
+                            is_repeat: false,
                         }))
                     }
                 }
@@ -886,6 +908,8 @@ pub(super) struct Case {
     origin: Option<Origin>,
     made_by: Option<MadeBy>,
     is_known_again: bool,
+    /// Where in its body begins what tells it apart from another one of the same number.
+    content_begins: usize,
     resolutions: Vec<Resolution>,
     /// What it answers, where it is an answer.
     sent: Option<Bytes>,
@@ -903,6 +927,7 @@ impl Case {
             origin: None,
             made_by: None,
             is_known_again: true,
+            content_begins: 0,
             resolutions: vec![],
             sent: None,
         }
@@ -998,7 +1023,10 @@ pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
         applied: outcome.applied,
         deliveries: outcome.deliveries,
         counters: outcome.counters,
-        dedup: is_known_again.then_some(channel.dedup),
+        dedup: is_known_again.then_some(Dedup {
+            window: channel.dedup,
+            from: case.content_begins,
+        }),
         made_by,
         asked: None,
     }

@@ -272,6 +272,7 @@ impl Door {
                 state: row.state,
                 failure: row.failure,
                 received_at: row.received_at,
+                is_repeat: true,
             }));
         }
         Ok(None)

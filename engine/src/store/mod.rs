@@ -56,8 +56,8 @@ pub struct Commit {
     pub applied: Option<Applied>,
     /// What it owes to whom.
     pub deliveries: Vec<NewDelivery>,
-    /// How long the message is known again; none: it has no dedup key (a replay).
-    pub dedup: Option<Duration>,
+    /// How the message is known again; none: it is not (a replay).
+    pub dedup: Option<Dedup>,
     /// The delivery that makes this message; none: it came from outside.
     pub made_by: Option<MadeBy>,
     /// The counters that its scripts moved. Where one stands elsewhere than they found it, the answer is
@@ -65,6 +65,16 @@ pub struct Commit {
     pub counters: Vec<CounterMove>,
     /// What came of it, where the message is a question that was asked of a destination.
     pub asked: Option<Asked>,
+}
+
+/// How a message is known again: by its sender, its number, and what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// For how long.
+    pub window: Duration,
+    /// From which byte on its body is what it says: what stands before was written by its transport, each time otherwise. A
+    /// long body counts as a whole.
+    pub from: usize,
 }
 
 /// A counter of scripts.
@@ -473,6 +483,10 @@ pub trait Store: Send + Sync {
     async fn search(&self, query: &ClinicQuery) -> Result<Vec<Record>, StoreError>;
     /// The imaging orders that a question for a worklist may mean, from memory: more than are meant, never fewer.
     async fn planned(&self, asked: PlannedQuery) -> Result<Vec<Uuid>, StoreError>;
+    /// Reads what is planned into memory where it is not there yet, so that who asks first waits no longer than others.
+    async fn read_planned(&self) -> Result<(), StoreError>;
+    /// Whether it is there.
+    fn knows_planned(&self) -> bool;
     /// The examinations that a modality has begun and not ended, from memory.
     async fn begun(&self) -> Result<Vec<Begun>, StoreError>;
     /// Of each key the aggregate with the latest time, where one is found by it.

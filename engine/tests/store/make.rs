@@ -10,11 +10,17 @@ use clinic::exchange::{Keys, Reason};
 use clinic::value::Identifier;
 use clinic::{Aggregate, Kind, Record};
 use engine::message::{Failure, Incoming, MessageState, NewDelivery, NewMessage};
-use engine::store::{Commit, Committed, Repeat};
+use engine::store::{Commit, Committed, Dedup, Repeat};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// As a channel has it where its file says nothing.
+pub const DEDUP: Dedup = Dedup {
+    window: WEEK,
+    from: 0,
+};
 
 /// Who is found where nobody is.
 pub const NOBODY: [Uuid; 0] = [];
@@ -73,7 +79,7 @@ pub fn commit(message: NewMessage) -> Commit {
         again: None,
         applied: None,
         deliveries: vec![],
-        dedup: Some(WEEK),
+        dedup: Some(DEDUP),
         made_by: None,
         asked: None,
     }

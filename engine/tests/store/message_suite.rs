@@ -7,8 +7,8 @@ use engine::body::{BodyError, BodyWriter, StoredBody};
 use engine::format::Reads;
 use engine::message::{By, DeliveryState, Lane, LaneKey, MessageState, NewDelivery, Origin};
 use engine::store::{
-    ApiKey, Asked, Attempted, Awaited, Commit, Committed, CounterKey, CounterMove, MadeBy, MessageFilter,
-    Store, StoreError,
+    ApiKey, Asked, Attempted, Awaited, Commit, Committed, CounterKey, CounterMove, Dedup, MadeBy,
+    MessageFilter, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -207,6 +207,24 @@ pub async fn without_control_id_or_window_there_are_no_repeats(store: Arc<dyn St
     assert_eq!(store.messages(&all()).await.unwrap().len(), 4);
 }
 
+pub async fn what_a_transport_wrote_before_it_does_not_tell_a_message_apart(store: Arc<dyn Store>) {
+    let after = |number: &'static str, body: &'static str| {
+        let mut work = commit(message(number, body));
+        work.dedup = Some(Dedup {
+            from: 2,
+            ..make::DEDUP
+        });
+        work
+    };
+    seq(store.commit(after("c1", "1:same")).await.unwrap());
+    repeat(store.commit(after("c1", "2:same")).await.unwrap());
+    seq(store.commit(after("c1", "2:other")).await.unwrap());
+    seq(store.commit(after("c2", "1:same")).await.unwrap());
+    // Nothing is there behind it: all of it tells.
+    seq(store.commit(after("c3", "1")).await.unwrap());
+    seq(store.commit(after("c3", "2")).await.unwrap());
+}
+
 pub async fn the_window_of_repeats_ends(store: Arc<dyn Store>) {
     let first = message("c1", "same");
     let mut later = message("c1", "same");
@@ -302,7 +320,7 @@ pub async fn a_delivery_makes_each_of_its_messages_once(store: Arc<dyn Store>) {
     let mut repeat_of = part(2, true);
     repeat_of.message.keys = whole.keys.clone();
     repeat_of.message.incoming.body = whole.incoming.body.clone();
-    repeat_of.dedup = Some(make::WEEK);
+    repeat_of.dedup = Some(make::DEDUP);
     assert_eq!(repeat(store.commit(repeat_of).await.unwrap()).id, whole.id);
     assert!(store.waiting("lab", "parts", 0, 10).await.unwrap().is_empty());
     assert!(matches!(

@@ -138,8 +138,8 @@ pub fn keys(bytes: &[u8]) -> Keys {
     {
         keys.message_type = Some(format!("{}^{modality}", command.service.as_str()));
     }
-    if command.service == Service::MppsSet {
-        // An end says other things than another end.
+    if matches!(command.service, Service::MppsCreate | Service::MppsSet) {
+        // An end says other things than another end, and than the beginning.
         let status = set.text(Tag(0x0040, 0x0252)).unwrap_or_default();
         keys.control_id = keys.control_id.map(|id| format!("{id}#{status}"));
     }
@@ -168,10 +168,8 @@ fn control_id(command: &Command) -> Option<String> {
     }
     match command.service {
         Service::Store => Some(instance.clone()),
-        Service::MppsSet => Some(instance.clone()),
-        // A second one is told that there is one already (0111).
-        Service::MppsCreate
-        | Service::Worklist
+        Service::MppsCreate | Service::MppsSet => Some(instance.clone()),
+        Service::Worklist
         | Service::Find
         | Service::Move
         | Service::Get
@@ -324,5 +322,16 @@ pub(crate) mod tests {
         assert_eq!(keys.message_type.as_deref(), Some("N-SET^MPPS"));
         assert_eq!(keys.control_id.as_deref(), Some("1.2.9#COMPLETED"));
         assert_eq!(keys.orders, ["1.2", "A-1"]);
+        // A beginning is known again too, and its repeat is told that it is one.
+        let mut begun = Out::default();
+        begun.text("PerformedProcedureStepStatus", "IN PROGRESS");
+        let begun = message(0x0140, MPPS, "1.2.9", &begun);
+        let number = super::keys(&begun).control_id;
+        assert_eq!(number.as_deref(), Some("1.2.9#IN PROGRESS"));
+        let told = super::super::reply::told_of_repeat(&begun).expect("told");
+        let verdict = clinic::exchange::Verdict::Refused(&told);
+        assert!(super::super::reply::reply(&begun, verdict).starts_with(b"0111 "));
+        let end = message(0x0120, MPPS, "1.2.9", &set);
+        assert_eq!(super::super::reply::told_of_repeat(&end), None);
     }
 }

@@ -50,6 +50,14 @@ pub fn reply(to: &[u8], verdict: Verdict<'_>) -> Vec<u8> {
     status(code(service.unwrap_or(Service::Store), error), &error.what)
 }
 
+/// What the sender of a repeat is told; none: what it was told the first time. A step that exists already is answered 0111
+/// (PS3.4 F.7.2.1.3), whether or not the device has heard that it was taken.
+pub fn told_of_repeat(message: &[u8]) -> Option<MapError> {
+    let service = command(&File::read(message).ok()?).ok()?.service;
+    let what = "it was begun already; nothing was done twice";
+    (service == Service::MppsCreate).then(|| MapError::new(Reason::Duplicate, Some("0000,1000"), what))
+}
+
 fn code(service: Service, error: &MapError) -> u16 {
     match service {
         Service::Store => match error.reason {

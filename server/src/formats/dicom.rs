@@ -102,6 +102,11 @@ impl Format for Dicom {
         }
     }
 
+    /// A step that was begun can't begin again.
+    fn told_of_repeat(&self, message: &[u8]) -> Option<MapError> {
+        reply::told_of_repeat(message)
+    }
+
     fn question(&self, message: &[u8]) -> Option<Result<Question, MapError>> {
         archive::question(message, &self.profile).or_else(|| worklist::question(message, &self.profile))
     }

@@ -152,6 +152,16 @@ async fn a_modality_moves_what_was_planned() -> Result<()> {
     ensure!(begun["status"] == 0, "{begun}");
     let again = modality.does("again")?;
     ensure!(again["status"] == 0x0111, "{again}");
+    // It was known again: nothing has failed, and nobody has to look at it.
+    let all = punte.messages("&channel=ct").await?;
+    let begun = all.iter().filter(|row| row["message_type"] == "N-CREATE^MPPS");
+    let begun: Vec<_> = begun.map(|row| (&row["state"], &row["repeats"])).collect();
+    assert_eq!(begun, [(&json!("routed"), &json!(1))]);
+    // One that says something else under the same UID has failed.
+    let other = modality.does("again Cap")?;
+    ensure!(other["status"] == 0x0111, "{other}");
+    let failed = punte.messages("&channel=ct&state=failed").await?;
+    assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(
         listed(&mut modality)?,
         ["S-1", "S-2"],

@@ -102,6 +102,10 @@ impl Format for Text {
         Replies::default()
     }
 
+    fn can_be_asked(&self) -> bool {
+        self.name == "text"
+    }
+
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool {
         answered(candidate).is_none_or(|id| self.keys(sent).control_id == Some(id))
     }

@@ -8,7 +8,7 @@ use clinic::worklist::entries;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 
-use super::Place;
+use super::{Place, eventually};
 use crate::run::gather::gather;
 
 const IN: &str =
@@ -144,4 +144,22 @@ async fn what_is_planned_is_gathered_with_what_stands_around_it() {
         .send("in", &booked("5", "2026-12-04T11:00:00+02:00", "cancelled"))
         .await;
     assert_eq!(steps(&ask(WorklistQuestion::default()).await).len(), 4);
+}
+
+/// Whoever asks first after a start waits no longer than others: it is read without a question.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_planned_is_read_beside_the_start_where_questions_are_answered() {
+    let place = Place::new();
+    let running = place.start(place.channels(&[IN])).await;
+    let told = running
+        .send("in", &order("1", "Popescu", "CT", "2026-11-27T08:30:00+02:00"))
+        .await;
+    assert_eq!(told.note, None);
+    assert!(!running.engine.store().knows_planned(), "nobody asks here");
+    running.engine.stop().await.unwrap();
+    drop(running);
+    let asked = IN.replacen("[[step]]", "source.questions = \"clinic\"\n[[step]]", 1);
+    let running = place.start(place.channels(&[&asked])).await;
+    eventually(async || running.engine.store().knows_planned().then_some(())).await;
+    running.engine.stop().await.unwrap();
 }

@@ -570,6 +570,14 @@ impl Store for SqliteStore {
         self.ask_planned(move |planned| planned.find(&asked)).await
     }
 
+    async fn read_planned(&self) -> Result<(), StoreError> {
+        self.ask_planned(|_| ()).await
+    }
+
+    fn knows_planned(&self) -> bool {
+        self.shared.planned.ask(&|_| ()).is_some()
+    }
+
     async fn begun(&self) -> Result<Vec<Begun>, StoreError> {
         self.ask_planned(|planned| planned.begun().cloned().collect())
             .await

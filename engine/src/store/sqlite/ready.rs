@@ -3,7 +3,6 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use clinic::Record;
@@ -22,7 +21,7 @@ use crate::message::{
 };
 use crate::store::blob::{BlobName, as_store_error};
 use crate::store::seal::{Column, Domain, Sealer};
-use crate::store::{Asked, Attempted, Commit, CounterMove, DecidedWord, DeliveryDecision, StoreError};
+use crate::store::{Asked, Attempted, Commit, CounterMove, DecidedWord, Dedup, DeliveryDecision, StoreError};
 
 /// Bodies up to this many bytes lie in their row, bigger ones in the blob folder.
 pub(crate) const INLINE: usize = 256 * 1024;
@@ -714,7 +713,7 @@ impl Ready {
             received_at: message.incoming.received_at.as_microsecond(),
             state: message.state,
             length: i64::try_from(message.incoming.length()).unwrap_or(i64::MAX),
-            repeat: dedup.and_then(|window| repeat_key(sealer, &message, body, window)),
+            repeat: dedup.and_then(|dedup| repeat_key(sealer, &message, body, dedup)),
             keys: message_keys(sealer, &message.keys),
             head: sealer.seal(Column::MessageHead, message.id, 0, &head)?,
             body: pack(shared, Column::MessageBody, message.id, 0, "", body, &mut blobs)?,
@@ -782,14 +781,9 @@ impl Ready {
 }
 
 /// The content of a big body counts by the hash that it is named by, so that it is the same however it was handed in.
-fn repeat_key(
-    sealer: &Sealer,
-    message: &NewMessage,
-    body: ToPack<'_>,
-    window: Duration,
-) -> Option<RepeatKey> {
+fn repeat_key(sealer: &Sealer, message: &NewMessage, body: ToPack<'_>, dedup: Dedup) -> Option<RepeatKey> {
     let content: &[u8] = match &body {
-        ToPack::Inline(body) => body,
+        ToPack::Inline(body) => body.get(dedup.from..).unwrap_or(body),
         ToPack::Blob(name) => &name.hash,
         ToPack::WithMessage => &[],
     };
@@ -809,7 +803,7 @@ fn repeat_key(
     digest[8..].copy_from_slice(&whole[..8]);
     Some(RepeatKey {
         digest,
-        window: i64::try_from(window.as_micros()).unwrap_or(i64::MAX),
+        window: i64::try_from(dedup.window.as_micros()).unwrap_or(i64::MAX),
     })
 }
 

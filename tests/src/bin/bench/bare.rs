@@ -8,14 +8,17 @@ use bytes::Bytes;
 use clinic::exchange::Keys;
 use engine::message::{Incoming, MessageState, NewMessage};
 use engine::store::sqlite::bench;
-use engine::store::{Commit, MasterKey, SqliteOptions};
+use engine::store::{Commit, Dedup, MasterKey, SqliteOptions};
 
 use crate::messages::{Pool, TemplateKeys, name};
 
 /// Messages of one transaction.
 pub const EACH: u64 = 16;
 /// As a channel has it where its file says nothing.
-const DEDUP: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEDUP: Dedup = Dedup {
+    window: Duration::from_secs(7 * 24 * 3600),
+    from: 0,
+};
 
 /// What the loop did.
 pub struct Bare {
