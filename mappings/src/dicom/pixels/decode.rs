@@ -20,7 +20,7 @@ fn codec(syntax: &str) -> Option<Codec> {
     Some(match syntax.strip_prefix("1.2.840.10008.1.2.")? {
         "1.98" => Codec::None,
         "5" => Codec::Rle,
-        "4.50" | "4.51" | "4.57" | "4.70" => Codec::Jpeg,
+        "4.50" | "4.51" | "4.53" | "4.55" | "4.57" | "4.70" => Codec::Jpeg,
         "4.80" | "4.81" => Codec::JpegLs,
         "4.90" | "4.91" => Codec::Jpeg2000,
         _ => return None,

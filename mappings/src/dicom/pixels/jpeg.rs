@@ -1,7 +1,10 @@
-//! JPEG (T.81): sequential by Huffman, of 8 and 12 bits (PS3.5 §8.2.1: baseline, extended), and lossless of 2 to 16.
+//! JPEG (T.81): sequential by Huffman, of 8 and 12 bits (PS3.5 §8.2.1: baseline, extended), [`progressive`] of the same, which
+//! the standard has retired and devices still write, and lossless of 2 to 16.
 //!
-//! Absent: progressive and hierarchical modes, which the standard has retired, and arithmetic coding. What ends too early is
-//! refused: half an image must not pass for a whole one.
+//! Absent: hierarchical modes, which the standard has retired, and arithmetic coding. What ends too early is refused: half an
+//! image must not pass for a whole one.
+
+mod progressive;
 
 use std::sync::LazyLock;
 
@@ -9,6 +12,7 @@ use clinic::exchange::MapError;
 
 use super::bits::{Bits, Stuffing};
 use super::{Shape, unsupported, wrong};
+use progressive::{Band, Gathered};
 
 const ZIGZAG: [usize; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
@@ -31,11 +35,14 @@ struct Component {
     columns: usize,
     rows: usize,
     is_scanned: bool,
+    /// What has come of it, where it comes in several scans.
+    gathered: Option<Gathered>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Process {
     Sequential,
+    Progressive,
     Lossless,
 }
 
@@ -78,7 +85,7 @@ pub(super) fn decoded(shape: &Shape, is_ycc: bool, bytes: &[u8]) -> Result<Vec<u
         (_, true) => true,
         (_, false) => decoder.is_jfif && shape.photometric == "RGB",
     };
-    if is_ycc && frame.process == Process::Sequential && frame.components.len() == 3 {
+    if is_ycc && frame.process != Process::Lossless && frame.components.len() == 3 {
         to_rgb(&mut out, frame.precision);
     }
     Ok(out)
@@ -113,7 +120,7 @@ impl Decoder {
             let kind = rest[at + 1];
             rest = &rest[at + 2..];
             match kind {
-                0xC0 | 0xC1 | 0xC3 => {
+                0xC0..=0xC3 => {
                     if self.frame.is_some() {
                         return Err(unsupported("has a JPEG of several frames"));
                     }
@@ -121,7 +128,7 @@ impl Decoder {
                     self.frame = Some(frame);
                 }
                 0xC4 => self.huffman(segment(&mut rest)?)?,
-                0xC2 | 0xC5..=0xCF => {
+                0xC5..=0xCF => {
                     return Err(unsupported("has a JPEG of a kind that is not decoded here"));
                 }
                 0xDB => self.quantization(segment(&mut rest)?)?,
@@ -133,11 +140,17 @@ impl Decoder {
                     let head = segment(&mut rest)?;
                     rest = self.scan(head, rest)?;
                     let frame = self.frame.as_ref();
+                    let frame = frame.filter(|frame| frame.process != Process::Progressive);
                     if frame.is_some_and(|frame| frame.components.iter().all(|one| one.is_scanned)) {
                         return Ok(());
                     }
                 }
-                0xD9 => return Err(ended()),
+                0xD9 => match self.frame.as_mut() {
+                    Some(frame) if frame.process == Process::Progressive => {
+                        return progressive::finished(frame);
+                    }
+                    Some(_) | None => return Err(ended()),
+                },
                 0xE0 => self.is_jfif |= segment(&mut rest)?.starts_with(b"JFIF\0"),
                 0xEE => {
                     let said = segment(&mut rest)?;
@@ -211,19 +224,31 @@ impl Decoder {
         let bad = || wrong("has a JPEG with a scan of nothing that is there");
         let count = usize::from(*head.first().ok_or_else(bad)?);
         let said = head.get(1..1 + 2 * count).ok_or_else(bad)?;
-        let [selection, _, approximation] = *head[1 + 2 * count..].first_chunk::<3>().ok_or_else(bad)?;
-        let mut scanned = vec![];
+        let last = *head[1 + 2 * count..].first_chunk::<3>().ok_or_else(bad)?;
+        let [selection, _, approximation] = last;
+        let band = match frame.process {
+            Process::Progressive => Some(Band::of(last)?),
+            Process::Sequential | Process::Lossless => None,
+        };
+        let mut scanned: Vec<Scanned<'_>> = vec![];
         for two in said.chunks_exact(2) {
             let number = frame
                 .components
                 .iter()
                 .position(|component| component.id == two[0]);
             let number = number.ok_or_else(bad)?;
-            if std::mem::replace(&mut frame.components[number].is_scanned, true) {
+            let is_again = match band {
+                Some(_) => scanned.iter().any(|(known, ..)| *known == number),
+                None => std::mem::replace(&mut frame.components[number].is_scanned, true),
+            };
+            if is_again {
                 return Err(bad());
             }
             let direct = self.direct.get(usize::from(two[1] >> 4)).and_then(Option::as_ref);
-            let direct = direct.ok_or_else(tables)?;
+            // Most scans of a progressive picture have codes of one kind only.
+            if direct.is_none() && band.is_none_or(|band| band.is_direct() && band.needs_codes()) {
+                return Err(tables());
+            }
             let alternating = self
                 .alternating
                 .get(usize::from(two[1] & 15))
@@ -241,10 +266,10 @@ impl Decoder {
         };
         match frame.process {
             Process::Lossless => {
-                let scanned: Vec<_> = scanned
+                let scanned = scanned
                     .iter()
-                    .map(|(number, direct, _)| (*number, *direct))
-                    .collect();
+                    .map(|(number, direct, _)| Some((*number, (*direct)?)));
+                let scanned: Vec<_> = scanned.collect::<Option<_>>().ok_or_else(tables)?;
                 lossless(
                     frame,
                     &scanned,
@@ -254,6 +279,10 @@ impl Decoder {
                 )?;
             }
             Process::Sequential => sequential(frame, &scanned, &self.quantizations, &mut reading)?,
+            Process::Progressive => {
+                let band = band.ok_or_else(bad)?;
+                progressive::scan(frame, &scanned, band, &self.quantizations, &mut reading)?;
+            }
         }
         Ok(reading.bits.rest())
     }
@@ -266,12 +295,13 @@ impl Frame {
         let two = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
         let (precision, rows, columns) = (u32::from(head[0]), two(1), two(3));
         let process = match kind {
+            0xC2 => Process::Progressive,
             0xC3 => Process::Lossless,
             _ => Process::Sequential,
         };
         let is_precise = match process {
             Process::Lossless => (2..=16).contains(&precision),
-            Process::Sequential => matches!(precision, 8 | 12),
+            Process::Sequential | Process::Progressive => matches!(precision, 8 | 12),
         };
         if !is_precise || shape.allocated < precision {
             return Err(wrong("has a JPEG of more bits than the object says"));
@@ -303,7 +333,7 @@ impl Frame {
             let (a, d) = if is_even { (1, 1) } else { (a, d) };
             let (stride, lines) = match process {
                 Process::Lossless => (columns, rows),
-                Process::Sequential => (units_across * a * 8, units_down * d * 8),
+                Process::Sequential | Process::Progressive => (units_across * a * 8, units_down * d * 8),
             };
             Component {
                 id: one[0],
@@ -315,6 +345,7 @@ impl Frame {
                 columns: (columns * a).div_ceil(across),
                 rows: (rows * d).div_ceil(down),
                 is_scanned: false,
+                gathered: (process == Process::Progressive).then(|| Gathered::new(stride * lines)),
             }
         };
         let components = said.iter().zip(factors).map(component).collect();
@@ -327,6 +358,20 @@ impl Frame {
             down,
             components,
         })
+    }
+
+    /// How many units a scan has, across and down. One component alone comes block by block, without those that only fill up.
+    fn units(&self, scanned: &[Scanned<'_>]) -> (usize, usize) {
+        match scanned {
+            [(number, ..)] => {
+                let component = &self.components[*number];
+                (component.columns.div_ceil(8), component.rows.div_ceil(8))
+            }
+            _ => (
+                self.columns.div_ceil(8 * self.across),
+                self.rows.div_ceil(8 * self.down),
+            ),
+        }
     }
 
     /// All values, each component as large as the largest.
@@ -419,7 +464,8 @@ fn cut() -> MapError {
     wrong("has a JPEG that is cut or broken")
 }
 
-type Scanned<'s> = (usize, &'s Codes, Option<&'s Codes>);
+/// A component of a scan, by its number, and the codes of its first coefficients and of the others.
+type Scanned<'s> = (usize, Option<&'s Codes>, Option<&'s Codes>);
 
 fn sequential(
     frame: &mut Frame,
@@ -435,23 +481,14 @@ fn sequential(
         tables.push(table.ok_or_else(self::tables)?);
     }
     let mut last = [0; 4];
-    let (units_across, units_down) = match scanned {
-        // One alone comes block by block, without those that only fill up.
-        [(number, ..)] => {
-            let component = &frame.components[*number];
-            (component.columns.div_ceil(8), component.rows.div_ceil(8))
-        }
-        _ => (
-            frame.columns.div_ceil(8 * frame.across),
-            frame.rows.div_ceil(8 * frame.down),
-        ),
-    };
+    let (units_across, units_down) = frame.units(scanned);
     for unit in 0..units_across * units_down {
         if reading.begins_anew()? {
             last = [0; 4];
         }
         let (unit_x, unit_y) = (unit % units_across, unit / units_across);
         for (idx, (number, direct, alternating)) in scanned.iter().enumerate() {
+            let direct = direct.ok_or_else(self::tables)?;
             let alternating = alternating.ok_or_else(self::tables)?;
             let component = &mut frame.components[*number];
             let (across, down) = match scanned.len() {

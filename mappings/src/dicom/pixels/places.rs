@@ -29,7 +29,7 @@ pub fn media(syntax: &str) -> Option<(&'static str, &str)> {
     Some(match after? {
         "" | ".1" => ("application/octet-stream", "1.2.840.10008.1.2.1"),
         ".5" => ("image/dicom-rle", syntax),
-        ".4.50" | ".4.51" | ".4.57" | ".4.70" => ("image/jpeg", syntax),
+        ".4.50" | ".4.51" | ".4.53" | ".4.55" | ".4.57" | ".4.70" => ("image/jpeg", syntax),
         ".4.80" | ".4.81" => ("image/jls", syntax),
         ".4.90" | ".4.91" => ("image/jp2", syntax),
         ".4.92" | ".4.93" => ("image/jpx", syntax),
