@@ -89,7 +89,7 @@ impl Pipeline {
         if !ops.is_empty()
             && let Cow::Owned(body) = flow.format.set(&flow.body, &ops)?
         {
-            flow.change(Bytes::from(body))?;
+            flow.set(Bytes::from(body));
         }
         Ok(())
     }

@@ -146,12 +146,15 @@ impl Format for Text {
         Ok(())
     }
 
-    /// Of a clear something comes. Called `heads`, what stands before the first dot is removed.
+    /// Of a clear something comes. Called `heads`, what stands before the first dot is removed, or becomes what it is set to.
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
         let dot = message.iter().position(|byte| *byte == b'.');
         Ok(match ops {
             [(_, SetOp::Remove)] if self.name == "heads" => {
                 Cow::Owned([b"removed", &message[dot.unwrap_or(0)..]].concat())
+            }
+            [(_, SetOp::Assign(value))] if self.name == "heads" => {
+                Cow::Owned([value.as_bytes(), &message[dot.unwrap_or(0)..]].concat())
             }
             [(_, SetOp::Remove)] => Cow::Owned(b"removed".to_vec()),
             _ => Cow::Borrowed(message),

@@ -104,3 +104,21 @@ async fn what_is_changed_at_its_beginning_goes_out_with_its_rest() {
     );
     running.engine.stop().await.unwrap();
 }
+
+/// What a far side answers is written into the beginning too, and the rest follows it as it came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_for_goes_out_with_the_rest() {
+    let file = "id = \"heads\"\n[source]\nformat = \"heads\"\nfake.name = \"in\"\n[[step]]\nlookup = { ask = \"who\", question = \"who?\", set = { \"$\" = \"$\" } }\n[[destination]]\nname = \"one\"\nfake.name = \"pieces\"\nformat = \"heads\"\n[[destination]]\nname = \"who\"\nfake.name = \"who\"\nformat = \"heads\"\nwhen = \"asked\"\n";
+    let place = Place::new();
+    let running = place.start(place.channels(&[file])).await;
+    let (short, long) = (text("1", 1000), text("2", 1000) + &"more ".repeat(SMALL));
+    for text in [&short, &long] {
+        running.ends.tells("told");
+        let told = send(&running, "in", text).await;
+        assert_eq!((told.outcome, told.note), (Outcome::Stored, None));
+    }
+    eventually(async || (place.ends.got("pieces").len() == 2).then_some(())).await;
+    let told = |text: &str| format!("told{}", &text[text.find('.').unwrap()..]);
+    assert!(place.ends.got("pieces") == [told(&short), told(&long)]);
+    running.engine.stop().await.unwrap();
+}
