@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use clinic::exchange::MapError;
-use tokio::task::spawn_blocking;
 
 use crate::body::{ReadSeek, StoredBody};
 use crate::room;
 use crate::store::StoreError;
+use crate::waits::blocking;
+
+/// What breaks off where a decoder panics.
+const WORK: &str = "the work on a message";
 
 /// A message in another coding, of the file that it lies in.
 pub trait Rewritten: Send {
@@ -45,9 +48,9 @@ impl Anew {
         body: StoredBody,
         begin: impl FnOnce(&mut dyn ReadSeek) -> Result<Box<dyn Rewritten>, MapError> + Send + 'static,
     ) -> Result<Self, AnewError> {
-        let open = blocking(move || {
+        let open = blocking(WORK, move || {
             let mut file = body.open()?;
-            Ok((begin(&mut file)?, file))
+            Ok::<_, AnewError>((begin(&mut file)?, file))
         });
         Ok(Anew {
             open: Some(open.await?),
@@ -68,9 +71,9 @@ impl Anew {
         };
         self.next += 1;
         let place = room::going_out().take(rewritten.memory()).await;
-        let (open, piece) = blocking(move || {
+        let (open, piece) = blocking(WORK, move || {
             let piece = rewritten.piece(number, &mut file)?;
-            Ok(((rewritten, file), piece))
+            Ok::<_, AnewError>(((rewritten, file), piece))
         })
         .await?;
         self.open = Some(open);
@@ -92,12 +95,4 @@ impl Anew {
             }
         }
     }
-}
-
-/// Does what may wait for the disk, or take long, on a thread for that. A panic of a decoder is an error of this message.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AnewError> + Send + 'static,
-) -> Result<T, AnewError> {
-    let broken = |_| AnewError::Store(StoreError::Unavailable("the work on a message broke off".into()));
-    spawn_blocking(work).await.map_err(broken)?
 }

@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::anew::{Anew, AnewError};
-use crate::body::StoredBody;
+use crate::body::{LONGEST_HEAD, StoredBody};
 use crate::format::{Format, Reads};
 use crate::room;
 use crate::store::{ClinicQuery, Store, StoreError, TimeRange};
@@ -40,8 +40,6 @@ const MOST_OBJECTS: usize = 50_000;
 const MOST_PATIENTS: u32 = 500;
 /// So many UIDs are asked for at once.
 const MOST_UIDS: usize = 400;
-/// The most of an object that is read to know what it says beside its pixels.
-const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
 
 /// A question can't be answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -363,36 +361,44 @@ impl KeptObject {
 
     /// Its bytes written anew, in another transfer syntax.
     pub async fn anew(&self, found: ObjectBody, to: &str) -> Result<Anew, AnewError> {
-        let ObjectBody { body, mut beginning } = found;
-        while matches!(self.format.reads(&beginning), Reads::More) && (beginning.len() as u64) < body.length()
-        {
-            if LONGEST_HEAD <= beginning.len() as u64 {
-                return Err(
-                    StoreError::Unavailable("an object says too much to be written anew".into()).into(),
-                );
-            }
-            beginning = longer(&body, beginning).await?;
-        }
+        let ObjectBody { body, beginning } = found;
+        let is_enough = |beginning: &[u8]| !matches!(self.format.reads(beginning), Reads::More);
+        let beginning = reaching(&body, beginning, &is_enough).await?;
         let (format, to, length) = (self.format.clone(), to.to_owned(), body.length());
         Anew::begin(body, move |file| format.rewritten(&beginning, file, length, &to)).await
     }
 }
 
-/// Four times as much of the beginning of a body, with the room that it takes.
-async fn longer(body: &StoredBody, beginning: Bytes) -> Result<Bytes, StoreError> {
-    let most = usize::try_from(body.length())
-        .unwrap_or(usize::MAX)
-        .min(4 * beginning.len().max(room::SMALL));
-    let place = room::going_out().take(most).await;
-    let mut bytes = BytesMut::with_capacity(most);
-    bytes.extend_from_slice(&beginning);
-    let mut pieces = body.pieces(beginning.len() as u64);
-    while bytes.len() < most
-        && let Some(piece) = pieces.next().await?
-    {
-        bytes.extend_from_slice(&piece);
+/// As much of the beginning of an object as is enough, or all of it, with the room that it takes. `beginning`: what of it was
+/// read already.
+pub async fn reaching(
+    body: &StoredBody,
+    mut beginning: Bytes,
+    is_enough: &(dyn Fn(&[u8]) -> bool + Send + Sync),
+) -> Result<Bytes, StoreError> {
+    loop {
+        let has = beginning.len();
+        if body.length() <= has as u64 || is_enough(&beginning) {
+            return Ok(beginning);
+        }
+        if LONGEST_HEAD <= has as u64 {
+            let what = "an object says too much before its pixels";
+            return Err(StoreError::Unavailable(what.into()));
+        }
+        let length = usize::try_from(body.length()).unwrap_or(usize::MAX);
+        let most = length.min(4 * has.max(room::SMALL));
+        // What was read so far is let go before more is read: nobody waits for room that it has itself.
+        drop(std::mem::take(&mut beginning));
+        let place = room::going_out().take(most).await;
+        let mut bytes = BytesMut::with_capacity(most);
+        let mut pieces = body.pieces(0);
+        while bytes.len() < most
+            && let Some(piece) = pieces.next().await?
+        {
+            bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+        }
+        beginning = place.hold(bytes.freeze());
     }
-    Ok(place.hold(bytes.freeze()))
 }
 
 /// The bytes of an object.

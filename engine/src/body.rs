@@ -5,17 +5,19 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::JoinError;
 
 use crate::format::Reads;
 use crate::room::{Room, SMALL};
 use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
-use crate::waits::here_or_there;
+use crate::waits::{blocking, here_or_there};
 
 /// So many bytes are handed to the disk at once, and read from it.
 const PIECE: usize = 256 * 1024;
 /// The most of a long body that is read since a format wants more of it.
-const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
+pub(crate) const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
+/// What breaks off where the work on a body panics.
+const WORK: &str = "the work on a body";
 /// What a door takes that has to be whole in memory: all the room that there is.
 pub(crate) const LONGEST_WHOLE: u64 = 128 * 1024 * 1024;
 
@@ -203,7 +205,7 @@ impl BodyWriter {
 }
 
 fn broken_off(_: JoinError) -> StoreError {
-    StoreError::Unavailable("the work on a body was broken off".into())
+    StoreError::Unavailable(format!("{WORK} was broken off"))
 }
 
 /// What is read from any place. Its errors of the store are [`StoreError`]s within.
@@ -286,7 +288,7 @@ impl Pieces {
             return Ok(Some(bytes.slice(at..at + length)));
         }
         let (body, at, open) = (self.body.clone(), self.at, self.open.take());
-        let read = spawn_blocking(move || {
+        let read = blocking(WORK, move || {
             let mut open = match open {
                 Some(open) => open,
                 None => {
@@ -299,7 +301,7 @@ impl Pieces {
             open.read_exact(&mut piece).map_err(as_store_error)?;
             Ok::<_, StoreError>((open, piece))
         });
-        let (open, piece) = read.await.map_err(broken_off)??;
+        let (open, piece) = read.await?;
         self.open = Some(open);
         self.at += length as u64;
         Ok(Some(piece.into()))
@@ -308,7 +310,7 @@ impl Pieces {
 
 /// The SHA-256 of a long body from a byte on, in hex. It is never whole in memory.
 pub(crate) async fn digest(vault: Vault, name: BlobName, from: u64) -> Result<String, StoreError> {
-    let read = spawn_blocking(move || {
+    let read = blocking(WORK, move || {
         let mut reader = vault.blobs.open(&vault.sealer, name)?;
         reader.seek(SeekFrom::Start(from)).map_err(as_store_error)?;
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
@@ -322,7 +324,7 @@ pub(crate) async fn digest(vault: Vault, name: BlobName, from: u64) -> Result<St
         let digest = digest.finish();
         Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     });
-    read.await.map_err(broken_off)?
+    read.await
 }
 
 /// A long body can't be taken as far as somebody needs it.
@@ -359,8 +361,7 @@ pub(crate) async fn read_on(
         *body = Bytes::new();
         let place = room.take(usize::try_from(wanted).unwrap_or(usize::MAX)).await;
         let vault = vault.clone();
-        let read = spawn_blocking(move || vault.blobs.beginning(&vault.sealer, name, wanted));
-        let read = read.await.map_err(|error| NotRead::Store(broken_off(error)))?;
-        *body = place.hold(read.map_err(NotRead::Store)?);
+        let read = blocking(WORK, move || vault.blobs.beginning(&vault.sealer, name, wanted));
+        *body = place.hold(read.await.map_err(NotRead::Store)?);
     }
 }

@@ -18,4 +18,4 @@ pub mod sabotage;
 pub mod script;
 pub mod split;
 pub mod store;
-mod waits;
+pub mod waits;

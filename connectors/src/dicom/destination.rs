@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::status_line;
 use super::caller::Caller;
-use super::objects::{Broken, PLAIN, Rest, begun, send_rest, way};
+use super::objects::{Broken, Rest, begun, send_rest, way, with_plain};
 use super::part10::{self, Meta};
 use super::settings;
 use crate::tls::Stream;
@@ -174,11 +174,10 @@ impl DicomDestination {
         for wanted in &proposed {
             proposal = proposal.with(&wanted.class, [wanted.syntax.as_str()]);
         }
+        let objects = proposed.iter().filter(|wanted| wanted.is_object);
+        proposal = with_plain(proposal, objects.map(|wanted| wanted.class.as_str()));
         for (idx, wanted) in proposed.iter().enumerate() {
             let is_first = proposed[..idx].iter().all(|other| other.class != wanted.class);
-            if is_first && wanted.is_object {
-                proposal = proposal.with(&wanted.class, PLAIN);
-            }
             let mut same = proposed.iter().filter(|other| other.class == wanted.class);
             if is_first && same.clone().any(|same| same.provides) {
                 proposal = proposal.with_role(&wanted.class, same.any(|same| !same.provides), true);

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use clinic::exchange::{MapError, Reason};
 use dimse::scu::Object;
-use dimse::{AeTitle, Association, Context, Error, Status, uids};
+use dimse::{AeTitle, Association, Context, Error, Proposal, Status, uids};
 use engine::anew::{Anew, AnewError};
 use engine::archive::{KeptObject, ObjectBody};
 use engine::body::Pieces;
@@ -82,7 +82,19 @@ pub(super) async fn send_rest(
 }
 
 /// Those who take no object as it lies here take it in one of these (PS3.5 §10.1), written anew.
-pub(super) const PLAIN: [&str; 2] = [uids::EXPLICIT_LITTLE, uids::IMPLICIT_LITTLE];
+const PLAIN: [&str; 2] = [uids::EXPLICIT_LITTLE, uids::IMPLICIT_LITTLE];
+
+/// Proposes those with each of these classes, once.
+pub(super) fn with_plain<'c>(proposal: Proposal, classes: impl IntoIterator<Item = &'c str>) -> Proposal {
+    let mut done: Vec<&str> = vec![];
+    classes.into_iter().fold(proposal, |proposal, class| {
+        if done.contains(&class) {
+            return proposal;
+        }
+        done.push(class);
+        proposal.with(class, PLAIN)
+    })
+}
 
 /// By which context of those that stand for its class an object goes: one of its own transfer syntax, else one of those that
 /// every object can be written in.

@@ -13,7 +13,7 @@ use engine::message::Incoming;
 
 use super::answer::Answer;
 use super::caller::Caller;
-use super::objects::{Broken, Opened, PLAIN, way};
+use super::objects::{Broken, Opened, way, with_plain};
 use crate::tls::Stream;
 
 /// So many pairs of class and transfer syntax are proposed at once; with each class it is proposed without compression too.
@@ -322,16 +322,10 @@ impl<'m> Mover<'m> {
             }
         }
         let mut proposal = self.peer.proposal();
-        let mut classes: Vec<&str> = vec![];
         for (class, syntax) in &proposed {
             proposal = proposal.with(class, [syntax.as_str()]);
-            if !classes.contains(&class.as_str()) {
-                classes.push(class);
-            }
         }
-        for class in classes {
-            proposal = proposal.with(class, PLAIN);
-        }
+        let proposal = with_plain(proposal, proposed.iter().map(|(class, _)| class.as_str()));
         match self.peer.associate(proposal).await {
             Ok(association) => Ok(Standing {
                 association,

@@ -37,6 +37,7 @@ use crate::room;
 use crate::script::CacheWrite;
 use crate::split::PARTS;
 use crate::store::{Commit, Committed, CounterKey, Dedup, MadeBy, MessageFilter, Repeat, Store, StoreError};
+use crate::waits;
 
 /// How often a message is run on a fresh snapshot before the writer runs it itself.
 const RERUNS: u32 = 5;
@@ -983,10 +984,7 @@ fn too_many_questions() -> StoreError {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
-    // Not the text of a panic: it may quote a message.
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| StoreError::Unavailable("the work on this message was broken off".into()))
+    waits::blocking("the work on this message", || Ok(work())).await
 }
 
 pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {

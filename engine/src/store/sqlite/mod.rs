@@ -72,7 +72,7 @@ use super::{
 use crate::body::{StoredBody, Vault};
 use crate::message::{MessageDetail, MessageRow, MessageState};
 use crate::sabotage::{self, Switch};
-use crate::waits;
+use crate::waits::{self, blocking};
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -281,12 +281,11 @@ impl SqliteStore {
         read: impl FnOnce(&Shared, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = self.shared.clone();
-        tokio::task::spawn_blocking(move || {
+        blocking("a read", move || {
             let reader = shared.readers.get()?;
             read(&shared, &reader)
         })
         .await
-        .map_err(|_| StoreError::Unavailable("a read was broken off".into()))?
     }
 
     /// Asks what is planned, which is read first where it was not yet.
@@ -312,7 +311,7 @@ impl SqliteStore {
             return Ready::new(&self.shared, commit);
         }
         let shared = self.shared.clone();
-        tokio::task::spawn_blocking(move || {
+        blocking("the work on a message", move || {
             if let Some(seq) = commit.again {
                 // The row keeps its id, and what is sealed is bound to it.
                 if let Some(id) = messages::id_of(&*shared.readers.get()?, seq)? {
@@ -322,7 +321,6 @@ impl SqliteStore {
             Ready::new(&shared, commit)
         })
         .await
-        .map_err(|_| StoreError::Unavailable("a body could not be written".into()))?
     }
 
     fn committed(&self, raw: Raw) -> Result<Committed, StoreError> {

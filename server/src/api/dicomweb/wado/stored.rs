@@ -4,19 +4,14 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use engine::archive;
 use engine::body::StoredBody;
-use engine::room;
 use engine::store::StoreError;
-use mappings::dicom::part10::{self, Meta, packing};
-use mappings::dicom::scan::{self, Reached, Until};
+use mappings::dicom::part10::{self, Meta};
+use mappings::dicom::{Enough, is_enough};
 
 use super::super::super::auth::{Scope, Who};
 use super::super::super::{Problem, State};
 use super::super::found::{self, Object};
 use crate::journal::{self, Seen};
-
-/// So much of an object is read at first to see what it says, and at most.
-const FIRST_HEAD: u64 = 256 * 1024;
-const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
 
 /// An object in the store.
 #[derive(Clone)]
@@ -25,8 +20,6 @@ pub struct Stored {
     pub body: StoredBody,
     /// What its meta header says.
     pub meta: Meta,
-    /// Where its data set begins.
-    pub begins: u64,
 }
 
 /// The bytes of an object: those of the message that made it. None: they were taken out.
@@ -40,11 +33,10 @@ pub async fn stored(state: &State, object: &Object) -> Result<Option<Stored>, Pr
     let is_it = |beginning: &[u8]| meta(beginning).is_some();
     let found = archive::body(state.store(), &object.record, &is_it).await?;
     Ok(found.and_then(|found| {
-        let (meta, begins) = meta(&found.beginning)?;
+        let (meta, _) = meta(&found.beginning)?;
         Some(Stored {
             body: found.body,
             meta,
-            begins: begins as u64,
         })
     }))
 }
@@ -149,37 +141,8 @@ impl Wanted {
 
 /// The beginning of an object, up to its pixels at least, with the room that it takes.
 pub async fn head(stored: &Stored) -> Result<Bytes, StoreError> {
-    let length = stored.body.length();
-    let packing = packing(&stored.meta.syntax);
-    let mut wanted = FIRST_HEAD;
-    loop {
-        let most = usize::try_from(wanted.min(length)).unwrap_or(usize::MAX);
-        let place = room::going_out().take(most).await;
-        let mut bytes = Vec::with_capacity(most);
-        let mut pieces = stored.body.pieces(0);
-        while bytes.len() < most
-            && let Some(piece) = pieces.next().await?
-        {
-            bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
-        }
-        let begins = usize::try_from(stored.begins).unwrap_or(usize::MAX);
-        let data = bytes.get(begins..).unwrap_or_default();
-        let has_all = bytes.len() as u64 == length
-            || match packing.deflated {
-                true => part10::File::read(&bytes).is_ok(),
-                false => matches!(
-                    scan::check(data, packing.coding, Until::Pixels),
-                    Ok(Reached::Pixels(_))
-                ),
-            };
-        if has_all {
-            return Ok(place.hold(bytes.into()));
-        }
-        if LONGEST_HEAD <= wanted {
-            return Err(StoreError::Unavailable(
-                "an object says too much to be shown".into(),
-            ));
-        }
-        wanted *= 4;
-    }
+    let first = stored.body.pieces(0).next().await?.unwrap_or_default();
+    // Of a deflated one nothing is known before its pixels are reached.
+    let is_enough = |beginning: &[u8]| is_enough(beginning) == Enough::Yes;
+    archive::reaching(&stored.body, first, &is_enough).await
 }

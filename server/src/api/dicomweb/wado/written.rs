@@ -6,6 +6,7 @@ use clinic::exchange::MapError;
 use engine::anew::{Anew, AnewError, Rewritten};
 use engine::body::{Pieces, ReadSeek};
 use engine::store::StoreError;
+use engine::waits;
 use futures_util::Stream;
 use mappings::dicom::native::{EXPLICIT, Native};
 
@@ -80,8 +81,7 @@ impl From<Unable> for StoreError {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Unable> + Send + 'static,
 ) -> Result<T, Unable> {
-    let broken = |_| Unable::Store(StoreError::Unavailable("the work on an object broke off".into()));
-    tokio::task::spawn_blocking(work).await.map_err(broken)?
+    waits::blocking("the work on an object", work).await
 }
 
 /// An object on its way.
