@@ -611,7 +611,7 @@ fn step(split: &Value) -> Value {
                         "minLength": 1
                     },
                     "keep": {
-                        "description": "What stays all the same; for DICOM: uids, device, institution, patient, dates, dates-shifted, descriptors, structured.",
+                        "description": "What stays all the same; for DICOM: uids, device, institution, patient, dates, dates-shifted, descriptors, structured, graphics, safe-private.",
                         "type": "array",
                         "items": { "type": "string" },
                         "uniqueItems": true

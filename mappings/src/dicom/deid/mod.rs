@@ -4,11 +4,12 @@
 //! falls into its study, and nobody who lacks the secret can tell which. Who holds the secret finds the patient again by
 //! reckoning the pseudonyms of those whom he knows: no list has to be kept.
 //!
-//! Beyond the table: every name (VR PN), every private element, every UID that is not the standard's, curves and overlays
-//! are treated wherever they stand; dates that the table does not name are treated as those that it does; free text that it
+//! Beyond the table: every name (VR PN), every private element (but those of [`private`], where they are to stay), every UID that
+//! is not the standard's, curves and overlays are treated wherever they stand; dates that the table does not name are treated as those that it does; free text that it
 //! does not name loses the names and numbers that the object has elsewhere. What may show
 //! the patient in its pixels or in a document is refused, unless it was looked at.
 
+mod private;
 mod rules;
 
 use std::fmt;
@@ -44,11 +45,16 @@ pub enum Keep {
     Descriptors,
     /// The content of reports, likewise (E.3.3).
     Structured,
+    /// What was drawn on images and its text, likewise (E.3.2); overlays only where somebody has looked at the pixels, since text
+    /// may be drawn in them.
+    Graphics,
+    /// Private elements that are known to tell nobody (E.3.10).
+    SafePrivate,
 }
 
 impl Keep {
     /// All of them.
-    pub const ALL: [Keep; 8] = [
+    pub const ALL: [Keep; 10] = [
         Keep::Uids,
         Keep::Device,
         Keep::Institution,
@@ -57,6 +63,8 @@ impl Keep {
         Keep::ShiftedDates,
         Keep::Descriptors,
         Keep::Structured,
+        Keep::Graphics,
+        Keep::SafePrivate,
     ];
 
     /// Its word in channel files.
@@ -70,6 +78,8 @@ impl Keep {
             Keep::ShiftedDates => "dates-shifted",
             Keep::Descriptors => "descriptors",
             Keep::Structured => "structured",
+            Keep::Graphics => "graphics",
+            Keep::SafePrivate => "safe-private",
         }
     }
 
@@ -95,6 +105,8 @@ impl Keep {
             ),
             Keep::Descriptors => ("113105", "Clean Descriptors Option"),
             Keep::Structured => ("113104", "Clean Structured Content Option"),
+            Keep::Graphics => ("113103", "Clean Graphics Option"),
+            Keep::SafePrivate => ("113111", "Retain Safe Private Option"),
         }
     }
 }
@@ -178,7 +190,7 @@ fn may_show_anybody(class: &str) -> bool {
 
 /// The object without those whom it is about.
 pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Result<Vec<u8>, MapError> {
-    let (patient, words) = {
+    let (patient, words, said) = {
         let file = File::read(bytes)?;
         let set = file.data_set(fallback)?;
         let burned_in = set.text(BURNED_IN).is_some_and(|said| said == "YES");
@@ -193,13 +205,14 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
         // Without a number each study is a patient of its own.
-        (number.unwrap_or(study), words)
+        (number.unwrap_or(study), words, private::Said::of(&set))
     };
     let mut without = Without {
         profile,
         pseudonym: profile.pseudonym(&patient),
         days: profile.days(&patient),
         words,
+        said,
     };
     let changed = edited(bytes, fallback, &mut without)?;
     // The titles of those who sent it tell where it was made.
@@ -271,6 +284,8 @@ struct Without<'p> {
     days: i64,
     /// The longest first.
     words: Vec<String>,
+    /// What the object says of its private elements.
+    said: private::Said,
 }
 
 /// What becomes of one element.
@@ -286,21 +301,31 @@ enum Fate {
 }
 
 impl Without<'_> {
-    fn fate(&self, within: &[(Tag, usize)], element: &Element<'_>) -> Fate {
+    fn fate(&self, within: &[(Tag, usize)], set: &DataSet<'_>, element: &Element<'_>) -> Fate {
         let (tag, vr) = (element.header.tag, element.header.vr);
-        if tag.0 % 2 == 1 || matches!(tag.0, 0x5000..=0x50FF) {
-            return Fate::Gone;
-        }
-        if matches!(tag, Tag(0x6000..=0x60FF, 0x3000 | 0x4000)) {
-            return Fate::Gone;
-        }
-        if tag == DOCUMENT && self.profile.pixels_are_clean {
-            return Fate::Kept;
-        }
         // What stands in a sequence whose content is replaced is replaced.
         let is_replaced = within.iter().any(|(around, _)| {
             rules::of(*around).is_some_and(|group| group.does == Does::Dummy && !self.spares(group))
         });
+        if tag.0 % 2 == 1 {
+            return match is_replaced || !self.profile.keeps(Keep::SafePrivate) {
+                true => Fate::Gone,
+                false => self.private(set, element),
+            };
+        }
+        let keeps_graphics = self.profile.keeps(Keep::Graphics);
+        match tag {
+            Tag(0x5000..=0x50FF, _) => return Fate::Gone,
+            Tag(0x6000..=0x60FF, 0x3000) if keeps_graphics && self.profile.pixels_are_clean => {
+                return Fate::Kept;
+            }
+            Tag(0x6000..=0x60FF, 0x4000) if keeps_graphics => return Fate::Cleaned,
+            Tag(0x6000..=0x60FF, 0x3000 | 0x4000) => return Fate::Gone,
+            _ => {}
+        }
+        if tag == DOCUMENT && self.profile.pixels_are_clean {
+            return Fate::Kept;
+        }
         let fate = match rules::of(tag) {
             Some(group) if group.kept.iter().any(|keep| self.profile.keeps(*keep)) => Fate::Kept,
             Some(group) if group.kept.contains(&Keep::Dates) => Fate::Time,
@@ -311,24 +336,40 @@ impl Without<'_> {
                 Does::Dummy => Fate::Dummy,
                 Does::Uid => Fate::Uid,
             },
-            None => match vr {
-                VR::PN => Fate::Dummy,
-                VR::DA | VR::DT | VR::TM if self.profile.keeps(Keep::Dates) => Fate::Kept,
-                VR::DA | VR::DT | VR::TM => Fate::Time,
-                VR::UI if self.profile.keeps(Keep::Uids) => Fate::Kept,
-                VR::UI => Fate::Uid,
-                // A kind that nobody knows may hold anything.
-                VR::UN => Fate::Gone,
-                // Free text that the table does not name.
-                VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UT => Fate::Cleaned,
-                _ => Fate::Kept,
-            },
+            None => self.by_kind(vr),
         };
         // Of what is replaced the codes stay: what kind of thing was said, and not what.
         let is_code = vr == VR::CS || matches!(tag, Tag(0x0008, 0x0100..=0x0121)) || vr == VR::SQ;
         match fate {
             Fate::Kept | Fate::Cleaned if is_replaced && !is_code => Fate::Dummy,
             fate => fate,
+        }
+    }
+
+    /// What becomes of an element that the table does not name.
+    fn by_kind(&self, vr: VR) -> Fate {
+        match vr {
+            VR::PN => Fate::Dummy,
+            VR::DA | VR::DT | VR::TM if self.profile.keeps(Keep::Dates) => Fate::Kept,
+            VR::DA | VR::DT | VR::TM => Fate::Time,
+            VR::UI if self.profile.keeps(Keep::Uids) => Fate::Kept,
+            VR::UI => Fate::Uid,
+            // A kind that nobody knows may hold anything.
+            VR::UN => Fate::Gone,
+            // Free text.
+            VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UT => Fate::Cleaned,
+            _ => Fate::Kept,
+        }
+    }
+
+    /// A private element, where those stay that tell nobody. The name of its maker stays, and what it says is treated as what has no
+    /// rule of its own.
+    fn private(&self, set: &DataSet<'_>, element: &Element<'_>) -> Fate {
+        let is_creator = (0x0010..=0x00FF).contains(&element.header.tag.1);
+        match private::safe(&self.said, set, element) {
+            None => Fate::Gone,
+            Some(_) if is_creator => Fate::Kept,
+            Some(vr) => self.by_kind(vr),
         }
     }
 
@@ -423,7 +464,7 @@ impl Editor for Without<'_> {
             }
         }
         let is_sequence = matches!(element.value, Value::Items(_));
-        Ok(match self.fate(within, element) {
+        Ok(match self.fate(within, set, element) {
             Fate::Kept => Becomes::Same,
             Fate::Gone => Becomes::Gone,
             Fate::Empty => Becomes::Empty,
@@ -732,6 +773,156 @@ mod tests {
             // None of them leaves the patient's name or number.
             assert_eq!(kept(keep, "PatientID"), [profile(&[]).pseudonym("P-7001")]);
         }
+    }
+
+    /// One private element of each of these: group, creator, number, kind, value.
+    fn with_private(out: &mut Out, all: &[(u16, &str, u16, VR, Said)]) {
+        for (group, creator, number, vr, said) in all {
+            out.set(
+                Tag(*group, 0x0010),
+                VR::LO,
+                Said::Texts(vec![(*creator).to_owned()]),
+            );
+            out.set(Tag(*group, 0x1000 | number), *vr, said.clone());
+        }
+    }
+
+    #[test]
+    fn private_elements_that_tell_nobody_may_stay() {
+        let text = |text: &str| Said::Texts(vec![text.to_owned()]);
+        let mut out = object("1.2.826.0.1.7.1.1");
+        with_private(
+            &mut out,
+            &[
+                (0x7053, "Philips PET Private Group", 0x00, VR::DS, text("0.00021")),
+                (
+                    0x7053,
+                    "Philips PET Private Group",
+                    0x09,
+                    VR::DS,
+                    text("RUXANDRA"),
+                ),
+                (
+                    0x7053,
+                    "Philips PET Private Group",
+                    0x03,
+                    VR::ST,
+                    text("d:/ruxandra.img"),
+                ),
+                (0x0019, "SIEMENS MR HEADER", 0x0C, VR::IS, text("1000")),
+                (0x0019, "SIEMENS MR HEADER", 0x0D, VR::LO, text("Ruxandra")),
+                (0x0099, "NQHeader", 0x02, VR::UI, text("1.2.826.0.1.7.9")),
+                (0x0099, "NQHeader", 0x05, VR::LT, text("fine, Știrbei")),
+                (0x0043, "GEMS_ACQU_01", 0x39, VR::IS, text("7")),
+                (0x0051, "ACME", 0x01, VR::DS, text("5")),
+                (0x0051, "ACME", 0x02, VR::DS, text("6")),
+            ],
+        );
+        let mut said = Out::default();
+        said.set(Tag(0x0008, 0x0301), VR::US, Said::Number(0x0051));
+        said.set(Tag(0x0008, 0x0302), VR::LO, text("ACME"));
+        said.set(Tag(0x0008, 0x0303), VR::CS, text("MIXED"));
+        said.set(Tag(0x0008, 0x0304), VR::US, Said::Number(2));
+        out.set(Tag(0x0008, 0x0300), VR::SQ, Said::Items(vec![said]));
+        let bytes = file(&out, CT, Set::Utf8, Coding::EXPLICIT);
+        let clean = without(&bytes, &[Keep::SafePrivate]);
+        let clean = File::read(&clean).expect("right");
+        let set = clean.data_set(Fallback::default()).expect("right");
+        let left = |tag: Tag| set.text(tag);
+        assert_eq!(left(Tag(0x7053, 0x1000)).as_deref(), Some("0.00021"));
+        assert_eq!(
+            left(Tag(0x7053, 0x0010)).as_deref(),
+            Some("Philips PET Private Group")
+        );
+        assert_eq!(left(Tag(0x0019, 0x100C)).as_deref(), Some("1000"));
+        assert_eq!(
+            left(Tag(0x0099, 0x1002)),
+            Some(profile(&[]).uid("1.2.826.0.1.7.9"))
+        );
+        assert_eq!(left(Tag(0x0099, 0x1005)).as_deref(), Some("fine, *******"));
+        assert_eq!(left(Tag(0x0051, 0x1002)).as_deref(), Some("6"));
+        for gone in [
+            // Not what the table says, not in it, of another maker, not said to be safe.
+            Tag(0x7053, 0x1009),
+            Tag(0x7053, 0x1003),
+            Tag(0x0019, 0x100D),
+            Tag(0x0043, 0x1039),
+            Tag(0x0043, 0x0010),
+            Tag(0x0051, 0x1001),
+        ] {
+            assert!(set.get(gone).is_none(), "{gone:?}");
+        }
+        let none = without(&bytes, &[]);
+        let none = File::read(&none).expect("right");
+        let none = none.data_set(Fallback::default()).expect("right");
+        assert!(none.elements.iter().all(|element| element.header.tag.0 % 2 == 0));
+    }
+
+    /// In implicit little endian nobody says of which kind a private element is: numbers stay, text can't be cleaned.
+    #[test]
+    fn private_elements_without_a_kind_stay_where_they_are_numbers() {
+        let text = |text: &str| Said::Texts(vec![text.to_owned()]);
+        let mut out = object("1.2.826.0.1.7.1.1");
+        with_private(
+            &mut out,
+            &[
+                (0x7053, "Philips PET Private Group", 0x00, VR::DS, text("0.00021")),
+                (0x0099, "NQHeader", 0x05, VR::LT, text("fine")),
+                (
+                    0x2005,
+                    "Philips MR Imaging DD 001",
+                    0x0E,
+                    VR::FL,
+                    Said::Bytes(vec![0, 0, 128, 63]),
+                ),
+                (
+                    0x2001,
+                    "Philips Imaging DD 001",
+                    0x03,
+                    VR::FL,
+                    Said::Bytes(vec![0, 0, 128, 63, 0, 0]),
+                ),
+            ],
+        );
+        let bytes = file(&out, CT, Set::Utf8, Coding::IMPLICIT);
+        let clean = without(&bytes, &[Keep::SafePrivate]);
+        let clean = File::read(&clean).expect("right");
+        let set = clean.data_set(Fallback::default()).expect("right");
+        assert!(set.get(Tag(0x7053, 0x1000)).is_some());
+        assert!(set.get(Tag(0x2005, 0x100E)).is_some());
+        assert!(set.get(Tag(0x0099, 0x1005)).is_none());
+        assert!(set.get(Tag(0x2001, 0x1003)).is_none());
+    }
+
+    #[test]
+    fn what_was_drawn_may_stay_without_its_names() {
+        let mut drawn = Out::default();
+        drawn.text("UnformattedTextValue", "leziune, Știrbei");
+        let mut annotation = Out::default();
+        annotation.put("TextObjectSequence", Said::Items(vec![drawn]));
+        let mut out = object("1.2.826.0.1.7.1.1");
+        out.put("GraphicAnnotationSequence", Said::Items(vec![annotation]));
+        out.set(Tag(0x6000, 0x3000), VR::OW, Said::Bytes(vec![1, 2]));
+        out.set(
+            Tag(0x6000, 0x4000),
+            VR::LT,
+            Said::Texts(vec!["a lui Știrbei".to_owned()]),
+        );
+        let bytes = file(&out, CT, Set::Utf8, Coding::EXPLICIT);
+        let path = "GraphicAnnotationSequence.TextObjectSequence.UnformattedTextValue";
+        assert_eq!(at(&without(&bytes, &[]), path), ["REMOVED"]);
+        let clean = without(&bytes, &[Keep::Graphics]);
+        assert_eq!(at(&clean, path), ["leziune, *******"]);
+        assert_eq!(at(&clean, "6000,4000"), ["a lui *******"]);
+        let has_overlay = |bytes: &[u8]| {
+            let file = File::read(bytes).expect("right");
+            let set = file.data_set(Fallback::default()).expect("right");
+            set.get(Tag(0x6000, 0x3000)).is_some()
+        };
+        assert!(!has_overlay(&clean), "nobody has looked at what is drawn in it");
+        let looked_at = Profile::new(vec![Keep::Graphics], true, SECRET);
+        let clean = deidentified(&bytes, Fallback::default(), &looked_at).expect("right");
+        assert!(has_overlay(&clean));
     }
 
     #[test]
