@@ -410,6 +410,11 @@ pub trait Connector: Send + Sync {
     ) -> Result<Arc<dyn Destination>, ConnectorError> {
         Err(ConnectorError::new(format!("{} is no destination", self.name())))
     }
+    /// True where only requests for storage commitment go to its destinations: of the messages of a channel that takes other
+    /// things too, the others are not for them.
+    fn commits(&self) -> bool {
+        false
+    }
     /// By which path of what is sent its order goes unless the channel says otherwise; none: one after the other.
     fn order(&self) -> Option<&'static str> {
         None

@@ -98,6 +98,10 @@ pub struct StorageCommitment {
 
 #[async_trait]
 impl Connector for StorageCommitment {
+    fn commits(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

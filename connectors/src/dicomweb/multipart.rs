@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Wrong {
     /// It is not built as it should be.
     Form(&'static str),
-    /// It ended, or nothing more came.
+    /// The connection ended, or nothing more came.
     BrokenOff,
 }
 
@@ -97,7 +97,9 @@ where
                 self.buffer.extend_from_slice(&bytes);
                 Ok(())
             }
-            Ok(Some(Err(_)) | None) | Err(_) => Err(Wrong::BrokenOff),
+            // Whoever says that this was all will say the same again.
+            Ok(None) => Err(Wrong::Form("they end before their last boundary")),
+            Ok(Some(Err(_))) | Err(_) => Err(Wrong::BrokenOff),
         }
     }
 
@@ -253,11 +255,14 @@ mod tests {
         assert!(empty.is_empty());
     }
 
+    const UNFINISHED: Wrong = Wrong::Form("they end before their last boundary");
+
     #[tokio::test]
     async fn what_is_no_such_body_is_refused() {
         for (body, wrong) in [
-            (&b"--b 1\r\n\r\nfor ever"[..], Wrong::BrokenOff),
-            (b"--b 1\r\nA: b", Wrong::BrokenOff),
+            (&b"--b 1\r\n\r\nfor ever"[..], UNFINISHED),
+            (b"", UNFINISHED),
+            (b"--b 1\r\nA: b", UNFINISHED),
             (
                 b"--b 1xx\r\n\r\n",
                 Wrong::Form("a boundary is followed by something else than a line end"),

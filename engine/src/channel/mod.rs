@@ -361,6 +361,8 @@ pub struct Destination {
     pub name: String,
     /// True: it is only asked, and no message goes there.
     pub only_asked: bool,
+    /// True: it gets requests for storage commitment, and nothing else.
+    pub commits: bool,
     /// What it gets; none: everything.
     pub when: Option<Condition>,
     /// What happens on the way there.

@@ -504,6 +504,7 @@ impl Reader<'_> {
         Some(Destination {
             name: name?,
             only_asked,
+            commits: connector.commits(),
             when,
             steps,
             on_unsure: on_unsure.unwrap_or_else(|| connector.on_unsure()),

@@ -159,6 +159,7 @@ impl Reader<'_> {
             name: name.to_owned(),
             when: None,
             only_asked: false,
+            commits: false,
             steps: vec![],
             end: End {
                 connector: LINK.to_owned(),

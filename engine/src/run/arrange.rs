@@ -75,6 +75,7 @@ fn own_queue(queue: &str, channel: &Channel) -> Settings {
     Settings {
         name: queue.to_owned(),
         only_asked: false,
+        commits: false,
         when: None,
         steps: vec![],
         end: End {

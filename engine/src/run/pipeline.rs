@@ -388,6 +388,18 @@ impl Pipeline {
         mut flow: Flow,
         shown: Shown<'_>,
     ) -> Result<Option<(NewDelivery, Pending)>, Halt> {
+        if destination.commits && flow.format.commits(&flow.body).is_none() {
+            show(shown, || {
+                said(
+                    name,
+                    format!(
+                        "not for {:?}: it asks for no storage commitment",
+                        destination.name
+                    ),
+                )
+            });
+            return Ok(None);
+        }
         if let Some(when) = &destination.when {
             let step = format!("{name}.when");
             let matches = self.caught(&step, || {
@@ -478,6 +490,8 @@ impl Pipeline {
                 };
                 let decoded = match &self.sent {
                     Some(sent) => format.decode_answer(sent, &flow.body, settings),
+                    // It says nothing about the clinic: a destination of this channel answers it.
+                    None if self.is_committed(flow) => Ok(ChangeSet::default()),
                     None => format.decode(&flow.body, settings),
                 };
                 flow.changes = Some(Arc::new(decoded.map_err(fail)?));
@@ -548,6 +562,12 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    /// Whether a message asks for storage commitment, and a destination of this channel answers that.
+    fn is_committed(&self, flow: &Flow) -> bool {
+        let mut destinations = self.channel.destinations.iter();
+        destinations.any(|to| to.commits) && flow.format.commits(&flow.body).is_some()
     }
 
     /// What is told of an apply beside what it writes.

@@ -200,3 +200,28 @@ async fn an_archive_is_asked_and_its_report_is_waited_for() -> Result<()> {
     ensure!(home.log().contains("nobody waits for"), "{}", home.log_end(10));
     Ok(())
 }
+
+/// One channel may take images and the requests to keep them: the reports are on those alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_channel_takes_images_and_requests() -> Result<()> {
+    let (listen, reports) = (free_port()?, free_port()?);
+    let both = format!(
+        "id = \"both\"\n[source.dicom]\nlisten = \"127.0.0.1:{listen}\"\nservices = [\"store\", \"commitment\"]\n\
+         [[step]]\ndecode = \"dicom\"\n[[step]]\napply = true\n\
+         [[destination]]\nname = \"report\"\n\
+         storage-commitment = {{ grace = \"4s\", peers = {{ CT1 = {{ connect = \"127.0.0.1:{reports}\" }} }} }}\n"
+    );
+    let home = Home::with(&[("both", &both)])?;
+    let punte = home.serve()?;
+    knows(&home, &punte).await?;
+    let mut modality = modality(listen, reports)?;
+    for command in ["listen", "make 2", "store"] {
+        modality.does(command)?;
+    }
+    let transaction = asks(&mut modality, "")?;
+    is_on(&modality.does("report 20")?, &transaction, 2, &[])?;
+    let all = punte.messages("&channel=both").await?;
+    let owed = |row: &&Value| row["deliveries"].as_array().is_some_and(|owed| !owed.is_empty());
+    assert_eq!((all.len(), all.iter().filter(owed).count()), (3, 1), "{all:?}");
+    Ok(())
+}
