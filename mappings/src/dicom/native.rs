@@ -172,7 +172,11 @@ impl Native {
         match &self.pixels {
             Pixels::None => 0,
             Pixels::Copied(..) => 2 * PIECE as usize,
-            Pixels::Frames { shape, places, .. } => decode::memory(shape, places),
+            Pixels::Frames {
+                shape,
+                syntax,
+                places,
+            } => decode::memory(syntax, shape, places),
         }
     }
 

@@ -15,6 +15,8 @@ pub mod decode;
 mod jpeg;
 mod jpeg_2000;
 mod jpeg_ls;
+mod jpeg_xl;
+mod overlay;
 #[cfg(test)]
 mod peer_tests;
 pub mod picture;

@@ -3,7 +3,7 @@
 use clinic::exchange::MapError;
 
 use super::places::Place;
-use super::{LONGEST_FRAME, Shape, jpeg, jpeg_2000, jpeg_ls, rle, unsupported, wrong};
+use super::{LONGEST_FRAME, Shape, jpeg, jpeg_2000, jpeg_ls, jpeg_xl, rle, unsupported, wrong};
 
 /// Who packed a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ enum Codec {
     Jpeg,
     JpegLs,
     Jpeg2000,
+    /// High-throughput JPEG 2000.
+    Fast,
+    JpegXl,
 }
 
 fn codec(syntax: &str) -> Option<Codec> {
@@ -23,6 +26,8 @@ fn codec(syntax: &str) -> Option<Codec> {
         "4.50" | "4.51" | "4.53" | "4.55" | "4.57" | "4.70" => Codec::Jpeg,
         "4.80" | "4.81" => Codec::JpegLs,
         "4.90" | "4.91" => Codec::Jpeg2000,
+        "4.201" | "4.202" | "4.203" => Codec::Fast,
+        "4.110" | "4.111" | "4.112" => Codec::JpegXl,
         _ => return None,
     })
 }
@@ -35,7 +40,9 @@ pub fn is_known(syntax: &str) -> bool {
 /// What the pixels are once they are decoded (PS3.5 §8.2): what a codec undoes by itself is red, green and blue.
 pub fn photometric<'a>(syntax: &str, was: &'a str) -> &'a str {
     match (codec(syntax), was) {
-        (Some(Codec::Jpeg2000), "YBR_ICT" | "YBR_RCT") => "RGB",
+        (Some(Codec::Jpeg2000 | Codec::Fast), "YBR_ICT" | "YBR_RCT") => "RGB",
+        (Some(Codec::JpegXl), "XYB" | "YBR_FULL_422" | "YBR_PARTIAL_420" | "YBR_ICT" | "YBR_RCT") => "RGB",
+        (Some(Codec::JpegXl), "YBR_FULL") if !is_lossless(syntax) => "RGB",
         (Some(Codec::Jpeg), "YBR_FULL_422" | "YBR_PARTIAL_422" | "YBR_PARTIAL_420") => "RGB",
         (Some(Codec::Jpeg), "YBR_FULL") if !is_lossless(syntax) => "RGB",
         _ => was,
@@ -43,7 +50,9 @@ pub fn photometric<'a>(syntax: &str, was: &'a str) -> &'a str {
 }
 
 fn is_lossless(syntax: &str) -> bool {
-    syntax.ends_with(".4.57") || syntax.ends_with(".4.70")
+    [".4.57", ".4.70", ".4.110"]
+        .iter()
+        .any(|end| syntax.ends_with(end))
 }
 
 /// What an object says of its pixels once they are decoded.
@@ -75,6 +84,8 @@ pub fn decoded(syntax: &str, was: &Shape, bytes: &[u8]) -> Result<Vec<u8>, MapEr
         Codec::Jpeg => jpeg::decoded(was, is.photometric != was.photometric, bytes)?,
         Codec::JpegLs => jpeg_ls::decoded(was, bytes)?,
         Codec::Jpeg2000 => jpeg_2000::decoded(was, bytes)?,
+        Codec::Fast => jpeg_2000::decoded_fast(was, bytes)?,
+        Codec::JpegXl => jpeg_xl::decoded(was, bytes)?,
     };
     match was.width() {
         Some(1) => Ok(values.into_iter().map(|value| value as u8).collect()),
@@ -84,13 +95,18 @@ pub fn decoded(syntax: &str, was: &Shape, bytes: &[u8]) -> Result<Vec<u8>, MapEr
 }
 
 /// About how many bytes of memory decoding one of these frames takes.
-pub(crate) fn memory(shape: &Shape, frames: &[Vec<Place>]) -> usize {
+pub(crate) fn memory(syntax: &str, shape: &Shape, frames: &[Vec<Place>]) -> usize {
     let packed = frames
         .iter()
         .map(|frame| frame.iter().map(|place| place.length).sum::<u64>());
     let packed = usize::try_from(packed.max().unwrap_or_default()).unwrap_or(usize::MAX);
     // The values of a codec, as it has them and as two bytes each, and those that are handed on.
-    packed.saturating_add(shape.values().saturating_mul(8))
+    let each = match codec(syntax) {
+        // It has them as fractions too, and what it is put together of.
+        Some(Codec::JpegXl) => 24,
+        _ => 8,
+    };
+    packed.saturating_add(shape.values().saturating_mul(each))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! JPEG 2000 (T.800), by `hayro-jpeg2000`, which has no unsafe code.
+//! JPEG 2000 (T.800), by `hayro-jpeg2000`, and its fast kind (HTJ2K, T.814), by `dicom-toolkit-jpeg2000`, which began as a copy of
+//! that. Neither has unsafe code.
 
 use clinic::exchange::MapError;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
@@ -38,8 +39,8 @@ fn size(bytes: &[u8]) -> Option<Size> {
     })
 }
 
-/// The values of a frame, colour by pixel.
-pub(super) fn decoded(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+/// What a code stream says of itself, where it is what the object says.
+fn checked(shape: &Shape, bytes: &[u8]) -> Result<Size, MapError> {
     let size = size(bytes).ok_or_else(|| wrong("is no JPEG 2000"))?;
     if (size.rows, size.columns, size.components.len())
         != (shape.rows as u64, shape.columns as u64, shape.samples)
@@ -56,7 +57,49 @@ pub(super) fn decoded(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError>
     if MOST_TILES < size.tiles {
         return Err(unsupported("has a JPEG 2000 of more tiles than are decoded here"));
     }
-    let broken = |_| wrong("has a JPEG 2000 that is cut, broken, or of a kind that is not decoded here");
+    Ok(size)
+}
+
+fn broken<E>(_: E) -> MapError {
+    wrong("has a JPEG 2000 that is cut, broken, or of a kind that is not decoded here")
+}
+
+/// The values of a frame of the fast kind, colour by pixel.
+pub(super) fn decoded_fast(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+    let size = checked(shape, bytes)?;
+    let first = size.components.first().copied().unwrap_or((0, false));
+    if size.components.iter().any(|component| *component != first) {
+        return Err(unsupported("has a JPEG 2000 whose colours differ in their bits"));
+    }
+    let settings = dicom_toolkit_jpeg2000::DecodeSettings {
+        resolve_palette_indices: false,
+        strict: true,
+        target_resolution: None,
+    };
+    let image = dicom_toolkit_jpeg2000::Image::new(bytes, &settings).map_err(broken)?;
+    let decoded = image.decode_native().map_err(broken)?;
+    let values: Vec<u16> = match decoded.bytes_per_sample {
+        1 => decoded.data.into_iter().map(u16::from).collect(),
+        _ => {
+            let values = decoded.data.chunks_exact(2);
+            values.map(|two| u16::from_le_bytes([two[0], two[1]])).collect()
+        }
+    };
+    if values.len() != shape.values() {
+        return Err(wrong("has a JPEG 2000 with fewer values of one colour"));
+    }
+    let (bits, is_signed) = first;
+    // Values below zero come moved up by half the range.
+    let moved = if is_signed { 1_u16 << (bits - 1) } else { 0 };
+    Ok(values
+        .into_iter()
+        .map(|value| value.wrapping_sub(moved))
+        .collect())
+}
+
+/// The values of a frame, colour by pixel.
+pub(super) fn decoded(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+    let size = checked(shape, bytes)?;
     let settings = DecodeSettings {
         resolve_palette_indices: false,
         strict: true,

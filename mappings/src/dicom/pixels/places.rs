@@ -33,6 +33,7 @@ pub fn media(syntax: &str) -> Option<(&'static str, &str)> {
         ".4.80" | ".4.81" => ("image/jls", syntax),
         ".4.90" | ".4.91" => ("image/jp2", syntax),
         ".4.92" | ".4.93" => ("image/jpx", syntax),
+        ".4.110" | ".4.111" | ".4.112" => ("image/jxl", syntax),
         ".4.201" | ".4.202" | ".4.203" => ("image/jphc", syntax),
         _ => return None,
     })
@@ -121,7 +122,7 @@ impl Frames {
 
     /// About how many bytes of memory a frame takes while it is decoded.
     pub fn memory(&self) -> usize {
-        decode::memory(&self.shape, &self.places)
+        decode::memory(&self.syntax, &self.shape, &self.places)
     }
 
     /// One frame, counted from 0, as its values in explicit little endian; none: there is no such frame.

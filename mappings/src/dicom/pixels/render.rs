@@ -1,14 +1,16 @@
 //! A frame as a person sees it (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2; PS3.4 N.2): from stored values by modality and window to
 //! grey, by palette or from brightness and two colours to red, green and blue. Eight bits each.
 //!
-//! Absent: overlays, shutters, presentation states, colour profiles, palettes in segments.
+//! What is drawn over it ([`overlay`]) is a part of it.
+//!
+//! Absent: shutters, presentation states, colour profiles, palettes in segments.
 
 use clinic::exchange::MapError;
 use dicom_core::{Tag, VR};
 
 use super::super::dataset::{DataSet, Element};
 use super::picture::Picture;
-use super::{Shape, unsupported, wrong};
+use super::{Shape, overlay, unsupported, wrong};
 
 /// The most stored values that are looked up, not computed one by one.
 const LOOKED_UP: u32 = 16;
@@ -274,13 +276,25 @@ pub fn picture(
     values: &[u8],
     window: Option<Window>,
 ) -> Result<Picture, MapError> {
-    let values = Values::of(shape, values)?;
+    let mut picture = plain(set, &Values::of(shape, values)?, frame, window)?;
+    overlay::draw(set, shape, frame, &mut picture);
+    Ok(picture)
+}
+
+/// A frame without what is drawn over it.
+fn plain(
+    set: &DataSet<'_>,
+    values: &Values<'_>,
+    frame: usize,
+    window: Option<Window>,
+) -> Result<Picture, MapError> {
+    let shape = values.shape;
     let pixels = match (shape.photometric.as_str(), shape.samples) {
-        ("MONOCHROME1" | "MONOCHROME2" | "", 1) => return Ok(grey(set, &values, frame, window)),
-        ("PALETTE COLOR", 1) => palette(set, &values)?,
-        ("RGB", 3) => colours(&values).flatten().collect(),
-        ("YBR_FULL", 3) => colours(&values).flat_map(red_green_blue).collect(),
-        ("YBR_FULL_422", 3) => halved(&values),
+        ("MONOCHROME1" | "MONOCHROME2" | "", 1) => return Ok(grey(set, values, frame, window)),
+        ("PALETTE COLOR", 1) => palette(set, values)?,
+        ("RGB", 3) => colours(values).flatten().collect(),
+        ("YBR_FULL", 3) => colours(values).flat_map(red_green_blue).collect(),
+        ("YBR_FULL_422", 3) => halved(values),
         _ => return Err(unsupported("has colours of a kind that is not shown here")),
     };
     Ok(Picture {
