@@ -32,7 +32,8 @@ fn object(number: u32, date: &str) -> String {
          (0010,1040) LO [Strada Lungă 7]\n(0018,0050) DS [5]\n(0020,000d) UI [1.2.826.0.1.7]\n(0020,000e) UI [1.2.826.0.1.7.1]\n\
          (0020,0010) SH [P-7001]\n(0020,0013) IS [{number}]\n(0020,0052) UI [1.2.826.0.1.7.9]\n(0028,0002) US 1\n\
          (0028,0004) CS [MONOCHROME2]\n(0028,0010) US 2\n(0028,0011) US 2\n(0028,0100) US 16\n(0028,0101) US 12\n(0028,0102) US 11\n\
-         (0028,0103) US 0\n(6000,0010) US 2\n(6000,3000) OW 0001\\0002\n(7fe0,0010) OW 0102\\0304\\0506\\0708\n"
+         (0028,0103) US 0\n(6000,0010) US 2\n(6000,3000) OW 0001\\0002\n(7053,0010) LO [Philips PET Private Group]\n(7053,1000) DS [0.00021]\n\
+         (7053,1003) ST [ruxandra.img]\n(7fe0,0010) OW 0102\\0304\\0506\\0708\n"
     )
 }
 
@@ -107,7 +108,7 @@ async fn a_study_leaves_without_its_patient_and_those_who_may_find_the_way_back(
     let images = format!(
         "id = \"images\"\n[source]\ndicom = {{ listen = \"127.0.0.1:0\", services = [\"store\"] }}\n\
          [[step]]\ndecode = \"dicom\"\n[[step]]\napply = {{ on_unmatched = \"park\" }}\n\
-         [[destination]]\nname = \"study\"\nstep = [{{ deidentify = {{ project = \"lung\", keep = [\"dates-shifted\"] }} }}]\n\
+         [[destination]]\nname = \"study\"\nstep = [{{ deidentify = {{ project = \"lung\", keep = [\"dates-shifted\", \"safe-private\"] }} }}]\n\
          dicom = {{ connect = \"127.0.0.1:{port}\", called_ae = \"STUDY\" }}\n\
          [[destination]]\nname = \"other\"\nstep = [{{ deidentify = {{ project = \"heart\" }} }}]\n\
          dicom = {{ connect = \"127.0.0.1:{}\", called_ae = \"ORTHANC\" }}\n",
@@ -145,7 +146,10 @@ async fn a_study_leaves_without_its_patient_and_those_who_may_find_the_way_back(
         ensure!(value(said, "(0012,0062)")? == "YES", "{said}");
         ensure!(value(said, "(0012,0063)")?.contains("PS3.15"), "{said}");
         ensure!(
-            said.contains("(0012,0064) SQ") && said.contains("[113100]") && said.contains("[113107]"),
+            said.contains("(0012,0064) SQ")
+                && said.contains("[113100]")
+                && said.contains("[113107]")
+                && said.contains("[113111]"),
             "{said}"
         );
         ensure!(value(said, "(0028,0303)")? == "MODIFIED", "{said}");
@@ -155,6 +159,11 @@ async fn a_study_leaves_without_its_patient_and_those_who_may_find_the_way_back(
         );
         ensure!(
             !said.contains("(6000,3000)") && !said.contains("(0009,"),
+            "{said}"
+        );
+        // Of private elements what is known to tell nobody.
+        ensure!(
+            value(said, "(7053,1000)")? == "0.00021" && !said.contains("(7053,1003)"),
             "{said}"
         );
         // One study, series, frame of reference and patient; the first object is what the others refer to.
