@@ -224,8 +224,14 @@ impl<'w> Keyed<'w> {
             mut is_recorded,
             in_hand,
         } = ended;
+        let anew = self.lanes.get(&nr).is_some_and(|lane| lane.anew);
         match attempted.state {
             DeliveryState::Sent | DeliveryState::Pending | DeliveryState::Dead | DeliveryState::Cancelled => {
+            }
+            // What it is tried again, or held, with is in its row. What may have come before it goes first.
+            _ if anew => {
+                self.look_again(nr);
+                return None;
             }
             DeliveryState::Held => {
                 self.stand(nr, Stands::Held);
@@ -241,7 +247,7 @@ impl<'w> Keyed<'w> {
             }
         }
         let mut after = attempted.delivery;
-        if self.lanes.get(&nr).is_some_and(|lane| lane.anew) {
+        if anew {
             if !is_recorded {
                 self.worker.record(attempted.clone(), None).await;
                 is_recorded = true;
@@ -331,6 +337,16 @@ impl<'w> Keyed<'w> {
             self.page.pop_front();
         }
         Ok(())
+    }
+
+    /// Forgets a lane, and looks for its first one from the beginning.
+    fn look_again(&mut self, nr: Nr) {
+        if let Some(lane) = self.lanes.remove(&nr) {
+            self.ready.remove(&lane.head);
+        }
+        self.page.clear();
+        self.seen = 0;
+        self.is_at_end = false;
     }
 
     /// From now on the first of a lane stands like this.
