@@ -11,6 +11,7 @@
 //! So a chunk that was changed, moved, exchanged with another file's or cut off is noticed where it is read, and a file
 //! that bears another one's name where it is opened. A file gets its name only once it is whole; file and folder are flushed
 //! before the row that names it is written. Until then it lies in `blobs/new/`, which is emptied when the store is opened.
+//! Files of a usual length lie there before they are needed: see [`super::spare`].
 //! What a power cut leaves under a name that no row has may be cut or empty: it is never taken for the blob.
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::direct::Once;
 use super::seal::{Column, Hashing, SEAL, Sealer};
+use super::spare::{self, Spares};
 
 /// Bytes of a chunk before it is sealed.
 const CHUNK: usize = 64 * 1024;
@@ -33,6 +35,8 @@ const CHUNK: usize = 64 * 1024;
 const ID: usize = 16;
 /// Bytes of the seal that a file ends with.
 const END: usize = ID + SEAL;
+/// The folder of what has no name yet.
+const NURSERY: &str = "new";
 /// So many blobs are known to be flushed.
 const FLUSHED: usize = 256;
 
@@ -79,6 +83,7 @@ pub(crate) struct Blobs {
     folder: PathBuf,
     /// The latest ones that are sure to be flushed.
     flushed: Arc<Mutex<VecDeque<[u8; 32]>>>,
+    spares: Spares,
 }
 
 /// Where a chunk belongs.
@@ -107,6 +112,10 @@ fn failed(error: io::Error) -> StoreError {
     }
 }
 
+fn unreadable(error: io::Error) -> StoreError {
+    damaged(&format!("can't be read: {error}"))
+}
+
 fn damaged(what: &str) -> StoreError {
     StoreError::Damaged(format!("a big body {what}"))
 }
@@ -127,6 +136,7 @@ impl Blobs {
         Blobs {
             folder: data.join("blobs"),
             flushed: Arc::default(),
+            spares: Spares::new(data.join("blobs").join(NURSERY)),
         }
     }
 
@@ -140,18 +150,60 @@ impl Blobs {
 
     /// Where files lie until they have a name.
     fn nursery(&self) -> PathBuf {
-        self.folder.join("new")
+        self.folder.join(NURSERY)
     }
 
-    /// Removes what was being written when the program ended: nothing names it. What can't be removed goes with time.
-    pub(crate) fn clear_nursery(&self) {
+    /// Removes what was being written when the program ended: nothing names it. What can't be removed goes with time. A
+    /// spare file that was written to its end may be named by a row: it gets its name once more, where that was not
+    /// flushed.
+    pub(crate) fn clear_nursery(&self, sealer: &Arc<Sealer>) -> Result<(), StoreError> {
         for file in std::fs::read_dir(self.nursery()).into_iter().flatten().flatten() {
-            let _ = std::fs::remove_file(file.path());
+            let path = file.path();
+            if spare::is_one(&path)
+                && let Some(name) = self.name_within(sealer, &path)
+            {
+                self.take_in_again(sealer, &path, name)?;
+            }
+            let _ = std::fs::remove_file(path);
         }
+        Ok(())
+    }
+
+    /// Which blob a file without a name is, where it is a whole one.
+    fn name_within(&self, sealer: &Arc<Sealer>, path: &Path) -> Option<BlobName> {
+        let file = File::open(path).ok()?;
+        let length = plain_length(file.metadata().ok()?.len())?;
+        let mut reader = BlobReader::new(sealer, file, length).ok()?;
+        let mut hashing = sealer.hashing();
+        each_piece(&mut reader, |piece| hashing.update(piece)).ok()?;
+        let hash = hashing.finish();
+        let name = BlobName { hash, length };
+        reader.is_sealed_as(name).ok().map(|()| name)
+    }
+
+    /// Names a whole file that may have lost its name. One of that name which is whole stays.
+    fn take_in_again(&self, sealer: &Arc<Sealer>, path: &Path, name: BlobName) -> Result<(), StoreError> {
+        if self.is_as_named(sealer, name).unwrap_or(false) {
+            let (folder, _) = self.place(&name.hash);
+            return sync_folder(&folder).map_err(failed);
+        }
+        let file = File::open(path).map_err(failed)?;
+        let (_, named) = self.place(&name.hash);
+        // What is broken there is in the way.
+        let _ = std::fs::remove_file(named);
+        self.take_in(&file, path, &name.hash)
+    }
+
+    /// Nobody writes blobs any more: what is done beside the work is done, and its threads have ended.
+    pub(crate) fn close(&self) {
+        self.spares.close();
     }
 
     /// A file that is not written yet, for a new blob.
     fn new_file(&self) -> Result<(PathBuf, Once), StoreError> {
+        if let Some((path, spare)) = self.spares.take() {
+            return Ok((path, Once::over(spare)));
+        }
         let folder = self.nursery();
         let path = folder.join(format!("{}.draft", Uuid::now_v7().simple()));
         let file = match Once::create(&path) {
@@ -216,6 +268,11 @@ impl Blobs {
         // Named first, file and name need one wait for the disk between them.
         let is_linked = std::fs::hard_link(path, &named).is_ok();
         file.sync_data().map_err(failed)?;
+        if is_linked && !is_new && spare::is_one(path) && self.spares.settle_later(path, &folder) {
+            // Its name may be lost with the power; the one that it has as a spare is on the disk.
+            self.remember_flushed(hash);
+            return Ok(());
+        }
         if !is_linked {
             // It is there, or this disk has no links. What a row may name is never written over by what is not flushed.
             std::fs::rename(path, &named).map_err(failed)?;
@@ -234,12 +291,16 @@ impl Blobs {
             // Who moves a name from one folder to another is sure of it once both are flushed.
             sync_folder(&self.nursery()).map_err(failed)?;
         }
+        self.remember_flushed(hash);
+        Ok(())
+    }
+
+    fn remember_flushed(&self, hash: &[u8; 32]) {
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         if flushed.len() == FLUSHED {
             flushed.pop_front();
         }
         flushed.push_back(*hash);
-        Ok(())
     }
 
     /// Whether this process has flushed it lately.
@@ -361,32 +422,14 @@ impl Blobs {
     /// Opens a blob to be read, from any place.
     pub(crate) fn open(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<BlobReader, StoreError> {
         let (_, path) = self.place(&name.hash);
-        let mut file = File::open(path).map_err(|error| damaged(&format!("is not there: {error}")))?;
+        let file = File::open(path).map_err(|error| damaged(&format!("is not there: {error}")))?;
         let found = file.metadata().map(|found| found.len()).unwrap_or_default();
         if found != sealed_length(name.length) {
             return Err(damaged("was cut off"));
         }
-        let unreadable = |error: io::Error| damaged(&format!("can't be read: {error}"));
-        let mut id = [0; ID];
-        file.read_exact(&mut id).map_err(unreadable)?;
-        let mut end = vec![0; END];
-        file.seek(SeekFrom::End(-(END as i64))).map_err(unreadable)?;
-        file.read_exact(&mut end).map_err(unreadable)?;
-        sealer
-            .open_bytes(&end_aad(name), &mut end)
-            .map_err(|_| damaged("was changed"))?;
-        if end != id {
-            return Err(damaged("was changed"));
-        }
-        Ok(BlobReader {
-            sealer: sealer.clone(),
-            file,
-            id,
-            length: name.length,
-            at: 0,
-            chunk: Vec::with_capacity(CHUNK + SEAL),
-            held: None,
-        })
+        let mut reader = BlobReader::new(sealer, file, name.length)?;
+        reader.is_sealed_as(name)?;
+        Ok(reader)
     }
 
     /// The first bytes of a blob, at most so many.
@@ -527,6 +570,37 @@ pub(crate) struct BlobReader {
 }
 
 impl BlobReader {
+    /// Of a file as long as one of a blob so long is.
+    fn new(sealer: &Arc<Sealer>, mut file: File, length: u64) -> Result<Self, StoreError> {
+        let mut id = [0; ID];
+        file.read_exact(&mut id).map_err(unreadable)?;
+        Ok(BlobReader {
+            sealer: sealer.clone(),
+            file,
+            id,
+            length,
+            at: 0,
+            chunk: Vec::with_capacity(CHUNK + SEAL),
+            held: None,
+        })
+    }
+
+    /// The seal at its end is that of the blob of this name.
+    fn is_sealed_as(&mut self, name: BlobName) -> Result<(), StoreError> {
+        let mut end = vec![0; END];
+        self.file
+            .seek(SeekFrom::End(-(END as i64)))
+            .and_then(|_| self.file.read_exact(&mut end))
+            .map_err(unreadable)?;
+        self.sealer
+            .open_bytes(&end_aad(name), &mut end)
+            .map_err(|_| damaged("was changed"))?;
+        match end == self.id {
+            true => Ok(()),
+            false => Err(damaged("was changed")),
+        }
+    }
+
     fn hold(&mut self, place: u64) -> Result<(), StoreError> {
         if self.held == Some(place) {
             return Ok(());
@@ -542,7 +616,7 @@ impl BlobReader {
         self.file
             .seek(SeekFrom::Start(ID as u64 + place * (CHUNK + SEAL) as u64))
             .and_then(|_| self.file.read_exact(&mut self.chunk))
-            .map_err(|error| damaged(&format!("can't be read: {error}")))?;
+            .map_err(unreadable)?;
         self.sealer
             .open_bytes(&chunk_aad(&self.id, place, place == last), &mut self.chunk)
             .map_err(|_| damaged("was changed"))?;
@@ -581,7 +655,7 @@ impl Seek for BlobReader {
 pub(crate) fn as_store_error(error: io::Error) -> StoreError {
     match error.downcast::<StoreError>() {
         Ok(error) => error,
-        Err(error) => damaged(&format!("can't be read: {error}")),
+        Err(error) => unreadable(error),
     }
 }
 
@@ -682,7 +756,7 @@ mod tests {
         drop(left);
         assert!(!path.exists(), "what is not finished is gone");
         std::mem::forget(case.blobs.begin(&case.sealer).unwrap());
-        case.blobs.clear_nursery();
+        case.blobs.clear_nursery(&case.sealer).unwrap();
         assert_eq!(std::fs::read_dir(case.blobs.nursery()).unwrap().count(), 0);
     }
 
@@ -774,6 +848,76 @@ mod tests {
         assert!(case.blobs.read(&case.sealer, shorter).is_err());
         std::fs::write(file, &whole).unwrap();
         assert!(case.blobs.read(&case.sealer, name).is_ok());
+    }
+
+    fn a_spare_draft(blobs: &Blobs, sealer: &Arc<Sealer>) -> Draft {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let draft = blobs.begin(sealer).unwrap();
+            if spare::is_one(&draft.path) {
+                return draft;
+            }
+            assert!(std::time::Instant::now() < until, "there are no spare files");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    fn left_in(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn spare_files_are_written_named_and_gone_at_the_end() {
+        let Case {
+            blobs,
+            sealer,
+            _folder,
+            ..
+        } = blob(10);
+        let mut written = vec![];
+        for length in [0, 1, CHUNK, 500_000, 3_000_000].repeat(12) {
+            let body: Vec<u8> = (0..length).map(|n| (n / 1000 + written.len()) as u8).collect();
+            let mut draft = a_spare_draft(&blobs, &sealer);
+            draft.write(&body).unwrap();
+            let name = draft.finish().unwrap();
+            assert_eq!(blobs.read(&sealer, name).unwrap(), body);
+            written.push((name, body));
+        }
+        drop(a_spare_draft(&blobs, &sealer));
+        blobs.close();
+        assert_eq!(left_in(&blobs.nursery()), 0);
+        for (name, body) in &written {
+            assert_eq!(blobs.read(&sealer, *name).unwrap(), *body);
+        }
+        assert!(
+            !spare::is_one(&blobs.begin(&sealer).unwrap().path),
+            "it is closed"
+        );
+    }
+
+    #[test]
+    fn a_name_that_the_power_took_is_given_again() {
+        let case = blob(3 * CHUNK + 9);
+        let read = || case.blobs.read(&case.sealer, case.name);
+        let spare = case.blobs.nursery().join("1.spare");
+        std::fs::rename(&case.file, &spare).unwrap();
+        case.blobs.clear_nursery(&case.sealer).unwrap();
+        assert_eq!(read().unwrap(), case.body);
+        assert_eq!(left_in(&case.blobs.nursery()), 0);
+        // The name came, and what it names did not.
+        std::fs::copy(&case.file, &spare).unwrap();
+        let whole = std::fs::read(&case.file).unwrap();
+        std::fs::write(&case.file, &whole[..whole.len() / 2]).unwrap();
+        case.blobs.clear_nursery(&case.sealer).unwrap();
+        assert_eq!(read().unwrap(), case.body);
+        // What is whole is not exchanged for what is not.
+        for broken in [&whole[..whole.len() - 1], &[], &[0; 576 * 1024]] {
+            std::fs::write(&spare, broken).unwrap();
+            case.blobs.clear_nursery(&case.sealer).unwrap();
+            assert_eq!(read().unwrap(), case.body);
+            assert_eq!(left_in(&case.blobs.nursery()), 0);
+        }
     }
 
     #[test]

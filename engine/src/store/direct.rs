@@ -14,6 +14,8 @@ const UNIT: usize = 576 * 1024;
 pub(crate) struct Once {
     file: File,
     is_direct: bool,
+    /// There may be more in it than was written.
+    is_longer: bool,
     /// What was not written yet, behind so many bytes that it begins at a multiple of [`ALIGN`] in memory. It never grows
     /// past what it was made with, so that it stays where it is.
     buffer: Vec<u8>,
@@ -24,17 +26,29 @@ pub(crate) struct Once {
 impl Once {
     /// Makes a file that is not there yet.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let (file, is_direct) = create(path)?;
+        create(path).map(Once::of)
+    }
+
+    /// Writes to a spare file, over what it has.
+    pub(crate) fn over(spare: Spare) -> Self {
+        Once {
+            is_longer: true,
+            ..Once::of((spare.file, spare.is_direct))
+        }
+    }
+
+    fn of((file, is_direct): (File, bool)) -> Self {
         let mut buffer: Vec<u8> = Vec::with_capacity(UNIT + ALIGN);
         let begins = buffer.as_ptr().align_offset(ALIGN).min(ALIGN);
         buffer.resize(begins, 0);
-        Ok(Once {
+        Once {
             file,
             is_direct,
+            is_longer: false,
             buffer,
             begins,
             length: 0,
-        })
+        }
     }
 
     /// Takes more.
@@ -60,7 +74,7 @@ impl Once {
             self.buffer.resize(self.begins + left.next_multiple_of(ALIGN), 0);
         }
         self.put()?;
-        match is_filled_up {
+        match is_filled_up || self.is_longer {
             true => self.file.set_len(self.length),
             false => Ok(()),
         }
@@ -88,6 +102,42 @@ impl Once {
         }
         self.buffer.truncate(self.begins);
         Ok(())
+    }
+}
+
+/// A file that has its room on the disk and is flushed, but for what is to be written to it.
+pub(crate) struct Spare {
+    file: File,
+    is_direct: bool,
+}
+
+impl Spare {
+    /// Makes one. Nothing is where the system can't give a file its room before it is written.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn create(path: &Path, length: u64) -> io::Result<Option<Self>> {
+        let (file, is_direct) = create(path)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(Some(Spare { file, is_direct })),
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                std::fs::remove_file(path)?;
+                Ok(None)
+            }
+            Err(error) => {
+                std::fs::remove_file(path)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes one. Nothing is where the system can't give a file its room before it is written.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn create(_: &Path, _: u64) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// Flushes its length and its room.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.file.sync_all()
     }
 }
 

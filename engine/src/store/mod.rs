@@ -11,6 +11,7 @@ pub mod keys;
 mod prune;
 mod reseal;
 mod seal;
+mod spare;
 pub mod sqlite;
 pub mod verify;
 

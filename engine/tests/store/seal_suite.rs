@@ -96,8 +96,11 @@ fn keys_of_values(folder: &Path) -> BTreeSet<u8> {
     }
     for folder in std::fs::read_dir(folder.join("blobs")).unwrap() {
         for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            keys.extend(bytes.last());
+            let path = file.unwrap().path();
+            // What lies ready for the next one is empty.
+            if path.extension().is_none() {
+                keys.extend(std::fs::read(path).unwrap().last());
+            }
         }
     }
     keys

@@ -1,7 +1,7 @@
 //! What only the store in SQLite has: a folder, a file, a lock, keys.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::message::MessageState;
 use engine::store::{Committed, MasterKey, MessageFilter, SqliteOptions, SqliteStore, Store, StoreError};
@@ -74,8 +74,10 @@ async fn big_bodies_of_an_earlier_version_are_refused() {
     store.close().await.unwrap();
     let earlier = || {
         let file = rusqlite::Connection::open(fresh.path().join("punte.db")).unwrap();
-        file.execute("DELETE FROM _sqlx_migrations WHERE version > 17", [])
-            .unwrap();
+        file.execute_batch(
+            "DELETE FROM _sqlx_migrations WHERE version > 17; DROP TABLE sieve; DROP TABLE sieve_of",
+        )
+        .unwrap();
     };
     earlier();
     // Without any, it is brought to this version.
@@ -164,6 +166,29 @@ async fn repeats_are_found_in_older_buckets() {
         ..all()
     };
     assert_eq!(store.messages(&by_key).await.unwrap().len(), 2);
+    // The first 8,192 have a sieve now: what it denies is not looked for, what is there is found.
+    let file = rusqlite::Connection::open(fresh.path().join("punte.db")).unwrap();
+    let sieves = || file.query_row("SELECT count(*) FROM sieve_of", [], |row| row.get::<_, i64>(0));
+    let until = Instant::now() + Duration::from_secs(20);
+    while sieves().unwrap() == 0 {
+        assert!(Instant::now() < until, "no sieve is made");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (control_id, wanted) in [
+        ("c0", 1),
+        ("c5", 2),
+        ("c4095", 1),
+        ("c8999", 1),
+        ("c9000", 0),
+        ("d1", 0),
+    ] {
+        let by_key = MessageFilter {
+            control_id: Some(control_id.into()),
+            ..all()
+        };
+        let found = store.messages(&by_key).await.unwrap().len();
+        assert_eq!(found, wanted, "{control_id}");
+    }
     let by_patient = MessageFilter {
         patient: Some("1234^HIS".into()),
         limit: 5000,
@@ -172,6 +197,13 @@ async fn repeats_are_found_in_older_buckets() {
     let rows = store.messages(&by_patient).await.unwrap();
     assert_eq!(rows.len(), 5000);
     assert!(rows.is_sorted_by(|one, other| one.seq > other.seq));
+    file.execute_batch("UPDATE sieve SET bits = zeroblob(4032)")
+        .unwrap();
+    assert_eq!(
+        store.messages(&by_key).await.unwrap().len(),
+        1,
+        "the sieve is not asked"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,6 +82,7 @@ fn blobs(folder: &Path) -> Vec<PathBuf> {
         .unwrap()
         .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_none())
         .collect();
     files.sort();
     files
@@ -258,6 +259,12 @@ const DAMAGES: &[(&str, Damage, &str, &str)] = &[
         |folder| sql(folder, "DELETE FROM find WHERE aggregate = 2"),
         "Patient ",
         "keys by which it is matched or found are missing",
+    ),
+    (
+        "a sieve that denies what is there",
+        |folder| sql(folder, "INSERT INTO sieve_of VALUES (0, 0)"),
+        "message number ",
+        "the table sieve does not know it",
     ),
     (
         "a number doubled",

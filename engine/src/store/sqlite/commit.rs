@@ -18,6 +18,7 @@ use super::ready::{
     RepeatKey, bucket, decided_number, key_sum,
 };
 use super::repeats::Repeats;
+use super::sieve::{self, Sieves};
 use crate::message::{DeliveryState, MessageState};
 use crate::sabotage::{self, Switch};
 use crate::store::seal::Sealer;
@@ -33,6 +34,8 @@ pub(crate) struct Memory {
     repeats: Repeats,
     /// Before the first bucket that has any key; those further back are not looked at.
     first_place: i64,
+    /// What old messages are found by.
+    pub(crate) sieves: Sieves,
 }
 
 /// The first place (of [`BUCKET`] messages each) that has any key.
@@ -57,6 +60,7 @@ impl Memory {
             names: Names::load(connection)?,
             journal: journal::head(connection, sealer)?,
             repeats: Repeats::begin(path, first_place, next_seq)?,
+            sieves: Sieves::load(connection, first_place)?,
             first_place,
         })
     }
@@ -114,12 +118,13 @@ impl Batch {
     }
 
     /// Key rows in their order, so that neighbours are written together, and the counts.
-    pub(crate) fn finish(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn finish(&mut self, connection: &Connection, sieves: &mut Sieves) -> rusqlite::Result<()> {
         self.keys.sort_unstable();
         let mut insert = connection
             .prepare_cached("INSERT OR IGNORE INTO key (bucket, hash, message) VALUES (?1, ?2, ?3)")?;
         for (bucket, hash, message) in &self.keys {
             insert.execute([bucket, hash, message])?;
+            sieves.add(connection, *bucket, *hash)?;
         }
         let mut count = connection.prepare_cached(
             "INSERT INTO tally (what, owner, state, count) VALUES (?1, ?2, ?3, ?4)
@@ -132,7 +137,9 @@ impl Batch {
                 .execute([all.to_be_bytes()])?;
         }
         if !self.forgotten.is_empty() {
-            self.first_place = Some(first_place(connection)?);
+            let first = first_place(connection)?;
+            sieve::forget_before(connection, first)?;
+            self.first_place = Some(first);
         }
         for ((what, owner, state), by) in &self.tally {
             if *by != 0 {

@@ -15,6 +15,7 @@ use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Note, bucket, message_key, unpack, unpack_small,
     verdict_name, wrote_list,
 };
+use super::sieve::Sifted;
 use super::{Shared, sql_error, time};
 use crate::body::StoredBody;
 use crate::message::{
@@ -360,7 +361,8 @@ impl Conditions {
     }
 }
 
-/// Goes through the buckets from the newest on, by the first key; the others are probed.
+/// Goes through the buckets from the newest on, by the first key, past those that a sieve says have none; the others are
+/// probed.
 fn by_keys(
     connection: &Connection,
     first: (KeyKind, i64),
@@ -377,26 +379,36 @@ fn by_keys(
     )?;
     let mut probe =
         connection.prepare_cached("SELECT 1 FROM key WHERE bucket = ?1 AND hash = ?2 AND message = ?3")?;
+    let sifted = Sifted::load(connection)?;
     let mut found = vec![];
     let oldest: i64 = connection
         .prepare_cached("SELECT coalesce(min(bucket), 0) / 8 FROM key")?
         .query_row([], |row| row.get(0))?;
-    for place in (oldest..=before / BUCKET).rev() {
-        let (kind, hash) = first;
-        let mut rows = find.query(params![bucket(place * BUCKET, kind), hash, before])?;
-        while let Some(row) = rows.next()? {
-            let seq: i64 = row.get(0)?;
-            let mut all = true;
-            for (kind, hash) in others {
-                all &= probe.exists([bucket(seq, *kind), *hash, seq])?;
-            }
-            if all && let Some(plain) = conditions.one(connection, seq)? {
-                found.push(plain);
-            }
-            if found.len() >= limit {
-                return Ok(found);
+    let (kind, hash) = first;
+    let mut last = before / BUCKET;
+    while oldest <= last {
+        let before_sieve = Sifted::before(last);
+        let places = match sifted.may_have(connection, last, kind, hash)? {
+            true => oldest.max(before_sieve + 1)..=last,
+            false => last + 1..=last,
+        };
+        for place in places.rev() {
+            let mut rows = find.query(params![bucket(place * BUCKET, kind), hash, before])?;
+            while let Some(row) = rows.next()? {
+                let seq: i64 = row.get(0)?;
+                let mut all = true;
+                for (kind, hash) in others {
+                    all &= probe.exists([bucket(seq, *kind), *hash, seq])?;
+                }
+                if all && let Some(plain) = conditions.one(connection, seq)? {
+                    found.push(plain);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
             }
         }
+        last = before_sieve;
     }
     Ok(found)
 }

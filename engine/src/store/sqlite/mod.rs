@@ -34,6 +34,7 @@ mod ready;
 mod repeats;
 mod reseal;
 mod search;
+mod sieve;
 pub(crate) mod verify;
 mod writer;
 

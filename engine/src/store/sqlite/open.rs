@@ -76,6 +76,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "pieces",
         include_str!("../../../../schemas/sql/sqlite/0018_pieces.sql"),
     ),
+    (
+        19,
+        "sieve",
+        include_str!("../../../../schemas/sql/sqlite/0019_sieve.sql"),
+    ),
 ];
 
 /// Since this version big bodies lie as they do now.
@@ -188,9 +193,10 @@ pub(crate) async fn parts(
     super::prune::name_blobs(&connection, &sealer)?;
     drop(connection);
     let blobs = Blobs::new(folder);
-    blobs.clear_nursery();
+    let sealer = Arc::new(sealer);
+    blobs.clear_nursery(&sealer)?;
     let shared = Arc::new(Shared {
-        sealer: Arc::new(sealer),
+        sealer,
         blobs,
         readers: Readers::new(&path),
         cache: Default::default(),

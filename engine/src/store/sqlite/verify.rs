@@ -17,6 +17,7 @@ use super::readers::Readers;
 use super::ready::{
     ATTEMPTS, BUCKET, DELIVERIES, Head, KeyKind, Lay, Note, RepeatKey, bucket, key_sum, lay_of, wrote_list,
 };
+use super::sieve::Sieve;
 use super::{Shared, open, sql_error};
 use crate::message::{DeliveryState, MessageState};
 use crate::store::blob::{BlobName, Blobs};
@@ -179,6 +180,7 @@ impl Check {
     fn bucket(&mut self, connection: &Connection, place: i64) -> rusqlite::Result<()> {
         let range = [place * BUCKET, (place + 1) * BUCKET];
         let keys = keys_of(connection, place)?;
+        self.sieve(connection, place, &keys)?;
         let mut known: HashMap<i64, (Uuid, String, u8)> = HashMap::new();
         let mut statement = connection.prepare_cached(
             "SELECT m.seq, m.id, m.channel, m.state, m.flags, m.length, m.digest, m.wrote, m.verbs, m.head, m.key_sum, b.body
@@ -252,6 +254,30 @@ impl Check {
         self.orphans(connection, range, &known)?;
         self.deliveries(connection, range, &known)?;
         self.attempts(connection, range)
+    }
+
+    /// What is there is found.
+    fn sieve(
+        &mut self,
+        connection: &Connection,
+        place: i64,
+        keys: &BTreeMap<i64, Vec<(KeyKind, i64)>>,
+    ) -> rusqlite::Result<()> {
+        let Some(sieve) = Sieve::of(connection, place)? else {
+            return Ok(());
+        };
+        for (seq, keys) in keys {
+            for (kind, hash) in keys {
+                if !sieve.admits(*kind, *hash) {
+                    self.report.add(
+                        format!("message number {seq}"),
+                        "it is not found by one of its keys: the table sieve does not know it",
+                        FROM_A_BACKUP,
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "the columns of a row")]

@@ -316,6 +316,8 @@ impl Writer {
         while closing.is_none() {
             if self.inbox.is_empty() {
                 self.pen.take().restart_past(RESTART_IDLE);
+                // Whoever comes meanwhile is written first.
+                while self.inbox.is_empty() && self.pen.take().sift() {}
             }
             let Some(first) = self.inbox.blocking_recv() else {
                 break;
@@ -411,6 +413,7 @@ impl Writer {
             );
         }
         hand.shared.readers.renew();
+        hand.shared.blobs.close();
         let closed = match hand.store.take() {
             None => Err(StoreError::Unavailable(
                 "it failed and could not be opened again".into(),
@@ -496,6 +499,31 @@ impl Hand {
         if self.write_to(&mut open, jobs) {
             open.checkpointer.restart_past(&open.connection, RESTART_BUSY);
             self.store = Some(open);
+            // A bucket for each transaction, so that it keeps up under any load.
+            self.sift();
+        }
+    }
+
+    /// Does a small part of what old messages are found by. False: there is nothing to do, or it did not work; it is tried
+    /// again.
+    fn sift(&mut self) -> bool {
+        let Some(mut open) = self.store.take() else {
+            return false;
+        };
+        let Memory { sieves, next_seq, .. } = &mut open.memory;
+        match sieves.step(&open.connection, *next_seq) {
+            Ok(more) => {
+                self.store = Some(open);
+                more
+            }
+            Err(error) => {
+                if failure(&error) == Failure::Broken {
+                    tracing::error!(%error, "The store could not write. It is opened again.");
+                } else {
+                    self.store = Some(open);
+                }
+                false
+            }
         }
     }
 
@@ -631,7 +659,7 @@ impl Hand {
                 Job::Close(_) => Outcome::Done(true),
             });
         }
-        batch.finish(connection)?;
+        batch.finish(connection, &mut memory.sieves)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(outcomes)
     }
