@@ -57,7 +57,7 @@ pub async fn bare(
         }
         done += each.max(1);
         batch
-            .finish(&connection)
+            .finish(&connection, &mut memory.sieves)
             .and_then(|()| connection.prepare_cached("COMMIT")?.execute([]))
             .map_err(sql_error)?;
         memory.take(&batch);
