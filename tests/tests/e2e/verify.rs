@@ -39,7 +39,11 @@ async fn a_damaged_big_body_is_told_and_where_to_find_it() -> Result<()> {
     assert_eq!(running["store"]["blobs"], 1);
     let mut files: Vec<PathBuf> = vec![];
     collect(&home.path().join("data/blobs"), &mut files)?;
-    let file = files.first().context("no file")?;
+    // What lies ready for the next one is none.
+    let file = files
+        .iter()
+        .find(|file| file.extension().is_none())
+        .context("no file")?;
     let mut bytes = std::fs::read(file)?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
