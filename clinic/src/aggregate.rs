@@ -102,6 +102,14 @@ macro_rules! aggregate {
                 changed
             }
 
+            /// The same of words that nobody else needs.
+            pub(crate) fn go_into(self, aggregate: &mut $name) -> bool {
+                use $crate::patch::Field;
+                let mut changed = Field::take_in(&mut aggregate.identifiers, self.identifiers);
+                $(changed |= Field::take_in(&mut aggregate.$field, self.$field);)*
+                changed
+            }
+
             /// Leaves out what gives way to what a person wrote; the names of the fields of which something is left out.
             pub(crate) fn yield_to(&mut self, aggregate: &$name, held: &$crate::held::Held) -> Vec<&'static str> {
                 use $crate::held::Holdable;

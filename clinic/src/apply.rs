@@ -24,6 +24,7 @@ mod resolve;
 mod settle;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -58,7 +59,7 @@ pub trait Snapshot {
     /// Who is found by this key, oldest first. Nobody is a finding too.
     fn find(&self, key: &FindKey) -> Result<Vec<Uuid>, SnapshotError>;
     /// The newest version that this snapshot sees.
-    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError>;
+    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Arc<Record>>, SnapshotError>;
 }
 
 /// The store could not be read.
@@ -74,7 +75,7 @@ impl Snapshot for Nobody {
     fn find(&self, _: &FindKey) -> Result<Vec<Uuid>, SnapshotError> {
         Ok(vec![])
     }
-    fn load(&self, _: Kind, _: Uuid) -> Result<Option<Record>, SnapshotError> {
+    fn load(&self, _: Kind, _: Uuid) -> Result<Option<Arc<Record>>, SnapshotError> {
         Ok(None)
     }
 }
@@ -145,7 +146,7 @@ pub struct Applied {
     /// Which aggregate each key of the change set turned out to be. A key that was left out is not here.
     pub ids: BTreeMap<String, (Kind, Uuid)>,
     /// Every aggregate that the change set speaks of or that those refer to, as it stands afterwards.
-    pub known: BTreeMap<Uuid, Record>,
+    pub known: BTreeMap<Uuid, Arc<Record>>,
     /// The keys of the change set that nothing came of: changes that were left out because nothing was found, and
     /// references to keys that are not in the set. What referred to them was left out too.
     pub left_out: Vec<String>,
@@ -157,7 +158,7 @@ pub struct Applied {
 #[derive(Clone, Debug)]
 pub struct Write {
     /// The new version.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// What happened: `created`, `updated`, `merged`, `unmerged`, or the verb of the state it moved to
     /// (`booked`, `cancelled`, `finished` …). The event is `Kind.verb`.
     pub verb: &'static str,

@@ -89,6 +89,14 @@ macro_rules! kinds {
                 }
                 match (self, aggregate) { $((Body::$name(b), Aggregate::$name(a)) => b.apply_to(a),)* _ => false }
             }
+            /// As [`Body::apply_to`], of what nobody else needs.
+            pub(crate) fn go_into(self, aggregate: &mut Aggregate) -> bool {
+                if let (Body::Encounter(_), Aggregate::Encounter(_)) = (&self, &*aggregate) {
+                    // Its period is completed by what is known.
+                    return self.apply_to(aggregate);
+                }
+                match (self, aggregate) { $((Body::$name(b), Aggregate::$name(a)) => b.go_into(a),)* _ => false }
+            }
         }
 
         impl Body {

@@ -1,6 +1,7 @@
 //! A clinic in memory: for `convert`, and for tests. It keeps what a store keeps, by the same rules.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use crate::kinds::Kind;
 /// All versions of all aggregates, what they are found by, and whose time is taken.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryClinic {
-    records: HashMap<(Kind, Uuid), Vec<Record>>,
+    records: HashMap<(Kind, Uuid), Vec<Arc<Record>>>,
     found_by: BTreeMap<FindKey, Vec<Uuid>>,
     keys_of: HashMap<(Kind, Uuid), Vec<FindKey>>,
     bookings: HashMap<Uuid, Vec<Booking>>,
@@ -90,14 +91,16 @@ impl MemoryClinic {
     }
 
     /// Every version, oldest first.
-    pub fn versions(&self, kind: Kind, id: Uuid) -> &[Record] {
+    pub fn versions(&self, kind: Kind, id: Uuid) -> &[Arc<Record>] {
         self.records.get(&(kind, id)).map_or(&[], Vec::as_slice)
     }
 
     /// The newest version of every aggregate of a kind, in the order of their ids.
     pub fn all(&self, kind: Kind) -> Vec<&Record> {
         let of_kind = self.records.iter().filter(|((k, _), _)| *k == kind);
-        let mut newest: Vec<&Record> = of_kind.filter_map(|(_, versions)| versions.last()).collect();
+        let mut newest: Vec<&Record> = of_kind
+            .filter_map(|(_, versions)| versions.last().map(Arc::as_ref))
+            .collect();
         newest.sort_by_key(|record| record.meta.id);
         newest
     }
@@ -142,7 +145,7 @@ impl Snapshot for MemoryClinic {
         Ok(self.found(key).to_vec())
     }
 
-    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError> {
+    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Arc<Record>>, SnapshotError> {
         Ok(self.versions(kind, id).last().cloned())
     }
 }

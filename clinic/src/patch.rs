@@ -162,6 +162,8 @@ pub trait Field {
     type Patch;
     /// Takes what is said; true where that changed something.
     fn take(&mut self, patch: &Self::Patch) -> bool;
+    /// The same, with values that nobody else needs: they are moved, not copied.
+    fn take_in(&mut self, patch: Self::Patch) -> bool;
 }
 
 impl<T: Clone + PartialEq> Field for Option<T> {
@@ -176,6 +178,16 @@ impl<T: Clone + PartialEq> Field for Option<T> {
                 *self = Some(value.clone());
                 true
             }
+        }
+    }
+
+    fn take_in(&mut self, patch: Patch<T>) -> bool {
+        match patch {
+            Patch::Set(value) if self.as_ref() != Some(&value) => {
+                *self = Some(value);
+                true
+            }
+            patch => Field::take(self, &patch),
         }
     }
 }
@@ -194,15 +206,37 @@ impl<T: Clone + PartialEq + Item> Field for Vec<T> {
         *self = after;
         changed
     }
+
+    fn take_in(&mut self, patch: Items<T>) -> bool {
+        match patch {
+            Items::Merge(values) | Items::Replace(values) if self.is_empty() && is_distinct(&values) => {
+                *self = values;
+                !self.is_empty()
+            }
+            patch => Field::take(self, &patch),
+        }
+    }
+}
+
+/// True where nothing is said twice.
+fn is_distinct<T: PartialEq>(values: &[T]) -> bool {
+    (1..values.len()).all(|idx| !values[..idx].contains(&values[idx]))
 }
 
 /// The old entries whose group is not spoken of, each at its place; where a group is spoken of, its first place gets
 /// the first of the new ones, its second place the second, and so on; what is left goes to the end. Merging the same
 /// entries again changes nothing.
 fn merged<T: Clone + PartialEq + Item>(old: &[T], new: &[T]) -> Vec<T> {
-    let groups: Vec<Option<String>> = new.iter().map(Item::group).collect();
     // What is said twice is said once.
     let mut placed: Vec<bool> = (0..new.len()).map(|idx| new[..idx].contains(&new[idx])).collect();
+    if old == new && !placed.contains(&true) {
+        return old.to_vec();
+    }
+    // Where nothing stands yet, no groups are needed.
+    let groups: Vec<Option<String>> = match old {
+        [] => vec![],
+        [_, ..] => new.iter().map(Item::group).collect(),
+    };
     let mut out: Vec<T> = Vec::with_capacity(old.len() + new.len());
     for entry in old {
         let group = entry.group();

@@ -2,6 +2,7 @@
 //! set that any format can write.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ pub fn change_set(
         return Ok(None);
     };
     let merge = merged_with(event, &first.aggregate);
-    let mut records: Vec<Record> = vec![];
+    let mut records: Vec<Arc<Record>> = vec![];
     let mut seen: BTreeMap<Uuid, Kind> = BTreeMap::from([(id, kind)]);
     let mut next = VecDeque::from([first]);
     if let Some(other) = merge {
@@ -205,7 +206,7 @@ impl Snapshot for Told {
         Ok(vec![])
     }
 
-    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError> {
-        Ok(self.records.get(&(kind, id)).cloned())
+    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Arc<Record>>, SnapshotError> {
+        Ok(self.records.get(&(kind, id)).cloned().map(Arc::new))
     }
 }

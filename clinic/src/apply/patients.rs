@@ -213,7 +213,7 @@ impl Work<'_> {
                     let own = named(change).any(|number| !named(stays).any(|other| same(number, other)));
                     let target = if is_new && own && change.find.missing == Missing::Create {
                         let id = (context.new_id)();
-                        self.reader.is_new(id);
+                        self.reader.is_new(Kind::Patient, id);
                         self.push(Touched {
                             kind: Kind::Patient,
                             id,

@@ -1,7 +1,8 @@
 //! Reading the clinic once: what was loaded or looked up is kept, and noted for the check at the commit.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -14,9 +15,11 @@ const MAX_CHAIN: usize = 16;
 
 pub(super) struct Reader<'a> {
     snapshot: &'a dyn Snapshot,
-    loaded: HashMap<(Kind, Uuid), Option<Record>>,
+    loaded: HashMap<(Kind, Uuid), Option<Arc<Record>>>,
     found: HashMap<FindKey, Vec<Uuid>>,
     selves: HashMap<Uuid, Vec<Uuid>>,
+    /// Ids that were made for this set.
+    made: HashSet<Uuid>,
     /// In the order of reading.
     pub(super) reads: Vec<(Kind, Uuid, u64)>,
 }
@@ -28,12 +31,13 @@ impl<'a> Reader<'a> {
             loaded: HashMap::new(),
             found: HashMap::new(),
             selves: HashMap::new(),
+            made: HashSet::new(),
             reads: vec![],
         }
     }
 
     /// The record, read once.
-    pub(super) fn load(&mut self, kind: Kind, id: Uuid) -> Result<Option<&Record>, SnapshotError> {
+    pub(super) fn load(&mut self, kind: Kind, id: Uuid) -> Result<Option<&Arc<Record>>, SnapshotError> {
         let record = match self.loaded.entry((kind, id)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -105,9 +109,18 @@ impl<'a> Reader<'a> {
         Ok(all)
     }
 
-    /// For a patient who is new: nobody was merged into them, and nothing has to be read to know that.
-    pub(super) fn is_new(&mut self, id: Uuid) {
-        self.selves.insert(id, vec![id]);
+    /// For an id that was made for something new: nobody was merged into it, nothing is within it yet, and nothing has to
+    /// be read to know that.
+    pub(super) fn is_new(&mut self, kind: Kind, id: Uuid) {
+        self.made.insert(id);
+        if kind == Kind::Patient {
+            self.selves.insert(id, vec![id]);
+        }
+    }
+
+    /// True after [`Reader::is_new`].
+    pub(super) fn was_made(&self, id: Uuid) -> bool {
+        self.made.contains(&id)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which aggregate each change is about.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ pub(super) struct Touched {
     pub(super) kind: Kind,
     pub(super) id: Uuid,
     /// As it stood; none for a new one.
-    pub(super) before: Option<Record>,
+    pub(super) before: Option<Arc<Record>>,
     /// As it stands afterwards; worked out after all is found.
     pub(super) after: Aggregate,
     /// The changes about it, in the order of the set.
@@ -231,10 +232,12 @@ impl<'a> Work<'a> {
         let natural = self.natural_keys(change)?;
         let found = match (found, &natural) {
             (None, NaturalKeys::Keys(keys)) if decided.is_none() => self.by_natural_key(keys)?,
+            (None, NaturalKeys::WithinNew(key)) if decided.is_none() => self.said_before(key),
             (found, _) => found,
         };
         let natural = match natural {
             NaturalKeys::Keys(keys) => keys,
+            NaturalKeys::WithinNew(key) => vec![key],
             NaturalKeys::None => vec![],
             NaturalKeys::OwnerLeftOut if found.is_none() => return Ok(Target::LeftOut),
             NaturalKeys::OwnerLeftOut => vec![],
@@ -382,9 +385,7 @@ impl<'a> Work<'a> {
             return Ok(None);
         }
         let id = (context.new_id)();
-        if kind == Kind::Patient {
-            self.reader.is_new(id);
-        }
+        self.reader.is_new(kind, id);
         Ok(Some(self.push(Touched {
             kind,
             id,
@@ -422,6 +423,13 @@ impl<'a> Work<'a> {
         let Some(id) = self.local_or_id(Some(owner))? else {
             return Ok(NaturalKeys::OwnerLeftOut);
         };
+        if self.reader.was_made(id) {
+            return Ok(NaturalKeys::WithinNew(FindKey::natural(
+                kind,
+                Some(id),
+                &natural.key,
+            )));
+        }
         let owners = if self.is_patient(owner) {
             self.reader.selves(id)?
         } else {
@@ -435,14 +443,20 @@ impl<'a> Work<'a> {
 
     fn by_natural_key(&mut self, keys: &[FindKey]) -> Result<Option<Uuid>, ApplyError> {
         for key in keys {
-            if let Some(place) = self.pending.get(key).and_then(|places| places.first()) {
-                return Ok(Some(self.touched[*place].id));
+            if let Some(id) = self.said_before(key) {
+                return Ok(Some(id));
             }
             if let Some(id) = self.reader.find(key)?.first() {
                 return Ok(Some(*id));
             }
         }
         Ok(None)
+    }
+
+    /// The new one of this set that has this key.
+    fn said_before(&self, key: &FindKey) -> Option<Uuid> {
+        let place = self.pending.get(key)?.first()?;
+        Some(self.touched[*place].id)
     }
 
     fn is_patient(&self, reference: &Ref) -> bool {
@@ -483,6 +497,8 @@ fn decided(context: &Context<'_>, key: &str) -> Option<Choice> {
 enum NaturalKeys {
     None,
     Keys(Vec<FindKey>),
+    /// Of something that is new itself: nothing is within it that this set has not put there.
+    WithinNew(FindKey),
     OwnerLeftOut,
 }
 

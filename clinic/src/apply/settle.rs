@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -36,7 +37,10 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             for change in said.clone() {
                 if let Some(body) = &change.say_if_new {
                     let body = settled(body, work, &mut dangling);
-                    completed(body, work.touched[place].id, &after, writer)?.apply_to(&mut after);
+                    take_in(
+                        completed(body, work.touched[place].id, &after, writer)?,
+                        &mut after,
+                    );
                 }
             }
             said.clone().for_each(|change| name_new(change, &mut after));
@@ -48,7 +52,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             let body = settled(&change.say, work, &mut dangling);
             let body = completed(body, work.touched[place].id, &after, writer)?;
             if !yields {
-                body.apply_to(&mut after);
+                take_in(body, &mut after);
                 continue;
             }
             for field in body.apply_yielding(&mut after, held) {
@@ -72,6 +76,14 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
     }
     Ok(())
+}
+
+/// Takes what is said into the aggregate.
+fn take_in(body: Cow<'_, Body>, aggregate: &mut Aggregate) {
+    match body {
+        Cow::Borrowed(body) => body.apply_to(aggregate),
+        Cow::Owned(body) => body.go_into(aggregate),
+    };
 }
 
 /// Who wrote what differs now.
@@ -194,7 +206,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
                 applied.writes.push(*write);
                 record
             }
-            Outcome::Same(record) => *record,
+            Outcome::Same(record) => record,
         };
         applied.known.insert(id, record);
     }
@@ -210,7 +222,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
 fn know(
     work: &mut Work<'_>,
     neighbours: Vec<(Kind, Uuid)>,
-    known: &mut BTreeMap<Uuid, Record>,
+    known: &mut BTreeMap<Uuid, Arc<Record>>,
 ) -> Result<(), ApplyError> {
     for (kind, id) in neighbours {
         if known.contains_key(&id) {
@@ -248,7 +260,7 @@ fn about_refs(work: &Work<'_>) -> Vec<(Kind, Uuid)> {
 
 enum Outcome {
     Write(Box<Write>),
-    Same(Box<Record>),
+    Same(Arc<Record>),
 }
 
 fn written(touched: Touched, context: &Context<'_>) -> Outcome {
@@ -265,7 +277,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
     let keys_changed;
     let state_verb = events::verb(before.as_ref().map(|record| &record.aggregate), &after);
     let meta = match before {
-        Some(record) if record.aggregate == after => return Outcome::Same(Box::new(record)),
+        Some(record) if record.aggregate == after => return Outcome::Same(record),
         Some(record) => {
             keys = find_keys(&after);
             keys_changed = keys != find_keys(&record.aggregate);
@@ -274,7 +286,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
                 updated_at: context.now,
                 source: context.source.clone(),
                 held,
-                ..record.meta
+                ..record.meta.clone()
             }
         }
         None => {
@@ -297,9 +309,9 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
         keys_changed,
         natural_keys,
         bookings: bookings(&after),
-        record: Record {
+        record: Arc::new(Record {
             meta,
             aggregate: after,
-        },
+        }),
     }))
 }

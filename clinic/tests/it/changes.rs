@@ -57,12 +57,20 @@ fn natural_keys_stay() {
     let observation = applied.writes.last().expect("one");
     assert_eq!(observation.natural_keys.len(), 1);
     assert!(observation.keys.is_empty());
+    // Within what is new nothing is looked for, and the commit has nothing of it to check.
+    assert!(!applied.finds.iter().any(|(key, _)| key.kind == Kind::Observation));
     // It gets a number of its own; what it is within the report finds it all the same.
     let mut words = laboratory_report(ResultStatus::Final, &["1"]);
     if let Some(Body::Observation(said)) = words.changes.last_mut().map(|change| &mut change.say) {
         said.identifiers = Items::merge(vec![number("LIS", "OBI", "77")]);
     }
     let numbered = play.takes(&words);
+    assert!(
+        numbered
+            .finds
+            .iter()
+            .any(|(key, _)| key.kind == Kind::Observation)
+    );
     assert!(numbered.writes[0].keys_changed && numbered.writes[0].natural_keys.is_empty());
     assert!(
         play.takes(&laboratory_report(ResultStatus::Final, &["1"]))

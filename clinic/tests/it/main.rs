@@ -6,6 +6,7 @@ mod imaging;
 mod laws;
 mod made;
 mod merges;
+mod patches;
 mod patients;
 mod people;
 mod planned;

@@ -56,7 +56,7 @@ pub async fn each_kind_is_written_changed_and_read_with_its_history(store: Arc<d
         );
         assert_eq!(
             store.snapshot().unwrap().load(*kind, id).unwrap(),
-            Some(second.clone())
+            Some(second.clone().into())
         );
         // Each version knows its message, and each message what it wrote.
         for (record, message, version) in [(&first, made, 1), (&second, changed, 2)] {

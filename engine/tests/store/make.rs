@@ -166,7 +166,7 @@ pub fn write(record: Record) -> Write {
         keys_changed: true,
         natural_keys: vec![],
         bookings: vec![],
-        record,
+        record: record.into(),
     }
 }
 

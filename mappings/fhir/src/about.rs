@@ -208,7 +208,7 @@ fn event(about: &About) -> Object {
         .unwrap_or_else(|| "unknown".to_owned());
     let system = told
         .and_then(|coding| types::system(coding.system.as_ref()))
-        .unwrap_or_else(|| V2_0003.to_owned());
+        .unwrap_or(V2_0003.into());
     let display = told.and_then(|coding| coding.display.as_deref()).unwrap_or(whole);
     Object::new()
         .put("system", system)
@@ -219,12 +219,9 @@ fn event(about: &About) -> Object {
 /// The endpoint of a party: its address, else the universal id of its program, else unknown.
 fn endpoint(out: &mut Object, party: &Party) {
     let universal = party.application.as_ref().and_then(|application| {
-        let uri = |text: &str| Some(types::system_uri(text)).filter(|uri| !uri.starts_with("urn:id:"));
-        application
-            .system
-            .as_deref()
-            .and_then(uri)
-            .or_else(|| uri(&application.value))
+        let texts = [application.system.as_deref(), Some(application.value.as_str())];
+        let mut uris = texts.into_iter().flatten().map(types::system_uri);
+        uris.find(|uri| !uri.starts_with("urn:id:"))
     });
     let address = party
         .endpoint

@@ -291,7 +291,7 @@ fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
             let by = |system: &str, value: &str| {
                 format!("{resource_type}?identifier={}%7C{}", token(system), token(value))
             };
-            let own = by("urn:ietf:rfc:3986", &format!("urn:uuid:{}", resource.id));
+            let own = || by("urn:ietf:rfc:3986", &format!("urn:uuid:{}", resource.id));
             let there = resource
                 .id_there
                 .as_ref()
@@ -302,9 +302,13 @@ fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
                 Some(identifier) => {
                     let system = types::system(identifier.system.as_ref()).unwrap_or_default();
                     let business = by(&system, &identifier.value);
-                    if taken.contains(&business) { own } else { business }
+                    if taken.contains(&business) {
+                        own()
+                    } else {
+                        business
+                    }
                 }
-                None => own,
+                None => own(),
             };
             taken.insert(url.clone());
             let mut json = resource.json;

@@ -35,7 +35,7 @@ pub(crate) fn service_request(of: &Order, record: &Record, ctx: &mut Context<'_>
     let status_original = of.status_original.as_ref().filter(|c| !is_control(c));
     let business_event = |name: &str, field: &'static str, value: Option<Json>| {
         nested_extension(
-            &format!("{STANDARD}businessEvent"),
+            format_args!("{STANDARD}businessEvent"),
             vec![extension(name, field, value)],
         )
     };
@@ -47,7 +47,7 @@ pub(crate) fn service_request(of: &Order, record: &Record, ctx: &mut Context<'_>
             date_time_of(of.status_changed.as_ref()).json(),
         ),
         extension(
-            &format!("{STANDARD}request-statusReason"),
+            format_args!("{STANDARD}request-statusReason"),
             "valueCodeableConcept",
             concept_of(of.control_reason.as_ref()),
         ),
@@ -127,7 +127,7 @@ pub(crate) fn service_request(of: &Order, record: &Record, ctx: &mut Context<'_>
 /// ORC-14 and OBR-17: whom to call about an order.
 pub(crate) fn callback(telecom: &clinic::value::Telecom) -> Option<Json> {
     extension(
-        &format!("{STANDARD}servicerequest-order-callback-phone-number"),
+        format_args!("{STANDARD}servicerequest-order-callback-phone-number"),
         "valueContactPoint",
         types::contact_point(telecom),
     )
@@ -218,7 +218,7 @@ pub(crate) fn diagnostic_report(
         .map(|id| Ref::Id(Kind::ImagingStudy, *id))
         .collect();
     let mut extensions = vec![extension(
-        &format!("{STANDARD}event-statusReason"),
+        format_args!("{STANDARD}event-statusReason"),
         "valueCodeableConcept",
         concept_of(of.control_reason.as_ref()),
     )];
@@ -265,7 +265,7 @@ pub(crate) fn diagnostic_report(
 fn performers(of: &Report, ctx: &Context<'_>) -> Vec<Json> {
     let in_role = |performer: &Performer| {
         let role = extension(
-            &format!("{STANDARD}event-performerFunction"),
+            format_args!("{STANDARD}event-performerFunction"),
             "valueCodeableConcept",
             concept_of(performer.role.as_ref()),
         );
@@ -299,20 +299,20 @@ fn issued(out: &mut Object, when: Option<&clinic::value::When>) {
 pub(crate) fn observation(of: &Observation, record: &Record, ctx: &Context<'_>) -> Object {
     let mut extensions: Vec<Option<Json>> = of.attachments.iter().map(value_attachment).collect();
     extensions.push(extension(
-        &format!("{STANDARD}observation-structure-type"),
+        format_args!("{STANDARD}observation-structure-type"),
         "valueCodeableConcept",
         concept_of(of.structure_type.as_ref()),
     ));
     extensions.push(of.sub_id.as_deref().and_then(sub_identifier));
     extensions.extend(of.norm_kinds.iter().map(|kind| {
         extension(
-            &format!("{STANDARD}observation-nature-of-abnormal-test"),
+            format_args!("{STANDARD}observation-nature-of-abnormal-test"),
             "valueCodeableConcept",
             concept(kind),
         )
     }));
     extensions.push(extension(
-        &format!("{STANDARD}observation-analysis-date-time"),
+        format_args!("{STANDARD}observation-analysis-date-time"),
         "valueDateTime",
         date_time_of(of.analysed_at.as_ref()),
     ));
@@ -327,7 +327,7 @@ pub(crate) fn observation(of: &Observation, record: &Record, ctx: &Context<'_>) 
     let more_devices: Vec<Option<Json>> = devices
         .map(|device| {
             extension(
-                &format!("{STANDARD}alternate-reference"),
+                format_args!("{STANDARD}alternate-reference"),
                 "valueReference",
                 device,
             )
@@ -351,7 +351,7 @@ pub(crate) fn observation(of: &Observation, record: &Record, ctx: &Context<'_>) 
     );
     // OBX-16 answers for the result: a performer in that function.
     let function = extension(
-        &format!("{STANDARD}event-performerFunction"),
+        format_args!("{STANDARD}event-performerFunction"),
         "valueCodeableConcept",
         types::coded(
             "http://terminology.hl7.org/CodeSystem/practitioner-role",
@@ -406,7 +406,7 @@ fn sub_identifier(sub_id: &str) -> Option<Json> {
     let parts: Vec<&str> = sub_id.split('^').collect();
     let number = |idx: usize| -> Option<clinic::value::Decimal> { parts.get(idx)?.trim().parse().ok() };
     nested_extension(
-        &format!("{STANDARD}observation-v2-subid"),
+        format_args!("{STANDARD}observation-v2-subid"),
         vec![
             extension("original-sub-identifier", "valueString", parts.first().copied()),
             extension("group", "valueDecimal", number(1).as_ref()),

@@ -153,7 +153,7 @@ fn requester(of: &MedicationOrder, ctx: &Context<'_>) -> Option<Json> {
     let first = registrations.next().and_then(types::identifier);
     let others = registrations.map(|registration| {
         extension(
-            &format!("{STANDARD}alternate-reference"),
+            format_args!("{STANDARD}alternate-reference"),
             "valueReference",
             logical("Practitioner", registration),
         )

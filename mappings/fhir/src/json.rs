@@ -52,7 +52,11 @@ impl Value for Json {
     fn json(self) -> Option<Json> {
         match self {
             Json::Object(object) => object.json(),
-            Json::Array(entries) => entries.json(),
+            // What stands in a tree is clean already; only what is empty is left out.
+            Json::Array(mut entries) => {
+                entries.retain(|entry| !entry.is_empty());
+                (!entries.is_empty()).then_some(Json::Array(entries))
+            }
             Json::String(text) => text.json(),
             Json::Null => None,
             other @ (Json::Bool(_) | Json::Integer(_) | Json::Decimal(_)) => Some(other),
@@ -84,6 +88,15 @@ impl Value for &str {
 impl Value for &String {
     fn json(self) -> Option<Json> {
         self.as_str().json()
+    }
+}
+
+impl Value for Cow<'_, str> {
+    fn json(self) -> Option<Json> {
+        match self {
+            Cow::Borrowed(text) => text.json(),
+            Cow::Owned(text) => text.json(),
+        }
     }
 }
 
@@ -198,6 +211,17 @@ impl Object {
 }
 
 impl Json {
+    /// True for what is left out of lists.
+    fn is_empty(&self) -> bool {
+        match self {
+            Json::Object(object) => object.is_empty(),
+            Json::Array(entries) => entries.is_empty(),
+            Json::String(text) => text.trim().is_empty(),
+            Json::Null => true,
+            Json::Bool(_) | Json::Integer(_) | Json::Decimal(_) => false,
+        }
+    }
+
     /// The field of that name, of an object.
     pub fn get(&self, name: &str) -> Option<&Json> {
         match self {

@@ -10,14 +10,14 @@ use crate::types::{self, STANDARD, concept, concept_of, extension, nested_extens
 
 pub(crate) fn patient(of: &Patient, record: &Record, ctx: &mut Context<'_>) -> Object {
     let standard = |name: &str, field: &'static str, value: Option<Json>| {
-        extension(&format!("{STANDARD}patient-{name}"), field, value)
+        extension(format_args!("{STANDARD}patient-{name}"), field, value)
     };
     let coded = |name: &str, value: Option<&Concept>| {
         standard(name, "valueCodeableConcept", concept_of(value).json())
     };
     let with_code = |name: &str, value: &Concept| {
         let code = extension("code", "valueCodeableConcept", concept(value));
-        nested_extension(&format!("{STANDARD}patient-{name}"), vec![code])
+        nested_extension(format_args!("{STANDARD}patient-{name}"), vec![code])
     };
     let mut extensions = vec![
         standard(
@@ -35,7 +35,7 @@ pub(crate) fn patient(of: &Patient, record: &Record, ctx: &mut Context<'_>) -> O
     extensions.extend(of.citizenships.iter().map(|c| with_code("citizenship", c)));
     extensions.extend(of.nationality.iter().map(|c| with_code("nationality", c)));
     extensions.push(nested_extension(
-        &format!("{STANDARD}patient-animal"),
+        format_args!("{STANDARD}patient-animal"),
         vec![
             extension("species", "valueCodeableConcept", concept_of(of.species.as_ref())),
             extension("breed", "valueCodeableConcept", concept_of(of.breed.as_ref())),
@@ -127,7 +127,7 @@ fn living_will(of: &Patient, ctx: &mut Context<'_>) -> Option<Json> {
         .put("valueCodeableConcept", value);
     let reference = ctx.small("living-will", observation);
     extension(
-        &format!("{STANDARD}workflow-supportingInfo"),
+        format_args!("{STANDARD}workflow-supportingInfo"),
         "valueReference",
         reference,
     )
@@ -179,7 +179,7 @@ pub(crate) fn related_person(of: &RelatedPerson, record: &Record, ctx: &Context<
 /// The day of birth; its time, where it is known, is an extension (as of a Patient).
 fn birth_date(out: &mut Object, when: Option<&clinic::value::When>) {
     let time = extension(
-        &format!("{STANDARD}patient-birthTime"),
+        format_args!("{STANDARD}patient-birthTime"),
         "valueDateTime",
         when.and_then(types::instant),
     );

@@ -102,13 +102,13 @@ pub(crate) fn appointment(of: &Appointment, record: &Record, ctx: &Context<'_>) 
             ctx.optional(of.patient.as_ref()),
         ),
         extension(
-            &format!("{STANDARD}event-statusReason"),
+            format_args!("{STANDARD}event-statusReason"),
             "valueCodeableConcept",
             concept_of(of.event_reason.as_ref()),
         ),
         // app-4 allows a reason for cancelling only where it was cancelled.
         extension(
-            &format!("{STANDARD}event-statusReason"),
+            format_args!("{STANDARD}event-statusReason"),
             "valueCodeableConcept",
             concept_of(of.cancellation_reason.as_ref().filter(|_| !called_off)),
         ),

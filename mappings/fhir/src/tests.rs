@@ -267,7 +267,9 @@ fn everything() -> (ChangeSet, Applied) {
             .changes
             .push(Change::new(key.clone(), people::PatientChange::default()));
         applied.ids.insert(key, (*kind, fixture::id(*kind)));
-        applied.known.insert(fixture::id(*kind), fixture::record(*kind));
+        applied
+            .known
+            .insert(fixture::id(*kind), fixture::record(*kind).into());
     }
     let party = |name: &str| Party {
         application: Some(Identifier::new(None, name)),

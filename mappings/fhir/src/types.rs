@@ -1,6 +1,6 @@
 //! The data types of FHIR R4 (§2.24) from the values of the clinic.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use clinic::value::{
     Address, Annotation, Attachment, Coding, Concept, Identifier, Language, Period, PersonName, Quantity,
@@ -23,16 +23,21 @@ pub(crate) const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203"
 /// HL7 table 0301, types of universal ids.
 pub(crate) const V2_0301: &str = "http://terminology.hl7.org/CodeSystem/v2-0301";
 
-/// An extension, unless its value is empty.
-pub(crate) fn extension(url: &str, field: &'static str, value: impl Value) -> Option<Json> {
+/// An extension, unless its value is empty. Most are: the address is written only for those that are not.
+pub(crate) fn extension(url: impl std::fmt::Display, field: &'static str, value: impl Value) -> Option<Json> {
     let value = value.json()?;
-    Some(Object::new().put("url", url).put(field, value).into())
+    Some(Object::new().put("url", url.to_string()).put(field, value).into())
 }
 
 /// An extension that is made of extensions, unless they are all empty.
-pub(crate) fn nested_extension(url: &str, parts: Vec<Option<Json>>) -> Option<Json> {
+pub(crate) fn nested_extension(url: impl std::fmt::Display, parts: Vec<Option<Json>>) -> Option<Json> {
     let parts = parts.json()?;
-    Some(Object::new().put("url", url).put("extension", parts).into())
+    Some(
+        Object::new()
+            .put("url", url.to_string())
+            .put("extension", parts)
+            .into(),
+    )
 }
 
 /// There is a value, and it isn't known.
@@ -62,7 +67,9 @@ pub(crate) fn primitive(
     extensions: Vec<Option<Json>>,
 ) {
     object.set(name, value);
-    object.set(format!("_{name}"), Object::new().put("extension", extensions));
+    if let Some(beside) = Object::new().put("extension", extensions).json() {
+        object.set(format!("_{name}"), beside);
+    }
 }
 
 /// A code that FHIR fixes the list of, with the code of the sender beside it.
@@ -110,7 +117,7 @@ pub(crate) fn derived_id(owner: Uuid, name: &str) -> Uuid {
 ///
 /// URIs stay. The HL7 names of systems that have a URI of their own get it. Any other name (a local code table, the
 /// namespace of an assigning authority) becomes `urn:id:` and the name, percent-encoded, so that it can be read back.
-pub fn system_uri(name: &str) -> String {
+pub fn system_uri(name: &str) -> Cow<'_, str> {
     let name = name.trim();
     let known = match name {
         "LN" => Some("http://loinc.org"),
@@ -121,22 +128,25 @@ pub fn system_uri(name: &str) -> String {
         _ => None,
     };
     if let Some(uri) = known {
-        return uri.to_owned();
+        return uri.into();
     }
     if let Some(table) = name.strip_prefix("HL7")
         && table.len() == 4
         && table.bytes().all(|b| b.is_ascii_digit())
     {
-        return format!("http://terminology.hl7.org/CodeSystem/v2-{table}");
+        return format!("http://terminology.hl7.org/CodeSystem/v2-{table}").into();
     }
-    let lower = name.to_ascii_lowercase();
+    let begins_with = |scheme: &&str| {
+        let begins = name.as_bytes().get(..scheme.len());
+        scheme.len() < name.len() && begins.is_some_and(|its| its.eq_ignore_ascii_case(scheme.as_bytes()))
+    };
     let is_uri = ["http://", "https://", "urn:", "ftp://", "mailto:", "tel:"]
         .iter()
-        .any(|scheme| lower.len() > scheme.len() && lower.starts_with(scheme));
+        .any(begins_with);
     if is_uri && name.bytes().all(|b| b.is_ascii_graphic()) {
-        return name.to_owned();
+        return name.into();
     }
-    format!("urn:id:{}", percent_encoded(name))
+    format!("urn:id:{}", percent_encoded(name)).into()
 }
 
 /// Everything but unreserved characters as `%XX` of its UTF-8 (RFC 3986 §2.1).
@@ -146,14 +156,24 @@ pub(crate) fn percent_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             out.push(char::from(byte));
         } else {
-            let _ = write!(out, "%{byte:02X}");
+            push_percent(byte, &mut out);
         }
     }
     out
 }
 
+/// A byte as `%XX`.
+fn push_percent(byte: u8, out: &mut String) {
+    let digit = |half: u8| {
+        char::from_digit(u32::from(half), 16)
+            .unwrap_or('0')
+            .to_ascii_uppercase()
+    };
+    out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+}
+
 /// A system, where it says one.
-pub(crate) fn system(name: Option<&String>) -> Option<String> {
+pub(crate) fn system(name: Option<&String>) -> Option<Cow<'_, str>> {
     name.filter(|n| !n.trim().is_empty()).map(|n| system_uri(n))
 }
 
@@ -171,7 +191,7 @@ pub(crate) fn uri(text: &str) -> Option<String> {
         if byte.is_ascii_graphic() {
             out.push(char::from(byte));
         } else {
-            let _ = write!(out, "%{byte:02X}");
+            push_percent(byte, &mut out);
         }
     }
     Some(out)
@@ -345,12 +365,12 @@ pub(crate) fn identifier(of: &Identifier) -> Option<Json> {
                 "extension",
                 vec![
                     extension(
-                        &format!("{STANDARD}identifier-checkDigit"),
+                        format_args!("{STANDARD}identifier-checkDigit"),
                         "valueString",
                         of.check_digit.as_ref(),
                     ),
                     extension(
-                        &format!("{STANDARD}namingsystem-checkDigit"),
+                        format_args!("{STANDARD}namingsystem-checkDigit"),
                         "valueString",
                         of.check_digit_scheme.as_ref(),
                     ),
@@ -435,13 +455,13 @@ pub(crate) fn identifier_as(of: &Identifier, kind: &str, text: Option<&str>) -> 
 pub(crate) fn human_name(name: &PersonName) -> Object {
     let part = |url: &str, value: &Option<String>| {
         extension(
-            &format!("{STANDARD}humanname-{url}"),
+            format_args!("{STANDARD}humanname-{url}"),
             "valueString",
             value.as_ref(),
         )
     };
     let order = extension(
-        &format!("{STANDARD}humanname-assembly-order"),
+        format_args!("{STANDARD}humanname-assembly-order"),
         "valueCode",
         name.assembly_order.as_deref().and_then(code),
     );
@@ -477,7 +497,7 @@ pub(crate) fn strings(texts: &[String]) -> Vec<&str> {
 pub(crate) fn address(address: &Address) -> Object {
     let part = |name: &str, value: &Option<String>| {
         extension(
-            &format!("{STANDARD}iso21090-ADXP-{name}"),
+            format_args!("{STANDARD}iso21090-ADXP-{name}"),
             "valueString",
             value.as_ref(),
         )
@@ -512,7 +532,7 @@ pub(crate) fn address(address: &Address) -> Object {
         )
     });
     let visit = extension(
-        &format!("{STANDARD}iso21090-AD-use"),
+        format_args!("{STANDARD}iso21090-AD-use"),
         "valueCode",
         address.type_code.as_deref().filter(|code| *code == "HV"),
     );
@@ -543,7 +563,7 @@ pub(crate) fn contact_point(telecom: &Telecom) -> Object {
     let parts = telecom.parts.clone().unwrap_or_default();
     let part = |name: &str, value: &Option<String>| {
         extension(
-            &format!("{STANDARD}contactpoint-{name}"),
+            format_args!("{STANDARD}contactpoint-{name}"),
             "valueString",
             value.as_ref(),
         )
@@ -670,7 +690,7 @@ pub(crate) fn annotation(of: &Annotation, ctx: &Context<'_>) -> Option<Json> {
                 "extension",
                 vec![
                     extension(
-                        &format!("{STANDARD}annotationType"),
+                        format_args!("{STANDARD}annotationType"),
                         "valueCodeableConcept",
                         concept_of(of.kind.as_ref()),
                     ),

@@ -13,7 +13,7 @@ const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 pub(crate) fn encounter(of: &Encounter, record: &Record, ctx: &Context<'_>) -> Object {
     let planned = |name: &str, when| {
         extension(
-            &format!("http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.{name}"),
+            format_args!("http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.{name}"),
             "valueDateTime",
             date_time_of(when),
         )
@@ -50,7 +50,7 @@ pub(crate) fn encounter(of: &Encounter, record: &Record, ctx: &Context<'_>) -> O
             .put("system", "http://hl7.org/fhir/ValueSet/subject-location")
             .put("code", "temporary");
         let temporary = extension(
-            &format!("{STANDARD}subject-locationClassification"),
+            format_args!("{STANDARD}subject-locationClassification"),
             "valueCodeableConcept",
             Object::new().put("coding", vec![temporary]),
         );
@@ -86,12 +86,12 @@ pub(crate) fn encounter(of: &Encounter, record: &Record, ctx: &Context<'_>) -> O
                 planned("plannedStartDate", of.planned_start.as_ref()),
                 planned("plannedEndDate", of.planned_end.as_ref()),
                 extension(
-                    &format!("{STANDARD}encounter-modeOfArrival"),
+                    format_args!("{STANDARD}encounter-modeOfArrival"),
                     "valueCoding",
                     of.mode_of_arrival.as_ref().map(types::coding),
                 ),
                 extension(
-                    &format!("{STANDARD}event-statusReason"),
+                    format_args!("{STANDARD}event-statusReason"),
                     "valueCodeableConcept",
                     concept_of(of.event_reason.as_ref()),
                 ),
@@ -170,7 +170,7 @@ pub(crate) fn condition(of: &Condition, record: &Record, ctx: &Context<'_>) -> O
     let in_error = says(of.verification.as_ref(), "entered-in-error");
     let clinical = of.clinical_status.as_ref().filter(|_| !in_error);
     let due_to = extension(
-        &format!("{STANDARD}condition-dueTo"),
+        format_args!("{STANDARD}condition-dueTo"),
         "valueReference",
         ctx.optional(of.due_to.as_ref()),
     );
@@ -180,7 +180,7 @@ pub(crate) fn condition(of: &Condition, record: &Record, ctx: &Context<'_>) -> O
             "extension",
             vec![
                 extension(
-                    &format!("{STANDARD}condition-assertedDate"),
+                    format_args!("{STANDARD}condition-assertedDate"),
                     "valueDateTime",
                     date_time_of(of.asserted_at.as_ref()),
                 ),

@@ -423,7 +423,7 @@ fn pieces(raw: Option<&str>, delimiter: Option<u8>) -> impl Iterator<Item = &str
     let mut rest = raw;
     std::iter::from_fn(move || {
         let text = rest?;
-        match delimiter.and_then(|delimiter| memchr::memchr(delimiter, text.as_bytes())) {
+        match delimiter.and_then(|delimiter| first(delimiter, text.as_bytes())) {
             Some(at) => {
                 rest = Some(&text[at + 1..]);
                 Some(&text[..at])
@@ -431,6 +431,14 @@ fn pieces(raw: Option<&str>, delimiter: Option<u8>) -> impl Iterator<Item = &str
             None => rest.take(),
         }
     })
+}
+
+/// Where a byte stands first. Most texts are a few bytes long, where a plain loop is done before a search has begun.
+fn first(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    const SHORT: usize = 32;
+    let (begins, rest) = bytes.split_at(bytes.len().min(SHORT));
+    let found = begins.iter().position(|byte| *byte == wanted);
+    found.or_else(|| memchr::memchr(wanted, rest).map(|at| at + SHORT))
 }
 
 fn piece(raw: Option<&str>, delimiter: Option<u8>, number: usize) -> Option<&str> {

@@ -354,7 +354,7 @@ mod tests {
                 keys_changed: true,
                 natural_keys: vec![],
                 bookings: vec![],
-                record,
+                record: record.into(),
             };
             let commit = Commit {
                 counters: vec![],

@@ -55,7 +55,7 @@ pub(crate) fn version_and_kind(version: u64, kind: u8) -> u64 {
 /// A write made ready for the writer.
 pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, StoreError> {
     let sealer = &shared.sealer;
-    let Record { meta, aggregate } = &write.record;
+    let Record { meta, aggregate } = &*write.record;
     let kind = aggregate.kind();
     let wrong =
         |error: serde_json::Error| StoreError::Unavailable(format!("an aggregate can't be written: {error}"));
@@ -93,7 +93,7 @@ pub(crate) fn ready_write(shared: &Shared, write: Write) -> Result<ReadyWrite, S
         natural: natural_rows(sealer, &write),
         searches: search_rows(sealer, kind, &search::search_keys(aggregate)),
         bookings: write.bookings,
-        record: Arc::new(write.record),
+        record: write.record,
     })
 }
 
@@ -303,8 +303,8 @@ impl Snapshot for SnapshotOf<'_> {
         Ok(find(self.connection, find_query(&self.shared.sealer, key)).map_err(sql_error)?)
     }
 
-    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError> {
-        Ok(load(self.shared, self.connection, kind, id)?)
+    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Arc<Record>>, SnapshotError> {
+        Ok(load(self.shared, self.connection, kind, id)?.map(Arc::new))
     }
 }
 
@@ -364,15 +364,16 @@ impl Snapshot for PooledSnapshot<'_> {
         Ok(matching(&found, query.check))
     }
 
-    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, SnapshotError> {
+    fn load(&self, kind: Kind, id: Uuid) -> Result<Option<Arc<Record>>, SnapshotError> {
         if let Some(record) = self.shared.cache.record(kind, id) {
-            return Ok(Some(Record::clone(&record)));
+            return Ok(Some(record));
         }
         let Some((record, weight)) = load_weighed(self.shared, self.file()?, kind, id)? else {
             return Ok(None);
         };
+        let record = Arc::new(record);
         let kept = Kept {
-            record: Arc::new(record.clone()),
+            record: record.clone(),
             weight,
         };
         self.shared.cache.keep(id, kept);

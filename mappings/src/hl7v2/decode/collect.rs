@@ -7,8 +7,9 @@
 //!
 //! [`Collected`] gathers what the mappers make: changes under keys that are unique within the message.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use clinic::change_set::{Find, Merge, Natural};
 use clinic::exchange::{Extra, MapError, Place, Reason};
@@ -33,7 +34,7 @@ type Path = [u32; 5];
 pub struct Ledger<'m> {
     message: &'m Message,
     profile: &'m Profile,
-    used: RefCell<HashSet<Path>>,
+    used: RefCell<Vec<Path>>,
     notes: RefCell<BTreeMap<Path, String>>,
     remarks: RefCell<Vec<Extra>>,
     assumed_zone: Cell<bool>,
@@ -63,11 +64,24 @@ impl<'m> Ledger<'m> {
         let notes = self.notes.borrow();
         prefixes(path).find_map(|prefix| notes.get(&prefix).cloned())
     }
+}
 
-    fn is_used(&self, path: Path) -> bool {
-        let used = self.used.borrow();
-        prefixes(path).any(|prefix| used.contains(&prefix))
-    }
+/// Those of a list in order whose part at a level is this number. What stands before them is passed.
+fn run<'a>(rest: &mut &'a [Path], level: usize, number: u32) -> &'a [Path] {
+    let list = *rest;
+    let first = list
+        .iter()
+        .position(|path| number <= path[level])
+        .unwrap_or(list.len());
+    let length = list[first..].iter().position(|path| path[level] != number);
+    let (run, behind) = list[first..].split_at(length.unwrap_or(list.len() - first));
+    *rest = behind;
+    run
+}
+
+/// True where the whole of a run was taken, not only something at this level of it.
+fn is_whole(run: &[Path], level: usize) -> bool {
+    run.first().is_some_and(|path| path[level] == 0)
 }
 
 /// The path itself and those of the levels above it.
@@ -264,19 +278,29 @@ impl<'m> At<'m> {
 
     /// The text without blanks around it, not taken; nothing for empty, blank and `""`.
     pub fn peek(&self) -> Option<String> {
-        let text = on_node!(self, view => view.text());
-        let trimmed = text.trim();
-        (!trimmed.is_empty()).then(|| trimmed.to_owned())
+        self.look().map(Cow::into_owned)
+    }
+
+    /// As [`At::peek`], without a copy where the text stands in the message as it is.
+    pub fn look(&self) -> Option<Cow<'m, str>> {
+        let text = match on_node!(self, view => view.text()) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => match text.trim() {
+                trimmed if trimmed.len() < text.len() => Cow::Owned(trimmed.to_owned()),
+                _ => Cow::Owned(text),
+            },
+        };
+        (!text.is_empty()).then_some(text)
     }
 
     /// True where the text is this code.
     pub fn is(&self, code: &str) -> bool {
-        self.peek().is_some_and(|text| text == code)
+        self.look().is_some_and(|text| text == code)
     }
 
     /// Takes all that stands here, whatever it is.
     pub fn take(&self) {
-        self.ledger.used.borrow_mut().insert(self.path);
+        self.ledger.used.borrow_mut().push(self.path);
     }
 
     /// Takes the text, without blanks around it.
@@ -288,7 +312,7 @@ impl<'m> At<'m> {
 
     /// Takes the text as it is, with its blanks and line feeds.
     pub fn long_text(&self) -> Option<String> {
-        self.peek()?;
+        self.look()?;
         self.take();
         Some(on_node!(self, view => view.text()).into_owned())
     }
@@ -298,7 +322,7 @@ impl<'m> At<'m> {
     where
         E: std::fmt::Display,
     {
-        match read(&self.peek()?) {
+        match read(&self.look()?) {
             Ok(value) => {
                 self.take();
                 Some(value)
@@ -370,12 +394,16 @@ impl<'m> At<'m> {
 
     /// True where the channel says that this field is a snapshot: what is missing is to go.
     pub fn is_snapshot(&self) -> bool {
+        let snapshots = &self.profile().snapshots;
+        if snapshots.is_empty() {
+            return false;
+        }
         let name = self
             .ledger
             .message
             .segment(self.path[0] as usize)
             .map(|s| format!("{}-{}", s.name(), self.path[1]));
-        name.is_some_and(|name| self.profile().snapshots.contains(&name))
+        name.is_some_and(|name| snapshots.contains(&name))
     }
 }
 
@@ -521,8 +549,11 @@ impl<'m> Collected<'m> {
         for repair in warnings {
             self.extra(repair.place(), "", repair.to_string());
         }
+        let mut used = self.ledger.used.take();
+        used.sort_unstable();
+        let mut used = used.as_slice();
         for segment in self.segments() {
-            self.leave(segment)?;
+            self.leave(segment, run(&mut used, 0, segment.position() as u32))?;
         }
         if self.ledger.assumed_zone.get() {
             self.about.notes.push(Extra {
@@ -540,22 +571,38 @@ impl<'m> Collected<'m> {
         })
     }
 
-    /// Puts every value of a segment that nobody took into `extra`.
-    fn leave(&mut self, segment: Seg<'m>) -> Result<(), MapError> {
+    /// Puts every value of a segment that nobody took into `extra`. `used`: what was taken of it, in order.
+    fn leave(&mut self, segment: Seg<'m>, mut used: &[Path]) -> Result<(), MapError> {
         let position = segment.position() as u32;
-        if self.ledger.is_used([position, 0, 0, 0, 0]) {
+        if is_whole(used, 1) {
             return Ok(());
         }
         for field in segment.segment.fields() {
             let number = field.number() as u32;
-            if field.is_empty() || self.ledger.is_used([position, number, 0, 0, 0]) {
+            if field.is_empty() {
+                continue;
+            }
+            let mut in_field = run(&mut used, 1, number);
+            if is_whole(in_field, 2) {
                 continue;
             }
             let header = segment.name() == "MSH" && number <= 2;
             for rep in field.repetitions() {
+                let mut in_rep = run(&mut in_field, 2, rep.number() as u32);
+                if is_whole(in_rep, 3) {
+                    continue;
+                }
                 for comp in rep.components() {
+                    let mut in_comp = run(&mut in_rep, 3, comp.number() as u32);
+                    if is_whole(in_comp, 4) {
+                        continue;
+                    }
                     for sub in comp.subcomponents() {
                         let raw = sub.raw().unwrap_or("");
+                        let taken = run(&mut in_comp, 4, sub.number() as u32);
+                        if raw.is_empty() || !taken.is_empty() {
+                            continue;
+                        }
                         let path = [
                             position,
                             number,
@@ -563,9 +610,6 @@ impl<'m> Collected<'m> {
                             comp.number() as u32,
                             sub.number() as u32,
                         ];
-                        if raw.is_empty() || self.ledger.is_used(path) {
-                            continue;
-                        }
                         if self.extra.len() >= MAX_EXTRA {
                             let what = format!(
                                 "more than {MAX_EXTRA} values that the clinic has no place for. Send less, or route the message without decoding it."

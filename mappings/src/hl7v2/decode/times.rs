@@ -119,11 +119,7 @@ fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Momen
     let local = date.to_datetime(time);
     if let Some(offset) = offset {
         let offset = read_offset(offset)?;
-        return nothing(format!(
-            "{}{fraction}{}",
-            local.strftime("%Y-%m-%dT%H:%M:%S"),
-            offset_text(offset)
-        ));
+        return nothing(format!("{local}{fraction}{}", offset_text(offset)));
     }
     let ambiguous = profile.zone.to_ambiguous_timestamp(local);
     let (offset, assumed) = match ambiguous.offset() {
@@ -140,11 +136,7 @@ fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Momen
     let offset = profile.zone.to_offset(moment);
     let shown = offset.to_datetime(moment);
     Ok(Moment {
-        text: format!(
-            "{}{fraction}{}",
-            shown.strftime("%Y-%m-%dT%H:%M:%S"),
-            offset_text(offset)
-        ),
+        text: format!("{shown}{fraction}{}", offset_text(offset)),
         assumed,
     })
 }

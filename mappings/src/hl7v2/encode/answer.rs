@@ -126,7 +126,7 @@ fn told(patients: &[Record], profile: &Profile, out: &mut Vec<Seg>) {
             .changes
             .push(Change::new(id.to_string(), PatientChange::default()));
         applied.ids.insert(id.to_string(), (record.aggregate.kind(), id));
-        applied.known.insert(id, record.clone());
+        applied.known.insert(id, record.clone().into());
     }
     let world = World::new(&changes, &applied, profile);
     for (idx, said) in world.said.iter().enumerate() {
