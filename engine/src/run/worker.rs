@@ -110,6 +110,17 @@ impl Bell {
         self.from_the_start.swap(false, Ordering::AcqRel)
     }
 
+    /// Ends when that is to be seen to, or when it was rung and what is waited for `is_over`. What came to the end of the
+    /// queue ends it not.
+    pub async fn rung_for_an_old_one(&self, is_over: impl Fn() -> bool) {
+        while !self.from_the_start.load(Ordering::Acquire) {
+            self.rung().await;
+            if is_over() {
+                return;
+            }
+        }
+    }
+
     /// Since when the destination is left alone, and when the next one is tried; none: it is not.
     pub fn left_alone(&self) -> Option<(Timestamp, Timestamp)> {
         self.breaker.shown()
@@ -227,17 +238,16 @@ impl Worker {
                     while flushing.next().await.is_some() {}
                     let look = self.look();
                     let pause = until.map_or(look, |at| duration_until((self.world.now)(), at).min(look));
-                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
-                    // A person may have acted meanwhile.
+                    // A person may act meanwhile.
                     queue.clear();
+                    self.stand_still(pause, until).await;
                 }
                 Turn::Rest(rest) => {
                     while flushing.next().await.is_some() {}
-                    let pause = rest.min(self.look());
-                    tokio::select! { () = tokio::time::sleep(pause) => {} () = self.bell.rung() => {} () = self.quit.cancelled() => {} }
                     if LONG_REST <= rest {
                         queue.clear();
                     }
+                    self.stand_still(rest.min(self.look()), None).await;
                 }
                 Turn::Lost => {
                     if let Some(head) = queue.pop_front() {
@@ -283,6 +293,18 @@ impl Worker {
             while let Some(Some(())) = flushing.next().now_or_never() {}
         }
         while flushing.next().await.is_some() {}
+    }
+
+    /// Waits so long with what is first in the queue, or until then where the clock was set forward. What comes to its end
+    /// meanwhile changes nothing: were the queue read for each, a destination that is down would cost more than one that
+    /// takes everything.
+    async fn stand_still(&self, pause: Duration, until: Option<Timestamp>) {
+        let is_over = || until.is_some_and(|until| until <= (self.world.now)());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.bell.rung_for_an_old_one(is_over) => {}
+            () = self.quit.cancelled() => {}
+        }
     }
 
     /// What comes next: by the state of the delivery, and where it could go by the window and the rate of the

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
 mod archive;
+mod bell;
 mod decide;
 mod events;
 mod fake;
