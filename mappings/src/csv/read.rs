@@ -84,17 +84,24 @@ pub fn read<'a>(bytes: &'a [u8], reading: &Reading) -> Result<Document<'a>, MapE
     })
 }
 
-/// What the first line has most of, outside of quotes.
+/// What the first line has most of, outside of quotes. A quote within a field is a letter like others: `5" pipe`.
 fn likely(text: &str) -> char {
-    let mut quoted = false;
+    let (mut quoted, mut begins) = (false, true);
     let mut counts = [(';', 0), (',', 0), ('\t', 0), ('|', 0)];
     for letter in text.chars() {
+        let at_the_beginning = std::mem::take(&mut begins);
         match letter {
-            '"' => quoted = !quoted,
+            '"' if quoted => {
+                quoted = false;
+                // A second one would go on with the field.
+                begins = true;
+            }
+            '"' if at_the_beginning => quoted = true,
             '\n' | '\r' if !quoted => break,
             _ if !quoted => {
                 if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == letter) {
                     *count += 1;
+                    begins = true;
                 }
             }
             _ => {}

@@ -21,7 +21,16 @@ pub fn set(bytes: &[u8], changes: &[(String, Change)], reading: &Reading) -> Res
                 assign(&document, &at, written, found.first().map_or("", String::as_str))?
             }
         };
-        bytes = document.source.edited(edits)?;
+        let edited = document.source.edited(edits)?;
+        // Who reads it has to guess what parts its fields, as we did.
+        let is_read_alike = read(&edited, reading).is_ok_and(|after| {
+            after.columns == document.columns && after.nodes.len() == document.nodes.len()
+        });
+        if !is_read_alike {
+            let what = "with it the file would be read as one of other columns".to_owned();
+            return Err(unwritable(written, what));
+        }
+        bytes = edited;
     }
     Ok(bytes)
 }
@@ -49,6 +58,8 @@ fn assign(document: &Document<'_>, path: &Path, written: &str, text: &str) -> Re
             let quoted = document.slice(&at.span).starts_with('"');
             // Whatever parts the fields: a text with any of them is quoted, which is right for all.
             let needs = text.contains([';', ',', '\t', '|']);
+            // A line with nothing in it is no row.
+            let needs = needs || (text.is_empty() && document.columns.len() == 1);
             Edit::new(at.span.clone(), field(text, ';', quoted || needs))
         })
         .collect())

@@ -310,6 +310,26 @@ fn csv_keeps_quotes_and_line_ends() {
 }
 
 #[test]
+fn a_quote_within_the_first_line_does_not_hide_its_end() {
+    let reading = Reading::default();
+    let document = "Tub 5\"|Nr\n1;2;3;4|7\n";
+    let read = csv::read(document.as_bytes(), &reading).expect("read");
+    assert_eq!(read.values(0, &csv::path("Nr").expect("a path")), ["7"]);
+    let after = csv::set(
+        document.as_bytes(),
+        &changes(&[("[1].Nr", assign("a;b;c,d"))]),
+        &reading,
+    );
+    assert_eq!(after, Ok(b"Tub 5\"|Nr\n1;2;3;4|\"a;b;c,d\"\n".to_vec()));
+    // Doubled quotes, and a line end within quotes.
+    let read = csv::read(b"\"a \"\"b\"\";\n\",c\n1,2\n", &reading).expect("read");
+    assert_eq!(read.values(0, &csv::path("c").expect("a path")), ["2"]);
+    // The only field of a row is emptied, and the row stays.
+    let after = csv::set(b"a\nx\ny\n", &changes(&[("[1].a", Change::Clear)]), &reading);
+    assert_eq!(after, Ok(b"a\n\"\"\ny\n".to_vec()));
+}
+
+#[test]
 fn csv_is_read_strictly() {
     let read = |text: &str| csv::read(text.as_bytes(), &Reading::default()).map(|_| ());
     refused(
