@@ -116,16 +116,13 @@ impl Spare {
     #[cfg(target_os = "linux")]
     pub(crate) fn create(path: &Path, length: u64) -> io::Result<Option<Self>> {
         let (file, is_direct) = create(path)?;
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) {
-            Ok(()) => Ok(Some(Spare { file, is_direct })),
-            Err(rustix::io::Errno::OPNOTSUPP) => {
-                std::fs::remove_file(path)?;
-                Ok(None)
-            }
-            Err(error) => {
-                std::fs::remove_file(path)?;
-                Err(error.into())
-            }
+        let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) else {
+            return Ok(Some(Spare { file, is_direct }));
+        };
+        std::fs::remove_file(path)?;
+        match error {
+            rustix::io::Errno::OPNOTSUPP => Ok(None),
+            error => Err(error.into()),
         }
     }
 

@@ -67,11 +67,9 @@ fn admits(bits: &[u8], mixed: u64) -> bool {
 
 /// The writer's part: makes the sieves, one after the other.
 pub(crate) struct Sieves {
-    /// The one that is made next.
-    nr: i64,
-    /// The bucket that is read next.
+    /// The bucket that is read next, for the sieve that it belongs to.
     place: i64,
-    /// What was read of it.
+    /// What was read of that sieve.
     keys: Vec<u64>,
 }
 
@@ -81,34 +79,38 @@ impl Sieves {
         let last: Option<i64> = connection.query_row("SELECT max(nr) FROM sieve_of", [], |row| row.get(0))?;
         let nr = last.map_or(sieve_at(first_place), |last| last + 1);
         Ok(Sieves {
-            nr,
             place: nr * PLACES,
             keys: vec![],
         })
     }
 
+    /// The one that is made next.
+    fn nr(&self) -> i64 {
+        sieve_at(self.place)
+    }
+
     /// Reads one bucket, and writes the sieve when it was the last one. Called between transactions. False: there is
     /// nothing to do until more messages are there.
     pub(crate) fn step(&mut self, connection: &Connection, next_seq: i64) -> rusqlite::Result<bool> {
-        if next_seq < (self.nr + 1) * MESSAGES {
+        let nr = self.nr();
+        if next_seq < (nr + 1) * MESSAGES {
             return Ok(false);
         }
         let read = self.keys.len();
-        if let Err(error) = self.read(connection) {
+        let is_last = sieve_at(self.place + 1) != nr;
+        let done = self.read(connection).and_then(|()| match is_last {
+            true => self.write(connection),
+            false => Ok(()),
+        });
+        if let Err(error) = done {
+            // The bucket is read again.
             self.keys.truncate(read);
             return Err(error);
+        }
+        if is_last {
+            self.keys.clear();
         }
         self.place += 1;
-        if sieve_at(self.place) == self.nr {
-            return Ok(true);
-        }
-        if let Err(error) = self.write(connection) {
-            self.place -= 1;
-            self.keys.truncate(read);
-            return Err(error);
-        }
-        self.keys.clear();
-        self.nr += 1;
         Ok(true)
     }
 
@@ -124,6 +126,7 @@ impl Sieves {
     }
 
     fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let nr = self.nr();
         let wanted = (self.keys.len() as u64 * BITS_PER_KEY).div_ceil(BITS);
         let blocks = i64::try_from(wanted).unwrap_or(MOST).min(MOST);
         let mut all = vec![vec![0; BLOCK]; usize::try_from(blocks).unwrap_or_default()];
@@ -134,9 +137,9 @@ impl Sieves {
         }
         let transaction = connection.unchecked_transaction()?;
         for (block, bits) in (0..).zip(&all) {
-            write_block(&transaction, self.nr, block, bits)?;
+            write_block(&transaction, nr, block, bits)?;
         }
-        note_blocks(&transaction, self.nr, blocks)?;
+        note_blocks(&transaction, nr, blocks)?;
         transaction.commit()
     }
 
@@ -153,7 +156,7 @@ impl Sieves {
             return Ok(());
         };
         let (nr, mixed) = (sieve_at(place), mixed(kind, hash));
-        if nr == self.nr {
+        if nr == self.nr() {
             self.keys.push(mixed);
             return Ok(());
         }
@@ -336,7 +339,7 @@ mod tests {
         for per_message in [0, 1, 6] {
             let (connection, mut sieves) = with_keys(per_message);
             make_all(&connection, &mut sieves, 2 * MESSAGES - 1);
-            assert_eq!(sieves.nr, 1, "the second has not all its messages");
+            assert_eq!(sieves.nr(), 1, "the second has not all its messages");
             let sifted = Sifted::load(&connection).unwrap();
             for message in 0..MESSAGES {
                 for nr in 0..per_message {
@@ -425,9 +428,9 @@ mod tests {
         let (connection, mut sieves) = with_keys(1);
         make_all(&connection, &mut sieves, MESSAGES);
         let mut sieves = Sieves::load(&connection, 0).unwrap();
-        assert_eq!(sieves.nr, 1);
+        assert_eq!(sieves.nr(), 1);
         make_all(&connection, &mut sieves, 2 * MESSAGES);
-        assert_eq!(sieves.nr, 2);
+        assert_eq!(sieves.nr(), 2);
         forget_before(&connection, PLACES + 3).unwrap();
         let left = Sifted::load(&connection).unwrap();
         assert_eq!(left.blocks.keys().collect::<Vec<_>>(), [&1]);

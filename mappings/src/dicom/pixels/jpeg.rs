@@ -393,6 +393,19 @@ impl Frame {
 }
 
 impl Component {
+    /// Where the blocks of a unit lie, counted in blocks: one, where this component is alone in its scan.
+    fn blocks_of(
+        &self,
+        (x, y): (usize, usize),
+        components: usize,
+    ) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (across, down) = match components {
+            1 => (1, 1),
+            _ => (self.across, self.down),
+        };
+        (0..across * down).map(move |block| (x * across + block % across, y * down + block / across))
+    }
+
     /// The value at a pixel. Where there are half as many, three parts of the nearest and one of the next.
     fn at(&self, x: usize, y: usize, across: usize, down: usize) -> u16 {
         let value = |x: usize, y: usize| {
@@ -486,21 +499,15 @@ fn sequential(
         if reading.begins_anew()? {
             last = [0; 4];
         }
-        let (unit_x, unit_y) = (unit % units_across, unit / units_across);
+        let place = (unit % units_across, unit / units_across);
         for (idx, (number, direct, alternating)) in scanned.iter().enumerate() {
             let direct = direct.ok_or_else(self::tables)?;
             let alternating = alternating.ok_or_else(self::tables)?;
             let component = &mut frame.components[*number];
-            let (across, down) = match scanned.len() {
-                1 => (1, 1),
-                _ => (component.across, component.down),
-            };
-            for block in 0..across * down {
-                let x = (unit_x * across + block % across) * 8;
-                let y = (unit_y * down + block / across) * 8;
+            for (x, y) in component.blocks_of(place, scanned.len()) {
                 let last = last.get_mut(idx).ok_or_else(cut)?;
                 let values = coefficients(reading, direct, alternating, tables[idx], last)?;
-                store(&values, frame.precision, component, x, y);
+                store(&values, frame.precision, component, x * 8, y * 8);
             }
         }
     }

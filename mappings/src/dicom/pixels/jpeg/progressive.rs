@@ -139,15 +139,10 @@ fn direct(
         if reading.begins_anew()? {
             last = [0; 4];
         }
-        let (unit_x, unit_y) = (unit % units_across, unit / units_across);
+        let place = (unit % units_across, unit / units_across);
         for (idx, (number, codes, _)) in scanned.iter().enumerate() {
             let component = &mut frame.components[*number];
-            let (across, down) = match scanned.len() {
-                1 => (1, 1),
-                _ => (component.across, component.down),
-            };
-            for block in 0..across * down {
-                let (x, y) = (unit_x * across + block % across, unit_y * down + block / across);
+            for (x, y) in component.blocks_of(place, scanned.len()) {
                 let block = component.block(x, y)?;
                 if band.refines {
                     let bit = reading.bits.take(1).ok_or_else(cut)? as i16;
@@ -170,13 +165,14 @@ fn direct(
 /// A band of the other coefficients, of one component.
 fn alternating(
     frame: &mut Frame,
-    (number, _, codes): &Scanned<'_>,
+    scanned: &Scanned<'_>,
     band: Band,
     reading: &mut Reading<'_>,
 ) -> Result<(), MapError> {
+    let (number, _, codes) = scanned;
     let codes = codes.ok_or_else(tables)?;
+    let (blocks_across, blocks_down) = frame.units(std::slice::from_ref(scanned));
     let component = &mut frame.components[*number];
-    let (blocks_across, blocks_down) = (component.columns.div_ceil(8), component.rows.div_ceil(8));
     // Of so many blocks nothing more comes.
     let mut empty = 0;
     for y in 0..blocks_down {
