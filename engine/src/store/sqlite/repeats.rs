@@ -1,7 +1,6 @@
 //! The hashes that messages are known again by, all in memory, so that a new message asks the disk nothing. Those of a
 //! full store take a second to read: that is done beside the work, and until then the disk is asked.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -9,54 +8,51 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::ready::{BUCKET, KeyKind, bucket, sent_of};
 
-/// A set that knows which of its members came more than once, so that taking out one of them leaves the others.
-struct Many<T> {
-    all: HashSet<T>,
-    more: HashMap<T, u32>,
-}
+/// Halves of hashes, each as often as it came, so that taking out one leaves the others. A half is even: its upper part
+/// says the place, its lower part stands there in no order. A million takes 4 MB.
+struct Halves(Box<[Vec<u16>]>);
 
-impl<T: Copy + Eq + std::hash::Hash> Many<T> {
+impl Halves {
     fn new() -> Self {
-        Many {
-            all: HashSet::new(),
-            more: HashMap::new(),
-        }
+        Halves(vec![vec![]; 1 << 16].into())
     }
 
-    fn insert(&mut self, one: T) {
-        if !self.all.insert(one) {
-            *self.more.entry(one).or_default() += 1;
-        }
+    fn insert(&mut self, half: u32) {
+        self.0[(half >> 16) as usize].push(half as u16);
     }
 
-    fn contains(&self, one: &T) -> bool {
-        self.all.contains(one)
+    fn contains(&self, half: u32) -> bool {
+        self.0[(half >> 16) as usize].contains(&(half as u16))
     }
 
-    fn remove(&mut self, one: T) {
-        match self.more.get_mut(&one) {
-            Some(1) => drop(self.more.remove(&one)),
-            Some(more) => *more -= 1,
-            None => drop(self.all.remove(&one)),
+    fn remove(&mut self, half: u32) {
+        let place = &mut self.0[(half >> 16) as usize];
+        if let Some(at) = place.iter().position(|found| *found == half as u16) {
+            place.swap_remove(at);
         }
     }
 }
 
-/// What stands in the store.
+/// The hashes of what was received and has a dedup key. Both halves of one hash may come from two messages: the disk is
+/// asked then, and says so.
 struct Known {
-    /// Hashes of what was received and has a dedup key.
-    whole: Many<i64>,
-    /// The halves of those that do not know the content.
-    sent: Many<u32>,
+    /// The halves that do not know the content.
+    sent: Halves,
+    /// Those that do.
+    content: Halves,
 }
 
 impl Known {
+    fn new() -> Self {
+        Known {
+            sent: Halves::new(),
+            content: Halves::new(),
+        }
+    }
+
     /// Reads all of it, from the first place that has any to the one of this message.
     fn read(connection: &Connection, first_place: i64, last: i64) -> rusqlite::Result<Self> {
-        let mut known = Known {
-            whole: Many::new(),
-            sent: Many::new(),
-        };
+        let mut known = Known::new();
         let mut statement = connection.prepare("SELECT hash FROM key WHERE bucket = ?1")?;
         for place in first_place..=last / BUCKET {
             let mut rows = statement.query([bucket(place * BUCKET, KeyKind::Repeat)])?;
@@ -67,30 +63,28 @@ impl Known {
         Ok(known)
     }
 
+    fn contains(&self, hash: i64) -> bool {
+        self.sent.contains(sent_of(hash)) && self.content.contains(hash as u32)
+    }
+
     fn insert(&mut self, hash: i64) {
-        self.whole.insert(hash);
         self.sent.insert(sent_of(hash));
+        self.content.insert(hash as u32);
     }
 
     fn remove(&mut self, hash: i64) {
-        self.whole.remove(hash);
         self.sent.remove(sent_of(hash));
+        self.content.remove(hash as u32);
     }
-}
-
-/// A hash came, or went.
-enum Moved {
-    Came(i64),
-    Went(i64),
 }
 
 enum State {
     Known(Known),
-    /// What has moved since it began. Some of it may have been read as well: then a hash is known once too often, and the
-    /// disk is asked for nothing. None is ever missing.
+    /// What came since it began. Some of it may have been read as well, and what went stays: then a hash is known once too
+    /// often, and the disk is asked for nothing. None is ever missing.
     Reading {
         from: Receiver<rusqlite::Result<Known>>,
-        since: Vec<Moved>,
+        since: Vec<i64>,
     },
 }
 
@@ -136,12 +130,7 @@ impl Repeats {
                     ));
                 }
             };
-            for moved in since.drain(..) {
-                match moved {
-                    Moved::Came(hash) => known.insert(hash),
-                    Moved::Went(hash) => known.remove(hash),
-                }
-            }
+            since.drain(..).for_each(|hash| known.insert(hash));
             self.state = State::Known(known);
         }
         match &self.state {
@@ -152,26 +141,23 @@ impl Repeats {
 
     /// Whether a message with this hash may be there.
     pub(crate) fn may_have(&mut self, hash: i64) -> rusqlite::Result<bool> {
-        Ok(self.look()?.is_none_or(|known| known.whole.contains(&hash)))
+        Ok(self.look()?.is_none_or(|known| known.contains(hash)))
     }
 
     /// The same of the half that does not know the content.
     pub(crate) fn may_have_sent(&mut self, sent: u32) -> rusqlite::Result<bool> {
-        Ok(self.look()?.is_none_or(|known| known.sent.contains(&sent)))
+        Ok(self.look()?.is_none_or(|known| known.sent.contains(sent)))
     }
 
     /// These came and those went.
     pub(crate) fn take(&mut self, came: impl Iterator<Item = i64>, went: &[i64]) {
-        let went = went.iter().copied();
         match &mut self.state {
             State::Known(known) => {
                 came.for_each(|hash| known.insert(hash));
-                went.for_each(|hash| known.remove(hash));
+                went.iter().for_each(|hash| known.remove(*hash));
             }
-            State::Reading { since, .. } => {
-                since.extend(came.map(Moved::Came));
-                since.extend(went.map(Moved::Went));
-            }
+            // What went may have gone before it was read: taking it out would take what another one shares with it.
+            State::Reading { since, .. } => since.extend(came),
         }
     }
 }
@@ -213,20 +199,39 @@ mod tests {
                 .unwrap();
         }
         let mut repeats = Repeats::begin(&path, 0, 3 * BUCKET).unwrap();
-        // One is read as well, or not; one is new; one goes.
+        // One is read as well, or not; one is new; one goes that was not there, with the first half of one that is.
         let came = [5 << 32 | 1, 9 << 32 | 9];
-        repeats.take(came.into_iter(), &[8 << 32 | 4]);
+        repeats.take(came.into_iter(), &[6 << 32 | 5]);
         while repeats.look().unwrap().is_none() {
             std::thread::yield_now();
         }
         for hash in [5 << 32 | 1, 6 << 32 | 2, 7 << 32 | 3, 9 << 32 | 9] {
             assert!(repeats.may_have(hash).unwrap() && repeats.may_have_sent(sent_of(hash)).unwrap());
         }
-        for hash in [8 << 32 | 4, 1] {
-            assert!(!repeats.may_have(hash).unwrap() && !repeats.may_have_sent(sent_of(hash)).unwrap());
-        }
-        repeats.take(std::iter::empty(), &[6 << 32 | 2]);
-        assert!(!repeats.may_have(6 << 32 | 2).unwrap());
+        assert!(!repeats.may_have(1).unwrap() && !repeats.may_have_sent(0).unwrap());
+        repeats.take(std::iter::empty(), &[8 << 32 | 4]);
+        assert!(!repeats.may_have(8 << 32 | 4).unwrap() && !repeats.may_have_sent(8).unwrap());
+    }
+
+    #[test]
+    fn what_shares_a_half_with_what_went_stays() {
+        let mut known = Known::new();
+        let (first, second, other) = (-7 << 32 | 1, -7 << 32 | 2, 7 << 32 | 1);
+        [first, second, second, other]
+            .into_iter()
+            .for_each(|hash| known.insert(hash));
+        known.remove(second);
+        assert!(
+            [first, second, other]
+                .into_iter()
+                .all(|hash| known.contains(hash))
+        );
+        known.remove(second);
+        assert!(known.contains(first) && known.contains(other) && !known.contains(second));
+        assert!(known.sent.contains(sent_of(second)));
+        known.remove(first);
+        known.remove(other);
+        assert!(known.sent.0.iter().all(Vec::is_empty) && known.content.0.iter().all(Vec::is_empty));
     }
 
     #[test]
