@@ -1,9 +1,9 @@
 //! What all listeners and callers do with their sockets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use engine::connector::{ConnectorError, Stop};
 use socket2::{SockRef, TcpKeepalive};
@@ -142,8 +142,38 @@ impl Gate {
     }
 }
 
-/// After a failed accept (mostly: no file handles left) others may need a moment to end.
+/// After a failed accept (mostly: no file handles left) others may need a moment to end. All listeners fail of it at once
+/// and again: it is said once in a while.
 pub(crate) async fn after_failed_accept(error: std::io::Error) {
-    tracing::warn!(%error, "A connection could not be taken.");
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    if is_time_again(
+        &mut SAID.lock().unwrap_or_else(PoisonError::into_inner),
+        Instant::now(),
+    ) {
+        tracing::warn!(%error, "Connections can't be taken just now; tried again ten times a second.");
+    }
     tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// True where nothing was said for ten seconds before now.
+fn is_time_again(said: &mut Option<Instant>, now: Instant) -> bool {
+    let is_time = said.is_none_or(|then| Duration::from_secs(10) <= now.duration_since(then));
+    if is_time {
+        *said = Some(now);
+    }
+    is_time
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_said_once_in_a_while() {
+        let (mut said, begin) = (None, Instant::now());
+        let times: Vec<u64> = (0..250)
+            .filter(|tenth| is_time_again(&mut said, begin + Duration::from_millis(100 * tenth)))
+            .collect();
+        assert_eq!(times, [0, 100, 200]);
+    }
 }

@@ -9,7 +9,9 @@ use crate::needs::Needs;
 
 /// The root of the workspace.
 pub fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // What cargo says now goes before what it said at the build: clones may share a target folder.
+    let now = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = now.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     here.parent().map(Into::into).unwrap_or(here)
 }
 

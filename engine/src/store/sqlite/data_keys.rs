@@ -184,7 +184,7 @@ pub(crate) fn rewrap(folder: &Path, old: &MasterKey, new: &MasterKey) -> Result<
     connection
         .busy_timeout(Duration::from_secs(10))
         .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-        .and_then(|()| super::never_checkpoint_on_close(&connection))
+        .and_then(|()| super::same_for_all(&connection))
         .map_err(sql_error)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

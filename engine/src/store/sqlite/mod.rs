@@ -209,11 +209,15 @@ pub(crate) fn sql_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The writer alone decides when the log is checkpointed, not whoever closes last.
-pub(crate) fn never_checkpoint_on_close(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map(|_| ())
+/// What holds for each connection. The writer alone decides when the log is checkpointed, not whoever closes last. And
+/// how a statement is carried out follows from its text: were its values looked at too, SQLite would compile it anew for
+/// each of them.
+pub(crate) fn same_for_all(connection: &Connection) -> rusqlite::Result<()> {
+    use rusqlite::config::DbConfig;
+
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// A time of a row. What lies outside of what can be written is the beginning of 1970.

@@ -15,7 +15,7 @@ use super::data_keys;
 use super::names::Names;
 use super::readers::Readers;
 use super::writer::{INBOX, Open, Pen, Writer, open_for_writing};
-use super::{Shared, SqliteOptions, SqliteStore, never_checkpoint_on_close, sql_error};
+use super::{Shared, SqliteOptions, SqliteStore, same_for_all, sql_error};
 use crate::store::StoreError;
 use crate::store::blob::Blobs;
 use crate::store::keys::MasterKey;
@@ -115,7 +115,7 @@ pub(crate) fn look(
     let connection = Connection::open_with_flags(&path, flags).map_err(sql_error)?;
     // A log that is there stays as it is; one that only this look has made goes with it.
     if folder.join("punte.db-wal").exists() {
-        never_checkpoint_on_close(&connection).map_err(sql_error)?;
+        same_for_all(&connection).map_err(sql_error)?;
     }
     connection.busy_timeout(LOOK_WAITS).map_err(sql_error)?;
     let has = "SELECT count(*) FROM sqlite_master WHERE name IN ('_sqlx_migrations', 'meta')";

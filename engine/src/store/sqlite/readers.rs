@@ -82,7 +82,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "cache_size", -1024)?;
     connection.set_prepared_statement_cache_capacity(48);
-    super::never_checkpoint_on_close(&connection)?;
+    super::same_for_all(&connection)?;
     Ok(connection)
 }
 
@@ -104,5 +104,40 @@ impl Drop for Reader<'_> {
         {
             idle.connections.push(connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_it_is_asked_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(
+                "CREATE TABLE message (seq INTEGER PRIMARY KEY);
+                 CREATE TABLE delivery (id INTEGER PRIMARY KEY, destination INTEGER, state INTEGER);
+                 CREATE INDEX waiting ON delivery (destination, id) WHERE state < 7;
+                 INSERT INTO message VALUES (0);
+                 INSERT INTO delivery VALUES (1, 1, 0), (2, 1, 8), (3, 1, 0);",
+            )
+            .unwrap();
+        let connection = open(&path).unwrap();
+        let mut statement = connection
+            .prepare(
+                "SELECT d.id FROM delivery d JOIN message m ON m.seq = d.id / 1024
+                 WHERE d.destination = ?1 AND d.id > ?2 AND d.state < 7 ORDER BY d.id LIMIT ?3",
+            )
+            .unwrap();
+        for (after, next) in [(0, 1), (1, 3), (2, 3)] {
+            let id: i64 = statement.query_row([1, after, 5], |row| row.get(0)).unwrap();
+            assert_eq!(id, next);
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }

@@ -168,7 +168,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    super::never_checkpoint_on_close(&connection)?;
+    super::same_for_all(&connection)?;
     Ok(connection)
 }
 

@@ -225,7 +225,7 @@ pub(crate) fn open_for_writing(path: &Path, cache_kib: i64) -> rusqlite::Result<
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(96);
-    super::never_checkpoint_on_close(&connection)?;
+    super::same_for_all(&connection)?;
     Ok(connection)
 }
 
