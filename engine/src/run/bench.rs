@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clinic::apply::Snapshot;
 
 use super::World;
-use super::door::{Case, unit};
+use super::case::{Case, unit};
 use super::pipeline::Pipeline;
 use crate::channel::Channel;
 use crate::format::Formats;

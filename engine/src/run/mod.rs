@@ -13,6 +13,7 @@ mod asking;
 pub mod bench;
 mod breaker;
 mod calling;
+mod case;
 mod decide;
 mod delivered;
 mod door;
@@ -36,6 +37,7 @@ mod replay;
 mod resolve;
 mod response;
 mod script_end;
+mod settle;
 mod state;
 mod tasks;
 #[cfg(test)]

@@ -44,7 +44,7 @@ async fn a_panic_in_a_step_in_a_when_and_in_a_judgement() {
 
 #[tokio::test]
 async fn what_a_panic_says_is_told_to_nobody() {
-    let worked = super::super::door::blocking(|| -> u32 { panic!("{} is ill", "Ștefăniță") }).await;
+    let worked = super::super::settle::blocking(|| -> u32 { panic!("{} is ill", "Ștefăniță") }).await;
     assert_eq!(
         worked.unwrap_err().to_string(),
         "the store is not available: the work on this message was broken off"
