@@ -131,7 +131,7 @@ impl Groups<'_> {
     }
 }
 
-/// A value of a message that was not taken, because a person wrote another one.
+/// A value of a message that was not taken, because a person wrote another one, or a later report said it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Of which kind of aggregate.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::bookings::bookings;
 use super::identify::named;
 use super::imaging::completed;
+use super::late::{self, LATER_REPORT};
 use super::resolve::{Target, Touched, Work, unknown_id};
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
@@ -25,6 +26,7 @@ use crate::value::{Identifier, IdentifierUse, Ref};
 pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), ApplyError> {
     check_ids(work)?;
     let mut dangling: Vec<String> = vec![];
+    let late_places = late::late(work, writer);
     for place in 0..work.touched.len() {
         let changes = std::mem::take(&mut work.touched[place].changes);
         let kind = work.touched[place].kind;
@@ -49,7 +51,17 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
         let mut kept: Vec<Kept> = vec![];
         for change in said {
-            let body = settled(&change.say, work, &mut dangling);
+            let mut body = settled(&change.say, work, &mut dangling);
+            if late_places.contains(&place) {
+                kept.push(Kept {
+                    kind,
+                    id: work.touched[place].id,
+                    field: "status".to_owned(),
+                    by: LATER_REPORT.to_owned(),
+                });
+                let Some(rest) = late::rest(body) else { continue };
+                body = Cow::Owned(rest);
+            }
             let body = completed(body, work.touched[place].id, &after, writer)?;
             if !yields {
                 take_in(body, &mut after);

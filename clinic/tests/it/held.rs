@@ -112,6 +112,13 @@ fn a_state_moves_on_unless_a_person_ended_it() {
         let says = |state: &str| json!({ "status": state });
         for first in &states {
             for next in states.iter().filter(|next| *next != first) {
+                // A report that is done is not to come again, whoever wrote it: see `late`.
+                if *kind == Kind::Result
+                    && ["final", "amended", "corrected", "appended"].contains(&first.as_str())
+                    && ["registered", "partial", "preliminary"].contains(&next.as_str())
+                {
+                    continue;
+                }
                 let mut play = Play::new();
                 let id = actor_says(&mut play, &about(*kind, None, says(first))).ids["it"].1;
                 let applied = play.takes(&about(*kind, Some(id), says(next)));

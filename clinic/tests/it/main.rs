@@ -3,6 +3,7 @@
 mod changes;
 mod held;
 mod imaging;
+mod late;
 mod laws;
 mod made;
 mod merges;
