@@ -35,7 +35,7 @@ pub enum Charset {
     Utf16Le,
     /// UTF-16, high byte first.
     Utf16Be,
-    /// Any other one that the WHATWG encoding standard names and that is a superset of ASCII.
+    /// Any other one that the WHATWG encoding standard names and that is a superset of ASCII, or ISO-2022-JP.
     Other(&'static Encoding),
 }
 
@@ -69,6 +69,9 @@ impl Charset {
             "88598" | "ISO88598" | "ISOIR138" => Charset::Other(encoding_rs::ISO_8859_8),
             "88599" | "ISO88599" | "ISOIR148" => Charset::Other(encoding_rs::WINDOWS_1254),
             "GB180302000" => Charset::Other(encoding_rs::GB18030),
+            // Japanese by ISO 2022: the text changes its set by escape sequences.
+            "ISOIR87" | "ISOIR159" | "ISO2022JP" => Charset::Other(encoding_rs::ISO_2022_JP),
+            "KSX1001" | "KSC5601" => Charset::Other(encoding_rs::EUC_KR),
             "BIG5" => Charset::Other(encoding_rs::BIG5),
             _ => {
                 let encoding = Encoding::for_label(name.trim().as_bytes())?;
@@ -113,6 +116,7 @@ impl Charset {
             Charset::Windows1251 => "CP1251",
             Charset::Windows1252 => "CP1252",
             Charset::Utf16Le | Charset::Utf16Be => "UNICODE UTF-16",
+            Charset::Other(encoding) if encoding == encoding_rs::ISO_2022_JP => "ISO IR87",
             Charset::Other(encoding) => encoding.name(),
         }
     }
@@ -340,6 +344,15 @@ pub(crate) fn decode<'a>(
         .copied()
         .filter(|set| !matches!(set, Charset::Utf16Le | Charset::Utf16Be));
 
+    // Japanese by ISO 2022 is ASCII to whoever looks at the bytes alone; the first escape sequence tells.
+    let iso2022 = Charset::Other(encoding_rs::ISO_2022_JP);
+    if known.contains(&iso2022)
+        && memchr::memchr(0x1B, bytes).is_some()
+        && let Some(text) = iso2022.decode(bytes)
+    {
+        return (Cow::Owned(text.into_owned()), iso2022, findings);
+    }
+
     if let Ok(text) = std::str::from_utf8(bytes) {
         let ascii = text.is_ascii();
         let charset = match first {
@@ -430,12 +443,28 @@ mod tests {
             ("CP1250", Charset::Windows1250),
             ("windows-1250", Charset::Windows1250),
             ("koi8-r", Charset::Other(encoding_rs::KOI8_R)),
+            ("ISO IR87", Charset::Other(encoding_rs::ISO_2022_JP)),
+            ("KS X 1001", Charset::Other(encoding_rs::EUC_KR)),
         ] {
             assert_eq!(Charset::named(name), Some(set), "{name}");
         }
         for name in ["", "klingon", "8859/99", "replacement"] {
             assert_eq!(Charset::named(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn japanese_by_escape_sequences_is_read_where_it_is_declared() {
+        let set = Charset::Other(encoding_rs::ISO_2022_JP);
+        let bytes = b"PID|1||7||\x1B$B;3ED\x1B(B^\x1B$BB@O:\x1B(B";
+        assert_eq!(
+            read(bytes, &["ISO IR87"]),
+            (Cow::from("PID|1||7||山田^太郎"), set, vec![])
+        );
+        let (text, read_as, _) = read(b"PID|1||7||YAMADA", &["ISO IR87"]);
+        assert_eq!((text.as_ref(), read_as), ("PID|1||7||YAMADA", set));
+        let (text, _, _) = read(bytes, &[]);
+        assert!(text.contains('\u{1B}'), "what is not declared stays as it came");
     }
 
     #[test]
@@ -452,6 +481,7 @@ mod tests {
             Charset::Windows1251,
             Charset::Windows1252,
             Charset::Other(encoding_rs::KOI8_R),
+            Charset::Other(encoding_rs::ISO_2022_JP),
         ] {
             assert_eq!(Charset::named(set.msh18()), Some(set), "{set:?}");
         }
