@@ -405,10 +405,18 @@ fn value_attachment(of: &Attachment) -> Option<Json> {
 fn sub_identifier(sub_id: &str) -> Option<Json> {
     let parts: Vec<&str> = sub_id.split('^').collect();
     let number = |idx: usize| -> Option<clinic::value::Decimal> { parts.get(idx)?.trim().parse().ok() };
+    // A group or sequence that is no number has no place of its own: then all of it stands as it came.
+    let is_number =
+        |idx: usize| parts.get(idx).is_none_or(|part| part.trim().is_empty()) || number(idx).is_some();
+    let whole = if is_number(1) && is_number(2) && parts.len() <= 4 {
+        parts.first().copied()
+    } else {
+        Some(sub_id)
+    };
     nested_extension(
         format_args!("{STANDARD}observation-v2-subid"),
         vec![
-            extension("original-sub-identifier", "valueString", parts.first().copied()),
+            extension("original-sub-identifier", "valueString", whole),
             extension("group", "valueDecimal", number(1).as_ref()),
             extension("sequence", "valueDecimal", number(2).as_ref()),
             extension("identifier", "valueString", parts.get(3).copied()),

@@ -229,6 +229,20 @@ fn a_patient_reads_as_expected() {
 }
 
 #[test]
+fn a_sub_identifier_whose_parts_are_no_numbers_is_told_whole() {
+    let told = |sub_id: &str| {
+        let mut record = fixture::record_of(Aggregate::new(Kind::Observation));
+        if let Aggregate::Observation(observation) = &mut record.aggregate {
+            observation.sub_id = Some(sub_id.to_owned());
+        }
+        resource(&record).to_string()
+    };
+    assert!(told("1^HepB").contains("1^HepB"));
+    let parts = told("2^1^3^x");
+    assert!(!parts.contains("2^1") && parts.contains("group"), "{parts}");
+}
+
+#[test]
 fn an_appointment_without_its_end_gets_it_from_its_length() {
     let told = |fields: Value| {
         let aggregate = Aggregate::from_json(Kind::Appointment, fields.to_string().as_bytes()).unwrap();

@@ -57,21 +57,24 @@ impl Series {
         }
     }
 
-    /// How an observation of the series is found: by its own number, else by code and sub-id.
-    fn find(&mut self, obx: Seg<'_>, instance: Option<Identifier>) -> Find {
-        if let Some(instance) = instance {
-            return Find {
-                identifiers: vec![instance],
-                ..Find::default()
-            };
-        }
+    /// How an observation of the series is found: within what it belongs to, by its code and its own number (OBX-21),
+    /// else by its code and sub-id. The number alone finds nothing: there are senders who write the number of the
+    /// device or of the sample there, the same for every result, and one result must never take another's place.
+    fn find(&mut self, obx: Seg<'_>, instance: Option<&Identifier>) -> Find {
         let part = |n: usize| obx.f(3).part(n).peek().unwrap_or_default();
         let code = match part(1) {
             code if code.is_empty() => format!("text|{}", part(2).to_lowercase()),
             code => format!("{}|{code}", part(3)),
         };
-        let mut name = format!("{code}|{}", obx.f(4).peek().unwrap_or_default());
-        if self.dated {
+        let mut name = match instance {
+            Some(own) => format!(
+                "{code}|own|{}|{}",
+                own.system.as_deref().unwrap_or_default(),
+                own.value
+            ),
+            None => format!("{code}|{}", obx.f(4).peek().unwrap_or_default()),
+        };
+        if self.dated && instance.is_none() {
             name.push_str(&format!("|{}", obx.f(14).part(1).peek().unwrap_or_default()));
         }
         let count = self.seen.entry(name.clone()).or_default();
@@ -80,7 +83,11 @@ impl Series {
             // The same code and sub-id twice: the place among them tells them apart.
             name.push_str(&format!("|#{count}"));
         }
-        natural(self.owner.as_ref(), name)
+        Find {
+            // An identifier without a value is one that nobody has: the number doesn't find it by itself.
+            identifiers: instance.map(|_| Identifier::default()).into_iter().collect(),
+            ..natural(self.owner.as_ref(), name)
+        }
     }
 
     /// OBX → observation. With `apart` a file in it is handed back, and only its kind and title stay.
@@ -103,7 +110,7 @@ impl Series {
             (2..=33).for_each(|n| line.f(n).take());
         }
         let instance = data::entity(obx.f(21), Some("FILL"));
-        let find = self.find(obx, instance.clone());
+        let find = self.find(obx, instance.as_ref());
         // OBX-33 names the specimen where no SPM above does.
         let named = match specimen {
             Some(_) => None,

@@ -466,3 +466,38 @@ fn an_order_its_result_and_the_correction_are_about_the_same_things() {
     );
     assert_eq!(of_kind(&clinic, clinic::Kind::Patient).len(), 1);
 }
+
+#[test]
+fn a_number_with_a_unit_is_an_amount_whatever_its_type() {
+    let amount = measured("ST", "71.5", "kg");
+    assert_eq!(amount["value"]["quantity"]["value"], "71.5");
+    assert_eq!(amount["value"]["quantity"]["unit"], "kg");
+    assert_eq!(measured("ST", "71.5", "")["value"]["text"], "71.5");
+    assert_eq!(measured("ST", "urme", "mg/dL")["value"]["text"], "urme");
+}
+
+#[test]
+fn one_number_for_several_results_keeps_them_apart() {
+    let results = |first: &str, second: &str| {
+        read(&format!(
+            "{MSH}\n{PID}\nOBR|1|C-1^A|L-1^L|X^x^L|||20260512|||||||||||||||20260512||CH|F\nOBX|1|NM|{first}^a^L||5|mmol/L|||||F||||||||||DEV-1^ANALYSER\nOBX|2|NM|{second}^b^L||140|mmol/L|||||F||||||||||DEV-1^ANALYSER\n"
+        ))
+    };
+    let said = results("GLU", "NA");
+    let finds: Vec<Value> = said.json["changes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|change| change["say"].get("Observation").is_some())
+        .map(|change| change["find"].clone())
+        .collect();
+    assert_eq!(finds.len(), 2);
+    assert_ne!(finds[0], finds[1], "another code is another result");
+    assert_eq!(
+        said.observation("GLU")["identifiers"]["merge"][0]["value"],
+        "DEV-1",
+        "the number is kept"
+    );
+    let twice = results("GLU", "GLU");
+    assert_eq!(twice.all("Observation").len(), 2);
+}

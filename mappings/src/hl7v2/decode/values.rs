@@ -116,6 +116,8 @@ pub fn read(kind: &str, at: At<'_>, units: &mut Units<'_>) -> Read {
         "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => {
             Read::or_text(terms::concept(at, NO_TABLE).map(Value::Concept), at)
         }
+        // A number with a unit is an amount, whatever the sender calls it: as text alone it would lose the unit.
+        "ST" | "" if !units.is_empty() => number(at, units),
         "ST" | "" => Read::text(at),
         "TX" | "FT" => Read {
             value: at.long_text().map(Value::Text),
