@@ -92,3 +92,35 @@ fn an_appointment_is_booked_moved_and_cancelled() {
     assert_eq!(slots.len(), 1);
     assert_eq!(slots[0]["status"], "free");
 }
+
+#[test]
+fn a_person_among_the_general_resources_is_a_person() {
+    let said = super::said::read(
+        "MSH|^~\\&|A|B|C|D|20260512||SIU^S12^SIU_S12|1|P|2.5.1\nSCH|A-1^P|||||R|||30|min|^^^20260516130000\nPID|1||1^^^C^MR||POP^ANA\nRGS|1\nAIG|1||D-5^Ionescu^L|DOCTOR\nAIG|2||US-1^Ecograf^L|DEV^Device\n",
+    );
+    assert_eq!(
+        said.one("Practitioner")["identifiers"]["merge"][0]["value"],
+        "D-5"
+    );
+    assert_eq!(said.one("Room")["name"], "Ecograf");
+}
+
+#[test]
+fn a_length_without_a_unit_does_not_contradict_the_times() {
+    let said = |length: &str| {
+        super::said::read(&format!(
+            "MSH|^~\\&|A|B|C|D|20260512||SIU^S12^SIU_S12|1|P|2.5.1\nSCH|A-1^P|||||R|||{length}||^^^20260516130000+0200^20260516133000+0200\nPID|1||1^^^C^MR||POP^ANA\n"
+        ))
+    };
+    for (length, minutes) in [("30", 30), ("1800", 30)] {
+        let said = said(length);
+        assert_eq!(said.one("Appointment")["duration_minutes"], minutes, "{length}");
+        assert!(!said.lost("SCH-9.1"));
+    }
+    let other = said("45");
+    assert!(other.one("Appointment")["duration_minutes"].is_null());
+    assert!(
+        other.lost("SCH-9.1"),
+        "neither minutes nor seconds of these times"
+    );
+}

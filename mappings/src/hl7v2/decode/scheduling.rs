@@ -270,7 +270,10 @@ pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointment
         start = start.or_else(|| data::when(tq1.f(7)));
         end = end.or_else(|| data::when(tq1.f(8)));
     }
-    let mut minutes = timing::in_minutes(sch.f(9).part(1), sch.f(10).part(1));
+    let mut minutes = match (&start, &end) {
+        (Some(start), Some(end)) if sch.f(10).is_empty() => length(sch.f(9).part(1), start, end),
+        _ => timing::in_minutes(sch.f(9).part(1), sch.f(10).part(1)),
+    };
     // The longest of the services that begin where the appointment does says how long it takes.
     let first = schedule.services.iter().find(|ais| ais.f(4).is_there());
     let first_resource = schedule
@@ -311,6 +314,21 @@ pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointment
     say.start = start.into();
     say.end = end.into();
     say.duration_minutes = minutes.into();
+}
+
+/// SCH-9 without a unit → minutes, if that is how long it is from start to end; or seconds, if those are. A number
+/// that is neither stays: it would contradict the times.
+fn length(at: At<'_>, start: &When, end: &When) -> Option<u32> {
+    let number = i64::from(at.peek()?.parse::<u32>().ok()?);
+    let seconds = [number * 60, number]
+        .into_iter()
+        .find(|seconds| timing::shift(start, *seconds).as_ref() == Some(end));
+    let Some(seconds) = seconds.filter(|seconds| seconds % 60 == 0) else {
+        at.note("a length without a unit that is not that from start to end");
+        return None;
+    };
+    at.take();
+    u32::try_from(seconds / 60).ok()
 }
 
 /// AIS → what for; with an order also its time and details. Where the whole appointment goes, no service goes alone.
@@ -532,14 +550,36 @@ fn said_status(resource: Resource<'_>, default: ParticipantStatus) -> Option<Par
     Some(status)
 }
 
-/// AIP-3 → practitioner, AIL-3 → place, AIG-3 → a thing, as a place with this number.
+/// AIP-3 → practitioner, AIL-3 → place, AIG-3 → a thing, as a place with this number, or a person where AIG-4 says so.
 pub(super) fn actor<'m>(out: &mut Collected<'m>, resource: Resource<'m>) -> Option<Ref> {
     let at = resource.segment.f(3).first();
     match resource.segment.name() {
         "AIP" => parties::practitioner(out, at),
         "AIL" => parties::place(out, at),
+        _ if is_person(resource.kind()) => parties::practitioner(out, at),
         _ => thing(out, at),
     }
+}
+
+/// Table 0222 has no values of its own; these are the words that schedulers write for people.
+fn is_person(kind: At<'_>) -> bool {
+    const PEOPLE: &[&str] = &[
+        "DOC",
+        "DOCTOR",
+        "PHYSICIAN",
+        "PROVIDER",
+        "PRACTITIONER",
+        "SURGEON",
+        "NURSE",
+        "STAFF",
+        "PERSONNEL",
+        "TECHNICIAN",
+        "THERAPIST",
+    ];
+    [1, 2].iter().any(|part| {
+        let word = kind.part(*part).peek().unwrap_or_default();
+        PEOPLE.contains(&word.to_ascii_uppercase().as_str())
+    })
 }
 
 fn thing(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
