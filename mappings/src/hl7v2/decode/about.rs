@@ -1,6 +1,7 @@
 //! MSH, EVN → what the message is, who sent it, when and why. HL7 v2.5.1, 2.15.9 and 3.4.1.
 
 use clinic::change_set::{Act, Party};
+use clinic::exchange::Extra;
 use clinic::value::{Concept, Identifier, Ref};
 
 use super::collect::{At, Collected, Seg};
@@ -127,6 +128,19 @@ pub fn about_from_evn(out: &mut Collected<'_>, evn: Seg<'_>) {
     }
     out.about.occurred = data::when(evn.f(6));
     out.about.place = parties::site_from_hd(out, evn.f(7));
+}
+
+/// SFT → the name and version of the sender's program. They stand in the notes, by their place.
+pub fn software_from_sft(out: &mut Collected<'_>, sft: Seg<'_>) {
+    for at in [sft.f(2), sft.f(3)] {
+        if let Some(value) = at.part(1).text() {
+            out.about.notes.push(Extra {
+                place: at.place(),
+                value,
+                note: None,
+            });
+        }
+    }
 }
 
 /// PID-33, PID-34 → that, when and by whom the patient's data were changed.

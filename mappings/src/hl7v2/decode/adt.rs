@@ -112,6 +112,7 @@ fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Re
                 merge::merge_from_mrg(out, event, segment, &key, visit);
             }
             "AL1" => record::allergy_from_al1(out, segment, &key),
+            "IAM" => record::allergy_from_iam(out, segment, &key),
             "DG1" => record::condition_from_dg1(out, segment, chart),
             "PR1" => record::procedure_from_pr1(out, segment, chart),
             "IN1" => record::coverage_from_in1(out, segment, &key),

@@ -50,6 +50,7 @@ pub fn subject_of<'m>(out: &mut Collected<'m>, pid: Seg<'m>, case: &Case<'m>) ->
                 subject.encounter = visit::encounter_from_pv1(out, visit);
             }
             "AL1" => record::allergy_from_al1(out, segment, &subject.patient),
+            "IAM" => record::allergy_from_iam(out, segment, &subject.patient),
             "IN1" => record::coverage_from_in1(out, segment, &subject.patient),
             "DG1" => {
                 condition(out, segment, &[], &subject);

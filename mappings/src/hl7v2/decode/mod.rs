@@ -107,6 +107,9 @@ pub fn decode_message(message: &Message, profile: &Profile) -> Result<ChangeSet,
     if let Some(evn) = evn {
         about::about_from_evn(&mut out, *evn);
     }
+    if let Some(sft) = segments.iter().find(|segment| segment.name() == "SFT") {
+        about::software_from_sft(&mut out, *sft);
+    }
     let kind = msh
         .f(9)
         .part(1)

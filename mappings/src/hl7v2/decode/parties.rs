@@ -254,9 +254,11 @@ pub fn place(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
     }
     let whole = data::entity(at.part(10), None).map(|mut identifier| {
         // PL.11 is the authority of the whole where the number itself names none.
-        let authority = data::authority(at.part(11));
-        identifier.system = identifier.system.or(authority.system);
-        identifier.assigner = identifier.assigner.or(authority.name);
+        if identifier.system.is_none() && identifier.assigner.is_none() {
+            let authority = data::authority(at.part(11));
+            identifier.system = authority.system;
+            identifier.assigner = authority.name;
+        }
         identifier
     });
     let description = at.part(9).text();

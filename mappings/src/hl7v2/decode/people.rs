@@ -169,13 +169,7 @@ fn sex_patch(at: At<'_>) -> (Patch<Sex>, Patch<Concept>) {
         return (Patch::Clear, Patch::Clear);
     }
     let code = at.part(1).peek().or_else(|| at.part(4).peek());
-    let sex = match code.as_deref() {
-        Some("F") => Some(Sex::Female),
-        Some("M") => Some(Sex::Male),
-        Some("O" | "A" | "N") => Some(Sex::Other),
-        Some("U") => Some(Sex::Unknown),
-        Some(_) | None => None,
-    };
+    let sex = code.as_deref().and_then(sex_of);
     let plain = matches!(code.as_deref(), Some("F" | "M" | "O" | "U")) && at.parts().len() == 1;
     if plain {
         at.part(1).take();
@@ -186,12 +180,18 @@ fn sex_patch(at: At<'_>) -> (Patch<Sex>, Patch<Concept>) {
 
 /// Administrative sex where nothing else is asked for; another code stays.
 pub fn sex(at: At<'_>) -> Option<Sex> {
-    at.part(1).read(|code| match code {
-        "F" => Ok(Sex::Female),
-        "M" => Ok(Sex::Male),
-        "O" | "A" | "N" => Ok(Sex::Other),
-        "U" => Ok(Sex::Unknown),
-        _ => Err("not a code of table 0001"),
+    at.part(1)
+        .read(|code| sex_of(code).ok_or("not a code of table 0001"))
+}
+
+/// Table 0001; analysers and schedulers write the words and small letters too.
+fn sex_of(code: &str) -> Option<Sex> {
+    Some(match code.to_ascii_uppercase().as_str() {
+        "F" | "FEMALE" => Sex::Female,
+        "M" | "MALE" => Sex::Male,
+        "O" | "A" | "N" | "OTHER" => Sex::Other,
+        "U" | "UNKNOWN" => Sex::Unknown,
+        _ => return None,
     })
 }
 

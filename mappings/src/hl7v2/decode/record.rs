@@ -1,4 +1,4 @@
-//! AL1, DG1, PR1, IN1 → allergies, diagnoses, procedures, covers. HL7 v2.5.1, 3.4.6, 6.5.2, 6.5.4, 6.5.6.
+//! AL1, IAM, DG1, PR1, IN1 → allergies, diagnoses, procedures, covers. HL7 v2.5.1, 3.4.6, 6.5.2, 6.5.4, 6.5.6.
 
 use clinic::change_set::Find;
 use clinic::patch::{Items, Patch};
@@ -40,6 +40,65 @@ pub fn concept_key(concept: &Concept) -> String {
 
 /// AL1 → allergy.
 pub fn allergy_from_al1(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref) {
+    let more = AllergyChange {
+        clinical_status: clinical_status("active", "Active"),
+        onset: al1.f(6).patch(data::when),
+        ..AllergyChange::default()
+    };
+    allergy(out, al1, patient, more);
+}
+
+/// IAM → allergy: the first fields are those of AL1, the further ones say its number, its state and when it was told.
+/// HL7 v2.5.1, 3.4.7. Who told it (IAM-14) stays: the model has only who vouches for it.
+pub fn allergy_from_iam(out: &mut Collected<'_>, iam: Seg<'_>, patient: &Ref) {
+    let number = data::entity(iam.f(7).first(), None);
+    let mut more = AllergyChange {
+        identifiers: Items::merge(number.into_iter().collect()),
+        clinical_status: clinical_status("active", "Active"),
+        onset: iam.f(11).patch(data::when),
+        recorded: iam.f(13).patch(data::when),
+        ..AllergyChange::default()
+    };
+    let verified = |code: &str, display: &str| {
+        Patch::Set(Concept::coded(
+            &hl7("allergyintolerance-verification"),
+            code,
+            Some(display),
+        ))
+    };
+    // Table 0438, and table 0323 for what is deleted.
+    let state = iam.f(17).part(1);
+    match state.peek().as_deref() {
+        Some("C") => more.verification = verified("confirmed", "Confirmed"),
+        Some("I") => {
+            more.verification = verified("confirmed", "Confirmed");
+            more.clinical_status = clinical_status("inactive", "Inactive");
+        }
+        Some("U" | "P" | "S" | "D") => more.verification = verified("unconfirmed", "Unconfirmed"),
+        Some("E") => more.verification = verified("entered-in-error", "Entered in Error"),
+        Some(_) | None => {}
+    }
+    if !more.verification.is_absent() {
+        state.take();
+    }
+    let action = iam.f(6).part(1);
+    if action.is("D") {
+        action.take();
+        more.verification = verified("entered-in-error", "Entered in Error");
+    }
+    allergy(out, iam, patient, more);
+}
+
+fn clinical_status(code: &str, display: &str) -> Patch<Concept> {
+    Patch::Set(Concept::coded(
+        &hl7("allergyintolerance-clinical"),
+        code,
+        Some(display),
+    ))
+}
+
+/// What AL1 and IAM have in common: kind, to what, severity, what happened.
+fn allergy(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref, more: AllergyChange) {
     let Some(code) = terms::concept(al1.f(3), terms::NO_TABLE) else {
         return;
     };
@@ -74,22 +133,21 @@ pub fn allergy_from_al1(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref) {
     });
     let say = AllergyChange {
         patient: Patch::Set(patient.clone()),
-        clinical_status: Patch::Set(Concept::coded(
-            &hl7("allergyintolerance-clinical"),
-            "active",
-            Some("Active"),
-        )),
         kind: kind.into(),
         categories: Items::merge(category.into_iter().collect()),
         category_original: al1.f(2).patch(|at| terms::concept(at, table("0127"))),
         criticality: criticality.into(),
         criticality_original: al1.f(4).patch(|at| terms::concept(at, table("0128"))),
         code: Patch::Set(code),
-        onset: al1.f(6).patch(data::when),
         reactions: Items::merge(reaction.into_iter().collect()),
-        ..AllergyChange::default()
+        ..more
     };
-    let find = out.numbered(patient, key);
+    // Found by what it is, also where it has a number: an AL1 and an IAM of the same thing are one allergy.
+    let nobody = say.identifiers.values().iter().map(|_| Identifier::default());
+    let find = Find {
+        identifiers: nobody.take(1).collect(),
+        ..out.numbered(patient, key)
+    };
     out.add_found("allergy", find, say);
 }
 

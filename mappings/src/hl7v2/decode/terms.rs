@@ -85,6 +85,7 @@ pub fn system_uri(name: &str) -> Cow<'_, str> {
         "NULLFL" => "http://terminology.hl7.org/CodeSystem/v3-NullFlavor",
         "ACTCODE" => "http://terminology.hl7.org/CodeSystem/v3-ActCode",
         "CDCREC" => "urn:oid:2.16.840.1.113883.6.238",
+        "MDC" => "urn:iso:std:iso:11073:10101",
         "CDT" => "http://www.ada.org/cdt",
         "ICDO3" => "http://terminology.hl7.org/CodeSystem/icd-o-3",
         _ => return Cow::Borrowed(name),

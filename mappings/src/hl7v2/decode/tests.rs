@@ -655,6 +655,80 @@ fn an_observation_in_an_adt_is_one_of_the_visit() {
 }
 
 #[test]
+fn words_and_small_letters_are_read_as_the_codes_that_they_mean() {
+    let said = |sex: &str, class: &str| {
+        let pid = format!("PID|1||1^^^CODRUL^MR||Pop^Ana||19800101|{sex}");
+        let set = adt("A04", &[pid.as_str(), &format!("PV1|1|{class}")]);
+        let encounter = json(&set, "encounter");
+        let original = encounter["class_original"]["codings"][0]["code"].clone();
+        (
+            json(&set, "patient")["sex"].clone(),
+            encounter["class"]["code"].clone(),
+            original,
+        )
+    };
+    let outpatient = said("Female", "outpatient");
+    assert_eq!(
+        (outpatient.0, outpatient.1, outpatient.2),
+        ("female".into(), "AMB".into(), "outpatient".into())
+    );
+    let inpatient = said("m", "i");
+    assert_eq!((inpatient.0, inpatient.1), ("male".into(), "IMP".into()));
+    assert!(said("M-", "O").0.is_null(), "what is no code stays as it came");
+}
+
+#[test]
+fn an_allergy_of_the_longer_form_says_its_number_and_state() {
+    let said = |iam: &str| json(&adt("A60", &[PID, iam]), "allergy");
+    let confirmed =
+        said("IAM|1|DA^Drug^HL70127|PEN^Penicillin^L|SV|rash|A|AL-7^CODRUL||||20200101||20200202||||C");
+    assert_eq!(confirmed["code"]["codings"][0]["code"], "PEN");
+    assert_eq!(confirmed["criticality"], "high");
+    assert_eq!(confirmed["identifiers"]["merge"][0]["value"], "AL-7");
+    assert_eq!(confirmed["onset"], "2020-01-01");
+    assert_eq!(confirmed["recorded"], "2020-02-02");
+    assert_eq!(confirmed["verification"]["codings"][0]["code"], "confirmed");
+    assert_eq!(confirmed["clinical_status"]["codings"][0]["code"], "active");
+    let resting = said("IAM|1|FA|NUT^Nuts^L|||U|||||||||||I");
+    assert_eq!(resting["clinical_status"]["codings"][0]["code"], "inactive");
+    let deleted = said("IAM|1|FA|NUT^Nuts^L|||D");
+    assert_eq!(deleted["verification"]["codings"][0]["code"], "entered-in-error");
+}
+
+#[test]
+fn the_program_of_the_sender_is_named_with_its_version() {
+    let set = adt("A04", &["SFT|Maker|4.2|Registru|B7", PID]);
+    let said = |place: &str| {
+        let note = set.about.notes.iter().find(|note| note.place.0 == place);
+        note.map(|note| note.value.as_str())
+    };
+    assert_eq!((said("SFT-2"), said("SFT-3")), (Some("4.2"), Some("Registru")));
+    assert!(set.extra.iter().any(|extra| extra.place.0 == "SFT-4.1"));
+}
+
+#[test]
+fn a_visit_of_unknown_class_and_nothing_else_is_none() {
+    assert!(!has(&adt("A31", &[PID, "PV1|1|U"]), "encounter"));
+    assert!(has(&adt("A08", &[PID, "PV1|1|U|CAB"]), "encounter"));
+    assert!(has(&adt("A08", &[PID, "PV1|1|O"]), "encounter"));
+}
+
+#[test]
+fn milliseconds_without_the_point_are_read() {
+    let visit = format!("PV1|1|O|{}V1{}20260914101530123", "|".repeat(16), "|".repeat(25));
+    let set = adt("A04", &[PID, visit.as_str()]);
+    let start = json(&set, "encounter")["period"]["start"].clone();
+    assert_eq!(start, "2026-09-14T10:15:30.123+03:00");
+}
+
+#[test]
+fn the_authority_of_a_place_without_a_number_stays() {
+    let set = adt("A01", &[PID, "PV1|1|I|W1^2^3^^^^^^^^AUTH&1.2.3.4.5&ISO"]);
+    let places: Vec<&str> = set.extra.iter().map(|extra| extra.place.0.as_str()).collect();
+    assert!(places.contains(&"PV1-3.11.1"), "{places:?}");
+}
+
+#[test]
 fn all_events_of_the_chapter_are_read() {
     for number in (1..=62).filter(|number| *number != 20) {
         let set = adt(

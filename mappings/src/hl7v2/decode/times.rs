@@ -86,7 +86,12 @@ fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Momen
         text
     };
     let (local, offset) = split_offset(text);
-    let (digits, fraction) = local.split_once('.').unwrap_or((local, ""));
+    // Monitors and analysers write the milliseconds without the point.
+    let (digits, fraction) = match local.split_once('.') {
+        Some(parts) => parts,
+        None if local.len() == 17 && local.is_ascii() => local.split_at(14),
+        None => (local, ""),
+    };
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(WRONG);
     }

@@ -33,7 +33,7 @@ pub struct Visit<'a, 'm> {
     pub pv2: Option<Seg<'m>>,
 }
 
-/// PV1, PV2 → visit. None: class N ("not applicable"), or nothing is said of any visit.
+/// PV1, PV2 → visit. None: class N ("not applicable"), or nothing is said of any visit, as with class U alone.
 pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Option<Ref> {
     let Visit {
         patient,
@@ -42,7 +42,9 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
         pid,
         event,
     } = visit;
-    let says_something = (2..=54).any(|field| pv1.f(field).is_there());
+    // `U` alone stands where a sender must write a PV1 and knows of no visit, as `N` does.
+    let first = if pv1.f(2).part(1).is("U") { 3 } else { 2 };
+    let says_something = (first..=54).any(|field| pv1.f(field).is_there());
     if pv1.f(2).part(1).is("N") || !says_something {
         return None;
     }
@@ -125,11 +127,13 @@ fn numbers(pv1: Seg<'_>) -> Items<Identifier> {
 fn class(pv1: Seg<'_>, say: &mut EncounterChange) {
     let at = pv1.f(2);
     let code = at.part(1).peek();
-    let class = match code.as_deref() {
-        Some("E") => ("EMER", "emergency"),
-        Some("I" | "B") => ("IMP", "inpatient encounter"),
-        Some("O" | "R" | "C" | "U") => ("AMB", "ambulatory"),
-        Some("P") => ("PRENC", "pre-admission"),
+    let upper = code.as_deref().map(str::to_ascii_uppercase);
+    // Devices write the words of table 0004 too.
+    let class = match upper.as_deref() {
+        Some("E" | "EMERGENCY") => ("EMER", "emergency"),
+        Some("I" | "B" | "INPATIENT") => ("IMP", "inpatient encounter"),
+        Some("O" | "R" | "C" | "U" | "OUTPATIENT") => ("AMB", "ambulatory"),
+        Some("P" | "PREADMIT") => ("PRENC", "pre-admission"),
         Some(_) => {
             say.class = terms::coding(at, table("0004")).into();
             return;
@@ -138,7 +142,7 @@ fn class(pv1: Seg<'_>, say: &mut EncounterChange) {
     };
     say.class = Patch::Set(Coding::new(&hl7("v3-ActCode"), class.0, Some(class.1)));
     let more = at.part(2).is_there() || at.part(4).is_there() || at.part(9).is_there();
-    let other = matches!(code.as_deref(), Some("R" | "B" | "C" | "U"));
+    let other = !matches!(code.as_deref(), Some("E" | "I" | "O" | "P"));
     if more || other {
         say.class_original = terms::concept(at, table("0004")).into();
     }
