@@ -257,7 +257,7 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
     };
     let from = all.get(&way.from).ok_or_else(|| missing(&way.from))?;
     let changes = from.decode(message, &way.reads)?;
-    let losses = changes.extra.clone();
+    let mut losses = changes.extra.clone();
     if to == "clinic" {
         let bytes = serde_json::to_vec_pretty(&changes)
             .map_err(|error| MapError::new(clinic::exchange::Reason::Internal, None, error.to_string()))?;
@@ -284,6 +284,13 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
             MapError::new(clinic::exchange::Reason::Internal, None, error.to_string())
         }
     })?;
+    losses.extend(applied.left_out.iter().map(|key| clinic::exchange::Extra {
+        place: clinic::exchange::Place(key.clone()),
+        value: String::new(),
+        note: Some(
+            "left out of the bundle: nothing is said by which it, or whom it is about, could be known".into(),
+        ),
+    }));
     let format = all.get(to).ok_or_else(|| missing(to))?;
     let bytes = format.encode(
         &changes,

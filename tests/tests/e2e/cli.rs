@@ -127,6 +127,18 @@ fn losses_name_what_was_not_carried() -> Result<()> {
         said.contains("ZZZ-2") && said.contains("secret handshake"),
         "{said}"
     );
+    // A visit of a patient of whom nothing is said is left out of the bundle, and told.
+    let monitor = "OBR|1|1^M|2^M|HR^Pulse^L|||20260512\rOBX|1|NM|HR^Pulse^L||60|/min|||||F\r";
+    std::fs::write(
+        &file,
+        format!("{}PID|1\rPV1||I\r{monitor}", scenes::msh("ORU^R01^ORU_R01", "2")),
+    )?;
+    let output = home.run(&["convert", "--losses", &file.display().to_string()])?;
+    let said = text(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("encounter  \"\"  (left out"),
+        "{said}"
+    );
     Ok(())
 }
 

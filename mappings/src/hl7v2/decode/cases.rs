@@ -55,7 +55,7 @@ pub fn subject_of<'m>(out: &mut Collected<'m>, pid: Seg<'m>, case: &Case<'m>) ->
             "DG1" => {
                 condition(out, segment, &[], &subject);
             }
-            "ROL" => people::family_doctor_from_role(out, segment, &subject.patient),
+            "ROL" | "PRT" => people::family_doctor_from_role(out, segment, &subject.patient),
             _ => {}
         }
     }

@@ -276,6 +276,9 @@ impl<'m> Reader<'m> {
                 self.last = was;
                 self.note(segment);
             }
+            // Of the person, as a ROL is; behind anything else it is left alone, and remarks go on being about that.
+            "PRT" if was == Last::Person => self.person(segment, rest),
+            "PRT" => self.last = was,
             _ => {}
         }
     }

@@ -468,6 +468,17 @@ fn an_order_its_result_and_the_correction_are_about_the_same_things() {
 }
 
 #[test]
+fn who_takes_part_is_read_behind_the_person_and_parts_no_remark_from_its_result() {
+    let said = read(&format!(
+        "{MSH}\n{PID}\nPRT|1|AD||PP^Primary care provider^HL70912|D-8^Popa^Dan\nOBR|1|C-1^A|L-1^L|X^x^L|||20260512|||||||||||||||||||F\nOBX|1|NM|V^v^L||5|mmol/L|||||F\nPRT|2|AD||RO^Observer^HL70912|D-9^Ilie^Ana\nNTE|1||about the result\n"
+    ));
+    let doctor = &said.one("Patient")["general_practitioners"]["merge"][0];
+    assert_eq!(said.at(doctor)["identifiers"]["merge"][0]["value"], "D-8");
+    assert_eq!(said.observation("V")["notes"][0]["text"], "about the result");
+    assert!(said.lost("PRT[2]-5.1"));
+}
+
+#[test]
 fn a_number_with_a_unit_is_an_amount_whatever_its_type() {
     let amount = measured("ST", "71.5", "kg");
     assert_eq!(amount["value"]["quantity"]["value"], "71.5");
