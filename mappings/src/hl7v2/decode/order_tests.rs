@@ -479,6 +479,18 @@ fn who_takes_part_is_read_behind_the_person_and_parts_no_remark_from_its_result(
 }
 
 #[test]
+fn a_system_named_by_its_number_is_the_one_that_is_meant() {
+    let concept = measured(
+        "CWE",
+        "260385009^Negative^2.16.840.1.113883.6.96^N^neg^1.2.3.4.5",
+        "",
+    );
+    let codings = &concept["value"]["concept"]["codings"];
+    assert_eq!(codings[0]["system"], "http://snomed.info/sct");
+    assert_eq!(codings[1]["system"], "urn:oid:1.2.3.4.5");
+}
+
+#[test]
 fn a_number_with_a_unit_is_an_amount_whatever_its_type() {
     let amount = measured("ST", "71.5", "kg");
     assert_eq!(amount["value"]["quantity"]["value"], "71.5");

@@ -54,7 +54,10 @@ pub fn system_uri(name: &str) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     if is_oid(name) {
-        return Cow::Owned(format!("urn:oid:{name}"));
+        return match uri_of_oid(name) {
+            Some(uri) => Cow::Borrowed(uri),
+            None => Cow::Owned(format!("urn:oid:{name}")),
+        };
     }
     let upper = name.to_ascii_uppercase();
     if let Some(number) = upper.strip_prefix("HL7") {
@@ -91,6 +94,26 @@ pub fn system_uri(name: &str) -> Cow<'_, str> {
         _ => return Cow::Borrowed(name),
     };
     Cow::Borrowed(known)
+}
+
+/// The systems that FHIR wants named by a URI of their own, by the object identifiers that HL7 v2 and CDA know them by
+/// (FHIR R4, 4.3).
+fn uri_of_oid(oid: &str) -> Option<&'static str> {
+    Some(match oid {
+        "2.16.840.1.113883.6.1" => LOINC,
+        "2.16.840.1.113883.6.96" => "http://snomed.info/sct",
+        "2.16.840.1.113883.6.8" => UCUM,
+        "2.16.840.1.113883.6.3" => "http://hl7.org/fhir/sid/icd-10",
+        "2.16.840.1.113883.6.90" => "http://hl7.org/fhir/sid/icd-10-cm",
+        "2.16.840.1.113883.6.103" | "2.16.840.1.113883.6.104" => "http://hl7.org/fhir/sid/icd-9-cm",
+        "2.16.840.1.113883.6.73" => "http://www.whocc.no/atc",
+        "2.16.840.1.113883.6.88" => "http://www.nlm.nih.gov/research/umls/rxnorm",
+        "2.16.840.1.113883.6.69" => "http://hl7.org/fhir/sid/ndc",
+        "2.16.840.1.113883.12.292" => "http://hl7.org/fhir/sid/cvx",
+        "2.16.840.1.113883.6.12" => "http://www.ama-assn.org/go/cpt",
+        "1.2.840.10008.2.16.4" => "http://dicom.nema.org/resources/ontology/DCM",
+        _ => return None,
+    })
 }
 
 /// The URI of something that names itself: an OID, a UUID, a URI.
