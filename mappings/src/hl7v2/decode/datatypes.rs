@@ -489,6 +489,24 @@ pub fn telecom(at: At<'_>, usual: Option<TelecomUse>) -> Option<Telecom> {
     Some(out)
 }
 
+/// XTN → the number, and the mail address that some senders write beside it (XTN.4).
+pub fn telecoms(at: At<'_>, usual: Option<TelecomUse>) -> Vec<Telecom> {
+    let number = telecom(at, usual);
+    let mail = at.part(4).peek().filter(|text| {
+        let known = number.as_ref().and_then(|number| number.value.as_ref());
+        text.contains('@') && known.is_some_and(|known| known != text)
+    });
+    let mail = mail.map(|value| {
+        at.part(4).take();
+        Telecom {
+            system: Some(TelecomSystem::Email),
+            value: Some(value),
+            ..Telecom::default()
+        }
+    });
+    number.into_iter().chain(mail).collect()
+}
+
 /// What kind of address it is where the sender names no equipment.
 fn guess(value: &str, purpose: Option<&str>) -> TelecomSystem {
     if purpose == Some("NET") || value.contains('@') {

@@ -136,7 +136,7 @@ fn telecoms(fields: &[(At<'_>, Option<TelecomUse>)]) -> Items<Telecom> {
         let of = |(field, usual): &(At<'_>, Option<TelecomUse>)| field.holds(at).then_some(*usual);
         fields.iter().find_map(of).flatten()
     };
-    several(&places, |at| data::telecom(at, usual(&at)).into_iter().collect())
+    several(&places, |at| data::telecoms(at, usual(&at)))
 }
 
 /// PID-11, PID-12 → addresses. The county of PID-12 belongs to the only address that has none; otherwise it is one
@@ -325,8 +325,11 @@ fn kin_telecoms(nk1: Seg<'_>, fields: &[usize]) -> Vec<Telecom> {
         .flat_map(|&field| nk1.f(field).reps().into_iter().map(move |rep| (field, rep)));
     let mut all: Vec<Telecom> = vec![];
     for (field, rep) in reps {
-        let telecom = data::telecom(rep, usual(field));
-        all.extend(telecom.filter(|new| !all.contains(new)));
+        for telecom in data::telecoms(rep, usual(field)) {
+            if !all.contains(&telecom) {
+                all.push(telecom);
+            }
+        }
     }
     all
 }

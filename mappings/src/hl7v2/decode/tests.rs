@@ -707,6 +707,33 @@ fn the_program_of_the_sender_is_named_with_its_version() {
 }
 
 #[test]
+fn a_mail_address_beside_a_number_is_one_of_its_own() {
+    let pid =
+        "PID|1||1^^^CODRUL^MR||Pop^Ana||||||||0264111222^^^ana@example.org~^NET^Internet^pop@example.org";
+    let set = adt("A28", &[pid]);
+    let patient = json(&set, "patient");
+    let told: Vec<(&str, &str)> = patient["telecoms"]["merge"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|t| {
+            (
+                t["system"].as_str().unwrap_or(""),
+                t["value"].as_str().unwrap_or(""),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("phone", "0264111222"),
+            ("email", "ana@example.org"),
+            ("email", "pop@example.org")
+        ]
+    );
+}
+
+#[test]
 fn a_visit_of_unknown_class_and_nothing_else_is_none() {
     assert!(!has(&adt("A31", &[PID, "PV1|1|U"]), "encounter"));
     assert!(has(&adt("A08", &[PID, "PV1|1|U|CAB"]), "encounter"));
