@@ -491,6 +491,22 @@ fn a_system_named_by_its_number_is_the_one_that_is_meant() {
 }
 
 #[test]
+fn orders_without_a_number_are_as_many_as_were_sent() {
+    let head = MSH.replace("ORU^R01^ORU_R01", "ORM^O01^ORM_O01");
+    let order = "ORC|NW|||G-1^A\nOBR|1|||GLU^Glucose^L\n";
+    let said = read(&format!("{head}\n{PID}\n{order}{order}"));
+    assert_eq!(said.all("Order").len(), 2);
+    let finds: Vec<&Value> = said.json["changes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|change| change["say"].get("Order").is_some())
+        .map(|change| &change["find"])
+        .collect();
+    assert_ne!(finds[0], finds[1]);
+}
+
+#[test]
 fn a_number_with_a_unit_is_an_amount_whatever_its_type() {
     let amount = measured("ST", "71.5", "kg");
     assert_eq!(amount["value"]["quantity"]["value"], "71.5");

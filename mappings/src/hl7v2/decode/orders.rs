@@ -8,7 +8,7 @@ use clinic::value::{Address, Annotation, Coding, Concept, Identifier, Ref, Telec
 use clinic::{Body, Change};
 
 use super::cases::{self, Subject};
-use super::collect::{At, Collected, Seg, natural};
+use super::collect::{At, Collected, Seg};
 use super::groups::{self, Group, Obx, Shape};
 use super::observations::{self, Series};
 use super::terms::{self, NO_TABLE, hl7, mapped, table};
@@ -111,8 +111,9 @@ pub fn push<'m>(
         let time = [group.obr(7), group.obr(6), group.orc(9)]
             .iter()
             .find_map(|at| at.part(1).peek());
-        natural(
-            Some(&subject.patient),
+        // Two without a number are two orders, also where they are of the same thing at the same time.
+        out.numbered(
+            &subject.patient,
             format!("order|{code}|{}", time.unwrap_or_default()),
         )
     } else {
