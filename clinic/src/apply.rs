@@ -90,6 +90,8 @@ pub enum OnUnmatched {
     /// A new patient, where the message names an identifier; parked where it names none.
     #[default]
     Create,
+    /// The same, said in words: also where a message as a rule begins no chart ([`Missing::SkipUnlessSaid`]).
+    CreateSaid,
     /// A person decides.
     Park,
     /// A new patient whatever the message names: for a clinic that is not kept (`convert`). No channel can say this.

@@ -213,6 +213,9 @@ pub enum Missing {
     Create,
     /// Leave this change out; the rest is applied. References to it are left out.
     Skip,
+    /// As `skip`, but a patient with an identifier is made where the channel says so in words (`on_unmatched = "create"`): what
+    /// begins a chart only where somebody wants it to, such as an image.
+    SkipUnlessSaid,
     /// A person decides what is meant.
     Park,
     /// Refuse the whole set: what was never begun can't go on.

@@ -232,6 +232,8 @@ aggregate! {
         orders: Vec<Ref>,
         /// How far it is: registered until there is a first object, then available.
         status: Option<ImagingStudyStatus>,
+        /// Its number at the department (DICOM's Study ID), which is unique nowhere.
+        number: Option<String>,
         /// When it began.
         started: Option<When>,
         /// The modalities of its series, as DICOM codes them.
@@ -275,6 +277,8 @@ aggregate! {
         rows: Option<u32>,
         /// How wide it is, in pixels.
         columns: Option<u32>,
+        /// How many bits each value of a pixel takes.
+        bits: Option<u32>,
         /// The SHA-256 of the data set as it was received, as 64 hexadecimal digits.
         content: Option<String>,
     }
@@ -292,6 +296,12 @@ pub fn is_uid(text: &str) -> bool {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits && (part == "0" || !part.starts_with('0'))
     };
+    text.len() <= 64 && text.split('.').all(part)
+}
+
+/// Whether this can be meant as a UID: as [`is_uid`], but a part may begin with a zero, as those of many devices do.
+pub fn may_be_uid(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.len() <= 64 && text.split('.').all(part)
 }
 

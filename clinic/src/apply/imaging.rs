@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::resolve::{Work, patient_said};
 use super::settle::note_who;
 use super::{ApplyError, Candidate, Decision, FindKey};
+use crate::change_set::Change;
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
@@ -419,6 +420,9 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
     {
         check_patient(work, place, expected, key.clone())?;
     }
+    if known.or(theirs).is_none() && !decided && !by_id {
+        check_number(work, place, key.clone())?;
+    }
     let said = match said_patient(work, place)? {
         Said::Is(id) => Some(id),
         Said::Nobody => known.or(theirs),
@@ -476,6 +480,34 @@ fn check_patient(
             why: "is the patient of the order or the study".to_owned(),
         }],
     })
+}
+
+/// Parks images that nobody here has planned and whose number is that of somebody of another name: a number that was typed
+/// wrongly at a device is often somebody else's. What says how the patient is called, as a registration does, may rename.
+fn check_number(work: &mut Work<'_>, place: usize, key: Option<String>) -> Result<(), ApplyError> {
+    let Said::Is(id) = said_patient(work, place)? else {
+        return Ok(());
+    };
+    let renames = |change: &Change| match &change.say {
+        Body::Patient(say) => Some(&change.key) == key.as_ref() && !say.names.values().is_empty(),
+        _ => false,
+    };
+    if work.set.changes.iter().any(renames) {
+        return Ok(());
+    }
+    let names = said_names(work, place);
+    match patient_before(work, id)? {
+        Some(known) if !same_name(&names, &known.names) => Err(ApplyError::Parked {
+            why: "The images have the number of a patient of another name. Decide whose they are.".to_owned(),
+            about: key,
+            candidates: vec![Candidate {
+                kind: Kind::Patient,
+                id,
+                why: "has the number that the images name".to_owned(),
+            }],
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The order with this study UID, else the only one with this accession number.

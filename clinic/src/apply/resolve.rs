@@ -288,7 +288,7 @@ impl<'a> Work<'a> {
         let kind = change.kind();
         if self.reader.load(kind, id)?.is_none() {
             match change.find.missing {
-                Missing::Skip => return Ok(Target::LeftOut),
+                Missing::Skip | Missing::SkipUnlessSaid => return Ok(Target::LeftOut),
                 Missing::Create | Missing::Park | Missing::Refuse => {}
             }
             return Err(unknown_id(&format!("changes[{idx}].find.id"), kind).into());
@@ -346,7 +346,13 @@ impl<'a> Work<'a> {
         match change.find.missing {
             Missing::Create if is_old => return Ok(None),
             Missing::Skip => return Ok(None),
-            Missing::Create => {}
+            Missing::SkipUnlessSaid if decided(context, &change.key).is_some() => {}
+            Missing::SkipUnlessSaid
+                if context.on_unmatched != OnUnmatched::CreateSaid || named(change).next().is_none() =>
+            {
+                return Ok(None);
+            }
+            Missing::Create | Missing::SkipUnlessSaid => {}
             // What a person decided stands before both.
             Missing::Park | Missing::Refuse if decided(context, &change.key).is_some() => {}
             Missing::Park => {
@@ -368,8 +374,10 @@ impl<'a> Work<'a> {
         let named = named(change).next().is_some();
         if kind == Kind::Patient && decided(context, &change.key).is_none() {
             let why = match (context.on_unmatched, named || natural.is_some()) {
-                (OnUnmatched::Create, true) | (OnUnmatched::Invent, _) => None,
-                (OnUnmatched::Create, false) => Some("The message names no identifier of the patient."),
+                (OnUnmatched::Create | OnUnmatched::CreateSaid, true) | (OnUnmatched::Invent, _) => None,
+                (OnUnmatched::Create | OnUnmatched::CreateSaid, false) => {
+                    Some("The message names no identifier of the patient.")
+                }
                 (OnUnmatched::Park, _) => Some("No patient here has an identifier of the message."),
             };
             if let Some(why) = why {

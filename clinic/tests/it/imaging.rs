@@ -1,6 +1,6 @@
 //! Imaging: orders get their numbers, what the modalities say moves them, and studies find their orders.
 
-use clinic::apply::{ApplyError, Choice, Decision, FindKey, Snapshot};
+use clinic::apply::{ApplyError, Choice, Decision, FindKey, OnUnmatched, Snapshot};
 use clinic::change_set::{Change, Missing};
 use clinic::diagnostics::{Order, OrderChange, OrderStatus};
 use clinic::imaging::{
@@ -12,7 +12,7 @@ use clinic::people::PatientChange;
 use clinic::records::{EncounterChange, EncounterStatus};
 use clinic::scheduling::{AppointmentChange, AppointmentStatus};
 use clinic::search::{LIVE, search_keys};
-use clinic::value::{Concept, Identifier};
+use clinic::value::{Concept, Identifier, Ref};
 use clinic::{Aggregate, ChangeSet, Kind};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -620,6 +620,60 @@ fn an_order_that_comes_after_its_images_finds_them() {
     assert_eq!(orders(by_uid), [Some(order)]);
     assert_eq!(orders(by_number), [Some(order)]);
     assert_eq!(orders(others), []);
+}
+
+#[test]
+fn unplanned_images_with_the_number_of_somebody_else_are_parked() {
+    let mut play = Play::new();
+    let who = play.takes(&set(vec![patient("p", vec![chart("1")], "Pop")])).ids["p"].1;
+    let (why, candidates) = play.parks(&stored("1", "IONESCU", STUDY, None, "1.2.1", "aa"));
+    assert!(why.contains("a patient of another name"), "{why}");
+    assert_eq!(candidates[0].id, who);
+    assert_eq!(play.count(Kind::ImagingStudy), 0);
+    // Without a name the number alone tells whose they are; the same name in other letters is the same.
+    let mut nameless = stored("1", "", "1.9", None, "1.9.1", "bb");
+    nameless.changes[0].say_if_new = None;
+    play.takes(&nameless);
+    play.takes(&stored("1", "pop", STUDY, None, "1.2.1", "aa"));
+    // A person's word stands.
+    play.decisions = vec![Decision {
+        key: "patient".to_owned(),
+        choice: Choice::Is(who),
+    }];
+    play.takes(&stored("1", "IONESCU", "1.8", None, "1.8.1", "cc"));
+    assert_eq!(play.count(Kind::ImagingStudy), 3);
+}
+
+#[test]
+fn images_begin_a_chart_only_where_the_channel_says_so() {
+    let unless_said = |who: &str| {
+        let mut images = stored(who, "POP", STUDY, None, "1.2.1", "aa");
+        images.changes[0].find.missing = Missing::SkipUnlessSaid;
+        images
+    };
+    let mut play = Play::new();
+    for careful in [OnUnmatched::Create, OnUnmatched::Park] {
+        play.on_unmatched = careful;
+        let (why, _) = play.parks(&unless_said("1"));
+        assert!(
+            why.starts_with("No patient here is the one that the images name"),
+            "{why}"
+        );
+    }
+    play.on_unmatched = OnUnmatched::CreateSaid;
+    let ids = play.takes(&unless_said("1")).ids;
+    let of = study(&play, ids["study"].1).patient.as_ref().and_then(Ref::id);
+    assert_eq!(of, Some(ids["patient"].1));
+    // The next image finds them both.
+    let mut second = unless_said("1");
+    if let Some(change) = second.changes.last_mut() {
+        change.find.identifiers = vec![imaging::uid("1.2.2")];
+    }
+    play.takes(&second);
+    assert_eq!(
+        (play.count(Kind::Patient), play.count(Kind::ImagingStudy)),
+        (1, 1)
+    );
 }
 
 #[test]

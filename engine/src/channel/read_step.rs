@@ -205,6 +205,7 @@ impl Reader<'_> {
         flow.applied = true;
         let on_unmatched = match value.get("on_unmatched").and_then(Node::text) {
             Some("park") => OnUnmatched::Park,
+            Some("create") => OnUnmatched::CreateSaid,
             Some(_) | None => OnUnmatched::Create,
         };
         let overwrite = matches!(

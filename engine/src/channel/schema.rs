@@ -656,7 +656,7 @@ fn step(split: &Value) -> Value {
                         "additionalProperties": false,
                         "properties": {
                             "on_unmatched": {
-                                "description": "What to do with a patient who is not found: a new one, or a person decides.",
+                                "description": "What to do with a patient who is not found: a new one, or a person decides. Images begin a chart only where \"create\" stands here.",
                                 "enum": ["create", "park"],
                                 "default": "create"
                             },

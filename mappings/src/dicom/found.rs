@@ -4,6 +4,7 @@ use clinic::diagnostics::Order;
 use clinic::imaging::{ImagingInstance, ImagingStudy, Series};
 use clinic::people::{Patient, Practitioner, Sex};
 use clinic::value::When;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::worklist::{codes, device_number, name};
@@ -26,7 +27,7 @@ pub fn study(
     text(&mut out, "ReferringPhysicianName", referrer.as_deref());
     text(&mut out, "StudyDescription", study.description.as_deref());
     text(&mut out, "StudyInstanceUID", study.uid());
-    text(&mut out, "StudyID", None);
+    text(&mut out, "StudyID", study.number.as_deref());
     out.put("ProcedureCodeSequence", codes(study.procedures.iter()));
     number(
         &mut out,
@@ -118,7 +119,12 @@ pub fn object(study: &ImagingStudy, object: &ImagingInstance) -> Out {
     text(&mut out, "StudyInstanceUID", study.uid());
     text(&mut out, "SeriesInstanceUID", object.series_uid.as_deref());
     number(&mut out, "InstanceNumber", object.number);
-    for (keyword, count) in [("Rows", object.rows), ("Columns", object.columns)] {
+    let sizes = [
+        ("Rows", object.rows),
+        ("Columns", object.columns),
+        ("BitsAllocated", object.bits),
+    ];
+    for (keyword, count) in sizes {
         if let Some(count) = count.and_then(|count| u16::try_from(count).ok()) {
             out.put(keyword, Said::Number(count));
         }
@@ -142,10 +148,46 @@ fn number(out: &mut Out, keyword: &str, number: Option<u32>) {
 }
 
 fn moment(out: &mut Out, [date, time]: [&str; 2], when: Option<&When>, zone: &TimeZone) {
-    let local = when.and_then(|when| Some(zone.to_datetime(when.earliest(zone)?)));
+    let local = when.and_then(|when| clock(when, zone));
     let day = local.as_ref().map(|local| local.strftime("%Y%m%d").to_string());
     text(out, date, day.as_deref());
     let of_day = local.filter(|_| when.is_some_and(When::has_time));
     let of_day = of_day.map(|local| local.strftime("%H%M%S").to_string());
     text(out, time, of_day.as_deref());
+}
+
+/// The day and the time on the clock where it was written down; of a moment in UTC, on the clinic's.
+fn clock(when: &When, zone: &TimeZone) -> Option<DateTime> {
+    let written = when.as_str();
+    match when.has_time() && !written.ends_with('Z') {
+        true => written.parse().ok(),
+        false => Some(zone.to_datetime(when.earliest(zone)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names;
+    use super::*;
+
+    #[test]
+    fn a_study_of_another_zone_has_the_day_that_it_was_made_on() {
+        let zone = TimeZone::get("Europe/Bucharest").expect("known");
+        let told = |written: &str| {
+            let study = ImagingStudy {
+                started: written.parse().ok(),
+                ..ImagingStudy::default()
+            };
+            let out = self::study(&study, None, None, &zone);
+            ["StudyDate", "StudyTime"].map(|keyword| {
+                match names::by_keyword(keyword).and_then(|tag| out.get(tag)) {
+                    Some(Said::Texts(texts)) => texts.join("/"),
+                    _ => String::new(),
+                }
+            })
+        };
+        assert_eq!(told("2004-08-26T18:50:59-04:00"), ["20040826", "185059"]);
+        assert_eq!(told("2004-08-26T22:50:59Z"), ["20040827", "015059"]);
+        assert_eq!(told("2004-08-26"), ["20040826", ""]);
+    }
 }

@@ -23,7 +23,7 @@ const MAX_ORDERS: usize = 64;
 
 /// What word of a modality says about the clinic.
 pub fn decode(file: &File<'_>, command: &Command, profile: &Profile) -> Result<ChangeSet, MapError> {
-    if !clinic::imaging::is_uid(&command.instance) {
+    if !clinic::imaging::may_be_uid(&command.instance) {
         return Err(MapError::missing("0000,1000", "The UID of the performed step"));
     }
     let set = file.data_set(profile.of(&file.meta.calling).fallback)?;

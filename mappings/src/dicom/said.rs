@@ -107,10 +107,10 @@ impl<'d> At<'d> {
         })
     }
 
-    /// A UID (PS3.5 §9.1).
+    /// A UID (PS3.5 §9.1). Parts that begin with a zero are let pass: devices have made such for decades.
     pub fn uid(&self, keyword: &str) -> Option<String> {
         self.read(keyword, "is no UID", |text| {
-            clinic::imaging::is_uid(text).then(|| text.to_owned())
+            clinic::imaging::may_be_uid(text).then(|| text.to_owned())
         })
     }
 
@@ -145,6 +145,11 @@ impl<'d> At<'d> {
         text.parse().ok()
     }
 
+    /// A day, not taken; what is none is nothing.
+    pub fn day(&self, keyword: &str) -> Option<When> {
+        civil_date(&self.peek(keyword)?).map(When::from_date)
+    }
+
     /// The zone that the data set names (0008,0201), else that of the clinic.
     fn zone(&self, clinics: &TimeZone) -> TimeZone {
         let named = self.peek("TimezoneOffsetFromUTC").and_then(|text| offset(&text));
@@ -157,10 +162,11 @@ impl<'d> At<'d> {
         }
     }
 
-    /// A name (PN): its alphabetic group.
+    /// A name (PN): its alphabetic group, else the first that there is.
     pub fn name(&self, keyword: &str) -> Option<PersonName> {
         let text = self.peek(keyword)?;
-        let (group, more) = text.split_once('=').unwrap_or((&text, ""));
+        let text = text.trim_start_matches('=');
+        let (group, more) = text.split_once('=').unwrap_or((text, ""));
         if !more.trim_matches('=').is_empty() {
             self.note(
                 keyword,

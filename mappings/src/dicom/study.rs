@@ -7,12 +7,12 @@
 use base64::Engine as _;
 use clinic::change_set::{Change, Find, Missing, Natural};
 use clinic::diagnostics::{ObservationChange, ObservationStatus, Value as Measured};
-use clinic::exchange::MapError;
+use clinic::exchange::{MapError, Reason};
 use clinic::imaging::{
     ImagingInstanceChange, ImagingStudyChange, ImagingStudyStatus, Series, accession, uid,
 };
 use clinic::patch::{Items, Patch};
-use clinic::people::PatientChange;
+use clinic::people::{PatientChange, Sex};
 use clinic::records::{DocumentChange, DocumentStatus};
 use clinic::value::{Attachment, Concept, Identifier, Quantity, Ref};
 use clinic::{About, ChangeSet};
@@ -34,13 +34,19 @@ pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError>
     let ledger = Ledger::default();
     let at = At::new(&set, &ledger);
     let required = |keyword: &str, place: &str, what: &str| {
-        at.uid(keyword).ok_or_else(|| MapError::missing(place, what))
+        at.uid(keyword).ok_or_else(|| match at.peek(keyword) {
+            None => MapError::missing(place, what),
+            Some(_) => {
+                let what = "is no UID: digits with dots between them, at most 64 characters. Correct it at the sender and send it again.";
+                MapError::new(Reason::DataType, Some(place), what)
+            }
+        })
     };
     let study_uid = required("StudyInstanceUID", "0020,000D", "The UID of the study")?;
     let series_uid = required("SeriesInstanceUID", "0020,000E", "The UID of the series")?;
     let object_uid = required("SOPInstanceUID", "0008,0018", "The UID of the object")?;
     let class = required("SOPClassUID", "0008,0016", "The class of the object")?;
-    let mut changes = vec![patient(&at, Missing::Skip)];
+    let mut changes = vec![patient(&at, Missing::SkipUnlessSaid)];
     changes.push(study(&at, &study_uid, &series_uid, profile));
     changes.push(instance(&at, file, profile, &series_uid, &object_uid, &class));
     changes.extend(document(&at, &object_uid, profile));
@@ -97,10 +103,22 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
                         .collect(),
                 ),
                 names: Items::merge(names),
+                birth_date: at.day("PatientBirthDate").into(),
+                sex: sex(at).into(),
                 ..PatientChange::default()
             }
             .into(),
         ),
+    }
+}
+
+/// (0010,0040); looked at, and taken from nobody: of who is known already it changes nothing.
+fn sex(at: &At<'_>) -> Option<Sex> {
+    match at.peek("PatientSex")?.as_str() {
+        "M" => Some(Sex::Male),
+        "F" => Some(Sex::Female),
+        "O" => Some(Sex::Other),
+        _ => None,
     }
 }
 
@@ -137,6 +155,7 @@ fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> C
     // The first object speaks for its study: what a later one says otherwise would write it anew with each image.
     let first = ImagingStudyChange {
         started: at.when("StudyDate", "StudyTime", &profile.zone).into(),
+        number: at.text("StudyID").into(),
         description: at.text("StudyDescription").into(),
         procedures: Items::merge(at.concepts("ProcedureCodeSequence")),
         ..ImagingStudyChange::default()
@@ -179,6 +198,7 @@ fn instance(
         frames: at.number("NumberOfFrames").into(),
         rows: at.number("Rows").into(),
         columns: at.number("Columns").into(),
+        bits: at.number("BitsAllocated").into(),
         content: content(file, profile).into(),
     };
     Change::new("object", say)
