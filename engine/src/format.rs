@@ -371,6 +371,11 @@ pub trait Format: Send + Sync {
             format!("there is no profile for messages of {}", self.name()),
         ))
     }
+    /// Whether the rest of a long message of so many bytes, which begins like this, tells of nobody, so that [`Format::deidentify`]
+    /// need not see it.
+    fn rest_tells_nobody(&self, _beginning: &[u8], _length: u64) -> bool {
+        false
+    }
     /// Whether messages can be written in another coding, by its word; the error says what is wrong with it.
     fn check_transcode(&self, _to: &str) -> Result<(), String> {
         Err(format!("messages of {} have one coding only", self.name()))

@@ -242,7 +242,7 @@ impl Door {
         let Some(name) = incoming.big else {
             return Ok(incoming);
         };
-        let needs = |beginning: &[u8]| self.reads(beginning);
+        let needs = |beginning: &[u8]| self.reads(beginning, name.length());
         let (vault, room) = (self.store.vault(), room::coming_in());
         match read_on(&vault, name, &mut incoming.body, room, LONGEST_WHOLE, &needs).await {
             Ok(()) => Ok(incoming),
@@ -250,8 +250,8 @@ impl Door {
         }
     }
 
-    /// How much of a message the channel reads that begins like this: all that read it there have enough with that.
-    fn reads(&self, beginning: &[u8]) -> Reads {
+    /// How much of a message of so many bytes the channel reads that begins like this: all that read it there have enough with that.
+    fn reads(&self, beginning: &[u8], length: u64) -> Reads {
         if self.channel.split().is_some() {
             return Reads::Whole;
         }
@@ -261,6 +261,7 @@ impl Door {
         if steps.clone().any(|step| matches!(step, Step::Transcode { .. })) {
             return Reads::Whole;
         }
+        let takes_people_out = steps.clone().any(|step| matches!(step, Step::Deidentify(_)));
         let decoding = steps.filter_map(|step| match step {
             Step::Decode { format, settings } => self.formats.open(format, settings),
             Step::Split { .. }
@@ -282,7 +283,12 @@ impl Door {
                 (Reads::Enough, Reads::Enough) => Reads::Enough,
             };
         }
-        reads
+        match reads {
+            Reads::Enough if takes_people_out && !self.format.rest_tells_nobody(beginning, length) => {
+                Reads::Whole
+            }
+            Reads::Enough | Reads::More | Reads::Whole => reads,
+        }
     }
 
     /// Keeps what can't be read as far as its channel has to.

@@ -6,6 +6,7 @@ use clinic::exchange::MapError;
 use dicom_core::{Tag, VR};
 
 use super::charset::{Charset, Decoded, Fallback};
+use super::explicit::{AS_PIXELS, is_signed};
 use super::names;
 use super::scan::{Coding, Event, Header, Until, walk};
 
@@ -105,7 +106,22 @@ impl<'a> DataSet<'a> {
         })?;
         let mut whole = sets.pop().unwrap_or_else(empty);
         whole.settle(&nothing, fallback);
+        if coding.implicit && is_signed(&whole) {
+            whole.sign();
+        }
         Ok(whole)
+    }
+
+    /// What is of the kind of the pixels may be below zero, as they may.
+    fn sign(&mut self) {
+        for element in &mut self.elements {
+            if element.header.vr == VR::US && AS_PIXELS.contains(&element.header.tag) {
+                element.header.vr = VR::SS;
+            }
+            if let Value::Items(items) = &mut element.value {
+                items.iter_mut().for_each(DataSet::sign);
+            }
+        }
     }
 
     /// Each set has the character set that it names, else that of the one around it.
@@ -170,12 +186,12 @@ impl<'a> DataSet<'a> {
         let Value::Bytes(bytes) = element.value else {
             return vec![];
         };
-        let header = element.header;
-        match how(header.vr) {
-            How::Text => self.split(bytes, header.vr),
+        let (vr, coding) = element.header.read_as();
+        match how(vr) {
+            How::Text => self.split(bytes, vr),
             How::Number(size) => bytes
                 .chunks_exact(size)
-                .filter_map(|bytes| number(header.vr, bytes, header.coding))
+                .filter_map(|bytes| number(vr, bytes, coding))
                 .collect(),
             How::Bytes => vec![],
         }
@@ -185,7 +201,7 @@ impl<'a> DataSet<'a> {
     pub fn shown(&self, element: &Element<'_>) -> String {
         const SHOWN: usize = 64;
         match element.value {
-            Value::Bytes(bytes) if how(element.header.vr) == How::Bytes => {
+            Value::Bytes(bytes) if how(element.header.read_as().0) == How::Bytes => {
                 let all: String = bytes
                     .iter()
                     .take(SHOWN)
@@ -204,8 +220,8 @@ impl<'a> DataSet<'a> {
     /// Why the text of an element may be another one than what its sender meant.
     pub fn doubt(&self, element: &Element<'_>) -> Option<&'static str> {
         match element.value {
-            Value::Bytes(bytes) if how(element.header.vr) == How::Text => {
-                self.decode(bytes, element.header.vr).doubt
+            Value::Bytes(bytes) if how(element.header.read_as().0) == How::Text => {
+                self.decode(bytes, element.header.read_as().0).doubt
             }
             Value::Bytes(_) | Value::Items(_) | Value::Elsewhere => None,
         }
@@ -244,7 +260,7 @@ impl<'a> Element<'a> {
     pub fn is_empty(&self) -> bool {
         match &self.value {
             Value::Bytes(bytes) => {
-                bytes.iter().all(|byte| matches!(byte, b' ' | 0)) && how(self.header.vr) == How::Text
+                bytes.iter().all(|byte| matches!(byte, b' ' | 0)) && how(self.header.read_as().0) == How::Text
                     || bytes.is_empty()
             }
             Value::Items(items) => items.iter().all(|item| item.elements.is_empty()),

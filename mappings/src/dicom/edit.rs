@@ -29,6 +29,8 @@ pub enum Becomes {
     Empty,
     /// It has these values.
     Texts(Vec<String>),
+    /// It has the values that it had, without some of their words; what is too long for its kind is cut.
+    Cleaned(Vec<String>),
 }
 
 /// Who changes a data set. It is asked for each element, in the order of the data set, and may be asked twice.
@@ -115,6 +117,15 @@ fn deflated(
     };
     out.extend(deflate(changed.data));
     Ok(out)
+}
+
+/// A sequence of unknown kind: it has no length, and what is in it is implicit.
+fn unknown_sequence(coding: Coding, tag: Tag, items: &[u8], out: &mut Vec<u8>) {
+    out.extend(u16_bytes(coding, tag.0));
+    out.extend(u16_bytes(coding, tag.1));
+    out.extend(b"UN\0\0\xFF\xFF\xFF\xFF");
+    out.extend(items);
+    out.extend(b"\xFE\xFF\xDD\xE0\0\0\0\0");
 }
 
 struct Writing<'a> {
@@ -220,12 +231,34 @@ impl Writing<'_> {
         match editor.becomes(within, set, element)? {
             Becomes::Gone => {}
             Becomes::Empty => self.empty(header.tag, header.vr, out),
-            Becomes::Texts(values) => self.write(within, header.tag, header.vr, &values, is_whole, out)?,
+            Becomes::Texts(values) => {
+                self.write(within, header.tag, header.read_as().0, &values, is_whole, out)?;
+            }
+            Becomes::Cleaned(values) => {
+                // What came too long stays too long: it is not the words that were taken out which make it so.
+                let value = text_bytes(&values, header.read_as().0, self.text);
+                self.fits &= !has_charset(header.read_as().0)
+                    || values
+                        .iter()
+                        .all(|text| encode_exactly(text, self.text).is_some());
+                super::write::element(self.coding, header.tag, header.read_as().0, &value, out);
+            }
             Becomes::Same => match &element.value {
-                Value::Items(items) => match self.items(within, header.tag, items, editor)? {
-                    Some(value) => self.sequence(header.tag, &value, out),
-                    None => out.extend(as_it_came),
-                },
+                Value::Items(items) => {
+                    let around = self.coding;
+                    // What is in a sequence whose writer did not know it is implicit (PS3.5 §6.2.2, note 4).
+                    let is_unknown = header.vr == VR::UN && !around.implicit;
+                    if is_unknown {
+                        self.coding = Coding::IMPLICIT;
+                    }
+                    let items = self.items(within, header.tag, items, editor);
+                    self.coding = around;
+                    match items? {
+                        Some(value) if is_unknown => unknown_sequence(around, header.tag, &value, out),
+                        Some(value) => self.sequence(header.tag, &value, out),
+                        None => out.extend(as_it_came),
+                    }
+                }
                 Value::Bytes(bytes) => match self.anew {
                     Some(target) if has_charset(header.vr) && !bytes.is_ascii() => {
                         let values = set.values(element);

@@ -1,17 +1,19 @@
 //! A data set written anew in explicit or implicit little endian, of one in any coding: what everybody has to take (PS3.18
 //! §8.7.3.5, PS3.5 §10.1).
 
+use std::borrow::Cow;
+
 use clinic::exchange::{MapError, Reason};
 use dicom_core::{Tag, VR};
 
 use super::charset::Fallback;
 use super::dataset::DataSet;
 use super::pixels::places::turn;
-use super::scan::{Coding, Event, Until, check, walk};
-use super::write::element;
+use super::scan::{Coding, Event, Until, check, is_long, walk};
+use super::write::{element, padded};
 
 /// Elements that are a number with or without a sign, as the pixels are (PS3.6, "US or SS").
-const AS_PIXELS: [Tag; 10] = [
+pub(super) const AS_PIXELS: [Tag; 10] = [
     Tag(0x0028, 0x0104),
     Tag(0x0028, 0x0105),
     Tag(0x0028, 0x0106),
@@ -47,6 +49,15 @@ pub(super) struct Rewriting<'r> {
 /// True where the pixels of an object may be below zero.
 pub(super) fn is_signed(set: &DataSet<'_>) -> bool {
     set.number(Tag(0x0028, 0x0103)) == Some(1)
+}
+
+/// A value of an even length, as every value has to be (PS3.5 §7.1.1).
+fn even(value: Cow<'_, [u8]>, vr: VR) -> Cow<'_, [u8]> {
+    if value.len().is_multiple_of(2) {
+        return value;
+    }
+    let is_text = !matches!(vr, VR::UI) && !is_long(vr) || matches!(vr, VR::UC | VR::UR | VR::UT);
+    Cow::Owned(padded(value.into_owned(), if is_text { b' ' } else { 0 }))
 }
 
 /// The data set written anew in explicit or implicit little endian. Values are as they were; group lengths, which would be
@@ -97,10 +108,11 @@ impl Rewriting<'_> {
                         }
                         vr => vr,
                     };
-                    match header.coding.big_endian {
-                        true => element(self.to, header.tag, vr, &low_first(value, vr), &mut out),
-                        false => element(self.to, header.tag, vr, value, &mut out),
-                    }
+                    let value = match header.coding.big_endian {
+                        true => Cow::Owned(low_first(value, vr)),
+                        false => Cow::Borrowed(value),
+                    };
+                    element(self.to, header.tag, vr, &even(value, vr), &mut out);
                 }
                 Event::Begin(header) => {
                     if depth == 0 {

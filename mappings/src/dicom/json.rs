@@ -21,7 +21,6 @@ use super::{explicit, names};
 pub type Object = Map<String, Json>;
 
 const CHARSET: Tag = Tag(0x0008, 0x0005);
-const PIXELS: Tag = Tag(0x7FE0, 0x0010);
 /// Numbers up to this are the same in every reader of JSON (RFC 8259 §6).
 const LARGEST: u64 = 1 << 53;
 
@@ -47,7 +46,7 @@ pub fn referred(set: &DataSet<'_>, way: &str) -> Option<Vec<u8>> {
         .and_then(names::by_number)?;
     let element = set.get(tag)?;
     let Some(rest) = rest else {
-        let bytes = element.bytes().filter(|_| is_bytes(element.header.vr))?;
+        let bytes = element.bytes().filter(|_| is_bytes(kind(element)))?;
         return Some(low_first(element, bytes).into_owned());
     };
     let (number, rest) = rest.split_once('/')?;
@@ -68,9 +67,10 @@ fn object(set: &DataSet<'_>, within: &str, bulk: Option<&Bulk<'_>>) -> Object {
             continue;
         }
         let way = || format!("{within}{}", key(tag));
-        let address = |bulk: &Bulk<'_>| json!({ "vr": element.header.vr.to_string(), "BulkDataURI": (bulk.uri)(&way()) });
+        let address =
+            |bulk: &Bulk<'_>| json!({ "vr": kind(element).to_string(), "BulkDataURI": (bulk.uri)(&way()) });
         let written = match &element.value {
-            Value::Elsewhere if within.is_empty() && tag == PIXELS => match bulk {
+            Value::Elsewhere if within.is_empty() && is_pixels(tag) => match bulk {
                 Some(bulk) => address(bulk),
                 None => continue,
             },
@@ -84,7 +84,7 @@ fn object(set: &DataSet<'_>, within: &str, bulk: Option<&Bulk<'_>>) -> Object {
                 self::said(VR::SQ, items.collect())
             }
             Value::Bytes(bytes) => match bulk {
-                Some(bulk) if is_bytes(element.header.vr) && bulk.longest < bytes.len() => address(bulk),
+                Some(bulk) if is_bytes(kind(element)) && bulk.longest < bytes.len() => address(bulk),
                 Some(_) | None => value(set, element, bytes),
             },
             Value::Elsewhere => continue,
@@ -92,6 +92,11 @@ fn object(set: &DataSet<'_>, within: &str, bulk: Option<&Bulk<'_>>) -> Object {
         said.insert(key(tag), written);
     }
     said
+}
+
+/// Of which kind an element is told to be.
+fn kind(element: &Element<'_>) -> VR {
+    element.header.read_as().0
 }
 
 fn is_bytes(vr: VR) -> bool {
@@ -134,7 +139,7 @@ fn said(vr: VR, values: Vec<Json>) -> Json {
 }
 
 fn value(set: &DataSet<'_>, element: &Element<'_>, bytes: &[u8]) -> Json {
-    let vr = element.header.vr;
+    let vr = kind(element);
     match vr {
         VR::OB | VR::UN | VR::OW | VR::OF | VR::OL | VR::OD | VR::OV => {}
         VR::AT => {
@@ -269,6 +274,38 @@ mod tests {
                 "00291010": { "vr": "OB", "InlineBinary": "AQI=" },
                 "00400100": { "vr": "SQ", "Value": [{ "00080060": { "vr": "CS", "Value": ["US"] } }] },
                 "00400110": { "vr": "SQ" },
+            })
+        );
+    }
+
+    #[test]
+    fn what_the_dictionary_knows_is_told_as_it_says() {
+        let signed = [
+            &b"\x28\0\x03\x01\x02\0\0\0\x01\0"[..],
+            b"\x28\0\x06\x01\x02\0\0\0\x3C\xF6",
+        ]
+        .concat();
+        let mut unsigned = signed.clone();
+        unsigned[8] = 0;
+        for (bytes, told) in [
+            (&signed, json!({ "vr": "SS", "Value": [-2500] })),
+            (&unsigned, json!({ "vr": "US", "Value": [63036] })),
+        ] {
+            assert_eq!(read(bytes, Coding::IMPLICIT)["00280106"], told);
+        }
+        // As of unknown kind: a text, a number, whose low byte comes first also in big endian, and bytes.
+        let unknown = [
+            &b"\0\x08\0\x60UN\0\0\0\0\0\x02CT"[..],
+            b"\0\x28\0\x10UN\0\0\0\0\0\x02\x07\0",
+            b"\0\x42\0\x11UN\0\0\0\0\0\x02\x01\x02",
+        ]
+        .concat();
+        assert_eq!(
+            read(&unknown, Coding::BIG),
+            json!({
+                "00080060": { "vr": "CS", "Value": ["CT"] },
+                "00280010": { "vr": "US", "Value": [7] },
+                "00420011": { "vr": "UN", "InlineBinary": "AQI=" },
             })
         );
     }

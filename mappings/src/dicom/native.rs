@@ -14,7 +14,7 @@ use super::charset::Fallback;
 use super::dataset::DataSet;
 use super::explicit::{Change, Rewriting, is_signed};
 use super::part10::{self, packing};
-use super::pixels::places::{Place, fragments, header, is_native, read, turn, turned};
+use super::pixels::places::{Place, header, is_native, packed, read, turn, turned};
 use super::pixels::{PHOTOMETRIC, PIXELS, PLANAR, Shape, decode, unsupported};
 use super::scan::{Coding, Until, is_long};
 use super::write::{element, padded};
@@ -107,9 +107,9 @@ impl Native {
                 let turned = turned(&syntax, header.vr);
                 (Pixels::Copied(place, turned), u64::from(said), end, header.vr)
             }
-            None if header.tag == PIXELS && decode::is_known(&syntax) => {
+            said if header.tag == PIXELS && decode::is_known(&syntax) => {
                 let was = Shape::of(&set)?;
-                let (places, end) = fragments(file, from, was.frames)?;
+                let (places, end) = packed(file, from, said, was.frames)?;
                 let is = decode::shape(&syntax, &was);
                 let count = is.frame_bytes().saturating_mul(was.frames as u64);
                 let vr = if is.allocated <= 8 { VR::OB } else { VR::OW };
@@ -296,6 +296,26 @@ mod tests {
         assert_eq!(File::read(&implicit)?.meta.syntax, IMPLICIT);
         assert_eq!(written(&implicit, most, EXPLICIT).as_ref(), Ok(&native));
         Ok(file.data.to_vec())
+    }
+
+    #[test]
+    fn values_of_an_odd_length_are_filled_up() {
+        let odd = [
+            &b"\x10\0\x10\0PN\x03\0Pop"[..],
+            b"\x20\0\x0D\0UI\x03\x001.2",
+            b"\xE0\x7F\x10\0OB\0\0\x03\0\0\0\x01\x02\x03",
+        ]
+        .concat();
+        let even = [
+            &b"\x10\0\x10\0PN\x04\0Pop "[..],
+            b"\x20\0\x0D\0UI\x04\x001.2\0",
+            b"\xE0\x7F\x10\0OB\0\0\x04\0\0\0\x01\x02\x03\0",
+        ]
+        .concat();
+        assert_eq!(
+            written(&file(EXPLICIT, &odd), 1_000, EXPLICIT),
+            Ok(file(EXPLICIT, &even))
+        );
     }
 
     #[test]

@@ -289,6 +289,43 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_a_sequence_of_unknown_kind_is_changed_as_it_is_written() {
+        // Two elements of one item, implicit in a data set that is explicit (PS3.5 §6.2.2).
+        let name = |name: &str| {
+            [
+                &b"\x10\0\x10\0"[..],
+                &(name.len() as u32).to_le_bytes(),
+                name.as_bytes(),
+            ]
+            .concat()
+        };
+        let sequence = |of: &str| {
+            [
+                &b"\x08\0\x11\x11UN\0\0\xFF\xFF\xFF\xFF"[..],
+                b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF",
+                &name(of),
+                b"\x10\0\x20\0\x02\0\0\0P1",
+                b"\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0",
+            ]
+            .concat()
+        };
+        let file = |data: &[u8]| {
+            let meta = Meta {
+                syntax: syntax(Coding::EXPLICIT).to_owned(),
+                ..Meta::default()
+            };
+            [&meta.written()[..], data, b"\x20\0\x13\0IS\x02\x007 "].concat()
+        };
+        let before = file(&sequence("Pop^"));
+        let path = "ReferencedPerformedProcedureStepSequence[0]";
+        let after = done(&before, &[(&format!("{path}.PatientName"), assign("Rusu"))]).expect("right");
+        assert_eq!(values(&after, &format!("{path}.PatientName")), ["Rusu"]);
+        assert_eq!(values(&after, &format!("{path}.PatientID")), ["P1"]);
+        assert_eq!(values(&after, "InstanceNumber"), ["7"]);
+        assert_eq!(done(&before, &[("InstanceNumber", assign("7"))]), Ok(before));
+    }
+
+    #[test]
     fn the_meta_header_follows() {
         let changed = done(&image(Coding::EXPLICIT), &[("SOPInstanceUID", assign("2.25.8"))]).expect("right");
         let file = File::read(&changed).expect("right");

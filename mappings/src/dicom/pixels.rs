@@ -30,6 +30,8 @@ pub const LONGEST_FRAME: u64 = 128 * 1024 * 1024;
 const MOST_FRAMES: u64 = 200_000;
 
 pub(super) const PIXELS: Tag = Tag(0x7FE0, 0x0010);
+/// Pixels that are fractions of four and eight bytes (PS3.3 C.7.6.24, C.7.6.25).
+const FRACTIONS: [Tag; 2] = [Tag(0x7FE0, 0x0008), Tag(0x7FE0, 0x0009)];
 pub(super) const SAMPLES: Tag = Tag(0x0028, 0x0002);
 pub(super) const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
 pub(super) const PLANAR: Tag = Tag(0x0028, 0x0006);
@@ -110,15 +112,20 @@ impl Shape {
         matches!(self.allocated, 8 | 16 | 32).then_some(self.allocated as usize / 8)
     }
 
-    /// Bytes of a frame that is not compressed; of what takes less than a byte, the whole ones.
+    /// Bytes of a frame that is not compressed; of one of single bits, the last may be filled up.
     pub fn frame_bytes(&self) -> u64 {
+        self.frame_bits().div_ceil(8)
+    }
+
+    /// Bits of a frame that is not compressed.
+    pub(crate) fn frame_bits(&self) -> u64 {
         let values = self.values() as u64;
         // One blue and one red for two pixels (PS3.3 C.7.6.3.1.2).
         let values = match self.photometric.as_str() {
             "YBR_FULL_422" | "YBR_PARTIAL_422" if self.samples == 3 => values / 3 * 2,
             _ => values,
         };
-        values * u64::from(self.allocated) / 8
+        values * u64::from(self.allocated)
     }
 }
 

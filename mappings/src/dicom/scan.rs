@@ -94,6 +94,21 @@ pub struct Header {
     pub coding: Coding,
 }
 
+impl Header {
+    /// Of which kind its value is to be read, and how it is written: what stands as of unknown kind and the dictionary knows is of
+    /// that kind, always in implicit little endian (PS3.5 §6.2.2, note 2). Sequences and bytes stay as they stand.
+    pub fn read_as(&self) -> (VR, Coding) {
+        let known = match self.vr {
+            VR::UN if !self.coding.implicit => names::vr(self.tag),
+            _ => return (self.vr, self.coding),
+        };
+        match known {
+            VR::SQ | VR::UN | VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW => (self.vr, self.coding),
+            known => (known, Coding::IMPLICIT),
+        }
+    }
+}
+
 /// What the walk comes by.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -297,10 +312,11 @@ impl<'a> Walk<'a> {
             return Ok((names::vr(tag), length));
         }
         let letters = self.take::<2>(Some(tag), CUT)?;
-        let Some(vr) = VR::from_binary(letters) else {
-            return Err(self.wrong(Some(tag), "has a value representation that does not exist"));
-        };
-        if !is_long(vr) {
+        // One that is not known yet has a length of four bytes (PS3.5 §6.2, note 7); what is no letters at all, as careless writers
+        // leave it, has one of two. Both are read as of unknown kind, and their lengths are held against what is left.
+        let is_kind = letters.iter().all(u8::is_ascii_uppercase);
+        let vr = VR::from_binary(letters).unwrap_or(VR::UN);
+        if !is_long(vr) || !is_kind {
             let length = coding.u16(self.take(Some(tag), CUT)?);
             return Ok((vr, length.into()));
         }
@@ -533,10 +549,6 @@ mod tests {
                 "0010,0010: says that it is 4 bytes long where 2 are left (at byte 0 of the data set)",
             ),
             (
-                b"\x10\0\x10\0??\x04\0Pop ",
-                "0010,0010: has a value representation that does not exist (at byte 6 of the data set)",
-            ),
-            (
                 &END,
                 "FFFE,E00D: is a delimiter where an element should be (at byte 0 of the data set)",
             ),
@@ -557,6 +569,28 @@ mod tests {
                 .starts_with("0040,0100[0].0010,0020: says that it is 64 bytes long where 2 are left"),
             "{}",
             why(&beyond_its_parent, Coding::EXPLICIT)
+        );
+    }
+
+    #[test]
+    fn what_has_a_kind_that_nobody_knows_is_read_by_its_length() {
+        for (bytes, length) in [
+            (&b"\x10\0\x10\0??\x04\0Pop \x10\0\x20\0LO\x02\0P1"[..], 4),
+            (b"\x10\0\x10\0\0\0\x04\0Pop \x10\0\x20\0LO\x02\0P1", 4),
+            (b"\x10\0\x10\0ZZ\0\0\x04\0\0\0Pop \x10\0\x20\0LO\x02\0P1", 4),
+        ] {
+            let mut seen = vec![];
+            let reached = walk(bytes, Coding::EXPLICIT, Until::End, &mut |event| {
+                if let Event::Value(header, value) = event {
+                    seen.push((header.tag, header.vr, value.len()));
+                }
+            });
+            assert_eq!(reached, Ok(Reached::End));
+            let expected = [(Tag(0x10, 0x10), VR::UN, length), (Tag(0x10, 0x20), VR::LO, 2)];
+            assert_eq!(seen, expected, "{bytes:?}");
+        }
+        assert!(
+            why(b"\x10\0\x10\0??\x40\0Pop ", Coding::EXPLICIT).contains("64 bytes long where 4 are left")
         );
     }
 

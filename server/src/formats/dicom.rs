@@ -272,6 +272,10 @@ impl Format for Dicom {
         problems
     }
 
+    fn rest_tells_nobody(&self, beginning: &[u8], length: u64) -> bool {
+        deid::rest_is_pixels(beginning, length)
+    }
+
     fn deidentify(&self, message: &[u8], how: &Deidentify, secret: &[u8; 32]) -> Result<Vec<u8>, MapError> {
         let keep = how.keep.iter().filter_map(|word| Keep::from_word(word)).collect();
         let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);

@@ -12,6 +12,7 @@
 mod private;
 mod rules;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::hmac;
@@ -22,7 +23,9 @@ use jiff::civil::Date;
 use super::charset::Fallback;
 use super::dataset::{DataSet, Element, Value, trimmed};
 use super::edit::{Becomes, Editor, edited};
-use super::part10::File;
+use super::part10::{self, File};
+use super::pixels::places::header;
+use super::scan::{self, Coding, Event, Until, is_pixels};
 use super::write::{Out, Said};
 use rules::Does;
 
@@ -188,13 +191,20 @@ fn may_show_anybody(class: &str) -> bool {
         || class.starts_with("1.2.840.10008.5.1.4.1.1.7.")
 }
 
+/// True where an overlay has no data of its own: it lies in bits of the pixels, and text may be drawn in it.
+fn is_drawn_in_pixels(set: &DataSet<'_>) -> bool {
+    let mut groups = (0x6000..=0x601E).step_by(2);
+    groups.any(|group| set.get(Tag(group, 0x3000)).is_none() && set.get(Tag(group, 0x0102)).is_some())
+}
+
 /// The object without those whom it is about.
 pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Result<Vec<u8>, MapError> {
     let (patient, words, said) = {
         let file = File::read(bytes)?;
         let set = file.data_set(fallback)?;
         let burned_in = set.text(BURNED_IN).is_some_and(|said| said == "YES");
-        if (burned_in || may_show_anybody(&file.meta.class)) && !profile.pixels_are_clean {
+        let may_show = burned_in || may_show_anybody(&file.meta.class) || is_drawn_in_pixels(&set);
+        if may_show && !profile.pixels_are_clean {
             let what = "may show the patient in its pixels, or in the document that it holds; look at such objects, and write pixels = \"clean\" where they show nobody";
             return Err(MapError::new(Reason::UnsupportedType, Some("0028,0301"), what));
         }
@@ -207,6 +217,8 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
         // Without a number each study is a patient of its own.
         (number.unwrap_or(study), words, private::Said::of(&set))
     };
+    let cut = without_rest(bytes)?;
+    let bytes = cut.as_ref();
     let mut without = Without {
         profile,
         pseudonym: profile.pseudonym(&patient),
@@ -227,13 +239,63 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
     Ok(out)
 }
 
+/// Whether nothing but pixels follows the beginning of an object of so many bytes.
+pub fn rest_is_pixels(beginning: &[u8], length: u64) -> bool {
+    let ends = || {
+        let (meta, begins) = part10::meta(beginning).ok()?;
+        if part10::packing(&meta.syntax).deflated {
+            return None;
+        }
+        let (pixels, said) = header(beginning.get(begins..)?, &meta.syntax).ok()??;
+        Some((begins + pixels.from) as u64 + u64::from(said?))
+    };
+    ends() == Some(length)
+}
+
+/// The object up to the end of its pixels. Nothing behind them says how they are seen: signatures, what fills up, and private
+/// elements, all of which the profile takes out.
+fn without_rest(bytes: &[u8]) -> Result<Cow<'_, [u8]>, MapError> {
+    let file = File::read(bytes)?;
+    let is_deflated = part10::packing(&file.meta.syntax).deflated;
+    let data = match is_deflated {
+        true => Cow::Owned(part10::inflate_whole(file.data, part10::MAX_INFLATED)?),
+        false => Cow::Borrowed(file.data),
+    };
+    let end = end_of_pixels(&data, file.coding()).filter(|end| *end < data.len());
+    let Some(end) = end else {
+        return Ok(Cow::Borrowed(bytes));
+    };
+    let head = &bytes[..file.begins];
+    let kept = match is_deflated {
+        true => Cow::Owned(part10::deflate(&data[..end])),
+        false => Cow::Borrowed(&data[..end]),
+    };
+    Ok(Cow::Owned([head, &kept].concat()))
+}
+
+/// The first byte behind the pixels of a data set; none: it has none, or they are cut off.
+fn end_of_pixels(data: &[u8], coding: Coding) -> Option<usize> {
+    let (mut depth, mut end) = (0_usize, None);
+    // What holds together behind them is no matter here.
+    let _ = scan::walk(data, coding, Until::End, &mut |event| match event {
+        Event::Begin(_) => depth += 1,
+        Event::End(_) => depth = depth.saturating_sub(1),
+        Event::Value(header, value) if depth == 0 && is_pixels(header.tag) => {
+            end = Some(header.from + value.len());
+        }
+        Event::Fragments(header, at) if depth == 0 && is_pixels(header.tag) => end = Some(at),
+        Event::Value(..) | Event::Fragments(..) | Event::Pixels(..) | Event::Item | Event::ItemEnd => {}
+    });
+    end
+}
+
 /// The words by which an object names people: the parts of names, and the numbers of the patient and the order.
 fn gather(set: &DataSet<'_>, words: &mut Vec<String>) {
     for element in &set.elements {
         let tag = element.header.tag;
         match &element.value {
             Value::Items(items) => items.iter().for_each(|item| gather(item, words)),
-            Value::Bytes(_) if element.header.vr == VR::PN => {
+            Value::Bytes(_) if element.header.read_as().0 == VR::PN => {
                 for value in set.values(element) {
                     let parts = value.split(['^', '=', ' ', '-', ',', '.']);
                     words.extend(parts.filter(|part| 2 < part.chars().count()).map(folded));
@@ -472,10 +534,14 @@ impl Editor for Without<'_> {
             Fate::Cleaned | Fate::Dummy | Fate::Uid | Fate::Time if is_sequence => Becomes::Same,
             Fate::Cleaned => {
                 let values = set.values(element);
+                // Bytes can't be looked through for words.
+                if values.is_empty() && !element.is_empty() {
+                    return Ok(Becomes::Empty);
+                }
                 let cleaned = self.cleaned(values.clone());
                 match cleaned == values {
                     true => Becomes::Same,
-                    false => Becomes::Texts(cleaned),
+                    false => Becomes::Cleaned(cleaned),
                 }
             }
             Fate::Dummy if element.is_empty() => Becomes::Same,
@@ -554,7 +620,6 @@ fn uids(profile: &Profile, set: &DataSet<'_>, element: &Element<'_>) -> Becomes 
 mod tests {
     use super::super::charset::Set;
     use super::super::part10::Meta;
-    use super::super::scan::{Coding, Until};
     use super::*;
 
     const SECRET: &[u8; 32] = &[7; 32];
@@ -697,6 +762,95 @@ mod tests {
                 assert!(clean.ends_with(&[7; 64]), "the pixels stay");
             }
         }
+    }
+
+    #[test]
+    fn what_is_drawn_in_bits_of_the_pixels_is_not_seen_into() {
+        let mut object = object("1.2.826.0.1.7.1.1");
+        object.set(Tag(0x6000, 0x0102), VR::US, Said::Number(12));
+        let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+        let clean = |are_clean| {
+            deidentified(
+                &bytes,
+                Fallback::default(),
+                &Profile::new(vec![], are_clean, SECRET),
+            )
+            .is_ok()
+        };
+        assert_eq!((clean(false), clean(true)), (false, true));
+    }
+
+    #[test]
+    fn of_a_long_object_it_is_known_whether_pixels_alone_follow() {
+        let object = object("1.2.826.0.1.7.1.1");
+        for coding in [Coding::IMPLICIT, Coding::EXPLICIT] {
+            let bytes = file(&object, CT, Set::Utf8, coding);
+            let length = bytes.len() as u64;
+            let beginning = &bytes[..bytes.len() - 60];
+            assert!(rest_is_pixels(beginning, length));
+            assert!(!rest_is_pixels(beginning, length + 12));
+            assert!(!rest_is_pixels(&bytes[..200], length));
+        }
+        let mut bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+        let at = bytes.len() - 68;
+        bytes[at..at + 4].fill(0xFF);
+        assert!(
+            !rest_is_pixels(&bytes, bytes.len() as u64),
+            "in fragments their end is not known"
+        );
+    }
+
+    #[test]
+    fn nothing_is_left_behind_the_pixels() {
+        let object = object("1.2.826.0.1.7.1.1");
+        for coding in [Coding::IMPLICIT, Coding::EXPLICIT] {
+            let mut bytes = file(&object, CT, Set::Utf8, coding);
+            let plain = without(&bytes, &[]);
+            let add = |tag, vr, value: &[u8], bytes: &mut Vec<u8>| {
+                super::super::write::element(coding, tag, vr, value, bytes);
+            };
+            add(Tag(0x7FE1, 0x0010), VR::LO, b"ACME", &mut bytes);
+            add(Tag(0x7FE1, 0x1001), VR::LO, b"Ruxandra", &mut bytes);
+            add(Tag(0xFFFC, 0xFFFC), VR::OB, b"Medic Ioana ", &mut bytes);
+            assert_eq!(without(&bytes, &[]), plain);
+            assert_eq!(names_somebody(&without(&bytes, &[Keep::SafePrivate])), None);
+            // What does not hold together goes too.
+            bytes.extend(b"Ruxandra");
+            assert_eq!(without(&bytes, &[]), plain);
+        }
+        let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+        let read = File::read(&bytes).expect("right");
+        let mut data = read.data.to_vec();
+        data.extend(b"\xFC\xFF\xFC\xFFOB\0\0\x08\0\0\0Ruxandra");
+        let meta = Meta {
+            syntax: "1.2.840.10008.1.2.1.99".to_owned(),
+            ..read.meta.clone()
+        };
+        let deflated = [meta.written(), part10::deflate(&data)].concat();
+        let clean = without(&deflated, &[]);
+        let clean = part10::inflate_whole(File::read(&clean).expect("right").data, 100_000).expect("right");
+        assert_eq!(names_somebody(&clean), None);
+        assert!(clean.ends_with(&[7; 64]));
+    }
+
+    #[test]
+    fn text_of_unknown_kind_and_text_that_is_too_long_lose_names_too() {
+        let mut object = object("1.2.826.0.1.7.1.1");
+        let words = "CT torace, doamna Ruxandra, ".repeat(5);
+        object.set(
+            Tag(0x0008, 0x1030),
+            VR::UN,
+            Said::Bytes(words.clone().into_bytes()),
+        );
+        object.set(Tag(0x0008, 0x103E), VR::UT, Said::Texts(vec![words.clone()]));
+        let keep = [Keep::Descriptors];
+        let clean = without(&file(&object, CT, Set::Utf8, Coding::EXPLICIT), &keep);
+        assert_eq!(names_somebody(&clean), None);
+        assert!(at(&clean, "StudyDescription")[0].starts_with("CT torace, doamna ****"));
+        // In implicit, the dictionary says that it is a text of 64 characters.
+        let clean = without(&file(&object, CT, Set::Utf8, Coding::IMPLICIT), &keep);
+        assert_eq!(names_somebody(&clean), None);
+        assert_eq!(at(&clean, "SeriesDescription")[0].len(), 64);
     }
 
     #[test]

@@ -18,10 +18,14 @@ struct Size {
     components: Vec<(u32, bool)>,
 }
 
-fn size(bytes: &[u8]) -> Option<Size> {
-    // The boxes of a file around the stream, which the standard does not want and some writers leave.
-    let from = bytes.windows(4).position(|four| four == b"\xFF\x4F\xFF\x51")?;
-    let stream = &bytes[from..];
+/// The code stream, without the boxes of a file around it, which the standard does not want and some writers leave, and which say of
+/// its colours what the object says better.
+fn stream(bytes: &[u8]) -> &[u8] {
+    let begins = bytes.windows(4).position(|four| four == b"\xFF\x4F\xFF\x51");
+    begins.map_or(&[], |begins| &bytes[begins..])
+}
+
+fn size(stream: &[u8]) -> Option<Size> {
     let four = |at: usize| {
         let four = stream.get(at..at + 4)?.first_chunk::<4>()?;
         Some(u64::from(u32::from_be_bytes(*four)))
@@ -66,6 +70,7 @@ fn broken<E>(_: E) -> MapError {
 
 /// The values of a frame of the fast kind, colour by pixel.
 pub(super) fn decoded_fast(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+    let bytes = stream(bytes);
     let size = checked(shape, bytes)?;
     let first = size.components.first().copied().unwrap_or((0, false));
     if size.components.iter().any(|component| *component != first) {
@@ -99,6 +104,7 @@ pub(super) fn decoded_fast(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapE
 
 /// The values of a frame, colour by pixel.
 pub(super) fn decoded(shape: &Shape, bytes: &[u8]) -> Result<Vec<u16>, MapError> {
+    let bytes = stream(bytes);
     let size = checked(shape, bytes)?;
     let settings = DecodeSettings {
         resolve_palette_indices: false,

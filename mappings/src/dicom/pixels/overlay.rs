@@ -1,13 +1,13 @@
 //! Overlays: planes of single bits that are shown over an image (PS3.3 C.9.2), such as what somebody has drawn on it.
-//!
-//! Absent: the old overlays that lie in bits of the pixels which no value has, and have no data of their own. Those bits are never
-//! shown.
+//! Those of objects before 2004 may have no data of their own, and lie in bits of the pixels that no value has.
+
+use std::borrow::Cow;
 
 use dicom_core::{Tag, VR};
 
 use super::super::dataset::DataSet;
-use super::Shape;
 use super::picture::Picture;
+use super::render::Values;
 
 /// What is drawn is white.
 const DRAWN: u8 = 255;
@@ -21,7 +21,7 @@ struct Plane<'v> {
     left: i64,
     /// True: it marks a region that was measured, and is no drawing.
     is_region: bool,
-    bytes: &'v [u8],
+    bytes: Cow<'v, [u8]>,
     /// True: each two bytes lie the other way round.
     is_turned: bool,
     /// Where its first bit lies in the bytes.
@@ -30,16 +30,21 @@ struct Plane<'v> {
 
 impl<'v> Plane<'v> {
     /// Of a group (6000 to 601E), for a frame counted from 0; none: nothing of it is over that frame.
-    fn of(set: &'v DataSet<'_>, group: u16, frame: usize) -> Option<Self> {
+    fn of(set: &'v DataSet<'_>, group: u16, frame: usize, values: &Values<'_>) -> Option<Self> {
         let number = |element: u16| {
             let number = set.number(Tag(group, element))?;
             usize::try_from(number).ok()
         };
-        let element = set.get(Tag(group, 0x3000))?;
-        let bytes = element.bytes()?;
+        let element = set.get(Tag(group, 0x3000));
         let (rows, columns) = (number(0x0010)?, number(0x0011)?);
         let size = rows.checked_mul(columns).filter(|size| 0 < *size)?;
+        let bytes = match element {
+            Some(element) => Cow::Borrowed(element.bytes()?),
+            None => Cow::Owned(in_pixels(values, [rows, columns], number(0x0102)?)?),
+        };
         let plane = match number(0x0015) {
+            // Each frame has its own in its bits.
+            _ if element.is_none() => 0,
             // One plane for all frames.
             None => 0,
             Some(count) => {
@@ -67,7 +72,8 @@ impl<'v> Plane<'v> {
             left: origin(1),
             is_region: set.text(Tag(group, 0x0040)).as_deref() == Some("R"),
             bytes,
-            is_turned: element.header.coding.big_endian && element.header.vr == VR::OW,
+            is_turned: element
+                .is_some_and(|element| element.header.coding.big_endian && element.header.vr == VR::OW),
             first,
         })
     }
@@ -109,11 +115,29 @@ impl<'v> Plane<'v> {
     }
 }
 
+/// The plane that lies at a bit of the pixels (PS3.5 §8.1.2, retired); none: that bit is one of their values.
+fn in_pixels(values: &Values<'_>, size: [usize; 2], position: usize) -> Option<Vec<u8>> {
+    let shape = values.shape();
+    let of_values = (shape.high + 1).saturating_sub(shape.stored)..shape.high + 1;
+    let position = u32::try_from(position)
+        .ok()
+        .filter(|bit| *bit < shape.allocated)?;
+    if of_values.contains(&position) || size != [shape.rows, shape.columns] || shape.samples != 1 {
+        return None;
+    }
+    let mut bytes = vec![0; (size[0] * size[1]).div_ceil(8)];
+    for at in 0..size[0] * size[1] {
+        bytes[at / 8] |= ((values.raw(at) >> position & 1) as u8) << (at % 8);
+    }
+    Some(bytes)
+}
+
 /// Draws all overlays of a frame, counted from 0, into its picture.
-pub(super) fn draw(set: &DataSet<'_>, shape: &Shape, frame: usize, picture: &mut Picture) {
+pub(super) fn draw(set: &DataSet<'_>, values: &Values<'_>, frame: usize, picture: &mut Picture) {
+    let shape = values.shape();
     let width = if picture.is_colour { 3 } else { 1 };
     for group in (0x6000..=0x601E).step_by(2) {
-        let Some(plane) = Plane::of(set, group, frame) else {
+        let Some(plane) = Plane::of(set, group, frame, values) else {
             continue;
         };
         for row in Plane::over(plane.top, plane.rows, shape.rows) {
@@ -180,7 +204,9 @@ mod tests {
             is_colour: false,
             pixels: vec![0; 12],
         };
-        draw(&set, &shape(3, 4, 1, 8), frame, &mut picture);
+        let of = shape(3, 4, 1, 8);
+        let values = Values::of(&of, &[0; 12]).expect("whole");
+        draw(&set, &values, frame, &mut picture);
         let lit = picture
             .pixels
             .iter()
@@ -230,9 +256,46 @@ mod tests {
             is_colour: true,
             pixels: vec![7; 27],
         };
-        draw(&set, &shape(3, 3, 3, 8), 0, &mut picture);
+        let of = shape(3, 3, 3, 8);
+        let values = Values::of(&of, &[0; 27]).expect("whole");
+        draw(&set, &values, 0, &mut picture);
         assert_eq!(picture.pixels[12..15], [7; 3], "the middle of it");
         let lit = picture.pixels.iter().filter(|value| **value == 255).count();
         assert_eq!(lit, 24);
+    }
+
+    #[test]
+    fn old_overlays_lie_in_bits_of_the_pixels() {
+        let lit = |position: i16, high: u32| {
+            let mut set = vec![];
+            set.extend(element(0x0010, b"US", &words(&[1])));
+            set.extend(element(0x0011, b"US", &words(&[4])));
+            set.extend(element(0x0040, b"CS", b"G "));
+            set.extend(element(0x0050, b"SS", &words(&[1, 1])));
+            set.extend(element(0x0100, b"US", &words(&[16])));
+            set.extend(element(0x0102, b"US", &words(&[position])));
+            let set = DataSet::read(&set, Coding::EXPLICIT, Fallback::default()).expect("a data set");
+            let mut of = shape(1, 4, 1, 12);
+            of.high = high;
+            let pixels: Vec<u8> = [0x1000_u16, 0x0FFF, 0x2FFF, 0xF001]
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            let values = Values::of(&of, &pixels).expect("whole");
+            let mut picture = Picture {
+                width: 4,
+                height: 1,
+                is_colour: false,
+                pixels: vec![0; 4],
+            };
+            draw(&set, &values, 0, &mut picture);
+            picture.pixels.iter().map(|value| *value != 0).collect::<Vec<_>>()
+        };
+        assert_eq!(lit(12, 11), [true, false, false, true]);
+        assert_eq!(lit(13, 11), [false, false, true, true]);
+        assert_eq!(lit(0, 15), [false, true, true, true]);
+        // A bit of the values is no overlay, and there is none beyond the last.
+        assert_eq!(lit(3, 11), [false; 4]);
+        assert_eq!(lit(16, 11), [false; 4]);
     }
 }

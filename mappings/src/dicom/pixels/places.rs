@@ -8,7 +8,7 @@ use super::super::charset::Fallback;
 use super::super::dataset::DataSet;
 use super::super::part10::{self, packing};
 use super::super::scan::{Event, Header, Until, walk};
-use super::{LONGEST_FRAME, PIXELS, Shape, decode, unsupported, wrong};
+use super::{FRACTIONS, LONGEST_FRAME, PIXELS, Shape, decode, unsupported, wrong};
 
 /// The most fragments that are looked at.
 const MAX_FRAGMENTS: usize = 200_000;
@@ -51,6 +51,8 @@ pub struct Frames {
     /// Values of so many bytes lie with the high one first; 1: they do not.
     turned: usize,
     is_packed: bool,
+    /// True: the values are fractions, as computers write them (IEEE 754).
+    pub is_fraction: bool,
 }
 
 /// The header of the pixel data in a data set whose beginning this is, and how long its value is, where it says so.
@@ -95,17 +97,20 @@ impl Frames {
         }
         let data = beginning.get(begins..).unwrap_or_default();
         let set = DataSet::read(data, packing(&meta.syntax).coding, Fallback::default())?;
-        let found = header(data, &meta.syntax)?.filter(|(header, _)| header.tag == PIXELS);
+        let found = header(data, &meta.syntax)?;
         let (header, length) = found.ok_or_else(|| MapError::missing("7FE0,0010", "The pixel data"))?;
         let shape = Shape::of(&set)?;
         let from = (begins + header.from) as u64;
+        let turned = turned(&meta.syntax, header.vr);
+        let is_packed = length.is_none() || header.tag == PIXELS && !is_native(&meta.syntax);
         let places = match length {
-            Some(length) => whole(from, length.into(), &shape)?,
-            None => fragments(file, from, shape.frames)?.0,
+            Some(length) if !is_packed => whole(from, length.into(), &shape, turned as u64)?,
+            length => packed(file, from, length, shape.frames)?.0,
         };
         Ok(Frames {
-            turned: turned(&meta.syntax, header.vr),
-            is_packed: length.is_none(),
+            turned,
+            is_packed,
+            is_fraction: FRACTIONS.contains(&header.tag),
             shape,
             syntax: meta.syntax,
             places,
@@ -136,8 +141,35 @@ impl Frames {
         let bytes = read(file, places)?;
         Ok(Some(match self.is_packed {
             true => decode::decoded(&self.syntax, &self.shape, &bytes)?,
-            false => turn(bytes, self.turned),
+            false => self.cut_out(number, turn(bytes, self.turned)),
         }))
+    }
+
+    /// True where a frame may begin within a byte, or within a value that lies the other way round, so that it can't be given as it
+    /// lies.
+    pub fn is_within_bytes(&self) -> bool {
+        !self.is_packed && !self.shape.frame_bits().is_multiple_of(8 * self.turned as u64)
+    }
+
+    /// A frame out of the bytes that it lies in; what fills up its last one is zero.
+    fn cut_out(&self, number: usize, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.is_within_bytes() {
+            return bytes;
+        }
+        let bits = self.shape.frame_bits();
+        let first = bits * number as u64 % (8 * self.turned as u64);
+        let (skipped, shift) = ((first / 8) as usize, first % 8);
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+        let mut out: Vec<u8> = (0..bits.div_ceil(8) as usize)
+            .map(|at| match shift {
+                0 => byte(skipped + at),
+                shift => byte(skipped + at) >> shift | byte(skipped + at + 1) << (8 - shift),
+            })
+            .collect();
+        if let Some(last) = out.last_mut().filter(|_| !bits.is_multiple_of(8)) {
+            *last &= (1 << (bits % 8)) - 1;
+        }
+        out
     }
 }
 
@@ -169,25 +201,69 @@ pub(in super::super) fn read(file: &mut (impl Read + Seek), places: &[Place]) ->
     Ok(bytes)
 }
 
-/// Frames that are not compressed lie one behind the other.
-fn whole(from: u64, length: u64, shape: &Shape) -> Result<Vec<Vec<Place>>, MapError> {
-    let size = shape.frame_bytes();
-    if size == 0 || length / size < shape.frames as u64 {
+/// Frames that are not compressed lie one behind the other, those of single bits too: one may begin within a byte (PS3.5 §8.1.1).
+/// `turned`: values of so many bytes are not parted.
+fn whole(from: u64, length: u64, shape: &Shape, turned: u64) -> Result<Vec<Vec<Place>>, MapError> {
+    let size = shape.frame_bits();
+    if size == 0 || length * 8 / size < shape.frames as u64 {
         return Err(wrong("is shorter than its frames"));
     }
     let place = |number: usize| {
+        let first = number as u64 * size / 8 / turned * turned;
+        let end = ((number as u64 + 1) * size).div_ceil(8).next_multiple_of(turned);
         vec![Place {
-            from: from + number as u64 * size,
-            length: size,
+            from: from + first,
+            length: end.min(length) - first,
         }]
     };
     Ok((0..shape.frames).map(place).collect())
 }
 
-/// Frames that are put together of fragments, and where what follows them begins.
-pub(in super::super) fn fragments(
+/// What a JPEG of any kind, or a JPEG 2000, begins with.
+fn begins_frame(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
+}
+
+/// The first bytes at a place, at most four.
+fn first_bytes(file: &mut (impl Read + Seek), place: &Place) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(place.from))?;
+    let mut bytes = vec![];
+    file.by_ref().take(place.length.min(4)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Frames that are compressed, and where what follows them begins. They lie in fragments, with no length said, as the standard has it;
+/// some writers say how long all fragments are, and some leave out the fragments where there is but one frame.
+pub(in super::super) fn packed(
     file: &mut (impl Read + Seek),
     from: u64,
+    length: Option<u32>,
+    frames: usize,
+) -> Result<(Vec<Vec<Place>>, u64), MapError> {
+    let Some(length) = length else {
+        return fragments(file, from, None, frames);
+    };
+    let all = Place {
+        from,
+        length: length.into(),
+    };
+    let begins = first_bytes(file, &all).map_err(|_| wrong("ends inside its fragments"))?;
+    let end = from + all.length;
+    if begins == [0xFE, 0xFF, 0x00, 0xE0] {
+        return Ok((fragments(file, from, Some(end), frames)?.0, end));
+    }
+    match frames == 1 && begins_frame(&begins) {
+        true => Ok((vec![vec![all]], end)),
+        false => Err(unsupported("is not in the way that its transfer syntax says")),
+    }
+}
+
+/// Frames that are put together of fragments, and where what follows them begins.
+/// `end`: where they end at the latest, where that is said.
+fn fragments(
+    file: &mut (impl Read + Seek),
+    from: u64,
+    end: Option<u64>,
     frames: usize,
 ) -> Result<(Vec<Vec<Place>>, u64), MapError> {
     let unreadable = |_: io::Error| wrong("ends inside its fragments");
@@ -195,17 +271,27 @@ pub(in super::super) fn fragments(
     let mut places: Vec<Place> = vec![];
     let mut offsets: Vec<u64> = vec![];
     let mut is_table = true;
-    loop {
+    let end = loop {
+        if end.is_some_and(|end| end <= at) {
+            break at;
+        }
         file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
         let mut head = [0; 8];
         file.read_exact(&mut head).map_err(unreadable)?;
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
         match head[..4] {
             [0xFE, 0xFF, 0x00, 0xE0] if length != u32::MAX => {}
-            [0xFE, 0xFF, 0xDD, 0xE0] => break,
+            [0xFE, 0xFF, 0xDD, 0xE0] => break at + 8,
             _ => return Err(wrong("has something else where a fragment should be")),
         }
-        if std::mem::take(&mut is_table) {
+        let place = Place {
+            from: at + 8,
+            length: length.into(),
+        };
+        // A table that somebody left out: the first item is a frame.
+        let is_frame = is_table && begins_frame(&first_bytes(file, &place).map_err(unreadable)?);
+        if std::mem::take(&mut is_table) && !is_frame {
+            file.seek(SeekFrom::Start(place.from)).map_err(unreadable)?;
             if MAX_FRAGMENTS < length as usize / 4 {
                 return Err(wrong("has too long a table of its frames"));
             }
@@ -219,14 +305,10 @@ pub(in super::super) fn fragments(
             if places.len() == MAX_FRAGMENTS {
                 return Err(wrong("has too many fragments"));
             }
-            places.push(Place {
-                from: at + 8,
-                length: length.into(),
-            });
+            places.push(place);
         }
         at += 8 + u64::from(length);
-    }
-    let end = at + 8;
+    };
     if frames == 1 {
         return Ok((vec![places], end));
     }
@@ -236,7 +318,10 @@ pub(in super::super) fn fragments(
     // The table counts from the first fragment on (PS3.5 §A.4).
     let first = places.first().map_or(0, |place| place.from - 8);
     if offsets.len() != frames || !offsets.is_sorted() {
-        return Err(wrong("does not say which fragments are which frame"));
+        return match by_beginnings(file, places)? {
+            by_beginnings if by_beginnings.len() == frames => Ok((by_beginnings, end)),
+            _ => Err(wrong("does not say which fragments are which frame")),
+        };
     }
     let mut all = vec![vec![]; frames];
     for place in places {
@@ -246,6 +331,19 @@ pub(in super::super) fn fragments(
             .push(place);
     }
     Ok((all, end))
+}
+
+/// Fragments as frames, by what a frame begins with.
+fn by_beginnings(file: &mut (impl Read + Seek), places: Vec<Place>) -> Result<Vec<Vec<Place>>, MapError> {
+    let mut frames: Vec<Vec<Place>> = vec![];
+    for place in places {
+        let begins = first_bytes(file, &place).map_err(|_| wrong("ends inside its fragments"))?;
+        match frames.last_mut() {
+            Some(frame) if !begins_frame(&begins) => frame.push(place),
+            Some(_) | None => frames.push(vec![place]),
+        }
+    }
+    Ok(frames)
 }
 
 #[cfg(test)]
@@ -306,6 +404,122 @@ mod tests {
         );
         assert!(read(&set(b"3 ", &pixels)).is_err());
         assert!(read(&set(b"2 ", b"")).is_err());
+    }
+
+    fn frames(syntax: &str, set: &[u8]) -> Result<Vec<Vec<u8>>, MapError> {
+        let meta = part10::Meta {
+            syntax: syntax.to_owned(),
+            ..part10::Meta::default()
+        };
+        let bytes = [meta.written(), set.to_vec()].concat();
+        let mut file = io::Cursor::new(&bytes);
+        let frames = Frames::of(&bytes, &mut file)?;
+        let all = (0..frames.places.len()).map(|number| frames.decoded(number, &mut file));
+        all.map(|frame| frame.map(Option::unwrap_or_default)).collect()
+    }
+
+    #[test]
+    fn frames_may_begin_within_a_byte() {
+        // Three of three by five bits: 15 bits each, one behind the other.
+        let bits = [0x7FFF_u64, 0x0001, 0x5555];
+        let all = bits.iter().rev().fold(0, |all, frame| all << 15 | frame);
+        let value = &all.to_le_bytes()[..6];
+        let head = [
+            us(2, 1),
+            b"\x28\0\x08\0IS\x02\x003 ".to_vec(),
+            us(0x10, 3),
+            us(0x11, 5),
+            us(0x100, 1),
+        ];
+        let pixels = [&b"\xE0\x7F\x10\0OB\0\0\x06\0\0\0"[..], value].concat();
+        let set = [head.concat(), pixels].concat();
+        let expected = bits.map(|frame| (frame as u16).to_le_bytes().to_vec());
+        assert_eq!(frames("1.2.840.10008.1.2.1", &set), Ok(expected.to_vec()));
+        assert!(frames("1.2.840.10008.1.2.1", &set[..set.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn bytes_in_words_are_not_parted() {
+        // Two frames of three bytes each, in words whose high byte comes first.
+        let us = |element: u16, value: u16| {
+            [
+                &[0, 0x28][..],
+                &element.to_be_bytes(),
+                b"US\0\x02",
+                &value.to_be_bytes(),
+            ]
+            .concat()
+        };
+        let head = [
+            us(2, 1),
+            b"\0\x28\0\x08IS\0\x022 ".to_vec(),
+            us(0x10, 1),
+            us(0x11, 3),
+            us(0x100, 8),
+        ];
+        let set = [&head.concat()[..], b"\x7F\xE0\0\x10OW\0\0\0\0\0\x06badcfe"].concat();
+        assert_eq!(
+            frames("1.2.840.10008.1.2.2", &set),
+            Ok(vec![b"abc".to_vec(), b"def".to_vec()])
+        );
+    }
+
+    #[test]
+    fn fractions_are_frames_too() {
+        let set = [us(0x10, 1), us(0x11, 2), us(0x100, 32)].concat();
+        let set = [&set[..], b"\xE0\x7F\x08\0OF\0\0\x08\0\0\0abcdefgh"].concat();
+        assert_eq!(
+            frames("1.2.840.10008.1.2.1", &set),
+            Ok(vec![b"abcdefgh".to_vec()])
+        );
+    }
+
+    #[test]
+    fn compressed_frames_are_found_where_the_rules_are_broken() {
+        let jpeg = |frame: u8| vec![0xFF, 0xD8, 0xFF, frame];
+        let places = |frames: &[u8], length: Option<u32>, value: &[u8]| {
+            let mut pixels = b"\xE0\x7F\x10\0OB\0\0".to_vec();
+            pixels.extend(length.unwrap_or(u32::MAX).to_le_bytes());
+            pixels.extend(value);
+            let meta = part10::Meta {
+                syntax: "1.2.840.10008.1.2.4.50".to_owned(),
+                ..part10::Meta::default()
+            };
+            let bytes = [meta.written(), set(frames, &pixels)].concat();
+            let mut file = io::Cursor::new(&bytes);
+            let frames = Frames::of(&bytes, &mut file)?;
+            let all = frames.places.iter().map(|places| super::read(&mut file, places));
+            all.collect::<Result<Vec<_>, MapError>>()
+        };
+        let one = Ok(vec![jpeg(1)]);
+        let ends = b"\xFE\xFF\xDD\xE0\0\0\0\0";
+        // With a length, with and without an end; without a table; without fragments.
+        let items = [item(&[]), item(&jpeg(1))].concat();
+        assert_eq!(places(b"1 ", Some(20), &items), one);
+        assert_eq!(places(b"1 ", Some(28), &[&items[..], ends].concat()), one);
+        assert_eq!(places(b"1 ", None, &[&item(&jpeg(1))[..], ends].concat()), one);
+        assert_eq!(places(b"1 ", Some(4), &jpeg(1)), one);
+        assert!(places(b"2 ", Some(4), &jpeg(1)).is_err());
+        assert!(places(b"1 ", Some(4), b"abcd").is_err());
+        // More fragments than frames, and no table: a frame begins where a JPEG does.
+        let parted = [
+            item(&[]),
+            item(&jpeg(1)),
+            item(b"ab"),
+            item(&jpeg(2)),
+            ends.to_vec(),
+        ]
+        .concat();
+        let two = Ok(vec![[jpeg(1), b"ab".to_vec()].concat(), jpeg(2)]);
+        assert_eq!(places(b"2 ", None, &parted), two);
+        assert!(
+            places(
+                b"3 ",
+                None,
+                &[&parted[..parted.len() - 8], &item(b"cd"), ends].concat()
+            )
+            .is_err()
+        );
     }
 
     #[test]

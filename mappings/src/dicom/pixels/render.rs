@@ -3,7 +3,7 @@
 //!
 //! What is drawn over it ([`overlay`]) is a part of it.
 //!
-//! Absent: shutters, presentation states, colour profiles, palettes in segments.
+//! Absent: shutters, presentation states, colour profiles.
 
 use clinic::exchange::MapError;
 use dicom_core::{Tag, VR};
@@ -71,7 +71,8 @@ struct Table {
 }
 
 impl Table {
-    fn read(set: &DataSet<'_>, descriptor: Tag, data: Tag, is_signed: bool) -> Option<Self> {
+    /// What a descriptor says: how many values, the first that is looked up, and of how many bits.
+    fn descriptor(set: &DataSet<'_>, descriptor: Tag, is_signed: bool) -> Option<(usize, i64, u32)> {
         let said: Vec<i64> = set
             .texts(descriptor)
             .iter()
@@ -86,13 +87,39 @@ impl Table {
             true => first - 0x1_0000,
             false => first,
         };
+        let bits = u32::try_from(bits).ok().filter(|bits| (1..=16).contains(bits))?;
+        Some((count, first, bits))
+    }
+
+    /// A table that is written in segments (PS3.3 C.7.9.2).
+    fn segmented(set: &DataSet<'_>, descriptor: Tag, data: Tag, is_signed: bool) -> Option<Self> {
+        let (count, first, bits) = Table::descriptor(set, descriptor, is_signed)?;
+        let element = set.get(data)?;
+        let bytes = element.bytes()?;
+        let words: Vec<u16> = match bits {
+            8 => bytes.iter().map(|byte| u16::from(*byte)).collect(),
+            _ => numbers(element, bytes).collect(),
+        };
+        let mut values = vec![];
+        segments(
+            &words,
+            0,
+            usize::MAX,
+            if bits == 8 { 4 } else { 2 },
+            count,
+            &mut values,
+        )?;
+        (values.len() == count).then_some(Table { first, values, bits })
+    }
+
+    fn read(set: &DataSet<'_>, descriptor: Tag, data: Tag, is_signed: bool) -> Option<Self> {
+        let (count, first, bits) = Table::descriptor(set, descriptor, is_signed)?;
         let element = set.get(data)?;
         let bytes = element.bytes()?;
         let values: Vec<u16> = match bytes.len() < 2 * count {
             true => bytes.iter().take(count).map(|byte| u16::from(*byte)).collect(),
             false => numbers(element, bytes).take(count).collect(),
         };
-        let bits = u32::try_from(bits).ok().filter(|bits| (1..=16).contains(bits))?;
         (!values.is_empty()).then_some(Table { first, values, bits })
     }
 
@@ -114,6 +141,55 @@ impl Table {
         let shift = self.bits.saturating_sub(8);
         u8::try_from(value >> shift).unwrap_or(u8::MAX)
     }
+}
+
+/// Writes at most so many segments, from a word on, as the values that they stand for; what is more than `count` is left. `wide`: of
+/// how many words the place of other segments is. None: they break the rules.
+fn segments(
+    words: &[u16],
+    mut at: usize,
+    mut most: usize,
+    wide: usize,
+    count: usize,
+    values: &mut Vec<u16>,
+) -> Option<()> {
+    while at < words.len() && 0 < most && values.len() < count {
+        most -= 1;
+        let [kind, length] = *words.get(at..)?.first_chunk::<2>()?;
+        // What fills up a table of bytes.
+        if length == 0 {
+            break;
+        }
+        at += 2;
+        let length = usize::from(length);
+        match kind {
+            0 => {
+                values.extend(words.get(at..at + length)?);
+                at += length;
+            }
+            1 => {
+                let (from, to) = (f64::from(*values.last()?), f64::from(*words.get(at)?));
+                let step = (to - from) / length as f64;
+                values.extend((1..=length).map(|number| (from + step * number as f64).round() as u16));
+                at += 1;
+            }
+            // Segments that stand elsewhere, none of which names others.
+            2 if wide != 0 => {
+                let place = words.get(at..at + wide)?;
+                let bits = if wide == 4 { 8 } else { 16 };
+                let place = place
+                    .iter()
+                    .rev()
+                    .fold(0_usize, |all, word| all << bits | usize::from(*word));
+                let place = if wide == 4 { place } else { place / 2 };
+                segments(words, place, length, 0, count, values)?;
+                at += wide;
+            }
+            _ => return None,
+        }
+    }
+    values.truncate(count);
+    Some(())
 }
 
 fn numbers<'a>(element: &Element<'_>, bytes: &'a [u8]) -> impl Iterator<Item = u16> + 'a {
@@ -208,7 +284,7 @@ fn own(set: &DataSet<'_>, shape: &Shape, frame: usize) -> Option<Shown> {
 }
 
 /// The stored values of a frame, one after the other.
-struct Values<'v> {
+pub(super) struct Values<'v> {
     bytes: &'v [u8],
     shape: &'v Shape,
     shift: u32,
@@ -216,7 +292,7 @@ struct Values<'v> {
 }
 
 impl<'v> Values<'v> {
-    fn of(shape: &'v Shape, bytes: &'v [u8]) -> Result<Self, MapError> {
+    pub(super) fn of(shape: &'v Shape, bytes: &'v [u8]) -> Result<Self, MapError> {
         if !matches!(shape.allocated, 1 | 8 | 16 | 32) {
             return Err(unsupported("has values of a width that is not shown here"));
         }
@@ -231,8 +307,13 @@ impl<'v> Values<'v> {
         })
     }
 
+    /// What they are values of.
+    pub(super) fn shape(&self) -> &'v Shape {
+        self.shape
+    }
+
     /// All bits that a value has.
-    fn raw(&self, at: usize) -> u64 {
+    pub(super) fn raw(&self, at: usize) -> u64 {
         let byte = |at: usize| u64::from(self.bytes.get(at).copied().unwrap_or_default());
         match self.shape.allocated {
             1 => byte(at / 8) >> (at % 8) & 1,
@@ -276,8 +357,9 @@ pub fn picture(
     values: &[u8],
     window: Option<Window>,
 ) -> Result<Picture, MapError> {
-    let mut picture = plain(set, &Values::of(shape, values)?, frame, window)?;
-    overlay::draw(set, shape, frame, &mut picture);
+    let values = Values::of(shape, values)?;
+    let mut picture = plain(set, &values, frame, window)?;
+    overlay::draw(set, &values, frame, &mut picture);
     Ok(picture)
 }
 
@@ -362,6 +444,14 @@ fn palette(set: &DataSet<'_>, values: &Values<'_>) -> Result<Vec<u8>, MapError> 
     let table = |number: u16| {
         let (descriptor, data) = (Tag(0x0028, 0x1101 + number), Tag(0x0028, 0x1201 + number));
         Table::read(set, descriptor, data, values.shape.is_signed)
+            .or_else(|| {
+                Table::segmented(
+                    set,
+                    descriptor,
+                    Tag(0x0028, 0x1221 + number),
+                    values.shape.is_signed,
+                )
+            })
             .ok_or_else(|| unsupported("has a palette that is absent or of a kind that is not read here"))
     };
     let tables = [table(0)?, table(1)?, table(2)?];
@@ -493,6 +583,44 @@ mod tests {
             Ok(vec![0, 0, 255, 0x10, 0x20, 0x30])
         );
         assert!(seen(&Out::default(), &of, &[0, 7], None).is_err());
+    }
+
+    #[test]
+    fn palettes_may_be_written_in_segments() {
+        let mut palette = Out::default();
+        let discrete = [0, 2, 0, 100];
+        let tables = [
+            // Two values, four on the line to a third, and the first two segments again.
+            [&discrete[..], &[1, 4, 500], &[2, 2, 0, 0]].concat(),
+            [&discrete[..], &[1, 10, 100]].concat(),
+            vec![0, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+        ];
+        for (number, table) in tables.iter().enumerate() {
+            let number = number as u16;
+            let descriptor = Said::Bytes(words(&[12, 0, 16]));
+            palette.set(Tag(0x28, 0x1101 + number), VR::US, descriptor);
+            palette.set(Tag(0x28, 0x1221 + number), VR::OW, Said::Bytes(words(table)));
+        }
+        let bytes = palette.written(Coding::EXPLICIT, Set::Ascii);
+        let set = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("right");
+        let of = |number: u16| {
+            Table::segmented(
+                &set,
+                Tag(0x28, 0x1101 + number),
+                Tag(0x28, 0x1221 + number),
+                false,
+            )
+            .map(|table| table.values)
+        };
+        let red = [0, 100, 200, 300, 400, 500];
+        assert_eq!(of(0), Some([red, red].concat()));
+        assert_eq!(of(1), Some([&[0][..], &[100; 11]].concat()));
+        assert_eq!(of(2), Some((1..=12).collect()));
+        let run = |words: &[u16]| segments(words, 0, usize::MAX, 2, 12, &mut vec![]);
+        // A line without a beginning, a kind that is none, segments that name segments, and a cut one.
+        for wrong in [&[1, 2, 3][..], &[3, 1, 1], &[2, 1, 0, 0], &[0, 3, 1]] {
+            assert_eq!(run(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use engine::connector::{Acknowledgement, Outcome};
 use engine::message::Incoming;
 use futures_util::Stream;
 use mappings::dicom::json;
-use mappings::dicom::part10::{self, Meta, packing};
+use mappings::dicom::part10::{self, File, Meta};
 use mappings::dicom::scan::{self, Event, Until};
 use mappings::dicom::write::{Out, Said};
 use serde_json::Value;
@@ -157,15 +157,18 @@ where
         became.unreadable += 1;
         return Ok(());
     };
-    let which = which(&meta, &head[begins..]);
+    let which = which(&meta, &head);
     if study.is_some_and(|study| study != which.study) {
         became.failed.push((which, WRONG_STUDY));
         return Ok(());
     }
     let mut writer = open.intake.begin_body(open.max_object);
-    // As every object is kept: a meta header of ours, and the data set as it came.
+    // As every object is kept: a meta header of ours, and the data set as it came. What an object is, is said by its data set: many a
+    // program that gives objects other UIDs leaves the meta header as it was.
     let ours = Meta {
         command: None,
+        class: which.class.clone(),
+        instance: which.instance.clone(),
         ..meta
     };
     let written = write(parts, &mut writer, &ours, &head[begins..]).await?;
@@ -227,36 +230,43 @@ where
     Ok(written)
 }
 
-/// Which object this is the beginning of.
-fn which(meta: &Meta, begun: &[u8]) -> Which {
+/// Which object this is the beginning of, with its meta header.
+fn which(meta: &Meta, head: &[u8]) -> Which {
     let mut which = Which {
         class: meta.class.clone(),
         instance: meta.instance.clone(),
         ..Which::default()
     };
-    let packing = packing(&meta.syntax);
-    if packing.deflated {
+    // What can't be inflated is refused where it is taken.
+    let Ok(file) = File::read(head) else {
         return which;
-    }
+    };
     let mut depth = 0;
     // What is cut off after that is no matter here.
-    let _ = scan::walk(begun, packing.coding, Until::Pixels, &mut |event| match event {
-        Event::Begin(_) => depth += 1,
-        Event::End(_) => depth -= 1,
-        Event::Value(header, value) if depth == 0 => {
-            let text = || {
-                String::from_utf8_lossy(value)
-                    .trim_matches(['\0', ' '])
-                    .to_owned()
-            };
-            match (header.tag.0, header.tag.1) {
-                (0x0020, 0x000D) => which.study = text(),
-                (0x0020, 0x000E) => which.series = text(),
-                _ => {}
+    let _ = scan::walk(
+        file.plain(),
+        file.coding(),
+        Until::Pixels,
+        &mut |event| match event {
+            Event::Begin(_) => depth += 1,
+            Event::End(_) => depth -= 1,
+            Event::Value(header, value) if depth == 0 => {
+                let text = || {
+                    String::from_utf8_lossy(value)
+                        .trim_matches(['\0', ' '])
+                        .to_owned()
+                };
+                match (header.tag.0, header.tag.1) {
+                    (0x0008, 0x0016) if !text().is_empty() => which.class = text(),
+                    (0x0008, 0x0018) if !text().is_empty() => which.instance = text(),
+                    (0x0020, 0x000D) => which.study = text(),
+                    (0x0020, 0x000E) => which.series = text(),
+                    _ => {}
+                }
             }
-        }
-        Event::Value(..) | Event::Item | Event::ItemEnd | Event::Fragments(..) | Event::Pixels(..) => {}
-    });
+            Event::Value(..) | Event::Item | Event::ItemEnd | Event::Fragments(..) | Event::Pixels(..) => {}
+        },
+    );
     which
 }
 
@@ -316,7 +326,7 @@ fn answer(base: &str, became: &Became) -> Response {
     let studies: Vec<&str> = became.stored.iter().map(|which| which.study.as_str()).collect();
     if let Some(study) = studies
         .first()
-        .filter(|first| studies.iter().all(|study| study == *first))
+        .filter(|first| !first.is_empty() && studies.iter().all(|study| study == *first))
     {
         out.text("RetrieveURL", &format!("{base}/studies/{study}"));
     }
@@ -337,4 +347,44 @@ fn answer(base: &str, became: &Became) -> Response {
         _ => StatusCode::ACCEPTED,
     };
     super::json(status, &Value::Object(json::of_out(&out)))
+}
+
+#[cfg(test)]
+mod tests {
+    use mappings::dicom::charset::Set;
+    use mappings::dicom::scan::Coding;
+
+    use super::*;
+
+    #[test]
+    fn which_object_it_is_says_its_data_set_deflated_too() {
+        let mut item = Out::default();
+        item.text("StudyInstanceUID", "1.2.9");
+        let mut out = Out::default();
+        out.put("ReferencedStudySequence", Said::Items(vec![item]));
+        out.text("SOPInstanceUID", "1.2.3.4.5");
+        out.text("StudyInstanceUID", "1.2.3");
+        out.text("SeriesInstanceUID", "1.2.3.4");
+        let plain = out.written(Coding::EXPLICIT, Set::Ascii);
+        // One last block, stored as it is (RFC 1951 §3.2.4).
+        let length = plain.len() as u16;
+        let head = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes()].concat();
+        let deflated = [head, plain.clone()].concat();
+        for (syntax, data) in [
+            ("1.2.840.10008.1.2.1", &plain),
+            ("1.2.840.10008.1.2.1.99", &deflated),
+        ] {
+            let meta = Meta {
+                instance: "1.2.7".to_owned(),
+                syntax: syntax.to_owned(),
+                ..Meta::default()
+            };
+            let which = which(&meta, &[&meta.written()[..], data].concat());
+            assert_eq!(
+                (&*which.study, &*which.series, &*which.instance),
+                ("1.2.3", "1.2.3.4", "1.2.3.4.5"),
+                "{syntax}"
+            );
+        }
+    }
 }

@@ -14,8 +14,8 @@ use super::written::blocking;
 use super::{boundary, frames};
 
 const OCTETS: &str = "application/octet-stream";
-/// The pixel data: all frames, each a part.
-const PIXELS: &str = "7FE00010";
+/// The pixel data, also of fractions: all frames, each a part.
+const PIXELS: [&str; 3] = ["7FE00010", "7FE00008", "7FE00009"];
 
 pub async fn bulk_data(
     Extract(state): Extract<State>,
@@ -26,7 +26,7 @@ pub async fn bulk_data(
 ) -> Result<Response, Problem> {
     let accepted = accepted(&headers, query.as_deref());
     let wanted = Wanted::of_instance(study, series, instance);
-    if path == PIXELS {
+    if PIXELS.contains(&path.as_str()) {
         return frames::answer(state, who, &accepted, wanted, None).await;
     }
     let media = accepted.iter().find(|media| media.takes(OCTETS));

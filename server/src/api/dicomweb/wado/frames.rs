@@ -16,7 +16,7 @@ use super::super::super::auth::Who;
 use super::super::super::{Problem, State};
 use super::accept::{self, Answered, Media, accepted, not_acceptable};
 use super::boundary;
-use super::stored::{Stored, Wanted, head};
+use super::stored::{Stored, Wanted, head, inflated};
 use super::written::{Unable, blocking};
 
 /// The most frames of one request.
@@ -71,7 +71,7 @@ pub async fn answer(
     wanted: Wanted,
     numbers: Option<Vec<usize>>,
 ) -> Result<Response, Problem> {
-    let stored = wanted.object(&state, who).await?;
+    let stored = inflated(wanted.object(&state, who).await?).await?;
     let lies = places::media(&stored.meta.syntax);
     let (answered, may_be_bare) = accept::frames(accepted, &stored.meta.syntax).ok_or_else(|| {
         not_acceptable(match lies {
@@ -80,6 +80,10 @@ pub async fn answer(
         })
     })?;
     let frames = found(&stored).await?;
+    let answered = match frames.is_within_bytes() {
+        true => Answered::Native,
+        false => answered,
+    };
     let numbers = numbers.unwrap_or_else(|| (0..frames.places.len()).collect());
     if numbers.iter().any(|number| frames.places.len() <= *number) {
         return Err(Problem::not_found("there is no such frame"));

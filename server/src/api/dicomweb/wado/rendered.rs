@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clinic::exchange::{MapError, Reason};
 use engine::room;
 use engine::store::StoreError;
 use mappings::dicom::charset::Fallback;
@@ -23,7 +24,7 @@ use super::super::found::Object;
 use super::accept::{accepted, not_acceptable};
 use super::boundary;
 use super::frames::numbers;
-use super::stored::{Stored, Wanted, gone, head, stored};
+use super::stored::{Stored, Wanted, gone, head, inflated, stored};
 use super::written::{Unable, blocking};
 
 /// So many are made at the same time.
@@ -200,6 +201,7 @@ fn window(text: &str) -> Result<Window, Problem> {
 /// Makes the picture of one frame.
 async fn one(stored: &Stored, number: usize, view: Arc<View>) -> Result<Bytes, Unable> {
     let _turn = AT_ONCE.acquire().await;
+    let stored = &inflated(stored.clone()).await?;
     // Nobody waits for room that it has itself: what was read to know how much is needed is let go of first.
     let (beginning, frames) = {
         let head = head(stored).await?;
@@ -215,6 +217,14 @@ async fn one(stored: &Stored, number: usize, view: Arc<View>) -> Result<Bytes, U
     let picture = blocking(move || {
         let file = part10::File::read(&beginning)?;
         let set = file.data_set(Fallback::default())?;
+        if frames.is_fraction {
+            return Err(MapError::new(
+                Reason::UnsupportedType,
+                Some("7FE0,0010"),
+                "has fractions for pixels, which are not shown here",
+            )
+            .into());
+        }
         let values = frames
             .decoded(number, &mut body.open()?)?
             .ok_or(Unable::NoFrame)?;

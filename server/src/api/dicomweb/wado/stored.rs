@@ -1,16 +1,20 @@
 //! Objects as they lie in the store, and who may have them.
 
+use std::io::Read;
+
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use engine::archive;
 use engine::body::StoredBody;
 use engine::store::StoreError;
 use mappings::dicom::part10::{self, Meta};
-use mappings::dicom::{Enough, is_enough};
+use mappings::dicom::{Enough, is_enough, native};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::super::auth::{Scope, Who};
 use super::super::super::{Problem, State};
 use super::super::found::{self, Object};
+use super::written::{Unable, blocking};
 use crate::journal::{self, Seen};
 
 /// An object in the store.
@@ -145,4 +149,42 @@ pub async fn head(stored: &Stored) -> Result<Bytes, StoreError> {
     // Of a deflated one nothing is known before its pixels are reached.
     let is_enough = |beginning: &[u8]| is_enough(beginning) == Enough::Yes;
     archive::reaching(&stored.body, first, &is_enough).await
+}
+
+/// The most bytes of an object that was inflated to take frames out of it.
+const LONGEST_INFLATED: u64 = 32 * 1024 * 1024;
+/// So many of them are in memory at the same time.
+static INFLATED: Semaphore = Semaphore::const_new(4);
+
+/// An object in memory, and its turn.
+struct Inflated {
+    bytes: Vec<u8>,
+    _turn: Option<SemaphorePermit<'static>>,
+}
+
+impl AsRef<[u8]> for Inflated {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The object as frames can be taken out of it: a deflated one is inflated, into memory.
+pub async fn inflated(stored: Stored) -> Result<Stored, Unable> {
+    if !part10::packing(&stored.meta.syntax).deflated {
+        return Ok(stored);
+    }
+    // It is never closed.
+    let turn = INFLATED.acquire().await.ok();
+    let Stored { body, mut meta } = stored;
+    let work = blocking(move || {
+        let mut bytes = vec![];
+        let mut file = body.open()?.take(LONGEST_INFLATED);
+        file.read_to_end(&mut bytes)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(native::written(&bytes, LONGEST_INFLATED, native::EXPLICIT)?)
+    });
+    let bytes = work.await?;
+    meta.syntax = native::EXPLICIT.to_owned();
+    let body = Bytes::from_owner(Inflated { bytes, _turn: turn }).into();
+    Ok(Stored { body, meta })
 }
