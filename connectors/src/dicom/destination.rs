@@ -191,24 +191,29 @@ impl DicomDestination {
     }
 
     /// An association that carries this, and the context that does. Nothing was sent where it fails.
-    async fn carrying(&self, wanted: &Wanted) -> Result<(Standing, Context), SendError> {
+    async fn carrying(&self, wanted: &Wanted, is_odd: bool) -> Result<(Standing, Context), SendError> {
         while let Some(mut kept) = self.take() {
             if !kept.association.is_alive() {
                 continue;
             }
             if kept.proposed.contains(wanted) {
-                return self.chosen(kept, wanted).await;
+                return self.chosen(kept, wanted, is_odd).await;
             }
             release(kept).await;
         }
         match self.associate(Some(wanted)).await {
-            Ok(standing) => self.chosen(standing, wanted).await,
+            Ok(standing) => self.chosen(standing, wanted, is_odd).await,
             Err(why) => Err(SendError::Retry { why, after: None }),
         }
     }
 
     /// An association that was asked to carry this, if it does.
-    async fn chosen(&self, standing: Standing, wanted: &Wanted) -> Result<(Standing, Context), SendError> {
+    async fn chosen(
+        &self,
+        standing: Standing,
+        wanted: &Wanted,
+        is_odd: bool,
+    ) -> Result<(Standing, Context), SendError> {
         let Wanted {
             class,
             syntax,
@@ -217,7 +222,7 @@ impl DicomDestination {
         } = wanted;
         let association = &standing.association;
         let context = match is_object {
-            true => way(association, class, syntax),
+            true => way(association, class, syntax, is_odd),
             false => association.context(class, Some(syntax)).cloned(),
         };
         if let Some(context) = context {
@@ -226,8 +231,12 @@ impl DicomDestination {
         self.keep(standing).await;
         Err(SendError::Refused {
             why: format!(
-                "{} takes no objects of class {class} in transfer syntax {syntax}.",
-                self.caller.settings.called_ae
+                "{} takes no objects of class {class} in transfer syntax {syntax}{}.",
+                self.caller.settings.called_ae,
+                match is_odd {
+                    true => " that are written anew, as this one of an odd length has to be",
+                    false => "",
+                }
             ),
         })
     }
@@ -261,8 +270,11 @@ impl DicomDestination {
             provides: operation == Some(Operation::EventReport),
         };
         let _under_way = UnderWay::begin(&self.under_way);
-        let (mut standing, context) = self.carrying(&wanted).await?;
-        let (first, rest) = match data_set(outgoing, &meta, begins, &context.syntax).await {
+        let length = outgoing.whole().length() - begins as u64;
+        let is_odd = wanted.is_object && length % 2 == 1;
+        let (mut standing, context) = self.carrying(&wanted, is_odd).await?;
+        let to = Some(context.syntax.as_str()).filter(|to| is_odd || *to != meta.syntax);
+        let (first, rest) = match data_set(outgoing, begins, to).await {
             Ok(data_set) => data_set,
             Err(error) => {
                 self.keep(standing).await;
@@ -289,19 +301,18 @@ struct Request<'r> {
     command: Option<&'r Command>,
 }
 
-/// The data set of a message in the transfer syntax of its context: its beginning, and the rest of a long one.
+/// The data set of a message: its beginning, and the rest of a long one. `to`: the transfer syntax that it is written anew in.
 async fn data_set(
     outgoing: &Outgoing,
-    meta: &Meta,
     begins: usize,
-    syntax: &str,
+    to: Option<&str>,
 ) -> Result<(Bytes, Option<Rest>), SendError> {
-    if meta.syntax == syntax {
+    let Some(syntax) = to else {
         return Ok(match &outgoing.big {
             None => (outgoing.body.slice(begins..), None),
             Some(big) => (Bytes::new(), Some(Rest::AsStored(big.pieces(begins as u64)))),
         });
-    }
+    };
     let anew = outgoing.anew(syntax).await.map_err(not_read)?;
     let (first, rest) = begun(anew).await.map_err(not_read)?;
     Ok((first, Some(rest)))

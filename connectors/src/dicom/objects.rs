@@ -97,9 +97,15 @@ pub(super) fn with_plain<'c>(proposal: Proposal, classes: impl IntoIterator<Item
 }
 
 /// By which context of those that stand for its class an object goes: one of its own transfer syntax, else one of those that
-/// every object can be written in.
-pub(super) fn way(association: &Association<Stream>, class: &str, syntax: &str) -> Option<Context> {
-    let syntaxes = std::iter::once(syntax).chain(PLAIN);
+/// every object can be written in. One of an odd length can't go as it lies (PS3.8 E.1: each piece is even), and many a peer breaks off
+/// on it: it is written anew, where each value is filled up.
+pub(super) fn way(
+    association: &Association<Stream>,
+    class: &str,
+    syntax: &str,
+    is_odd: bool,
+) -> Option<Context> {
+    let syntaxes = Some(syntax).filter(|_| !is_odd).into_iter().chain(PLAIN);
     let mut contexts = syntaxes.filter_map(|syntax| association.context(class, Some(syntax)));
     contexts.next().cloned()
 }
@@ -130,15 +136,21 @@ impl<'o> Opened<'o> {
         })
     }
 
+    /// Whether its data set has an odd length: what none may have, and some have.
+    pub(super) fn is_odd(&self) -> bool {
+        (self.found.body.length() - self.begins as u64) % 2 == 1
+    }
+
     /// Made ready to go in this transfer syntax: its first bytes are known. An error says why it can't be written so.
     pub(super) async fn written(self, syntax: &str) -> Result<Written, String> {
+        let is_odd = self.is_odd();
         let Opened {
             meta,
             object,
             found,
             begins,
         } = self;
-        if meta.syntax == syntax {
+        if meta.syntax == syntax && !is_odd {
             return Ok(Written {
                 meta,
                 first: found.beginning.slice(begins..),

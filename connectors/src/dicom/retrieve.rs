@@ -202,11 +202,12 @@ async fn give(association: &mut Association<Stream>, object: &KeptObject) -> Res
         Err(why) => return Ok(Became::Failed(why)),
     };
     let (class, syntax) = (opened.meta.class.clone(), opened.meta.syntax.clone());
+    let is_odd = opened.is_odd();
     let is_provider = association
         .roles()
         .iter()
         .any(|role| role.class == class && role.scp);
-    let context = way(association, &class, &syntax);
+    let context = way(association, &class, &syntax, is_odd);
     let Some(context) = context.filter(|_| is_provider) else {
         return Ok(Became::Failed(not_taken(&class, &syntax)));
     };
@@ -269,7 +270,7 @@ impl<'m> Mover<'m> {
             Err(why) => return Became::Failed(why),
         };
         let (class, syntax) = &wanted;
-        let Some(context) = way(&standing.association, class, syntax) else {
+        let Some(context) = way(&standing.association, class, syntax, opened.is_odd()) else {
             self.standing = Some(standing);
             return Became::Failed(not_taken(class, syntax));
         };

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::dicom::Orthanc;
+use e2e::dicom::{Orthanc, data_set, dumped, free_port, listening};
 use e2e::eventually;
 use e2e::program::{Home, Punte};
 use serde_json::{Value, json};
@@ -81,6 +81,64 @@ async fn states(punte: &Punte, destination: &str) -> Option<Vec<String>> {
         })
     };
     Some(rows.iter().map(state).collect())
+}
+
+/// A short and a long one whose data sets have an odd length, which a peer breaks off on where they go as they lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_an_odd_length_is_filled_up_on_its_way() -> Result<()> {
+    let folder = tempfile::TempDir::new()?;
+    let (port, place) = (free_port()?, folder.path().to_string_lossy().into_owned());
+    let args = [
+        "--fork",
+        "+xa",
+        "+B",
+        "-od",
+        &place,
+        "-fe",
+        ".dcm",
+        &port.to_string(),
+    ];
+    let _archive = listening("storescp", &args, port)?;
+    let channel = format!(
+        "{INTO}[[destination]]\nname = \"pacs\"\n\
+         dicom = {{ connect = \"127.0.0.1:{port}\", called_ae = \"PACS\" }}\n"
+    );
+    let home = Home::with(&[("images", &channel)])?;
+    let punte = home.serve()?;
+    let sends = key(&home, "sends", &["images:write"])?;
+    // An even one behind them: the association is as good as before.
+    let lengths = [513, 3_000_001, 514];
+    let objects: Vec<Vec<u8>> = (1..)
+        .zip(lengths)
+        .map(|(number, length)| object(number, length))
+        .collect::<Result<_>>()?;
+    send(&punte, &sends, &objects).await?;
+    eventually("all are there", SOON, async || {
+        (states(&punte, "pacs").await? == ["sent", "sent", "sent"]).then_some(())
+    })
+    .await;
+    let mut pixels = vec![];
+    for file in std::fs::read_dir(folder.path())? {
+        let file = file?.path();
+        dumped(&file)?;
+        let data = data_set(&file)?;
+        ensure!(data.len() % 2 == 0, "{}", file.display());
+        let head = b"\xE0\x7F\x10\0OW\0\0";
+        let at = data
+            .windows(head.len())
+            .rposition(|eight| eight == head)
+            .context("pixels")?;
+        pixels.push(data[at + 12..].to_vec());
+    }
+    pixels.sort_by_key(Vec::len);
+    let made = |length: usize| -> Vec<u8> { (0..length).map(|at| (at % 251) as u8).collect() };
+    let filled = |length: usize| [made(length), vec![0]].concat();
+    let mut expected = vec![filled(513), made(514), filled(3_000_001)];
+    for list in [&mut pixels, &mut expected] {
+        list.sort();
+    }
+    ensure!(pixels == expected);
+    Ok(())
 }
 
 /// Short and long ones, to two archives; then one of them is asked, by hand and by a step.
