@@ -281,3 +281,79 @@ async fn a_study_leaves_without_its_patient_and_those_who_may_find_the_way_back(
     ensure!(who("lung", &lung, "at night")?.status.success());
     Ok(())
 }
+
+/// Long objects, of which a channel otherwise reads the beginning alone: nothing leaves of what stands behind their pixels.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_that_stands_behind_the_pixels_of_a_long_object() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (sent, kept) = (folder.path().join("sent"), folder.path().join("kept"));
+    std::fs::create_dir(&sent)?;
+    std::fs::create_dir(&kept)?;
+    let tail = [
+        &b"\xE1\x7F\x10\0LO\x04\0ACME"[..],
+        b"\xE1\x7F\x01\x10LO\x08\0Ruxandra",
+        b"\xFC\xFF\xFC\xFFOB\0\0\x0c\0\0\0Medic^Ioana ",
+    ]
+    .concat();
+    let pixels = vec![7; 700_000];
+    let length = u32::try_from(pixels.len())?.to_le_bytes();
+    for (number, value) in [
+        (1, [&b"OW\0\0"[..], &length, &pixels].concat()),
+        (2, [&b"OW\0\0"[..], &length, &pixels, &tail].concat()),
+    ] {
+        let file = sent.join(format!("{number}.dcm"));
+        made(&file, &object(number, "20260305"))?;
+        let mut bytes = std::fs::read(&file)?;
+        let head = b"\xE0\x7F\x10\0OW";
+        let at = bytes
+            .windows(head.len())
+            .rposition(|six| six == head)
+            .context("pixels")?;
+        bytes.truncate(at + 4);
+        bytes.extend(value);
+        std::fs::write(&file, bytes)?;
+    }
+    let channel = format!(
+        "id = \"images\"\n[source]\ndicomweb = {{}}\n\
+         [[destination]]\nname = \"study\"\nformat = \"dicom\"\nstep = [{{ deidentify = {{ project = \"lung\" }} }}]\n\
+         file = {{ folder = \"{}\", name = \"{{SOPInstanceUID}}.dcm\" }}\n",
+        kept.display()
+    );
+    let home = Home::with(&[("images", &channel)])?;
+    let punte = home.serve()?;
+    let key = home.json(&["key", "add", "sends", "--json", "--scope", "images:write"])?;
+    let mut body = vec![];
+    for number in [1, 2] {
+        body.extend(b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n");
+        body.extend(std::fs::read(sent.join(format!("{number}.dcm")))?);
+    }
+    body.extend(b"\r\n--b--\r\n");
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .post(format!("http://{}/dicom-web/studies", punte.http))
+        .bearer_auth(key["key"].as_str().context("a key")?)
+        .header(
+            "content-type",
+            "multipart/related; type=\"application/dicom\"; boundary=b",
+        )
+        .body(body)
+        .send()
+        .await?;
+    ensure!(answer.status().as_u16() == 200, "{}", answer.text().await?);
+    arrived(&kept, 2).await?;
+    for file in std::fs::read_dir(&kept)? {
+        let file = file?.path();
+        let bytes = std::fs::read(&file)?;
+        ensure!(
+            bytes.ends_with(&pixels[..1000]),
+            "{}: something else ends it",
+            file.display()
+        );
+        for word in ["Ruxandra", "Ioana", "ACME"] {
+            let is_there = bytes.windows(word.len()).any(|part| part == word.as_bytes());
+            ensure!(!is_there, "{word} in {}", file.display());
+        }
+    }
+    Ok(())
+}
