@@ -2,14 +2,18 @@
 //! others are the person's while it is written down, so that nothing is sent after the answer was given.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::host::{Engine, EngineError};
-use super::worker::Bell;
+use super::worker::{Bell, Claim};
 use crate::message::{DeliveryRow, DeliveryState, MessageRow};
 use crate::store::{DecidedWord, DeliveryDecision, Store};
+
+/// A worker has this long to let go of what it has written down.
+const LET_GO: Duration = Duration::from_millis(500);
 
 /// What a person decides about the deliveries of a message.
 #[derive(Clone, Debug)]
@@ -102,7 +106,10 @@ async fn decided(
             why,
         };
         let bell = bell(&row, delivery);
-        let claim = bell.as_ref().and_then(|bell| bell.claim(delivery.id));
+        let claim = match &bell {
+            Some(bell) => claimed(bell, delivery).await,
+            None => None,
+        };
         if bell.is_some() && claim.is_none() {
             let why = "it is being sent just now; look again when it is known what came of it";
             came.refused.push(refused(why.into()));
@@ -136,6 +143,20 @@ async fn decided(
             first.destination, first.why
         ))),
         Some(_) | None => Ok(came),
+    }
+}
+
+/// A delivery in the hand of who decides. What is held or dead may be in its worker's hand for a moment after that was
+/// written: it is waited for.
+async fn claimed<'b>(bell: &'b Bell, delivery: &DeliveryRow) -> Option<Claim<'b>> {
+    let rests = matches!(delivery.state, DeliveryState::Held | DeliveryState::Dead);
+    let until = Instant::now() + LET_GO;
+    loop {
+        let claim = bell.claim(delivery.id);
+        if claim.is_some() || !rests || until < Instant::now() {
+            return claim;
+        }
+        tokio::time::sleep(LET_GO / 50).await;
     }
 }
 

@@ -20,6 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 
 pub(super) use self::bell::Bell;
+pub(super) use self::hands::Claim;
 use self::hands::InHand;
 use super::World;
 use super::asking::Askables;

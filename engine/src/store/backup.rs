@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::blob::{Blobs, sealed_length, sync_folder};
+use super::blob::{Blobs, file_length, is_as_long, sync_folder};
 use super::sqlite::backup as database;
 use super::{MasterKey, StoreError};
 
@@ -221,10 +221,10 @@ fn fill(source: &Source<'_>, draft: &Path, progress: Progress<'_>) -> Result<Man
         make_folder(&folder)?;
         let path = path_within(draft, &to)?;
         let copied = copy_file(&from, &to, path);
-        let length = sealed_length(name.length);
+        let length = file_length(name.length);
         let wrong = match &copied {
             Err(CopyError::Read(error)) => format!("can't be read: {error}"),
-            Ok(entry) if entry.length != length => {
+            Ok(entry) if !is_as_long(entry.length, name.length) => {
                 format!("has {} bytes and should have {length}", entry.length)
             }
             Ok(_) | Err(CopyError::Write(_)) => String::new(),

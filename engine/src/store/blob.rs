@@ -6,6 +6,8 @@
 //! id        16 random bytes
 //! chunks    64 KB each, sealed and bound to the id, to their own place, and to whether they are the last
 //! seal      the id, sealed and bound to the name: the hash and the length
+//! room      zeros
+//! length    of the content, 8 bytes; they end at a multiple of 4 KB, as disks are written
 //! ```
 //!
 //! So a chunk that was changed, moved, exchanged with another file's or cut off is noticed where it is read, and a file
@@ -25,7 +27,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::direct::Once;
+use super::direct::{MOST, Once};
 use super::seal::{Column, Hashing, SEAL, Sealer};
 use super::spare::{self, Spares};
 
@@ -33,8 +35,14 @@ use super::spare::{self, Spares};
 const CHUNK: usize = 64 * 1024;
 /// Bytes of the id that a file begins with.
 const ID: usize = 16;
-/// Bytes of the seal that a file ends with.
+/// Bytes of the seal behind the chunks.
 const END: usize = ID + SEAL;
+/// A file ends at a multiple of so many bytes.
+const BLOCK: usize = 4096;
+/// Bytes of the length that it ends with.
+const TOLD: usize = 8;
+// What is added at once finds room.
+const _: () = assert!(CHUNK + SEAL <= MOST && END + BLOCK + TOLD <= MOST);
 /// The folder of what has no name yet.
 const NURSERY: &str = "new";
 /// So many blobs are known to be flushed.
@@ -171,8 +179,8 @@ impl Blobs {
 
     /// Which blob a file without a name is, where it is a whole one.
     fn name_within(&self, sealer: &Arc<Sealer>, path: &Path) -> Option<BlobName> {
-        let file = File::open(path).ok()?;
-        let length = plain_length(file.metadata().ok()?.len())?;
+        let mut file = File::open(path).ok()?;
+        let length = length_of(&mut file)?;
         let mut reader = BlobReader::new(sealer, file, length).ok()?;
         let mut hashing = sealer.hashing();
         each_piece(&mut reader, |piece| hashing.update(piece)).ok()?;
@@ -191,7 +199,7 @@ impl Blobs {
         let (_, named) = self.place(&name.hash);
         // What is broken there is in the way.
         let _ = std::fs::remove_file(named);
-        self.take_in(&file, path, &name.hash)
+        self.take_in(&file, path, name)
     }
 
     /// Nobody writes blobs any more: what is done beside the work is done, and its threads have ended.
@@ -231,10 +239,12 @@ impl Blobs {
             id,
             length: 0,
             place: 0,
-            chunk: Vec::with_capacity(CHUNK + SEAL),
+            chunk: 0,
             is_named: false,
         };
-        draft.file.write(&draft.id).map_err(failed)?;
+        let file = draft.file.end_with_room(ID).map_err(failed)?;
+        file.extend_from_slice(&id);
+        draft.begin_chunk()?;
         Ok(draft)
     }
 
@@ -248,7 +258,7 @@ impl Blobs {
         };
         let (_, file) = self.place(&name.hash);
         if self.is_flushed(&name.hash)
-            && std::fs::metadata(&file).is_ok_and(|found| found.len() == sealed_length(name.length))
+            && std::fs::metadata(&file).is_ok_and(|found| is_as_long(found.len(), name.length))
         {
             return Ok(name);
         }
@@ -259,7 +269,8 @@ impl Blobs {
 
     /// Gives a file that is whole its name, and flushes both. A file that has the name already is written over: it may be
     /// about to be removed, since no row has named it for long.
-    fn take_in(&self, file: &File, path: &Path, hash: &[u8; 32]) -> Result<(), StoreError> {
+    fn take_in(&self, file: &File, path: &Path, name: BlobName) -> Result<(), StoreError> {
+        let hash = &name.hash;
         let (folder, named) = self.place(hash);
         let is_new = !folder.is_dir();
         if is_new {
@@ -268,7 +279,8 @@ impl Blobs {
         // Named first, file and name need one wait for the disk between them.
         let is_linked = std::fs::hard_link(path, &named).is_ok();
         file.sync_data().map_err(failed)?;
-        if is_linked && !is_new && spare::is_one(path) && self.spares.settle_later(path, &folder) {
+        let length = file_length(name.length);
+        if is_linked && !is_new && spare::is_one(path) && self.spares.settle_later(path, length, &folder) {
             // Its name may be lost with the power; the one that it has as a spare is on the disk.
             self.remember_flushed(hash);
             return Ok(());
@@ -386,29 +398,29 @@ impl Blobs {
         let Ok(mut file) = File::open(&path) else {
             return Ok(false);
         };
-        let mut nr = [0];
-        // The seal at the end is written last, here as well.
-        let read = file
-            .seek(SeekFrom::End(-1))
-            .and_then(|_| file.read_exact(&mut nr));
-        if read.is_ok() && nr[0] == sealer.key_numbers().0 {
-            return Ok(false);
+        let length = length_of(&mut file);
+        if let Some(length) = length {
+            // The seal behind the chunks is made last, here as well.
+            let mut nr = [0];
+            let read = file
+                .seek(SeekFrom::Start(sealed_length(length) - 1))
+                .and_then(|_| file.read_exact(&mut nr));
+            if read.is_ok() && nr[0] == sealer.key_numbers().0 {
+                return Ok(false);
+            }
         }
-        let sealed = file.metadata().map_err(failed)?.len();
-        let resealed = plain_length(sealed)
-            .ok_or_else(|| damaged("was cut off"))
-            .and_then(|length| {
-                let name = BlobName { hash: *hash, length };
-                let mut reader = self.open(sealer, name)?;
-                let mut draft = self.begin(sealer)?;
-                let mut piece = vec![0; CHUNK];
-                loop {
-                    match reader.read(&mut piece).map_err(as_store_error)? {
-                        0 => break draft.name(name),
-                        count => draft.write_unhashed(&piece[..count])?,
-                    }
+        let resealed = length.ok_or_else(|| damaged("was cut off")).and_then(|length| {
+            let name = BlobName { hash: *hash, length };
+            let mut reader = self.open(sealer, name)?;
+            let mut draft = self.begin(sealer)?;
+            let mut piece = vec![0; CHUNK];
+            loop {
+                match reader.read(&mut piece).map_err(as_store_error)? {
+                    0 => break draft.name(name),
+                    count => draft.write_unhashed(&piece[..count])?,
                 }
-            });
+            }
+        });
         match resealed {
             Ok(_) => Ok(true),
             Err(StoreError::Damaged(_)) => {
@@ -424,7 +436,7 @@ impl Blobs {
         let (_, path) = self.place(&name.hash);
         let file = File::open(path).map_err(|error| damaged(&format!("is not there: {error}")))?;
         let found = file.metadata().map(|found| found.len()).unwrap_or_default();
-        if found != sealed_length(name.length) {
+        if !is_as_long(found, name.length) {
             return Err(damaged("was cut off"));
         }
         let mut reader = BlobReader::new(sealer, file, name.length)?;
@@ -490,8 +502,8 @@ pub(crate) struct Draft {
     length: u64,
     /// The place of the chunk that is filled.
     place: u64,
-    /// What is not sealed yet: only what follows shows that it is not the last.
-    chunk: Vec<u8>,
+    /// Where it begins in what is not written yet. It is sealed there, once what follows shows that it is not the last.
+    chunk: usize,
     is_named: bool,
 }
 
@@ -505,21 +517,32 @@ impl Draft {
     fn write_unhashed(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         self.length += bytes.len() as u64;
         while !bytes.is_empty() {
-            if self.chunk.len() == CHUNK {
+            let filled = self.file.end_with_room(0).map_err(failed)?.len() - self.chunk;
+            if filled == CHUNK {
                 self.seal_chunk(false)?;
+                self.begin_chunk()?;
+                continue;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK - self.chunk.len()));
-            self.chunk.extend_from_slice(now);
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK - filled));
+            self.file
+                .end_with_room(now.len())
+                .map_err(failed)?
+                .extend_from_slice(now);
             bytes = rest;
         }
         Ok(())
     }
 
+    /// Finds room for a whole chunk, so that what is there of it stays in its place.
+    fn begin_chunk(&mut self) -> Result<(), StoreError> {
+        self.chunk = self.file.end_with_room(CHUNK + SEAL).map_err(failed)?.len();
+        Ok(())
+    }
+
     fn seal_chunk(&mut self, last: bool) -> Result<(), StoreError> {
         let aad = chunk_aad(&self.id, self.place, last);
-        self.sealer.seal_bytes(&aad, &mut self.chunk)?;
-        self.file.write(&self.chunk).map_err(failed)?;
-        self.chunk.clear();
+        let file = self.file.end_with_room(0).map_err(failed)?;
+        self.sealer.seal_end(&aad, file, self.chunk)?;
         self.place += 1;
         Ok(())
     }
@@ -535,13 +558,18 @@ impl Draft {
 
     fn name(mut self, name: BlobName) -> Result<BlobName, StoreError> {
         self.seal_chunk(true)?;
-        let mut end = self.id.to_vec();
-        self.sealer.seal_bytes(&end_aad(name), &mut end)?;
-        self.file
-            .write(&end)
-            .and_then(|()| self.file.end())
+        let (sealed, length) = (sealed_length(name.length), file_length(name.length));
+        let file = self
+            .file
+            .end_with_room(END + (length - sealed) as usize)
             .map_err(failed)?;
-        self.blobs.take_in(self.file.file(), &self.path, &name.hash)?;
+        let from = file.len();
+        file.extend_from_slice(&self.id);
+        self.sealer.seal_end(&end_aad(name), file, from)?;
+        file.resize(file.len() + room(name.length), 0);
+        file.extend_from_slice(&name.length.to_le_bytes());
+        self.file.end().map_err(failed)?;
+        self.blobs.take_in(self.file.file(), &self.path, name)?;
         self.is_named = true;
         Ok(name)
     }
@@ -585,13 +613,24 @@ impl BlobReader {
         })
     }
 
-    /// The seal at its end is that of the blob of this name.
+    /// The seal behind the chunks is that of the blob of this name, and what follows is as it was written.
     fn is_sealed_as(&mut self, name: BlobName) -> Result<(), StoreError> {
-        let mut end = vec![0; END];
+        let mut end = Vec::with_capacity(END + BLOCK + TOLD);
         self.file
-            .seek(SeekFrom::End(-(END as i64)))
-            .and_then(|_| self.file.read_exact(&mut end))
+            .seek(SeekFrom::Start(sealed_length(name.length) - END as u64))
+            .and_then(|_| {
+                (&mut self.file)
+                    .take((END + BLOCK + TOLD) as u64)
+                    .read_to_end(&mut end)
+            })
             .map_err(unreadable)?;
+        let rest = end.split_off(END.min(end.len()));
+        let told = rest.strip_suffix(&name.length.to_le_bytes());
+        // Files of earlier builds end with the seal.
+        let is_room = told.is_some_and(|room| room.iter().all(|byte| *byte == 0));
+        if !is_room && !rest.is_empty() {
+            return Err(damaged("was changed"));
+        }
         self.sealer
             .open_bytes(&end_aad(name), &mut end)
             .map_err(|_| damaged("was changed"))?;
@@ -681,12 +720,41 @@ fn chunks(length: u64) -> u64 {
     length.div_ceil(CHUNK as u64).max(1)
 }
 
-/// How long the file of a blob is.
-pub(crate) fn sealed_length(length: u64) -> u64 {
+/// How far a blob reaches in its file: the end of the seal.
+fn sealed_length(length: u64) -> u64 {
     (ID + END) as u64 + length + chunks(length) * SEAL as u64
 }
 
-/// How long the blob of a file is; none: there can be no file so long.
+/// How long the file of a blob is.
+pub(crate) fn file_length(length: u64) -> u64 {
+    (sealed_length(length) + TOLD as u64).next_multiple_of(BLOCK as u64)
+}
+
+/// Zeros between the seal and the length.
+fn room(length: u64) -> usize {
+    (file_length(length) - sealed_length(length)) as usize - TOLD
+}
+
+/// Whether the file of a blob has the length that it should. Those of earlier builds end with the seal.
+pub(crate) fn is_as_long(file: u64, length: u64) -> bool {
+    file == file_length(length) || file == sealed_length(length)
+}
+
+/// How long the blob of a file is, as far as its length tells; none: there can be no file so long.
+fn length_of(file: &mut File) -> Option<u64> {
+    let found = file.metadata().ok()?.len();
+    let mut told = [0; TOLD];
+    file.seek(SeekFrom::End(-(TOLD as i64))).ok()?;
+    file.read_exact(&mut told).ok()?;
+    file.rewind().ok()?;
+    let told = u64::from_le_bytes(told);
+    if told < found && file_length(told) == found {
+        return Some(told);
+    }
+    plain_length(found)
+}
+
+/// The same of a file that ends with the seal.
 fn plain_length(sealed: u64) -> Option<u64> {
     let chunks = sealed.checked_sub((ID + END) as u64)?;
     let length = chunks.checked_sub(chunks.div_ceil((CHUNK + SEAL) as u64) * SEAL as u64)?;
@@ -725,17 +793,49 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
+        for length in [
+            0,
+            1,
+            BLOCK - 100,
+            CHUNK - 1,
+            CHUNK,
+            CHUNK + 1,
+            3 * CHUNK,
+            20 * CHUNK + 4000,
+        ] {
             let case = blob(length);
-            let sealed = std::fs::metadata(&case.file).unwrap().len();
-            assert_eq!(sealed, sealed_length(length as u64));
-            assert_eq!(plain_length(sealed), Some(length as u64));
+            let file = std::fs::metadata(&case.file).unwrap().len();
+            assert_eq!(file, file_length(length as u64));
+            assert!(file.is_multiple_of(BLOCK as u64));
+            let mut file = File::open(&case.file).unwrap();
+            assert_eq!(length_of(&mut file), Some(length as u64));
             assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
             assert_eq!(case.blobs.write(&case.sealer, &case.body).unwrap(), case.name);
             assert!(case.blobs.is_as_named(&case.sealer, case.name).unwrap());
         }
         assert_eq!(plain_length(60), None);
         assert_eq!(plain_length(sealed_length(CHUNK as u64) + 1), None);
+    }
+
+    #[test]
+    fn files_of_earlier_builds_end_with_the_seal() {
+        for length in [0, CHUNK, 2 * CHUNK + 5] {
+            let case = blob(length);
+            let now = std::fs::read(&case.file).unwrap();
+            let then = &now[..sealed_length(length as u64) as usize];
+            std::fs::write(&case.file, then).unwrap();
+            assert_eq!(
+                length_of(&mut File::open(&case.file).unwrap()),
+                Some(length as u64)
+            );
+            assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+            assert!(case.blobs.is_as_named(&case.sealer, case.name).unwrap());
+            case.sealer.take_key(2, &[7; 32]).unwrap();
+            assert!(case.blobs.reseal(&case.sealer, &case.name.hash).unwrap());
+            let anew = std::fs::metadata(&case.file).unwrap().len();
+            assert_eq!(anew, file_length(length as u64));
+            assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+        }
     }
 
     #[test]
@@ -796,7 +896,7 @@ mod tests {
         let theirs = std::fs::read(&other.file).unwrap();
         let (their_id, rest) = theirs.split_at(ID);
         let their_first = &rest[..CHUNK + SEAL];
-        let their_end = &theirs[theirs.len() - END..];
+        let their_end = &theirs[ID + 3 * (CHUNK + SEAL)..];
         for wrong in [
             [id, second, first, third, end].concat(),
             [id, first, second, end].concat(),
@@ -819,7 +919,11 @@ mod tests {
             ID,
             ID + CHUNK,
             whole.len() / 2,
-            whole.len() - END,
+            whole.len() - end.len(),
+            whole.len() - end.len() + END - 1,
+            whole.len() - end.len() + END,
+            whole.len() - TOLD - 1,
+            whole.len() - TOLD,
             whole.len() - 1,
         ] {
             let mut wrong = whole.clone();

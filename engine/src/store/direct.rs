@@ -9,18 +9,21 @@ use std::path::Path;
 const ALIGN: usize = 4096;
 /// So many bytes are written at once: a little more than an image of 512 × 512 points has.
 const UNIT: usize = 576 * 1024;
+/// So many bytes find room beside what is not written yet.
+pub(crate) const MOST: usize = UNIT - ALIGN;
 
 /// A file on its way to the disk.
 pub(crate) struct Once {
     file: File,
     is_direct: bool,
-    /// There may be more in it than was written.
-    is_longer: bool,
+    /// So long it was before.
+    was: u64,
     /// What was not written yet, behind so many bytes that it begins at a multiple of [`ALIGN`] in memory. It never grows
     /// past what it was made with, so that it stays where it is.
     buffer: Vec<u8>,
     begins: usize,
-    length: u64,
+    /// So much was written.
+    written: u64,
 }
 
 impl Once {
@@ -32,7 +35,7 @@ impl Once {
     /// Writes to a spare file, over what it has.
     pub(crate) fn over(spare: Spare) -> Self {
         Once {
-            is_longer: true,
+            was: spare.length,
             ..Once::of((spare.file, spare.is_direct))
         }
     }
@@ -44,38 +47,34 @@ impl Once {
         Once {
             file,
             is_direct,
-            is_longer: false,
+            was: 0,
             buffer,
             begins,
-            length: 0,
+            written: 0,
         }
     }
 
-    /// Takes more.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.length += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let room = self.begins + UNIT - self.buffer.len();
-            let (now, rest) = bytes.split_at(bytes.len().min(room));
-            self.buffer.extend_from_slice(now);
-            bytes = rest;
-            if now.len() == room {
-                self.put()?;
-            }
+    /// The end of the file as it is now, to which so many bytes can be added, at most [`MOST`]. What is there already is not
+    /// to be taken away.
+    pub(crate) fn end_with_room(&mut self, more: usize) -> io::Result<&mut Vec<u8>> {
+        if self.begins + UNIT < self.buffer.len() + more {
+            let whole = (self.buffer.len() - self.begins) / ALIGN * ALIGN;
+            self.put(whole)?;
         }
-        Ok(())
+        Ok(&mut self.buffer)
     }
 
     /// All has come: writes what is left. The file is as long as what was written to it, and not flushed.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         let left = self.buffer.len() - self.begins;
+        let length = self.written + left as u64;
         let is_filled_up = self.is_direct && !left.is_multiple_of(ALIGN);
         if is_filled_up {
             self.buffer.resize(self.begins + left.next_multiple_of(ALIGN), 0);
         }
-        self.put()?;
-        match is_filled_up || self.is_longer {
-            true => self.file.set_len(self.length),
+        self.put(self.buffer.len() - self.begins)?;
+        match is_filled_up || length < self.was {
+            true => self.file.set_len(length),
             false => Ok(()),
         }
     }
@@ -85,8 +84,10 @@ impl Once {
         &self.file
     }
 
-    fn put(&mut self) -> io::Result<()> {
-        let mut left = &self.buffer[self.begins..];
+    /// Writes the first bytes of what is not written yet.
+    fn put(&mut self, count: usize) -> io::Result<()> {
+        let ends = self.begins + count;
+        let mut left = &self.buffer[self.begins..ends];
         while !left.is_empty() {
             match self.file.write(left) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -100,7 +101,8 @@ impl Once {
                 Err(error) => return Err(error),
             }
         }
-        self.buffer.truncate(self.begins);
+        self.written += count as u64;
+        self.buffer.drain(self.begins..ends);
         Ok(())
     }
 }
@@ -109,6 +111,7 @@ impl Once {
 pub(crate) struct Spare {
     file: File,
     is_direct: bool,
+    length: u64,
 }
 
 impl Spare {
@@ -117,7 +120,11 @@ impl Spare {
     pub(crate) fn create(path: &Path, length: u64) -> io::Result<Option<Self>> {
         let (file, is_direct) = create(path)?;
         let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) else {
-            return Ok(Some(Spare { file, is_direct }));
+            return Ok(Some(Spare {
+                file,
+                is_direct,
+                length,
+            }));
         };
         std::fs::remove_file(path)?;
         match error {
@@ -185,8 +192,8 @@ mod tests {
     fn written(folder: &Path, pieces: &[&[u8]]) -> Vec<u8> {
         let path = folder.join("file");
         let mut once = Once::create(&path).unwrap();
-        for piece in pieces {
-            once.write(piece).unwrap();
+        for piece in pieces.iter().flat_map(|piece| piece.chunks(MOST)) {
+            once.end_with_room(piece.len()).unwrap().extend_from_slice(piece);
         }
         once.end().unwrap();
         once.file().sync_data().unwrap();
@@ -227,11 +234,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let mut once = Once::create(&path).unwrap();
-        let whole = vec![7; UNIT];
-        once.write(&whole).unwrap();
+        let whole = vec![7; MOST];
+        once.end_with_room(MOST).unwrap().extend_from_slice(&whole);
+        once.put(MOST / 2 / ALIGN * ALIGN).unwrap();
         through_the_cache(&once.file).unwrap();
         once.is_direct = false;
-        once.write(&[8; 10]).unwrap();
+        once.end_with_room(10).unwrap().extend([8; 10]);
         once.end().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [&whole[..], &[8; 10]].concat());
         assert!(Once::create(&path).is_err(), "it is there");

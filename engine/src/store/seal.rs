@@ -292,12 +292,18 @@ impl Sealer {
 
     /// Seals in place; tag, nonce and the number of the key follow.
     pub(crate) fn seal_bytes(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.seal_end(aad, buffer, 0)
+    }
+
+    /// The same with what stands there from a place on.
+    pub(crate) fn seal_end(&self, aad: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<(), StoreError> {
         let (nr, cipher) = self.cipher_now()?;
         match cipher.as_ref() {
             Cipher::Aes(key) => {
-                let nonce = key
-                    .seal_in_place_append_tag(Aad::from(aad), buffer)
+                let (nonce, tag) = key
+                    .seal_in_place_separate_tag(Aad::from(aad), &mut buffer[from..])
                     .map_err(|_| StoreError::Unavailable("a value can't be sealed".into()))?;
+                buffer.extend_from_slice(tag.as_ref());
                 buffer.extend_from_slice(nonce.as_ref());
             }
             #[cfg(feature = "null-cipher")]

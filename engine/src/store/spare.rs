@@ -21,8 +21,10 @@ use uuid::Uuid;
 use super::blob::sync_folder;
 use super::direct::Spare;
 
-/// Bytes of a spare file: an image of 512 × 512 points, sealed. What is longer makes it longer.
+/// Bytes of the first spare files: an image of 512 × 512 points, sealed. Later ones are as long as what was written last,
+/// since images come in series; at most so long. What is longer makes its file longer.
 const LENGTH: u64 = 576 * 1024;
+const LONGEST: u64 = 1024 * 1024;
 /// So many lie ready.
 const KEPT: usize = 32;
 /// So many are made at once.
@@ -65,6 +67,8 @@ struct State {
     thread: Option<JoinHandle<()>>,
     /// When one was wanted last.
     wanted: Option<Instant>,
+    /// How long it should have been.
+    length: Option<u64>,
     is_running: bool,
     is_closed: bool,
     /// None are made before then.
@@ -106,10 +110,11 @@ impl Spares {
         taken
     }
 
-    /// What is flushed, and has its second name in this folder, which is not flushed yet: that is seen to. False: the caller
-    /// has to.
-    pub(crate) fn settle_later(&self, spare: &Path, folder: &Path) -> bool {
+    /// What is flushed, so long, and has its second name in this folder, which is not flushed yet: that is seen to. False:
+    /// the caller has to.
+    pub(crate) fn settle_later(&self, spare: &Path, length: u64, folder: &Path) -> bool {
         let mut state = self.0.lock();
+        state.length = Some(length.min(LONGEST));
         if state.is_closed || !state.is_running || MOST <= state.named.len() {
             return false;
         }
@@ -155,8 +160,9 @@ impl Shelf {
                 settled = Instant::now();
                 state = self.lock();
             } else if state.may_make() && !is_idle {
+                let length = state.length.unwrap_or(LENGTH);
                 drop(state);
-                let made = self.make();
+                let made = self.make(length);
                 state = self.lock();
                 state.take_in(made);
             } else {
@@ -173,8 +179,8 @@ impl Shelf {
         remove(ready);
     }
 
-    /// Makes some, flushed. An empty list: the system has none.
-    fn make(&self) -> io::Result<Vec<(PathBuf, Spare)>> {
+    /// Makes some so long, flushed. An empty list: the system has none.
+    fn make(&self, length: u64) -> io::Result<Vec<(PathBuf, Spare)>> {
         std::fs::create_dir_all(&self.folder)?;
         if free(&self.folder)? < LEAST_FREE {
             return Err(io::ErrorKind::StorageFull.into());
@@ -183,7 +189,7 @@ impl Shelf {
         let flushed = (|| {
             while made.len() < MADE {
                 let path = self.folder.join(format!("{}.{ENDING}", Uuid::now_v7().simple()));
-                match Spare::create(&path, LENGTH)? {
+                match Spare::create(&path, length)? {
                     Some(spare) => made.push((path, spare)),
                     None => return Ok(()),
                 }

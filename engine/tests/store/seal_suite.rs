@@ -99,7 +99,9 @@ fn keys_of_values(folder: &Path) -> BTreeSet<u8> {
             let path = file.unwrap().path();
             // What lies ready for the next one is empty.
             if path.extension().is_none() {
-                keys.extend(std::fs::read(path).unwrap().last());
+                let file = std::fs::read(path).unwrap();
+                // Behind the seal are zeros and the length.
+                keys.extend(file[..file.len() - 8].iter().rfind(|byte| **byte != 0));
             }
         }
     }
