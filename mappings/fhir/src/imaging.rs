@@ -48,11 +48,18 @@ pub(crate) fn study(of: &ImagingStudy, record: &Record, beside: &Beside, ctx: &C
         series(one, &own, all)
     });
     let series: Vec<Object> = series.collect();
+    // The Study ID (0020,0010) is one of them (FHIR R4, ImagingStudy, mapping to DICOM).
+    let study_id = of.number.as_ref().map(|number| Identifier {
+        value: number.clone(),
+        kind: Some(Concept::words("Study ID")),
+        ..Identifier::default()
+    });
+    let numbers: Vec<Identifier> = of.identifiers.iter().cloned().chain(study_id).collect();
     let endpoint = beside.endpoint.iter();
     let endpoint = endpoint.map(|id| Object::new().put("reference", format!("Endpoint/{id}")));
     Object::new()
         .put("resourceType", "ImagingStudy")
-        .put("identifier", types::identifiers(&of.identifiers, record.meta.id))
+        .put("identifier", types::identifiers(&numbers, record.meta.id))
         .put("status", of.status.map_or("unknown", |status| status.as_str()))
         .put(
             "modality",
@@ -171,6 +178,7 @@ pub(crate) fn object(of: &ImagingInstance, record: &Record, ctx: &Context<'_>) -
             count("frames", of.frames),
             count("rows", of.rows),
             count("columns", of.columns),
+            count("bits", of.bits),
             text("sha256", &of.content),
         ],
     );
