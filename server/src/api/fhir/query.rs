@@ -98,7 +98,8 @@ pub fn encoded(text: &str) -> String {
 }
 
 impl Question {
-    /// Reads the words; unknown ones are left out, or refused where `strict`.
+    /// Reads the words; unknown ones are left out, or refused where `strict`. A known one with a modifier is always refused:
+    /// left out, it would find everybody (FHIR R4 §3.1.1.4.1).
     pub fn read(
         fhir_type: &str,
         kinds: &'static [Kind],
@@ -132,7 +133,14 @@ impl Question {
                 }
                 "_format" | "_pretty" => {}
                 name => {
-                    let Some((known, _)) = parameters.iter().find(|(known, _)| *known == name) else {
+                    let Some((known, _)) = parameters.iter().find(|(known, _)| *known == bare(name)) else {
+                        if let Some((base, _)) = name.split_once([':', '.'])
+                            && parameters.iter().any(|(known, _)| *known == base)
+                        {
+                            return Err(Failure::invalid(format!(
+                                "{name}: neither modifiers nor chains are known here; ask by {base} alone"
+                            )));
+                        }
                         if strict {
                             return Err(Failure::invalid(format!(
                                 "the search parameter {name:?} is not known here for {fhir_type}"
@@ -150,6 +158,14 @@ impl Question {
             question.used.push((name, value));
         }
         Ok(question)
+    }
+}
+
+/// A patient is a reference to a Patient, whether that is said (FHIR R4 §3.1.1.4.1, `[type]`) or not.
+fn bare(name: &str) -> &str {
+    match name {
+        "patient:Patient" | "subject:Patient" => &name[..7],
+        name => name,
     }
 }
 
@@ -291,4 +307,46 @@ fn place(text: &str) -> Option<(Timestamp, Uuid)> {
 /// The same, to be put into a link.
 pub fn place_text((at, id): (Timestamp, Uuid)) -> String {
     format!("{}.{}", at.as_microsecond(), id.simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMETERS: &[(&str, &str)] = &[("family", "string"), ("patient", "reference")];
+
+    fn read(query: &str, strict: bool) -> Option<Question> {
+        let kinds = &[Kind::Observation];
+        Question::read("Observation", kinds, PARAMETERS, query, &TimeZone::UTC, strict).ok()
+    }
+
+    #[test]
+    fn a_modifier_that_is_not_known_never_finds_everybody() {
+        for query in [
+            "family:exact=Rusu",
+            "family:missing=true",
+            "patient.family=Rusu",
+            "patient:Group=1",
+        ] {
+            assert!(read(query, false).is_none(), "{query}");
+        }
+        let id = Uuid::from_u128(1);
+        for query in [format!("patient={id}"), format!("patient:Patient={id}")] {
+            let question = read(&query, true).unwrap();
+            assert!(matches!(&question.conditions[..], [Condition::Patients(ids)] if *ids == [id]));
+            assert_eq!(question.used.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_unless_that_is_refused() {
+        for query in ["familia=Rusu", "familia:exact=Rusu", "_sort=date"] {
+            let question = read(query, false).unwrap();
+            assert!(
+                question.conditions.is_empty() && question.used.is_empty(),
+                "{query}"
+            );
+            assert!(read(query, true).is_none(), "{query}");
+        }
+    }
 }
