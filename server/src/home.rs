@@ -162,6 +162,9 @@ impl Home {
             None => Looked::default(),
         };
         let listen: Option<SocketAddr> = http.listen.parse().ok();
+        if listen.is_none() {
+            looked.problem("listen", "is no address with a port; write \"127.0.0.1:8480\"");
+        }
         if http.tls.is_none() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             looked.warn("listen", OPEN);
         }

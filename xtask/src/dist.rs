@@ -1,4 +1,5 @@
-//! One archive with all that a clinic needs: the program, a systemd unit, channels, the guide, licences, checksums.
+//! One archive with all that a clinic needs: the program, a systemd unit, channels, docs, samples, schemas, licences,
+//! checksums.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -54,8 +55,10 @@ pub fn dist(needs: &Needs, dist: Dist) -> Result<()> {
     for file in ["LICENSE-MIT", "LICENSE-APACHE", "CHANGELOG.md"] {
         put(&root().join(file), file)?;
     }
-    copy_folder(&root().join("channels"), &inner.join("channels"))?;
-    copy_folder(&root().join("docs/guide"), &inner.join("guide"))?;
+    // The pages name the others by their places.
+    for folder in ["channels", "docs", "samples", "schemas"] {
+        copy_folder(&root().join(folder), &inner.join(folder))?;
+    }
     std::fs::write(inner.join("THIRD-PARTY.txt"), third_party()?)?;
     sums(&inner)?;
     let archive = format!("{name}.tar.gz");

@@ -12,7 +12,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Checks all channel files; exit code 1 where there is a problem.
+/// Checks all channel files; exit code 1 where there is a problem, or nothing to be started.
 pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     let checked = home.check();
     let known = checked.problems.is_empty().then_some(checked.channels.as_slice());
@@ -20,6 +20,7 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     problems.extend(checked.problems);
     warnings.extend(checked.warnings);
     let channels = checked.channels.len();
+    let nothing = channels == 0 && problems.is_empty();
     if args.json {
         let list = |problems: &[engine::channel::Problem]| -> Vec<serde_json::Value> {
             problems
@@ -38,7 +39,12 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         for warning in &warnings {
             eprintln!("{warning} (a warning)");
         }
-        if problems.is_empty() {
+        if nothing {
+            eprintln!(
+                "There is no channel in {}; docs/first-channel.md has the five lines that make one.",
+                home.channels_folder().display()
+            );
+        } else if problems.is_empty() {
             super::print(&format!(
                 "{channels} channels in {} are right.\n",
                 home.channels_folder().display()
@@ -47,7 +53,7 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
             eprintln!("{} problems.", problems.len());
         }
     }
-    Ok(if problems.is_empty() {
+    Ok(if problems.is_empty() && !nothing {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

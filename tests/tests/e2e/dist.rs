@@ -108,7 +108,13 @@ fn an_archive_has_all_that_a_clinic_needs() -> Result<()> {
         assert!(others.contains(word), "{word}");
     }
     assert!(!others.contains("proptest "), "what only tests need is not in it");
-    assert!(home.join("LICENSE-MIT").exists() && home.join("guide/monitoring.md").exists());
+    assert!(home.join("LICENSE-MIT").exists());
+    for folder in ["docs/guide", "docs/channels"] {
+        for page in std::fs::read_dir(home.join(folder))? {
+            leads_nowhere(&page?.path())?;
+        }
+    }
+    assert!(home.join("schemas/channel.schema.json").exists() && home.join("samples/hl7v2").exists());
 
     // The unit, as systemd reads it; the program lies elsewhere here.
     let unit = std::fs::read_to_string(home.join("punte.service"))?;
@@ -121,6 +127,24 @@ fn an_archive_has_all_that_a_clinic_needs() -> Result<()> {
         // 10 is open to everything, 0 to nothing.
         let arguments = ["security", "--offline=yes", "--threshold=20"];
         succeeds(Command::new("systemd-analyze").args(arguments).arg(&file))?;
+    }
+    Ok(())
+}
+
+/// Fails where a page names a file that is not packed.
+fn leads_nowhere(page: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(page)?;
+    for (_, rest) in text
+        .match_indices("](")
+        .map(|(at, mark)| text.split_at(at + mark.len()))
+    {
+        let target = rest.split([')', '#']).next().unwrap_or_default();
+        let here = page.parent().unwrap_or(page).join(target);
+        assert!(
+            target.is_empty() || target.starts_with("http") || here.exists(),
+            "{} names {target}",
+            page.display()
+        );
     }
     Ok(())
 }
