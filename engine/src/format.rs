@@ -344,6 +344,11 @@ pub trait Format: Send + Sync {
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;
     /// What an answer means.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement;
+    /// Whether an answer is a message of this format, of which something may come, and says more than what became of what
+    /// was sent.
+    fn is_message(&self, answer: &[u8]) -> bool {
+        !answer.is_empty()
+    }
     /// All values at a path, unescaped; with the text of each component named by the path. Several for repetitions
     /// and repeated segments.
     fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError>;

@@ -543,8 +543,8 @@ impl Worker {
         }
     }
 
-    /// Writes a result down together with what its answer does. Only an answer that decides does something: the steps may
-    /// run again on what has moved meanwhile, nothing is sent again.
+    /// Writes a result down together with what its answer does. Only an answer that decides does something, where it is a
+    /// message and no mere status: the steps may run again on what has moved meanwhile, nothing is sent again.
     async fn record_with_answer(
         &self,
         door: &Arc<Door>,
@@ -553,7 +553,8 @@ impl Worker {
         response: Option<Response>,
     ) {
         let decides = matches!(attempted.verdict, "accepted" | "refused");
-        let Some(response) = response.filter(|response| decides && !response.body.is_empty()) else {
+        let Some(response) = response.filter(|response| decides && door.format.is_message(&response.body))
+        else {
             return self.record(attempted, None).await;
         };
         loop {

@@ -196,6 +196,11 @@ impl Format for Dicom {
         }
     }
 
+    /// The status of a C-STORE is none, and neither is what a web server says of an upload.
+    fn is_message(&self, answer: &[u8]) -> bool {
+        answer.get(128..132) == Some(b"DICM")
+    }
+
     fn values(&self, message: &[u8], path: &str) -> Result<Vec<String>, MapError> {
         let path = parse(path)?;
         let file = File::read(message)?;

@@ -198,6 +198,9 @@ async fn an_archive_is_asked_and_its_report_is_waited_for() -> Result<()> {
     let failed = punte.messages("&channel=ct&state=failed").await?;
     ensure!(failed.len() == 1, "{failed:?}");
     ensure!(home.log().contains("nobody waits for"), "{}", home.log_end(10));
+    // What the archive says of each object is a status and no message.
+    let answers = punte.messages("&channel=ct@pacs&state=failed").await?;
+    ensure!(answers.is_empty(), "{answers:?}");
     Ok(())
 }
 
