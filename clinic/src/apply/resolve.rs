@@ -495,9 +495,9 @@ impl<'a> Work<'a> {
     }
 }
 
-/// What a person decided about the change with this key.
+/// What a person decided about the change with this key: whoever decides again about the same takes the first back.
 fn decided(context: &Context<'_>, key: &str) -> Option<Choice> {
-    let decision = context.decisions.iter().find(|decision| decision.key == key);
+    let decision = context.decisions.iter().rfind(|decision| decision.key == key);
     decision.map(|decision| decision.choice)
 }
 

@@ -133,7 +133,16 @@ fn what_a_person_decides_stands_before_all_that_matches() {
         "what hangs on it goes with it"
     );
 
-    play.decisions = vec![decide("p", Choice::New)];
+    // The last decision about the same counts, whatever the others said.
+    play.decisions = vec![
+        decide("p", Choice::New),
+        decide("p", Choice::Is(one)),
+        decide("p", Choice::Is(two)),
+        decide("other", Choice::Is(one)),
+    ];
+    assert_eq!(play.takes(&both).ids["p"].1, two);
+
+    play.decisions = vec![decide("p", Choice::Is(one)), decide("p", Choice::New)];
     let applied = play.takes(&set(vec![patient("p", vec![chart("1")], "Ionescu")]));
     assert!(applied.ids["p"].1 != one && applied.ids["p"].1 != two);
     assert_eq!(play.count(Kind::Patient), 3);

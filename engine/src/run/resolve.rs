@@ -114,7 +114,21 @@ impl Engine {
             ))
         };
         let id: Uuid = who.parse().map_err(|_| not_there())?;
-        let patient = self.store.read(Kind::Patient, id).await?;
-        patient.map(|_| id).ok_or_else(not_there)
+        if self.store.read(Kind::Patient, id).await?.is_none() {
+            return Err(not_there());
+        }
+        // Who is to be corrected here was decided before; the question of now is another one.
+        let mut kinds = row.candidates.iter().map(|candidate| candidate.kind);
+        match kinds.next() {
+            Some(kind) if kind != Kind::Patient && kinds.all(|other| other == kind) => {
+                Err(EngineError::NotNow(format!(
+                    "message {} asks about a record of kind {} now, and {id} is a patient; nothing was changed. Choose a candidate, or a new one. \
+                     Where another patient is meant than was decided before, ignore the message and replay it: it asks anew",
+                    row.id,
+                    kind.as_str()
+                )))
+            }
+            Some(_) | None => Ok(id),
+        }
     }
 }

@@ -11,6 +11,10 @@ use crate::home::Home;
 use crate::render::{self, Paint};
 use crate::{journal, views};
 
+/// What is said where a decision was not the last one.
+const STAYS: &str =
+    "The decision is kept, and this is still open: decide it too. The last decision about the same counts.\n";
+
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
@@ -78,11 +82,16 @@ async fn resolve(home: &Home, decide: &Decide) -> anyhow::Result<ExitCode> {
             why if why.is_empty() => why,
             why => format!(": {why}"),
         };
+        let stays = value["state"] == "parked";
+        let is = if stays { "still" } else { "now" };
         print(&format!(
-            "Message {} is now {}{why}\n",
+            "Message {} is {is} {}{why}\n",
             render::cell(&value, "id"),
             Paint::on_stdout().state(&render::cell(&value, "state"))
         ));
+        if stays {
+            print(STAYS);
+        }
     }
     Ok(match value["state"].as_str() {
         Some("failed" | "parked") => ExitCode::FAILURE,

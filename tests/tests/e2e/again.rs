@@ -297,6 +297,29 @@ async fn a_person_decides_about_what_is_parked() -> Result<()> {
         text(&again)
     );
 
+    // One decision more is open: the order of the message is that of somebody else.
+    sends(&punte, "clinic", &[scenes::result("N4", "P-4", "C-2", "5.50")]).await?;
+    let fourth = the_only(&punte, "&control_id=N4").await?;
+    let open = home.run(&["parked", "resolve", &id(&fourth), "--new"])?;
+    assert_eq!(open.status.code(), Some(1), "{}", text(&open));
+    for words in ["is still parked", "belongs to another patient", "still open"] {
+        assert!(text(&open).contains(words), "{words}: {}", text(&open));
+    }
+    // A patient is no answer to that; nothing is changed.
+    let other = home.run(&["parked", "resolve", &id(&fourth), "--as", &patient])?;
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        text(&other).contains("asks about a record of kind Order now"),
+        "{}",
+        text(&other)
+    );
+    let done = home.run(&["parked", "resolve", &id(&fourth), "--new"])?;
+    assert!(
+        done.status.success() && text(&done).contains("is now routed"),
+        "{}",
+        text(&done)
+    );
+
     // A repeat by its sender changes nothing.
     sends(&punte, "clinic", &[messages[2].clone()]).await?;
     assert_eq!(the_only(&punte, "&control_id=N3").await?["state"], "filtered");
