@@ -104,6 +104,16 @@ impl MasterKey {
             })
     }
 
+    /// Its bytes, to be sealed for the engine that runs.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// From the bytes that [`MasterKey::bytes`] gave.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(MasterKey)
+    }
+
     fn cipher(&self) -> Result<RandomizedNonceKey, StoreError> {
         RandomizedNonceKey::new(&AES_256_GCM, &self.0)
             .map_err(|_| StoreError::Damaged("the master key can't be used".into()))

@@ -36,7 +36,7 @@ pub use self::journal::{
 };
 pub use self::keys::{KeyError, MasterKey};
 pub use self::prune::{Ages, Keeping, PrunePlace, PruneStep, PrunedOf};
-pub use self::reseal::{ResealPlace, ResealStep, RewrapError, SealKeys, rewrap};
+pub use self::reseal::{ResealPlace, ResealStep, RewrapError, SealKeys, hand_over, rewrap};
 pub(crate) use self::seal::Sealer;
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::body::{NotRead, StoredBody, Vault, read_on};
@@ -563,6 +563,8 @@ pub trait Store: Send + Sync {
     /// When something came in by each channel last, as far as it was kept.
     async fn heard(&self) -> Result<Vec<(String, Timestamp)>, StoreError>;
 
+    /// The master key that [`hand_over`] sealed for this store.
+    fn handed_key(&self, handed: &[u8]) -> Result<MasterKey, StoreError>;
     /// Makes a new data key, which seals from now on, and returns its number. The master key is the one that the store's keys
     /// are wrapped under now.
     async fn renew_key(&self, master: &MasterKey) -> Result<u8, StoreError>;

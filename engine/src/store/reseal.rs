@@ -55,6 +55,12 @@ pub enum RewrapError {
     Store(#[from] StoreError),
 }
 
+/// The master key of the store in a data folder, sealed for the engine that runs there: only who has the store's keys open
+/// reads it ([`super::Store::handed_key`]). Refuses a master key under which they are not sealed now.
+pub fn hand_over(folder: &Path, master: &MasterKey) -> Result<Vec<u8>, StoreError> {
+    sqlite::data_keys::hand_over(folder, master)
+}
+
 /// Seals the keys of the store in a data folder under another master key, whether an engine runs there or not. Nothing else
 /// is written: what they seal stays as it is. Returns how many keys there are.
 pub fn rewrap(folder: &Path, old: &MasterKey, new: &MasterKey) -> Result<usize, RewrapError> {

@@ -34,6 +34,8 @@ pub(crate) enum Column {
     Cursor = 100,
     /// `seen.note`, by the delivery's id.
     SeenNote = 120,
+    /// A master key on its way to the engine that runs; never stored.
+    HandedKey = 140,
 }
 
 /// What a hash is of, so that equal texts of two kinds have different hashes. Never changes.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use engine::store::verify::verify;
 use engine::store::{
-    MasterKey, ResealPlace, RewrapError, SqliteOptions, SqliteStore, Store, StoreError, rewrap,
+    MasterKey, ResealPlace, RewrapError, SqliteOptions, SqliteStore, Store, StoreError, hand_over, rewrap,
 };
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -53,6 +53,13 @@ async fn another_master_key_comes_in_place_while_the_store_is_open() {
         Err(RewrapError::Already)
     ));
     seq(store.commit(commit(message("c2", "two"))).await.unwrap());
+    // The new one can be handed over to who has the store open, sealed; the old one and another's can't.
+    assert!(hand_over(fresh.path(), &fresh.key).is_err());
+    let handed = hand_over(fresh.path(), &new).unwrap();
+    assert!(!handed.windows(4).any(|bytes| bytes == [0xbb; 4]), "it is sealed");
+    assert!(store.handed_key(&handed[1..]).is_err());
+    let key = store.handed_key(&handed).unwrap();
+    assert!(SqliteStore::look(fresh.path(), &key, None).is_ok());
     store.close().await.unwrap();
     drop(store);
     let files = state(fresh.path());

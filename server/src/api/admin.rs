@@ -570,13 +570,22 @@ async fn seal_keys(Extract(state): Extract<State>, who: Who) -> Answer {
     Ok(Json(json!(state.store().seal_keys().await?)))
 }
 
-/// A new data key. The master key is read anew from its place: it may have been replaced since the start.
-async fn renew_key(Extract(state): Extract<State>, who: Who) -> Answer {
+/// A new data key. The body is the master key as [`engine::store::hand_over`] seals it: it may have been replaced since the
+/// start. Without a body it is read anew from the place where this process looks for it.
+async fn renew_key(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer {
     who.may(Scope::Admin)?;
-    let home = state.home().clone();
-    let master = tokio::task::spawn_blocking(move || home.master_key(&home.settings()?, false))
-        .await
-        .map_err(|_| Problem::bad_request("the master key could not be read"))??;
+    let master = match body.is_empty() {
+        false => state
+            .store()
+            .handed_key(&body)
+            .map_err(|_| Problem::bad_request("the body is no master key that was sealed for this store"))?,
+        true => {
+            let home = state.home().clone();
+            tokio::task::spawn_blocking(move || home.master_key(&home.settings()?, false))
+                .await
+                .map_err(|_| Problem::bad_request("the master key could not be read"))??
+        }
+    };
     let key = state.engine().renew_key(&master).await?;
     Ok(Json(json!({ "key": key })))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::Subcommand;
-use engine::store::{ResealPlace, RewrapError, rewrap};
+use engine::store::{ResealPlace, RewrapError, SqliteStore, hand_over, rewrap};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -45,6 +45,9 @@ enum Verb {
     Renew,
 }
 
+/// What is to be done where the key at its place is not the one of the store.
+const ELSEWHERE: &str = "the master key of the store is not where this command looks for it. Say where it is: [key] in punte.toml, PUNTE_KEY_FILE or PUNTE_MASTER_KEY";
+
 /// Says, or does it.
 pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     home.needs_a_store()?;
@@ -58,7 +61,10 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&format!("{}\n", value["says"].as_str().unwrap_or_default()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(match value["master_key"]["fits"] == false {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
 }
 
 async fn status(home: &Home) -> anyhow::Result<Value> {
@@ -71,11 +77,21 @@ async fn status(home: &Home) -> anyhow::Result<Value> {
             json!(keys)
         }
     };
-    let place = home.key_place(&home.settings()?)?;
-    let mut says = format!(
-        "Master key: {place}.\nData key {} seals what is stored.",
-        value["now"]
-    );
+    let settings = home.settings()?;
+    let place = home.key_place(&settings)?;
+    // What the engine has open may be wrapped under another one by now.
+    let wrong = home
+        .master_key(&settings, false)
+        .and_then(|master| Ok(SqliteStore::look(&home.data(), &master, None)?))
+        .err();
+    value["master_key"] = json!({ "place": place.to_string(), "fits": wrong.is_none() });
+    let mut says = match wrong {
+        None => format!("Master key: {place}."),
+        Some(error) => {
+            format!("Master key: not {place}, {error:#}.\nSo {ELSEWHERE}; the next start needs it too.")
+        }
+    };
+    says.push_str(&format!("\nData key {} seals what is stored.", value["now"]));
     for older in value["older"].as_array().into_iter().flatten() {
         says.push_str(&if value["is_resealed"] == true {
             format!(
@@ -102,7 +118,7 @@ fn rewrapped(home: &Home, to_file: Option<PathBuf>, to_variable: Option<String>)
             bail!("say where the new master key is: --to-file FILE, or --to-variable NAME")
         }
     };
-    let next = "Before the next start say where it is: [key] in punte.toml, PUNTE_KEY_FILE or PUNTE_MASTER_KEY. Keep a copy of it in a safe place, and the old one as long as there are backups of its days.";
+    let next = "Before the next command or start say where it is: [key] in punte.toml, PUNTE_KEY_FILE or PUNTE_MASTER_KEY. Keep a copy of it in a safe place, and the old one as long as there are backups of its days.";
     Ok(match rewrap(&home.data(), &old, &new) {
         Ok(keys) => json!({
             "keys": keys,
@@ -118,7 +134,21 @@ fn rewrapped(home: &Home, to_file: Option<PathBuf>, to_variable: Option<String>)
 
 async fn renew(home: &Home) -> anyhow::Result<Value> {
     if let Some(client) = Client::find(home).await? {
-        let value = client.post("/admin/seal/renew", vec![]).await?;
+        // The engine looks for it where it did at its start, which may be the place of an older one. Where it can't be read
+        // here, or is another one, the engine's own place counts.
+        let handed = home
+            .settings()
+            .and_then(|settings| home.master_key(&settings, false))
+            .and_then(|master| Ok(hand_over(&home.data(), &master)?));
+        let value = match (
+            client
+                .post("/admin/seal/renew", handed.as_ref().map_or(vec![], Vec::clone))
+                .await,
+            handed,
+        ) {
+            (Err(_), Err(error)) => return Err(error.context(ELSEWHERE)),
+            (value, _) => value?,
+        };
         let says = format!(
             "Data key {} seals from now on. What older keys sealed is sealed anew while the engine runs: punte seal status.",
             value["key"]

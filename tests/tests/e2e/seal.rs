@@ -150,18 +150,33 @@ async fn new_keys_while_messages_flow_and_a_backup_opens_with_the_keys_of_its_da
     let changes = async {
         let done = home.json(&["seal", "rewrap", "--to-file", text(&new_key), "--json"])?;
         assert_eq!(done["keys"], 2);
-        // It is read anew for the new data key: the old one does not fit any more.
+        // The old one does not fit any more, and the engine knows of no other place.
         let refused = home.run(&["seal", "renew"])?;
         assert_eq!(refused.status.code(), Some(1));
+        for words in ["another master key", "is not where this command looks for it"] {
+            assert!(said(&refused).contains(words), "{}", said(&refused));
+        }
+        let status = home.run(&["seal", "status"])?;
+        let words = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert_eq!(status.status.code(), Some(1), "{words}");
         assert!(
-            said(&refused).contains("another master key"),
-            "{}",
-            said(&refused)
+            words.contains("Master key: not ") && words.contains("another master key"),
+            "{words}"
         );
+        // Who says the new place here need not start the engine anew.
+        let at_new = |args: &[&str]| home.command(args).env("PUNTE_KEY_FILE", &new_key).output();
+        let status = at_new(&["seal", "status"])?;
+        let words = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(
+            status.status.success() && words.contains("master-2.key."),
+            "{words}"
+        );
+        let done = at_new(&["seal", "renew", "--json"])?;
+        assert!(done.status.success(), "{}", said(&done));
+        let done: serde_json::Value = serde_json::from_slice(&done.stdout)?;
+        assert_eq!(done["key"], 2);
         let old = std::fs::read(home.key_file())?;
         std::fs::copy(&new_key, home.key_file())?;
-        let done = home.json(&["seal", "renew", "--json"])?;
-        assert_eq!(done["key"], 2);
         Ok::<_, anyhow::Error>(old)
     };
     let (flowed, old) = tokio::join!(flows, changes);

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::sql_error;
 use crate::store::keys::{KeyError, MasterKey, random_key};
-use crate::store::seal::{KeyNr, Sealer};
+use crate::store::seal::{Column, KeyNr, Sealer};
 use crate::store::{RewrapError, StoreError};
 
 const HASH_KEY: &str = "hash_key";
@@ -171,6 +171,27 @@ pub(crate) fn is_resealed(connection: &Connection, now: KeyNr) -> Result<bool, S
 /// Notes that it is.
 pub(crate) fn set_resealed(connection: &Connection, now: KeyNr) -> rusqlite::Result<()> {
     put(connection, RESEALED, &[now])
+}
+
+/// The master key, sealed under the data key of now.
+pub(crate) fn hand_over(folder: &Path, master: &MasterKey) -> Result<Vec<u8>, StoreError> {
+    let connection = Connection::open_with_flags(
+        folder.join("punte.db"),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(sql_error)?;
+    connection
+        .busy_timeout(Duration::from_secs(10))
+        .and_then(|()| super::same_for_all(&connection))
+        .map_err(sql_error)?;
+    let (sealer, _) = stored(&connection, master)?.ok_or_else(|| damaged("its keys are missing"))?;
+    sealer.seal(Column::HandedKey, Uuid::nil(), 0, master.bytes())
+}
+
+/// Opens what [`hand_over`] sealed.
+pub(crate) fn handed(sealer: &Sealer, sealed: &[u8]) -> Result<MasterKey, StoreError> {
+    let plain = Zeroizing::new(sealer.open(Column::HandedKey, Uuid::nil(), 0, sealed)?);
+    MasterKey::from_bytes(&plain).ok_or_else(|| damaged("what was handed over is no master key"))
 }
 
 /// Seals the keys of a store under another master key, in one transaction, whether an engine runs there or not: that one

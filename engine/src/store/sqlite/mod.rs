@@ -756,6 +756,10 @@ impl Store for SqliteStore {
         self.note_seen(message, seen).await
     }
 
+    fn handed_key(&self, handed: &[u8]) -> Result<MasterKey, StoreError> {
+        data_keys::handed(&self.shared.sealer, handed)
+    }
+
     async fn renew_key(&self, master: &MasterKey) -> Result<u8, StoreError> {
         self.take_new_key(master).await
     }
