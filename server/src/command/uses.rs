@@ -31,7 +31,7 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
             bail!("the channels can't be read:\n{}", list.join("\n"));
         }
     };
-    let uses = engine::channel::uses(&files, &args.name);
+    let uses = engine::channel::uses(&files, &args.name, &engine::channel::read_table);
     let code = if uses.is_empty() {
         ExitCode::FAILURE
     } else {

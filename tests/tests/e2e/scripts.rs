@@ -592,6 +592,17 @@ fn shipped_channels_are_right() -> Result<()> {
     let home = Home::with(&[])?;
     let from = crate::python::root().join("channels");
     copy(&from, &home.path().join("channels"))?;
+    // Also where a script imports it, which the file of the channel does not show.
+    for name in ["units.js", "lib/units.js"] {
+        let uses = home.json(&["uses", name, "--json"])?;
+        let found: Vec<&str> = uses["uses"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|used| used["channel"].as_str())
+            .collect();
+        assert_eq!(found, ["lab-units"], "{name}: {uses}");
+    }
     for command in ["check", "test"] {
         let output = home.run(&[command])?;
         assert!(
