@@ -146,7 +146,7 @@ async fn renew(home: &Home) -> anyhow::Result<Value> {
                 .await,
             handed,
         ) {
-            (Err(_), Err(error)) => return Err(error.context(ELSEWHERE)),
+            (Err(engines), Err(ours)) => bail!("{ELSEWHERE}. Here: {ours:#}. The engine: {engines:#}"),
             (value, _) => value?,
         };
         let says = format!(
