@@ -183,7 +183,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("punte: {error:#}");
+            eprintln!("punte: {}", render::lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

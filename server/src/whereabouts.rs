@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::channel::Channel;
 use engine::format::Formats;
-use engine::message::{ASKED, DeliveryDetail, DeliveryState, MessageDetail, MessageState};
+use engine::message::{ASKED, AttemptRow, DeliveryDetail, DeliveryState, MessageDetail, MessageState};
 use engine::store::{Halt, MessageFilter, Store};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -127,7 +127,9 @@ impl Asked<'_> {
         let name = &delivery.row.destination;
         let last = delivery.attempts.last();
         let at = last.map_or(String::new(), |attempt| format!(" at {}", second(attempt.at)));
-        let tries = match delivery.row.attempts {
+        // What a person decided stands among the tries, and is none.
+        let is_try = |attempt: &&AttemptRow| attempt.by.is_none();
+        let tries = match delivery.attempts.iter().filter(is_try).count() {
             0 => String::new(),
             1 => " (try 1)".to_owned(),
             many => format!(" ({many} tries)"),

@@ -221,11 +221,12 @@ impl Writer {
         out.push('\r');
     }
 
-    /// A field of the question as it stood there. Control characters would cut the answer, so they go.
+    /// A field of the question as it stood there: its sender looks for it. What would cut the answer or its frame
+    /// goes.
     fn echo(&self, raw: &str) -> String {
         let separator = char::from(self.dialect.delimiters.field);
         raw.chars()
-            .filter(|&c| c >= ' ' && c != separator)
+            .filter(|&c| !matches!(c, '\0' | '\n' | '\r' | '\u{b}' | '\u{1c}') && c != separator)
             .take(MAX_ECHO)
             .collect()
     }

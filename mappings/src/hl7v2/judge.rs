@@ -15,7 +15,13 @@ pub fn is_answer_to(sent: &[u8], candidate: &[u8]) -> bool {
     let Some(msa) = candidate.first("MSA") else {
         return false;
     };
-    lenient(head(sent)).is_some_and(|sent| sent.msh().field(10).text().trim() == msa.field(2).text().trim())
+    lenient(head(sent)).is_some_and(|sent| is_same(&sent.msh().field(10).text(), &msa.field(2).text()))
+}
+
+/// Control ids are the same but for blanks around them, and for control characters, which receivers leave out.
+fn is_same(ours: &str, theirs: &str) -> bool {
+    let seen = |id: &str| id.chars().filter(|c| !c.is_control()).collect::<String>();
+    ours.trim() == theirs.trim() || seen(ours).trim() == seen(theirs).trim()
 }
 
 /// What an answer means for what we sent. It is believed only if it is HL7 and names our control id.
@@ -35,7 +41,7 @@ pub fn judge(sent: &[u8], answer: &Response) -> Judgement {
         return unsure("what was sent has no MSH, so that no answer can be matched to it");
     };
     let control_id = ours.msh().field(10).text().trim().to_owned();
-    if msa.field(2).text().trim() != control_id {
+    if !is_same(&control_id, &msa.field(2).text()) {
         return unsure("MSA-2 names another message than the one that was sent");
     }
     let code = msa.field(1).text().trim().to_ascii_uppercase();
@@ -189,6 +195,28 @@ mod tests {
                 ..Response::default()
             },
         )
+    }
+
+    #[test]
+    fn a_control_character_in_the_control_id_loses_no_answer() {
+        let sent = b"MSH|^~\\&|A|B|C|D|20260505||ADT^A04|S\x1b[2J\t1|P|2.5.1\r";
+        let stamp = clinic::exchange::Stamp {
+            now: jiff::Timestamp::UNIX_EPOCH,
+            id: uuid::Uuid::nil(),
+        };
+        let replies = crate::hl7v2::replies(sent, clinic::exchange::Verdict::Accepted, &stamp);
+        let reply = replies.application.expect("an answer");
+        assert!(
+            String::from_utf8_lossy(&reply).contains("MSA|AA|S\u{1b}[2J\t1"),
+            "{reply:?}"
+        );
+        assert!(is_answer_to(sent, &reply));
+        // Another receiver may leave them out.
+        assert_eq!(answered_to(sent, "MSA|AA|S[2J1"), Judgement::Accepted);
+        assert!(matches!(
+            answered_to(sent, "MSA|AA|S[2J2"),
+            Judgement::Unsure { .. }
+        ));
     }
 
     #[test]

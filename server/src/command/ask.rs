@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::client::{Client, path_word};
 use super::{print, read_input};
 use crate::home::Home;
+use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -42,7 +43,7 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
         print(&format!("{value:#}\n"));
     } else {
         match value["answer"].as_str() {
-            Some(text) => print(&format!("{}\n", text.replace('\r', "\n").trim_end())),
+            Some(text) => print(&format!("{}\n", render::lines(text).trim_end())),
             None => print(&format!("{:#}\n", value["answer"])),
         }
     }

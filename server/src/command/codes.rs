@@ -75,7 +75,7 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let cells: Vec<Vec<String>> = codes
         .iter()
-        .map(|code| vec![code.count.to_string(), row(code)])
+        .map(|code| vec![code.count.to_string(), render::line(&row(code)).into_owned()])
         .collect();
     print(&render::table(
         &["COUNT", "ROW (system,code,system,code,display)"],

@@ -10,15 +10,31 @@ use clinic::apply::{ApplyError, Context, Nobody, OnUnmatched};
 use clinic::exchange::{MapError, Stamp};
 use engine::format::{Mapping, Settings};
 use mappings::hl7v2::batch;
+use mappings::hl7v2::charset::Charset;
 use uuid::Uuid;
 
 use super::{print, read_input};
 use crate::formats;
 
+/// The charsets that a channel takes (`charset`); `--charset` knows them and more.
+const CHARSETS: [&str; 11] = [
+    "utf-8",
+    "us-ascii",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-5",
+    "iso-8859-15",
+    "iso-8859-16",
+    "windows-1250",
+    "windows-1251",
+    "windows-1252",
+    "utf-16",
+];
+
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register.hl7\n  punte convert --losses batch.hl7\n  punte convert --from csv --mapping day.map.toml --to hl7v2 day.csv\n  cat *.hl7 | punte convert -"
+    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register-minimal.hl7\n  punte convert --losses batch.hl7\n  punte convert --from csv --mapping day.map.toml --to hl7v2 day.csv\n  cat *.hl7 | punte convert -"
 )]
 pub struct Args {
     /// The format to read
@@ -68,6 +84,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!(
             "{:?} is no zone; write an IANA name such as Europe/Bucharest",
             args.zone
+        );
+    }
+    if let Some(charset) = &args.charset
+        && Charset::named(charset).is_none()
+    {
+        bail!(
+            "{charset:?} is no charset that is known here; --charset takes {} and the other names of HL7 table 0211",
+            CHARSETS.join(", ")
         );
     }
     let settings = |mapping: Option<Mapping>| Settings {
@@ -302,4 +326,16 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
         },
     )?;
     Ok(Converted { bytes, losses })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_charset_that_is_offered_is_known() {
+        for name in CHARSETS {
+            assert!(Charset::named(name).is_some(), "{name}");
+        }
+    }
 }

@@ -120,7 +120,8 @@ async fn filtered(place: &Place, word: DecidedWord, args: &Args) -> anyhow::Resu
             .collect();
         print(&render::table(&["COUNT", "DESTINATION", "LAST"], &cells));
         let (is, would) = (state.as_str(), word.as_str());
-        let question = format!("{count} deliveries that are {is} would be {would}");
+        let what = render::count(count, "delivery that is", "deliveries that are");
+        let question = format!("{what} {is} would be {would}");
         if !args.yes && !is_meant(&question, "Say --yes to do it.")? {
             return Ok(None);
         }

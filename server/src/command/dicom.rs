@@ -18,6 +18,7 @@ use engine::connector::{About, Outgoing, SendError, Surroundings};
 
 use super::print;
 use crate::home::Home;
+use crate::render;
 use keys::Keys;
 
 /// What it is told.
@@ -404,7 +405,11 @@ async fn ask(far: &Far, class: &str, mut keys: Keys, question: &Question) -> any
         .command
         .get_text(dimse::tags::ERROR_COMMENT)
         .unwrap_or_default();
-    eprintln!("{found} found; {status} {} {comment}", status.words());
+    eprintln!(
+        "{found} found; {status} {} {}",
+        status.words(),
+        render::line(comment.as_ref())
+    );
     Ok(match status.kind() {
         StatusKind::Success | StatusKind::Warning | StatusKind::Cancel => ExitCode::SUCCESS,
         StatusKind::Failure | StatusKind::Pending => ExitCode::FAILURE,
@@ -467,12 +472,12 @@ async fn store(store: &Store) -> anyhow::Result<ExitCode> {
                 let line = String::from_utf8_lossy(&answer.body).into_owned();
                 let is_taken = is_taken(&line);
                 taken += usize::from(is_taken);
-                print(&format!("{}: {line}\n", file.display()));
+                print(&format!("{}: {}\n", file.display(), render::line(&line)));
             }
             Err(error) => {
                 let (SendError::Retry { why, .. } | SendError::Refused { why } | SendError::Unsure { why }) =
                     error;
-                eprintln!("{}: {why}", file.display());
+                eprintln!("{}: {}", file.display(), render::line(&why));
             }
         }
     }

@@ -86,6 +86,7 @@ fn row(row: &Value) -> Vec<String> {
         0 | 1 => first.to_owned(),
         more => format!("{first} and {} more", more - 1),
     };
+    let what = render::line(&what).into_owned();
     vec![
         render::cell(row, "nr"),
         render::moment(row, "at"),

@@ -1,9 +1,13 @@
 //! `punte messages`: list, show, replay, decide.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::Subcommand;
+use engine::channel::nearest;
+use engine::channel::response::with_responses;
+use engine::channel::write_door::WRITE_DOOR;
 use engine::store::DecidedWord;
 use serde_json::Value;
 
@@ -161,7 +165,8 @@ async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
         limit: Some(args.limit),
         ..args.which.words()
     };
-    let value = match Client::find(home).await? {
+    let client = Client::find(home).await?;
+    let value = match &client {
         Some(client) => client.get("/admin/messages", &words).await?,
         None => {
             let store = home.open_store(false).await?;
@@ -172,19 +177,49 @@ async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
             value
         }
     };
-    if args.json {
-        print(&format!("{value:#}\n"));
-        return Ok(ExitCode::SUCCESS);
-    }
     let rows = value["messages"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
+    // One that is gone may have left messages; with none it is a mistake.
+    if let (true, Some(channel)) = (rows.is_empty(), &words.channel) {
+        is_there(home, client.as_ref(), channel).await?;
+    }
+    if args.json {
+        print(&format!("{value:#}\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
     print(&table(rows));
     if let Some(next) = value["next"].as_i64() {
         print(&format!("\nThere may be more: --before {next}\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An error where no channel has this name. Without an engine the channel files say it; where they can't be read, nothing
+/// is said.
+async fn is_there(home: &Home, client: Option<&Client>, channel: &str) -> anyhow::Result<()> {
+    let ids: Vec<String> = match client {
+        Some(client) => {
+            let value = client.get("/admin/channels", &()).await?;
+            let rows = value["channels"].as_array().cloned().unwrap_or_default();
+            rows.iter().map(|row| render::cell(row, "id")).collect()
+        }
+        None => match home.channels() {
+            Ok((channels, _)) => with_responses(channels)
+                .into_iter()
+                .map(|channel| channel.id)
+                .collect(),
+            Err(_) => return Ok(()),
+        },
+    };
+    if channel == WRITE_DOOR || ids.iter().any(|id| id == channel) {
+        return Ok(());
+    }
+    match nearest(channel, ids.iter().map(String::as_str)) {
+        Some(near) => bail!("there is no channel {channel:?}; did you mean {near:?}?"),
+        None => bail!("there is no channel {channel:?}; there are: {}", ids.join(", ")),
+    }
 }
 
 /// Messages as a table: one line each, and why where it failed.
@@ -249,8 +284,16 @@ async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> an
         }
     };
     if raw {
-        use std::io::Write;
-        let _ = std::io::stdout().write_all(&views::bytes_of(&value["body"]));
+        let bytes = views::bytes_of(&value["body"]);
+        if std::io::stdout().is_terminal() {
+            let kind = value["content_type"].as_str().unwrap_or_default();
+            print(&format!(
+                "{}\n",
+                render::body(&bytes, kind, "lead them into a file")
+            ));
+        } else {
+            let _ = std::io::stdout().write_all(&bytes);
+        }
     } else if changes {
         print(&format!("{:#}\n", value["changes"]));
     } else if json {
@@ -287,7 +330,7 @@ fn whole(value: &Value) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: String| {
         if !text.is_empty() && text != "-" {
-            out.push_str(&format!("{name:<12}{text}\n"));
+            out.push_str(&format!("{name:<12}{}\n", render::line(&text)));
         }
     };
     line("message", render::cell(value, "id"));
@@ -369,13 +412,19 @@ fn whole(value: &Value) -> String {
         line("left out", key.as_str().unwrap_or_default().to_owned());
     }
     for delivery in value["deliveries"].as_array().into_iter().flatten() {
+        let attempts = delivery["attempt_list"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        // What a person decided stands among the tries, and is none.
+        let tries = attempts.iter().filter(|attempt| attempt["by"].is_null()).count() as u64;
         line(
             "delivery",
             format!(
-                "{} {}, {} tries",
+                "{} {}, {}",
                 render::cell(delivery, "destination"),
                 render::cell(delivery, "state"),
-                render::cell(delivery, "attempts")
+                render::count(tries, "try", "tries")
             ),
         );
         if delivery["seen"].is_object() {
@@ -395,7 +444,8 @@ fn whole(value: &Value) -> String {
         for made in delivery["made"].as_array().into_iter().flatten() {
             line("", format!("  made {}", made.as_str().unwrap_or_default()));
         }
-        for attempt in delivery["attempt_list"].as_array().into_iter().flatten() {
+        let mut number = 0;
+        for attempt in attempts {
             let why = attempt["why"]
                 .as_str()
                 .map_or(String::new(), |why| format!(": {why}"));
@@ -404,7 +454,10 @@ fn whole(value: &Value) -> String {
                 "",
                 match attempt["by"].as_str() {
                     Some(by) => format!("  {verdict} at {at} by {by}{why}"),
-                    None => format!("  try {} at {at} {verdict}{why}", render::cell(attempt, "number")),
+                    None => {
+                        number += 1;
+                        format!("  try {number} at {at} {verdict}{why}")
+                    }
                 },
             );
         }
@@ -417,8 +470,34 @@ fn whole(value: &Value) -> String {
         line("not carried", render::cell(loss, "place"));
     }
     out.push('\n');
-    let body = String::from_utf8_lossy(&views::bytes_of(&value["body"])).replace('\r', "\n");
-    out.push_str(body.trim_end());
+    let kind = value["content_type"].as_str().unwrap_or_default();
+    let bytes = views::bytes_of(&value["body"]);
+    out.push_str(&render::body(&bytes, kind, "--raw writes them"));
     out.push('\n');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_decided_is_no_try() {
+        let at = "2026-05-05T08:00:00Z";
+        let delivery = |attempts: Value| json!({ "destination": "ris", "state": "sent", "attempts": 3, "attempt_list": attempts });
+        let try_ = |number: u32| json!({ "number": number, "at": at, "verdict": "refused" });
+        let decided = json!({ "number": 2, "at": at, "verdict": "released", "by": "anna" });
+        let shown = whole(&json!({
+            "deliveries": [delivery(json!([try_(1), decided, try_(3)])), delivery(json!([try_(1)]))],
+            "body": "MSH",
+        }));
+        assert!(shown.contains("ris sent, 2 tries\n"), "{shown}");
+        assert!(
+            shown.contains("  try 2 at 2026-05-05T08:00:00Z refused\n") && !shown.contains("try 3"),
+            "{shown}"
+        );
+        assert!(shown.contains("ris sent, 1 try\n"), "{shown}");
+    }
 }

@@ -181,7 +181,10 @@ fn agreed(rows: &[Value], args: &Args) -> anyhow::Result<bool> {
     if args.yes || args.dry_run {
         return Ok(true);
     }
-    let question = format!("{} messages would be taken again", rows.len());
+    let question = format!(
+        "{} would be taken again",
+        render::count(rows.len() as u64, "message", "messages")
+    );
     is_meant(
         &question,
         "Say --yes to do it, --dry-run to see what would come of it.",
@@ -220,7 +223,7 @@ async fn several(client: &Client, ids: &[String], ask: &[u8], args: &Args) -> an
         let why = if why.is_empty() {
             String::new()
         } else {
-            format!(": {why}")
+            format!(": {}", render::line(why))
         };
         print(&format!("{count} {word}{}{why}\n", paint.state(state)));
     }

@@ -9,10 +9,11 @@ use engine::connector::{About, Outgoing, SendError, Surroundings};
 use mappings::hl7v2::{self, Message};
 
 use super::{print, read_input};
+use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
-#[command(after_help = "Example: punte send samples/hl7v2/adt-a04-register.hl7 127.0.0.1:2575")]
+#[command(after_help = "Example: punte send samples/hl7v2/adt-a04-register-minimal.hl7 127.0.0.1:2575")]
 pub struct Args {
     /// The messages, a file or `-`
     file: PathBuf,
@@ -58,9 +59,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(answer) => {
                 print(&format!(
                     "{}\n",
-                    String::from_utf8_lossy(&answer.body)
-                        .replace('\r', "\n")
-                        .trim_end()
+                    render::lines(&String::from_utf8_lossy(&answer.body)).trim_end()
                 ));
                 right &= is_positive(&answer.body);
             }
@@ -68,7 +67,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 right = false;
                 let (SendError::Retry { why, .. } | SendError::Refused { why } | SendError::Unsure { why }) =
                     error;
-                eprintln!("{}:{} {why}", args.file.display(), part.line);
+                eprintln!("{}:{} {}", args.file.display(), part.line, render::line(&why));
             }
         }
     }

@@ -14,7 +14,7 @@ use super::print;
 use crate::alerts;
 use crate::home::Home;
 use crate::overview::{self, ChannelView, Overview, QueueView, bytes, lasts, moment};
-use crate::render::{Paint, table};
+use crate::render::{self, Paint, table};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -131,7 +131,8 @@ fn screen(overview: &Overview, zone: &TimeZone, paint: &Paint) -> String {
     if !overview.alerts.is_empty() {
         out.push_str(&format!("\n{}\n", paint.bold("Alerts that are on")));
         for alert in &overview.alerts {
-            out.push_str(&format!("  {}\n", alerts::line(alert, overview.at, zone)));
+            let line = alerts::line(alert, overview.at, zone);
+            out.push_str(&format!("  {}\n", render::line(&line)));
         }
     }
     if !overview.attention.is_empty() {

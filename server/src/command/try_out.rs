@@ -151,7 +151,7 @@ pub fn steps(value: &Value, paint: &Paint) -> String {
                     out.push_str(&format!("{}\n", paint.diff(&line)));
                 }
             }
-            (None, Some(shows)) => out.push_str(&format!("{}\n", shows.trim_end())),
+            (None, Some(shows)) => out.push_str(&format!("{}\n", render::lines(shows.trim_end()))),
             (None | Some(_), None) => {}
         }
     }

@@ -106,14 +106,16 @@ fn told(channel: &str, compared: usize, differing: &[&Value], paint: &Paint) -> 
         }
     }
     let mut out = format!(
-        "{}: {compared} messages run again: {} as they were, {} differ. Nothing was sent.\n",
+        "{}: {} run again: {} as they were, {} differ. Nothing was sent.\n",
         paint.bold(channel),
+        render::count(compared as u64, "message", "messages"),
         compared - differing.len(),
         differing.len()
     );
     for (what, (count, rerun, differences)) in &groups {
         out.push_str(&format!(
-            "\n{count} {what}\n  such as message {}\n",
+            "\n{count} {}\n  such as message {}\n",
+            render::line(what),
             render::cell(rerun, "id")
         ));
         for line in differences

@@ -93,7 +93,10 @@ fn told(found: &[Value], paint: &Paint) -> String {
             paint.faint(&format!("message {}", render::cell(message, "id")))
         ));
         for word in message["words"].as_array().into_iter().flatten() {
-            out.push_str(&format!("  {}\n", word.as_str().unwrap_or_default()));
+            out.push_str(&format!(
+                "  {}\n",
+                render::line(word.as_str().unwrap_or_default())
+            ));
         }
     }
     out

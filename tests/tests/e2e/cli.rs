@@ -76,6 +76,98 @@ fn check_says_every_problem_with_its_place() -> Result<()> {
     Ok(())
 }
 
+/// What a terminal would obey comes from senders too, and is only shown; `--raw` is byte for byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_moves_no_terminal() -> Result<()> {
+    let pictures =
+        "id = \"pictures\"\nsource = { format = \"bytes\", http = { listen = \"127.0.0.1:0\" } }\n";
+    let home = Home::with(&[("clinic", &scenes::chart_only()), ("pictures", pictures)])?;
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    let nasty = scenes::register("T\u{1b}[2J1", "P-\u{9b}31m", "Pop\u{202e}ana");
+    sender.ask(nasty.as_bytes()).await?;
+    let zip = b"PK\x03\x04\x00\x1b[2J";
+    let url = format!("http://{}/", punte.listens("pictures"));
+    let client = reqwest::Client::new();
+    let posted = client
+        .post(&url)
+        .header("content-type", "application/zip")
+        .body(zip.to_vec())
+        .send()
+        .await?;
+    assert!(posted.status().is_success());
+    let ids = |channel: &str| -> Result<String> {
+        let value = home.json(&["messages", "--channel", channel, "--json"])?;
+        Ok(value["messages"][0]["id"].as_str().unwrap_or_default().to_owned())
+    };
+    let (message, picture) = (ids("clinic")?, ids("pictures")?);
+    let is_tame = |out: &[u8]| {
+        !text(out)
+            .chars()
+            .any(|c| c != '\n' && c.is_control() || c == '\u{202e}')
+    };
+    for args in [
+        &["messages"][..],
+        &["messages", "show", &message],
+        &["messages", "show", &picture],
+        &["parked"],
+        &["where", "T\u{1b}[2J1"],
+        &["where", "P-\u{9b}31m"],
+    ] {
+        let out = home.run(args)?;
+        assert!(is_tame(&out.stdout), "{args:?}: {:?}", text(&out.stdout));
+    }
+    let shown = text(&home.run(&["messages", "show", &message])?.stdout);
+    assert!(
+        shown.contains("T\\x1b[2J1") && shown.contains("Pop\\u{202e}ana"),
+        "{shown}"
+    );
+    let shown = text(&home.run(&["messages", "show", &picture])?.stdout);
+    assert!(
+        shown.ends_with("\n9 bytes of application/zip; --raw writes them\n"),
+        "{shown}"
+    );
+    assert_eq!(
+        home.run(&["messages", "show", &message, "--raw"])?.stdout,
+        nasty.as_bytes()
+    );
+    assert_eq!(home.run(&["messages", "show", &picture, "--raw"])?.stdout, zip);
+
+    // The answer to it is known by its sender.
+    let file = home.path().join("nasty.hl7");
+    std::fs::write(&file, scenes::register("T\u{1b}[2J2", "P-2", "Pop"))?;
+    let to = punte.listens("clinic").to_string();
+    let file = file.display().to_string();
+    let sent = home.run(&["send", &file, &to, "--timeout", "10s"])?;
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    assert!(
+        text(&sent.stdout).contains("MSA|AA|T\\x1b[2J2"),
+        "{}",
+        text(&sent.stdout)
+    );
+    Ok(())
+}
+
+#[test]
+fn convert_refuses_a_charset_that_nobody_knows() -> Result<()> {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../samples/hl7v2/adt-a04-8859-2.hl7");
+    let convert = |charset: &str| {
+        Command::new(binary())
+            .args(["convert", "--charset", charset, sample])
+            .output()
+    };
+    let refused = convert("klingon")?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("\"klingon\" is no charset") && said.contains("iso-8859-16"),
+        "{said}"
+    );
+    assert!(convert("8859/2")?.status.success());
+    Ok(())
+}
+
 #[test]
 fn convert_goes_on_past_what_it_cannot_read() -> Result<()> {
     let home = Home::with(&[])?;
@@ -236,6 +328,17 @@ async fn messages_are_listed_and_shown_with_and_without_a_running_engine() -> Re
             home.run(&["messages", "--state", "nonsense"])?.status.code(),
             Some(1)
         );
+        let unknown = home.run(&["messages", "--channel", "clinics"])?;
+        assert_eq!(unknown.status.code(), Some(1));
+        assert_eq!(text(&unknown.stdout), "");
+        assert!(
+            text(&unknown.stderr).contains("there is no channel \"clinics\"; did you mean \"clinic\"?"),
+            "{}",
+            text(&unknown.stderr)
+        );
+        let quiet = home.run(&["messages", "--channel", "clinic", "--until", "1h"])?;
+        assert_eq!(text(&quiet.stdout), "No messages.\n");
+        assert!(quiet.status.success());
         assert_eq!(
             home.run(&["messages", "show", "00000000-0000-7000-8000-000000000000"])?
                 .status
