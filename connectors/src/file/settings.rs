@@ -306,5 +306,27 @@ pub(super) fn normal(path: &Path) -> PathBuf {
             }
         }
     }
+    if out.as_os_str().is_empty() {
+        // `channels/..`: the folder that we are in.
+        out.push(Component::CurDir);
+    }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_written_plainly() {
+        for (written, plain) in [
+            ("channels/..", "."),
+            ("./channels/../in", "in"),
+            ("/srv/./a/../b", "/srv/b"),
+            ("../x", "../x"),
+            (".", "."),
+        ] {
+            assert_eq!(normal(Path::new(written)), Path::new(plain), "{written}");
+        }
+    }
 }

@@ -202,8 +202,11 @@ impl Route {
                 }
             }
         };
-        tracing::warn!(%peer, length = incoming.body.len(), status = status.as_u16(), "A request could not be taken; what came is kept.");
-        if !incoming.body.is_empty() {
+        let (length, status_code) = (incoming.body.len(), status.as_u16());
+        if length == 0 {
+            tracing::warn!(%peer, status = status_code, "A request could not be taken; nothing of it is kept.");
+        } else {
+            tracing::warn!(%peer, length, status = status_code, "A request could not be taken; what came is kept.");
             intake.reject(incoming, format!("HTTP: {why}")).await;
         }
         let mut answer = problem(status, &why);

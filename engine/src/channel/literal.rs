@@ -49,8 +49,9 @@ fn walk(node: &Node, path: &Path, found: &mut Vec<Finding>) {
 
 fn look(key: &str, text: &str, path: &Path, found: &mut Vec<Finding>) {
     let what = if is_secret(key) && !text.is_empty() {
+        let kind = kind(key);
         format!(
-            "a secret does not stand in a channel file; write {key}_env = \"NAME_OF_A_VARIABLE\" or {key}_file = \"/path\""
+            "a secret does not stand in a channel file; write {kind}_env = \"NAME_OF_A_VARIABLE\" or {kind}_file = \"/path\""
         )
     } else if is_credential_header(key) && !text.is_empty() {
         "a secret does not stand in a channel file; say `auth` with bearer_env, or user and password_env"
@@ -74,6 +75,18 @@ fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
     let last = key.rsplit('_').next().unwrap_or_default();
     WORDS.contains(&last) || key.ends_with("api_key")
+}
+
+/// By which of the two kinds that there are this one is told from outside.
+fn kind(key: &str) -> &'static str {
+    let key = key.to_lowercase();
+    match ["password", "passwd", "pwd", "passphrase"]
+        .iter()
+        .any(|word| key.ends_with(word))
+    {
+        true => "password",
+        false => "bearer",
+    }
 }
 
 fn is_credential_header(key: &str) -> bool {
@@ -132,5 +145,17 @@ http = { url = "https://anna@host/x?at=12:30@noon", api_key = "geheim" }
                 .iter()
                 .all(|finding| !finding.what.contains("geheim"))
         );
+        for (key, advised) in [
+            ("token", "bearer_env"),
+            ("client_secret", "bearer_env"),
+            ("bearer", "bearer_env"),
+            ("Password", "password_env"),
+            ("db_pwd", "password_env"),
+        ] {
+            let text = format!("[x]\n{key} = \"geheim\"\n");
+            let root = parse(&text).unwrap_or_else(|_| panic!("TOML"));
+            let what = &secrets(&root)[0].what;
+            assert!(what.contains(&format!("write {advised} = ")), "{key}: {what}");
+        }
     }
 }

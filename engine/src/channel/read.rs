@@ -200,7 +200,11 @@ impl Reader<'_> {
             .filter_map(|node| node.get("name")?.text())
             .collect();
         if !names.contains(&destination) {
-            self.problem(path.key("delivered"), not_known(destination, &names));
+            let what = match names.is_empty() {
+                true => "the channel has no destination to wait for; make one, or leave `ack` out".to_owned(),
+                false => not_known(destination, &names),
+            };
+            self.problem(path.key("delivered"), what);
         }
         let leads_on = |node: &Node| {
             node.get("name").and_then(Node::text) == Some(destination) && node.get("channel").is_some()

@@ -57,11 +57,10 @@ impl FromStr for Path {
         };
         let capitals = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
         if !name.as_bytes()[0].is_ascii_uppercase() || !name.bytes().all(capitals) {
-            let hint = format!(
-                "a segment is three capitals or digits; did you mean {}?",
-                hinted(written)
-            );
-            return Err(wrong(&hint));
+            return Err(wrong(&match hinted(written) {
+                Some(near) => format!("a segment is three capitals or digits; did you mean {near}?"),
+                None => "a segment is three capitals or digits, as in PID-3.1".to_owned(),
+            }));
         }
         let mut path = Path {
             segment: name.to_owned(),
@@ -77,11 +76,11 @@ impl FromStr for Path {
             return Ok(path);
         }
         let Some(rest) = rest.strip_prefix('-') else {
-            let hint = format!(
-                "a hyphen stands before the field; did you mean {}?",
-                hinted(written)
-            );
-            return Err(wrong(&hint));
+            return Err(wrong(&match hinted(written) {
+                Some(near) => format!("a hyphen stands before the field; did you mean {near}?"),
+                None => "after the three letters of a segment comes a hyphen and the field, as in PID-3.1"
+                    .to_owned(),
+            }));
         };
         let (field, rest) = number(rest).map_err(wrong)?;
         path.field = Some(field);
@@ -113,11 +112,11 @@ impl FromStr for Path {
     }
 }
 
-/// The nearest right writing of `pid.3.1` and `PID-3-1`.
-fn hinted(written: &str) -> String {
+/// The nearest right writing of `pid.3.1` and `PID-3-1`, where that makes it right.
+fn hinted(written: &str) -> Option<String> {
     let mut out = String::new();
     let mut separators = 0;
-    for character in written.chars().take(40) {
+    for character in written.chars() {
         match character {
             '-' | '.' => {
                 out.push(if separators == 0 { '-' } else { '.' });
@@ -126,7 +125,8 @@ fn hinted(written: &str) -> String {
             other => out.push(other.to_ascii_uppercase()),
         }
     }
-    out
+    let is_right = out != written && out.parse::<Path>().is_ok();
+    is_right.then_some(out)
 }
 
 /// A number from 1 at the start of `text`, and what follows.
@@ -410,6 +410,18 @@ mod tests {
         ] {
             let error = written.parse::<Path>().unwrap_err().to_string();
             assert!(error.contains(hint), "{written}: {error}");
+        }
+        for written in [
+            "PIDX",
+            "RequestAttributesSequence[0].AccessionNumber",
+            "pidx.3",
+            "patient",
+        ] {
+            let error = written.parse::<Path>().unwrap_err().to_string();
+            assert!(
+                !error.contains("did you mean") && error.contains("as in PID-3.1"),
+                "{written}: {error}"
+            );
         }
     }
 

@@ -257,7 +257,12 @@ impl Work<'_> {
         // Of several parts all are needed: a time without its day is none.
         if parts.len() < wanted.paths.len() {
             if wanted.required {
-                return Err(MapError::missing(place, &line.written));
+                let place = match self.document.columns.is_empty() {
+                    true => place.to_owned(),
+                    // In a table the row says which one.
+                    false => self.found(node, wanted),
+                };
+                return Err(MapError::missing(&place, &line.written));
             }
             return Ok(None);
         }
@@ -266,19 +271,17 @@ impl Work<'_> {
             Ok(value) => Ok(Some(value)),
             Err(Bad::Code) => Err(MapError::new(
                 Reason::UnknownCode,
-                Some(place),
+                Some(&self.found(node, wanted)),
                 "the code is in no table of the mapping. Add it there and replay the message.",
             )),
-            Err(Bad::Value(what)) if wanted.required => {
-                Err(MapError::new(Reason::DataType, Some(place), what))
-            }
+            Err(Bad::Value(what)) if wanted.required => Err(MapError::new(
+                Reason::DataType,
+                Some(&self.found(node, wanted)),
+                what,
+            )),
             Err(Bad::Value(what)) => {
-                let found = wanted
-                    .paths
-                    .first()
-                    .and_then(|(_, path)| self.document.select(node, path).first().copied());
                 self.extra.push(Extra {
-                    place: Place(self.place(found.unwrap_or(node))),
+                    place: Place(self.found(node, wanted)),
                     value: text,
                     note: Some(what),
                 });
@@ -347,6 +350,13 @@ impl Work<'_> {
     fn zoned(&self, at: DateTime) -> Option<When> {
         let zoned = self.zone.to_zoned_datetime(at).ok()?;
         zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().parse().ok()
+    }
+
+    /// Where what is wanted stands in this document: `[3].Sex`.
+    fn found(&self, node: usize, wanted: &Wanted) -> String {
+        let first = wanted.paths.first();
+        let found = first.and_then(|(_, path)| self.document.select(node, path).first().copied());
+        self.place(found.unwrap_or(node))
     }
 
     fn place(&self, node: usize) -> String {

@@ -231,6 +231,26 @@ fn null_clears_and_wrong_values_are_kept_beside() {
     assert!(error("{").starts_with("1:2: This is no JSON"));
 }
 
+#[test]
+fn what_a_table_lacks_is_told_with_its_row() {
+    let mapping = mapping(DAY, Wire::Csv);
+    let error = |from: &str, to: &str| {
+        let text = DAY_CSV.replace(from, to);
+        assert_ne!(text, DAY_CSV);
+        decode(text.as_bytes(), &mapping, &Reading::default(), &zone())
+            .expect_err("refused")
+            .to_string()
+    };
+    let unknown = error(";;M;", ";;Q;");
+    assert!(
+        unknown.starts_with("[2].Sex: the code is in no table"),
+        "{unknown}"
+    );
+    assert!(!unknown.contains('Q'), "{unknown}");
+    let missing = error("A2;x2", ";x2");
+    assert!(missing.starts_with("[2].Nr: identifiers is missing"), "{missing}");
+}
+
 const RESULTS: &str = r##"
 [about]
 control_id = "/report/@id"

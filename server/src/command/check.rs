@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::home::Home;
+use crate::render::count;
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -46,11 +47,13 @@ pub fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
             );
         } else if problems.is_empty() {
             super::print(&format!(
-                "{channels} channels in {} are right.\n",
-                home.channels_folder().display()
+                "{} in {} {} right.\n",
+                count(channels as u64, "channel", "channels"),
+                home.channels_folder().display(),
+                if channels == 1 { "is" } else { "are" }
             ));
         } else {
-            eprintln!("{} problems.", problems.len());
+            eprintln!("{}.", count(problems.len() as u64, "problem", "problems"));
         }
     }
     Ok(if problems.is_empty() && !nothing {

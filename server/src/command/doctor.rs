@@ -7,7 +7,7 @@ use serde_json::json;
 use super::print;
 use crate::doctor::{self, Level, Line};
 use crate::home::Home;
-use crate::render::{Paint, table};
+use crate::render::{self, Paint, table};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -58,7 +58,9 @@ fn screen(lines: &[Line], paint: &Paint) -> String {
     let count = |level: Level| lines.iter().filter(|line| line.level == level).count();
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
     format!(
-        "{}\n{problems} problems, {warnings} warnings.\n",
-        table(&["", "", ""], &rows).trim_start()
+        "{}\n{}, {}.\n",
+        table(&["", "", ""], &rows).trim_start(),
+        render::count(problems as u64, "problem", "problems"),
+        render::count(warnings as u64, "warning", "warnings"),
     )
 }

@@ -44,17 +44,21 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !problems.is_empty() {
         eprintln!(
-            "{} problems; nothing was changed, all goes on as it was.",
-            problems.len()
+            "{}; nothing was changed, all goes on as it was.",
+            render::count(problems.len() as u64, "problem", "problems")
         );
         return Ok(code);
     }
     print(&format!("{}\n", words(&value["reloaded"], &paint)));
     for left in value["reloaded"]["left"].as_array().into_iter().flatten() {
         print(&format!(
-            "{} {} deliveries wait for {}/{}, which is not there any more. They go when it is back.\n",
+            "{} {} for {}/{}, which is not there any more. What waits goes when it is back.\n",
             paint.yellow("note:"),
-            render::cell(left, "waiting"),
+            render::count(
+                left["waiting"].as_u64().unwrap_or(0),
+                "delivery waits",
+                "deliveries wait"
+            ),
             render::cell(left, "channel"),
             render::cell(left, "destination"),
         ));

@@ -12,7 +12,7 @@ use super::print;
 use crate::formats;
 use crate::golden::{self, Case, Finding, Manner, Report};
 use crate::home::Home;
-use crate::render::Paint;
+use crate::render::{self, Paint};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -170,6 +170,7 @@ fn told(reports: &[Report], paint: &Paint) -> String {
         .filter(|report| !report.findings.is_empty())
         .count();
     out.push_str(&match bad {
+        0 if reports.is_empty() => "There are no tests.\n".to_owned(),
         0 => format!("{}, all as expected.\n", tests(reports.len())),
         _ => format!(
             "{}, {bad} not as expected. Is it meant? Then write it down: punte test --bless (and look at the change in git).\n",
@@ -180,8 +181,5 @@ fn told(reports: &[Report], paint: &Paint) -> String {
 }
 
 fn tests(count: usize) -> String {
-    match count {
-        1 => "1 test".to_owned(),
-        many => format!("{many} tests"),
-    }
+    render::count(count as u64, "test", "tests")
 }

@@ -83,9 +83,9 @@ pub fn find(folder: &Path, channels: &[Channel], only: Option<&str>) -> (Vec<Cas
         }
         if !ids.contains(&id) {
             let near = nearest(id, ids.iter().copied());
-            let near = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            let near = near.map_or(".".to_owned(), |near| format!("; did you mean {near:?}?"));
             wrong.push(format!(
-                "{}: there is no channel {id:?} for these tests{near} Rename the folder, or remove it",
+                "{}: there is no channel {id:?} for these tests{near} Rename the folder, or remove it.",
                 path.display()
             ));
             continue;

@@ -148,5 +148,13 @@ fn check_refuses_a_destination_that_is_not_there() -> Result<()> {
         said.contains("ask.toml:2:21 ack.delivered  not known here; did you mean \"ris\"?"),
         "{said}"
     );
+    let alone = "id = \"ask\"\nack = { delivered = \"ris\" }\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\ndecode = \"hl7v2\"\n[[step]]\napply = true\n";
+    let output = Home::with(&[("ask", alone)])?.run(&["check"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("ack.delivered  the channel has no destination to wait for")
+            && said.contains("1 problem."),
+        "{said}"
+    );
     Ok(())
 }

@@ -66,6 +66,15 @@ fn a_golden_test_is_made_holds_and_shows_what_changed() -> Result<()> {
     let reply = std::fs::read_to_string(known.join("reply.hl7"))?;
     assert!(reply.contains("MSA|AA|T1"), "{reply}");
 
+    home.channel(
+        "bare",
+        &channel("F", "ris").replace("id = \"adt\"", "id = \"bare\""),
+    )?;
+    let none = home.run(&["test", "bare"])?;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none).contains("There are no tests."), "{}", text(&none));
+    std::fs::remove_file(home.path().join("channels/bare.toml"))?;
+
     // The same at each run.
     for _ in 0..2 {
         let again = home.run(&["test"])?;
@@ -99,7 +108,7 @@ fn a_golden_test_is_made_holds_and_shows_what_changed() -> Result<()> {
         "{said}"
     );
     assert!(
-        said.contains("there is no channel \"atd\" for these tests; did you mean \"adt\"?"),
+        said.contains("there is no channel \"atd\" for these tests; did you mean \"adt\"? Rename the folder, or remove it."),
         "{said}"
     );
     assert!(

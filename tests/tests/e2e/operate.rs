@@ -294,7 +294,7 @@ async fn a_reload_swaps_starts_and_ends_channels_and_an_open_connection_goes_on(
     home.channel("new", &format!("id = \"new\"\nsource.mllp.listen = \"{one}\"\n"))?;
     let said = text(&home.run(&["reload"])?);
     assert!(
-        said.contains("1 deliveries wait for new/lis, which is not there any more"),
+        said.contains("1 delivery waits for new/lis, which is not there any more"),
         "{said}"
     );
     home.channel("new", &other("new", &one))?;
