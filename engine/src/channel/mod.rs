@@ -51,7 +51,7 @@ pub use keep::{Keep, KeepFor};
 pub use keys::KeyPaths;
 pub use problem::{Problem, nearest};
 pub use response::{AnswersOf, Late};
-pub use schema::channel_schema;
+pub use schema::{CHARSETS, channel_schema};
 pub use uses::{Use, uses};
 pub use window::Window;
 

@@ -9,8 +9,8 @@ use crate::format::Formats;
 /// How deep the definitions of a connector's schema are followed.
 const MAX_DEPTH: usize = 16;
 
-/// The charsets that a channel may name.
-const CHARSETS: [&str; 11] = [
+/// The charsets that a channel may name (`charset`). What is read may be in others that a message names itself.
+pub const CHARSETS: [&str; 11] = [
     "utf-8",
     "us-ascii",
     "iso-8859-1",

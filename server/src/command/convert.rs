@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clinic::aggregate::Source;
 use clinic::apply::{ApplyError, Context, Nobody, OnUnmatched};
 use clinic::exchange::{MapError, Stamp};
+use engine::channel::CHARSETS;
 use engine::format::{Mapping, Settings};
 use mappings::hl7v2::batch;
 use mappings::hl7v2::charset::Charset;
@@ -15,21 +16,6 @@ use uuid::Uuid;
 
 use super::{print, read_input};
 use crate::formats;
-
-/// The charsets that a channel takes (`charset`); `--charset` knows them and more.
-const CHARSETS: [&str; 11] = [
-    "utf-8",
-    "us-ascii",
-    "iso-8859-1",
-    "iso-8859-2",
-    "iso-8859-5",
-    "iso-8859-15",
-    "iso-8859-16",
-    "windows-1250",
-    "windows-1251",
-    "windows-1252",
-    "utf-16",
-];
 
 /// What it is told.
 #[derive(clap::Args)]
