@@ -1,5 +1,6 @@
 //! Peers that speak DICOM: Orthanc as a PACS, pynetdicom as a modality, the tools of DCMTK.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -13,9 +14,14 @@ use tempfile::TempDir;
 use crate::eventually;
 use crate::program::{Home, Punte};
 
-/// A port that nobody listens on just now.
+/// A port that nobody has. It lies below those that the system gives out by itself, of which another test's connection could
+/// take it before somebody listens there.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    let random = || RandomState::new().build_hasher().finish();
+    (0..100)
+        .map(|_| 10_000 + (random() % 22_000) as u16)
+        .find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .context("no port is free")
 }
 
 /// Runs a tool of DCMTK to its end, without Nagle's algorithm: with it each answer waits 40 ms.
