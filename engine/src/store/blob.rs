@@ -855,6 +855,7 @@ mod tests {
         assert!(path.exists());
         drop(left);
         assert!(!path.exists(), "what is not finished is gone");
+        case.blobs.close();
         std::mem::forget(case.blobs.begin(&case.sealer).unwrap());
         case.blobs.clear_nursery(&case.sealer).unwrap();
         assert_eq!(std::fs::read_dir(case.blobs.nursery()).unwrap().count(), 0);
@@ -1003,6 +1004,8 @@ mod tests {
     #[test]
     fn a_name_that_the_power_took_is_given_again() {
         let case = blob(3 * CHUNK + 9);
+        // Nothing is made beside this.
+        case.blobs.close();
         let read = || case.blobs.read(&case.sealer, case.name);
         let spare = case.blobs.nursery().join("1.spare");
         std::fs::rename(&case.file, &spare).unwrap();
