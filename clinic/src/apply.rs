@@ -11,8 +11,9 @@
 //! What a person decided about a change ([`Decision`]) stands before all of this.
 //!
 //! A patient who was merged is followed to the survivor. What could be several patients, visits or orders is parked,
-//! and so is a number that is already another patient's. A report that comes late changes nothing that is known. Several changes about one aggregate end as one write. What
-//! changed nothing is not written. No reference of what is written leads nowhere.
+//! and so is a number that is already another patient's. A report that comes late changes nothing that is known. Several
+//! changes about one aggregate end as one write. What changed nothing is not written. No reference of what is written
+//! leads nowhere.
 
 mod bookings;
 mod identify;

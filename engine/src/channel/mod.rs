@@ -49,7 +49,7 @@ pub use check::{Checked, check, read_folder, read_table};
 pub use heading::{heading, is_heading};
 pub use keep::{Keep, KeepFor};
 pub use keys::KeyPaths;
-pub use problem::{Problem, nearest};
+pub use problem::{Problem, nearest, no_channel};
 pub use response::{AnswersOf, Late};
 pub use schema::{CHARSETS, channel_schema};
 pub use uses::{Use, uses};

@@ -49,6 +49,14 @@ pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     (line, letters + 1)
 }
 
+/// What is said where there is no channel of that name, but these.
+pub fn no_channel(name: &str, ids: &[String]) -> String {
+    match nearest(name, ids.iter().map(String::as_str)) {
+        Some(near) => format!("there is no channel {name:?}; did you mean {near:?}?"),
+        None => format!("there is no channel {name:?}; there are: {}", ids.join(", ")),
+    }
+}
+
 /// The nearest right word to one that was written, if one is near.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase().replace('-', "_");

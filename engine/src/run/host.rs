@@ -24,7 +24,7 @@ use super::trace::{Trace, trace_halt};
 use super::upkeep;
 use crate::actor::Actor;
 use crate::channel::ask::is_address;
-use crate::channel::{Channel, Keep, nearest};
+use crate::channel::{Channel, Keep, no_channel};
 use crate::connector::{Asks, ConnectorError, Connectors};
 use crate::format::Formats;
 use crate::message::Failure;
@@ -237,14 +237,8 @@ impl Engine {
 
     /// The channel of that name, or what is said where there is none.
     pub fn known_channel(&self, id: &str) -> Result<Arc<Channel>, EngineError> {
-        self.channel(id).ok_or_else(|| {
-            let ids = self.channel_ids();
-            let near = nearest(id, ids.iter().map(String::as_str));
-            EngineError::NotThere(match near {
-                Some(near) => format!("there is no channel {id:?}; did you mean {near:?}?"),
-                None => format!("there is no channel {id:?}; there are: {}", ids.join(", ")),
-            })
-        })
+        self.channel(id)
+            .ok_or_else(|| EngineError::NotThere(no_channel(id, &self.channel_ids())))
     }
 
     /// All channels, with what they have done and what waits.

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::direct::{MOST, Once};
+use super::direct::{ALIGN, MOST, Once};
 use super::seal::{Column, Hashing, SEAL, Sealer};
 use super::spare::{self, Spares};
 
@@ -41,8 +41,8 @@ const END: usize = ID + SEAL;
 const BLOCK: usize = 4096;
 /// Bytes of the length that it ends with.
 const TOLD: usize = 8;
-// What is added at once finds room.
-const _: () = assert!(CHUNK + SEAL <= MOST && END + BLOCK + TOLD <= MOST);
+// What is added at once finds room, and a file is written past the cache to its end.
+const _: () = assert!(CHUNK + SEAL <= MOST && END + BLOCK + TOLD <= MOST && BLOCK.is_multiple_of(ALIGN));
 /// The folder of what has no name yet.
 const NURSERY: &str = "new";
 /// So many blobs are known to be flushed.
@@ -517,17 +517,14 @@ impl Draft {
     fn write_unhashed(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         self.length += bytes.len() as u64;
         while !bytes.is_empty() {
-            let filled = self.file.end_with_room(0).map_err(failed)?.len() - self.chunk;
-            if filled == CHUNK {
+            if self.file.unwritten().len() - self.chunk == CHUNK {
                 self.seal_chunk(false)?;
                 self.begin_chunk()?;
-                continue;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK - filled));
-            self.file
-                .end_with_room(now.len())
-                .map_err(failed)?
-                .extend_from_slice(now);
+            let file = self.file.unwritten();
+            let left = CHUNK - (file.len() - self.chunk);
+            let (now, rest) = bytes.split_at(bytes.len().min(left));
+            file.extend_from_slice(now);
             bytes = rest;
         }
         Ok(())
@@ -541,8 +538,7 @@ impl Draft {
 
     fn seal_chunk(&mut self, last: bool) -> Result<(), StoreError> {
         let aad = chunk_aad(&self.id, self.place, last);
-        let file = self.file.end_with_room(0).map_err(failed)?;
-        self.sealer.seal_end(&aad, file, self.chunk)?;
+        self.sealer.seal_end(&aad, self.file.unwritten(), self.chunk)?;
         self.place += 1;
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 /// What is written past the cache begins, and ends, at a multiple of so many bytes, in memory and in the file.
-const ALIGN: usize = 4096;
+pub(crate) const ALIGN: usize = 4096;
 /// So many bytes are written at once: a little more than an image of 512 × 512 points has.
 const UNIT: usize = 576 * 1024;
 /// So many bytes find room beside what is not written yet.
@@ -64,17 +64,18 @@ impl Once {
         Ok(&mut self.buffer)
     }
 
-    /// All has come: writes what is left. The file is as long as what was written to it, and not flushed.
+    /// What is not written yet. No more may be added to it than there was room for.
+    pub(crate) fn unwritten(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// All has come: writes what is left, past the cache where it ends at a multiple of [`ALIGN`]. The file is as long as what
+    /// was written to it, and not flushed.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         let left = self.buffer.len() - self.begins;
-        let length = self.written + left as u64;
-        let is_filled_up = self.is_direct && !left.is_multiple_of(ALIGN);
-        if is_filled_up {
-            self.buffer.resize(self.begins + left.next_multiple_of(ALIGN), 0);
-        }
-        self.put(self.buffer.len() - self.begins)?;
-        match is_filled_up || length < self.was {
-            true => self.file.set_len(length),
+        self.put(left)?;
+        match self.written < self.was {
+            true => self.file.set_len(self.written),
             false => Ok(()),
         }
     }

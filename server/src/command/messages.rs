@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
-use engine::channel::nearest;
+use engine::channel::no_channel;
 use engine::channel::response::with_responses;
 use engine::channel::write_door::WRITE_DOOR;
 use engine::store::DecidedWord;
@@ -216,10 +216,7 @@ async fn is_there(home: &Home, client: Option<&Client>, channel: &str) -> anyhow
     if channel == WRITE_DOOR || ids.iter().any(|id| id == channel) {
         return Ok(());
     }
-    match nearest(channel, ids.iter().map(String::as_str)) {
-        Some(near) => bail!("there is no channel {channel:?}; did you mean {near:?}?"),
-        None => bail!("there is no channel {channel:?}; there are: {}", ids.join(", ")),
-    }
+    bail!(no_channel(channel, &ids))
 }
 
 /// Messages as a table: one line each, and why where it failed.

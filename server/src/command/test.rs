@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
-use engine::channel::nearest;
+use engine::channel::no_channel;
 use engine::channel::write_door::WRITE_DOOR;
 use serde_json::json;
 
@@ -46,11 +46,8 @@ pub async fn run(home: &Home, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(only) = &args.channel
         && !channels.iter().any(|channel| channel.id == *only)
     {
-        let ids: Vec<&str> = channels.iter().map(|channel| channel.id.as_str()).collect();
-        match nearest(only, ids.iter().copied()) {
-            Some(near) => bail!("there is no channel {only:?}; did you mean {near:?}?"),
-            None => bail!("there is no channel {only:?}; there are: {}", ids.join(", ")),
-        }
+        let ids: Vec<String> = channels.into_iter().map(|channel| channel.id).collect();
+        bail!(no_channel(only, &ids));
     }
     let folder = home.channels_folder();
     let (mut cases, wrong) = golden::find(&folder, &channels, args.channel.as_deref());

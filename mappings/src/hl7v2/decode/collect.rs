@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use clinic::change_set::{Find, Merge, Natural};
 use clinic::exchange::{Extra, MapError, Place, Reason};
 use clinic::patch::{Items, Patch};
-use clinic::value::Ref;
+use clinic::value::{Identifier, Ref};
 use clinic::{About, Body, Change, ChangeSet};
 use jiff::tz::Offset;
 
@@ -637,6 +637,15 @@ impl<'m> Collected<'m> {
             }
         }
         Ok(())
+    }
+}
+
+/// Found by that alone, whatever numbers it has: an identifier without a value is one that nobody has, and stands before those
+/// that the change says.
+pub fn not_by_number(find: Find) -> Find {
+    Find {
+        identifiers: vec![Identifier::default()],
+        ..find
     }
 }
 

@@ -8,7 +8,7 @@ use clinic::diagnostics::{Component, ObservationChange, ObservationStatus, Refer
 use clinic::patch::{Items, Patch};
 use clinic::value::{Attachment, Concept, Identifier, Ref};
 
-use super::collect::{At, Collected, Seg, natural};
+use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::Obx;
 use super::terms::{self, NO_TABLE};
 use super::values::{self, Read, Units};
@@ -83,10 +83,10 @@ impl Series {
             // The same code and sub-id twice: the place among them tells them apart.
             name.push_str(&format!("|#{count}"));
         }
-        Find {
-            // An identifier without a value is one that nobody has: the number doesn't find it by itself.
-            identifiers: instance.map(|_| Identifier::default()).into_iter().collect(),
-            ..natural(self.owner.as_ref(), name)
+        let find = natural(self.owner.as_ref(), name);
+        match instance {
+            Some(_) => not_by_number(find),
+            None => find,
         }
     }
 

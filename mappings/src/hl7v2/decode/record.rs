@@ -11,7 +11,7 @@ use clinic::records::{
 use clinic::value::{Concept, Identifier, Period, Ref, When};
 use clinic::{Body, Change};
 
-use super::collect::{At, Collected, Seg, natural};
+use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::datatypes as data;
 use super::parties::{self, add};
 use super::people;
@@ -143,10 +143,10 @@ fn allergy(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref, more: AllergyCh
         ..more
     };
     // Found by what it is, also where it has a number: an AL1 and an IAM of the same thing are one allergy.
-    let nobody = say.identifiers.values().iter().map(|_| Identifier::default());
-    let find = Find {
-        identifiers: nobody.take(1).collect(),
-        ..out.numbered(patient, key)
+    let find = out.numbered(patient, key);
+    let find = match say.identifiers.values().is_empty() {
+        true => find,
+        false => not_by_number(find),
     };
     out.add_found("allergy", find, say);
 }

@@ -10,7 +10,7 @@ use clinic::records::Performer;
 use clinic::value::{Attachment, Concept, Identifier, Ref};
 
 use super::cases::{self, Subject};
-use super::collect::{At, Collected, Seg, natural};
+use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::{self, Group, Obx, Shape};
 use super::observations::Series;
 use super::terms::{self, NO_TABLE, hl7, table};
@@ -172,10 +172,7 @@ fn find(group: &Group<'_>, order: &Ref) -> Find {
         code if code.is_empty() => format!("text|{}", part(2).to_lowercase()),
         code => format!("{}|{code}", part(3)),
     };
-    Find {
-        identifiers: vec![Identifier::default()],
-        ..natural(Some(order), format!("result|{code}"))
-    }
+    not_by_number(natural(Some(order), format!("result|{code}")))
 }
 
 /// The same code of the same order again in one message.

@@ -1,12 +1,11 @@
 //! SIU^S23 and S24 → time of a resource that is blocked, or free again. HL7 v2.5.1, 10.4.8 and 10.4.9.
 
-use clinic::change_set::Find;
 use clinic::exchange::{MapError, Place};
 use clinic::patch::{Items, Patch};
 use clinic::scheduling::{AppointmentChange, ScheduleChange, SlotChange, SlotStatus};
-use clinic::value::{Concept, Identifier, Period, Ref, When};
+use clinic::value::{Concept, Period, Ref, When};
 
-use super::collect::{Collected, Seg, natural};
+use super::collect::{Collected, Seg, natural, not_by_number};
 use super::notes;
 use super::scheduling::{Resource, Schedule, actor, numbers, span, times};
 use super::terms::{self, NO_TABLE};
@@ -63,10 +62,7 @@ pub(super) fn block<'m>(
             ..SlotChange::default()
         };
         // Its number is that of the whole block, which may take the time of several.
-        let find = Find {
-            identifiers: vec![Identifier::default()],
-            ..natural(Some(&of), format!("slot|{name}"))
-        };
+        let find = not_by_number(natural(Some(&of), format!("slot|{name}")));
         out.add_found("slot", find, say);
         made += 1;
     }
