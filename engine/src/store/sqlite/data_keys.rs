@@ -173,8 +173,8 @@ pub(crate) fn set_resealed(connection: &Connection, now: KeyNr) -> rusqlite::Res
     put(connection, RESEALED, &[now])
 }
 
-/// The master key, sealed under the data key of now.
-pub(crate) fn hand_over(folder: &Path, master: &MasterKey) -> Result<Vec<u8>, StoreError> {
+/// The keys of the store in a data folder, whether an engine runs there or not.
+fn beside(folder: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(
         folder.join("punte.db"),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -182,8 +182,15 @@ pub(crate) fn hand_over(folder: &Path, master: &MasterKey) -> Result<Vec<u8>, St
     .map_err(sql_error)?;
     connection
         .busy_timeout(Duration::from_secs(10))
+        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
         .and_then(|()| super::same_for_all(&connection))
         .map_err(sql_error)?;
+    Ok(connection)
+}
+
+/// The master key, sealed under the data key of now.
+pub(crate) fn hand_over(folder: &Path, master: &MasterKey) -> Result<Vec<u8>, StoreError> {
+    let connection = beside(folder)?;
     let (sealer, _) = stored(&connection, master)?.ok_or_else(|| damaged("its keys are missing"))?;
     sealer.seal(Column::HandedKey, Uuid::nil(), 0, master.bytes())
 }
@@ -197,16 +204,7 @@ pub(crate) fn handed(sealer: &Sealer, sealed: &[u8]) -> Result<MasterKey, StoreE
 /// Seals the keys of a store under another master key, in one transaction, whether an engine runs there or not: that one
 /// has them open already. Returns how many there are.
 pub(crate) fn rewrap(folder: &Path, old: &MasterKey, new: &MasterKey) -> Result<usize, RewrapError> {
-    let mut connection = Connection::open_with_flags(
-        folder.join("punte.db"),
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .map_err(sql_error)?;
-    connection
-        .busy_timeout(Duration::from_secs(10))
-        .and_then(|()| connection.pragma_update(None, "synchronous", "FULL"))
-        .and_then(|()| super::same_for_all(&connection))
-        .map_err(sql_error)?;
+    let mut connection = beside(folder)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sql_error)?;
