@@ -130,6 +130,10 @@ aggregate! {
         appointments: Vec<Ref>,
         /// The accounts that it is billed to (HL7 PID-18).
         accounts: Vec<Identifier>,
+        /// The number of the episode that it is a part of (HL7 PV1-54).
+        episode: Option<Identifier>,
+        /// That episode in words (HL7 PV1-53).
+        episode_description: Option<String>,
         /// The visit that it is a part of.
         part_of: Option<Ref>,
     }
@@ -229,6 +233,8 @@ aggregate! {
         onset: Option<When>,
         /// When it was recorded.
         recorded: Option<When>,
+        /// Who reported it (HL7 IAM-14).
+        recorder: Option<Ref>,
         /// Who says so.
         asserter: Option<Ref>,
         /// What happened.

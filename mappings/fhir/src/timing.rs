@@ -107,7 +107,18 @@ pub(crate) fn timing(of: &Timing, events: &[String]) -> Object {
                 .unwrap_or_default();
             extension(ORIGINAL_TEXT, "valueString", format!("{number} {unit}").trim())
         });
-    let mut repeat = Object::new().put("extension", odd.collect::<Vec<_>>());
+    // So is a moment that is none of those that a Timing takes (HL7 table 0528 has more).
+    let other = of.events.iter().filter(|event| !EVENTS.contains(&event.as_str()));
+    let other = other.map(|event| extension(ORIGINAL_TEXT, "valueString", event.as_str()));
+    // An offset is one from a moment, and not from a meal itself (invariant tim-9).
+    let meals = ["C", "CM", "CD", "CV"];
+    let offset = of
+        .offset_minutes
+        .filter(|_| !whens.is_empty() && !whens.iter().any(|when| meals.contains(when)));
+    let apart = of.offset_minutes.filter(|_| offset.is_none());
+    let apart = apart.map(|minutes| extension(ORIGINAL_TEXT, "valueString", format!("{minutes} min")));
+    let beside: Vec<_> = odd.chain(other).chain(apart).collect();
+    let mut repeat = Object::new().put("extension", beside);
     if bounds.is_empty() {
         repeat.set("boundsDuration", quantity_of(of.bounds_duration.as_ref()));
     } else {
@@ -124,9 +135,45 @@ pub(crate) fn timing(of: &Timing, events: &[String]) -> Object {
         .put("dayOfWeek", days)
         .put("timeOfDay", times)
         .put("when", whens)
-        .put("offset", of.offset_minutes);
+        .put("offset", offset);
     Object::new()
         .put("event", strings(events))
         .put("repeat", repeat)
         .put("code", concept_of(of.code.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Value as _;
+
+    #[test]
+    fn a_moment_that_fhir_does_not_know_is_told_in_words() {
+        let of = Timing {
+            events: vec!["PC".to_owned(), "ICM".to_owned()],
+            ..Timing::default()
+        };
+        let told: serde_json::Value =
+            serde_json::from_str(&timing(&of, &[]).json().unwrap().to_string()).unwrap();
+        assert_eq!(told["repeat"]["when"], serde_json::json!(["PC"]));
+        assert_eq!(told["repeat"]["extension"][0]["valueString"], "ICM");
+    }
+
+    #[test]
+    fn an_offset_is_one_from_a_moment() {
+        let told = |events: &[&str]| {
+            let of = Timing {
+                events: events.iter().map(|event| (*event).to_owned()).collect(),
+                offset_minutes: Some(30),
+                ..Timing::default()
+            };
+            timing(&of, &[]).json().unwrap().to_string()
+        };
+        assert!(told(&["PC"]).contains("\"offset\":30"));
+        for without in [&["BEDTIME"][..], &["CM"][..], &[][..]] {
+            let told = told(without);
+            assert!(!told.contains("\"offset\""), "{told}");
+            assert!(told.contains("\"30 min\""), "{told}");
+        }
+    }
 }

@@ -77,6 +77,13 @@ pub(crate) fn encounter(of: &Encounter, record: &Record, ctx: &Context<'_>) -> O
             "dischargeDisposition",
             concept_of(of.discharge_disposition.as_ref()),
         );
+    // The episode is no record of ours: it is told by its number and its words.
+    let mut episode = Object::new()
+        .put("identifier", of.episode.as_ref().and_then(types::identifier))
+        .put("display", of.episode_description.as_ref());
+    if !episode.is_empty() {
+        episode.set("type", "EpisodeOfCare");
+    }
     Object::new()
         .put("resourceType", "Encounter")
         .put("text", of.description.as_deref().and_then(narrative))
@@ -107,6 +114,7 @@ pub(crate) fn encounter(of: &Encounter, record: &Record, ctx: &Context<'_>) -> O
         .put("serviceType", concept_of(of.service_type.as_ref()))
         .put("priority", concept_of(of.priority.as_ref()))
         .put("subject", ctx.optional(of.patient.as_ref()))
+        .put("episodeOfCare", vec![episode])
         .put("participant", participants.collect::<Vec<_>>())
         .put("appointment", ctx.references(&of.appointments))
         .put("period", types::period(of.period.as_ref()))
@@ -254,6 +262,7 @@ pub(crate) fn allergy(of: &Allergy, record: &Record, ctx: &Context<'_>) -> Objec
         .put("encounter", ctx.optional(of.encounter.as_ref()))
         .put("onsetDateTime", date_time_of(of.onset.as_ref()))
         .put("recordedDate", date_time_of(of.recorded.as_ref()))
+        .put("recorder", ctx.optional(of.recorder.as_ref()))
         .put("asserter", ctx.optional(of.asserter.as_ref()))
         .put("note", types::annotations(&of.notes, ctx))
         .put("reaction", of.reactions.iter().map(reaction).collect::<Vec<_>>())

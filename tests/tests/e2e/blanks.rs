@@ -18,6 +18,8 @@ const TWINS: &[(&str, &str)] = &[
     ("ORC-12", "OBR-16"),
     ("ORC-14", "OBR-17"),
     ("ORC-33", "OBR-53"),
+    // A service stands as its appointment does.
+    ("SCH-25", "AIS-10"),
     // A45 names the visit that moves in both.
     ("PV1-19", "MRG-5"),
     // Each step of a procedure names it.

@@ -28,12 +28,15 @@ pub fn positive(at: At<'_>) -> Option<u32> {
     })
 }
 
-/// ID of table 0136 → yes or no.
+/// ID of table 0136 → yes or no. Some senders write the words.
 pub fn yes_no(at: At<'_>) -> Option<bool> {
-    at.part(1).read(|text| match text {
-        "Y" | "y" => Ok(true),
-        "N" | "n" => Ok(false),
-        _ => Err("neither Y nor N"),
+    at.part(1).read(|text| {
+        let is = |words: [&str; 3]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        match (is(["Y", "YES", "TRUE"]), is(["N", "NO", "FALSE"])) {
+            (true, _) => Ok(true),
+            (_, true) => Ok(false),
+            (false, false) => Err("neither Y nor N"),
+        }
     })
 }
 

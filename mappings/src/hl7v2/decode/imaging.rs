@@ -307,12 +307,13 @@ fn minutes(say: &OrderChange) -> Option<u32> {
 // ---- appointments ----
 
 /// SIU: an appointment of a modality (AIG-4, AIG-5 or AIL-4 names one, or AIS-3 by the channel's table of codes) says
-/// when, where and by whom the step of its order is done; without an order's number it is an order itself.
+/// when, where and by whom the step of its order is done; without an order's number it is an order itself, if
+/// somebody is named.
 pub(super) fn of_appointment<'m>(
     out: &mut Collected<'m>,
     services: &[Seg<'m>],
     resources: &[Seg<'m>],
-    subject: &Subject,
+    subject: Option<&Subject>,
     number: Option<String>,
     booked: &AppointmentChange,
     orders: &mut Vec<Ref>,
@@ -347,7 +348,9 @@ pub(super) fn of_appointment<'m>(
         ..ImagingStep::default()
     };
     if orders.is_empty() {
-        let Some(number) = number else { return };
+        let (Some(number), Some(subject)) = (number, subject) else {
+            return;
+        };
         let key = out.key("order");
         let say = OrderChange {
             patient: Patch::Set(subject.patient.clone()),

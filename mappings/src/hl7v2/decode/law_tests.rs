@@ -103,6 +103,7 @@ fn no_field_is_dropped_in_silence() {
         ("ORC", 14, "OBR", 17),
         ("ORC", 7, "OBR", 27),
         ("ORC", 33, "OBR", 53),
+        ("SCH", 25, "AIS", 10),
         ("IPC", 1, "IPC", 1),
         ("IPC", 2, "IPC", 2),
         ("IPC", 3, "IPC", 3),
@@ -153,10 +154,16 @@ fn no_field_is_dropped_in_silence() {
                         None
                     };
                     let Some((segment, field)) = twin else { continue };
-                    let near = [at.wrapping_sub(1), at + 1, at + 2, at.wrapping_sub(2)];
-                    for near in near.into_iter().filter(|near| *near < segments.len()) {
-                        if changed[near][0] == segment && changed[near].get(field) == Some(&fields[number]) {
-                            changed[near][field] = "";
+                    // The services of an appointment stand far behind it, behind the patient.
+                    let reach = if matches!(segment, "SCH" | "AIS") {
+                        segments.len()
+                    } else {
+                        2
+                    };
+                    let start = at.saturating_sub(reach);
+                    for near in changed.iter_mut().take(at + reach + 1).skip(start) {
+                        if near[0] == segment && near.get(field) == Some(&fields[number]) {
+                            near[field] = "";
                         }
                     }
                 }

@@ -61,6 +61,8 @@ pub fn old_account(out: &mut Collected<'_>, mrg: Seg<'_>, encounter: &Ref) {
 
 fn merge(out: &mut Collected<'_>, mrg: Seg<'_>, survivor: &Ref) {
     let numbers = old_numbers(mrg);
+    mrg.f(3)
+        .note("the number of an account belongs to a visit, and none is named here");
     let Ref::Local(survivor) = survivor else { return };
     if numbers.is_empty() {
         mrg.f(7).note("a record without a number can't be merged");

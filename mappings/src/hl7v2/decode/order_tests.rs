@@ -540,3 +540,17 @@ fn one_number_for_several_results_keeps_them_apart() {
     let twice = results("GLU", "GLU");
     assert_eq!(twice.all("Observation").len(), 2);
 }
+
+#[test]
+fn what_stands_behind_a_moment_of_a_pattern_stays() {
+    let said = read(
+        "MSH|^~\\&|A|B|C|D|20260512||OML^O21^OML_O21|1|P|2.5.1\nPID|1||1^^^C^MR||POP^ANA\nORC|NW|A-1\nTQ1|1||Q1D&daily&L^DW^1^3^2^d&day&UCUM^N^ICM&between meals&HL70528^30^min&minute\nOBR|1|A-1||GLU^Glucose^L\n",
+    );
+    let timing = &said.one("Order")["occurrence_timing"];
+    assert_eq!(timing["events"], serde_json::json!(["ICM"]));
+    assert_eq!(timing["period"]["code"], "d");
+    assert_eq!(timing["offset_minutes"], 30);
+    for place in ["TQ1-3.8.2", "TQ1-3.8.3", "TQ1-3.6.2", "TQ1-3.10.2", "TQ1-3.7"] {
+        assert!(said.lost(place), "{place}: {:?}", said.extra());
+    }
+}

@@ -23,7 +23,12 @@ pub fn practitioner(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
         identifier.check_digit_scheme = at.part(12).text();
         identifier
     });
-    person(out, identifier, xcn_name(at), at.part(7))
+    person(out, identifier, xcn_name(at), Some(at.part(7)))
+}
+
+/// XPN → practitioner, who is known by the name alone.
+pub fn practitioner_from_xpn(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref> {
+    person(out, None, data::name(at), None)
 }
 
 /// The name in an XCN.
@@ -62,7 +67,7 @@ pub fn practitioner_from_cnn(out: &mut Collected<'_>, at: At<'_>) -> Option<Ref>
         ..PersonName::default()
     };
     let name = (name != PersonName::default()).then_some(name);
-    person(out, identifier, name, at.part(7))
+    person(out, identifier, name, Some(at.part(7)))
 }
 
 /// A practitioner with what a field says of them; one with the same number (else the same name) is the same person.
@@ -70,7 +75,7 @@ fn person(
     out: &mut Collected<'_>,
     identifier: Option<Identifier>,
     name: Option<PersonName>,
-    degree: At<'_>,
+    degree: Option<At<'_>>,
 ) -> Option<Ref> {
     let (signature, find) = match (&identifier, &name) {
         (Some(id), _) => (format!("{:?}|{}", id.system, id.value), Find::default()),
@@ -92,7 +97,7 @@ fn person(
         add(&mut say.names, name);
         add(
             &mut say.qualifications,
-            degree.text().map(|code| Qualification {
+            degree.and_then(|at| at.text()).map(|code| Qualification {
                 code: Concept::coded(&terms::v2("0360"), &code, None),
                 ..Qualification::default()
             }),

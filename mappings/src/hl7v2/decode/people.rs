@@ -5,7 +5,7 @@ use clinic::change_set::Find;
 use clinic::patch::{Items, Patch};
 use clinic::people::{PatientChange, PatientContact, RelatedPersonChange, Sex};
 use clinic::places::OrganizationContact;
-use clinic::value::{Address, Concept, Identifier, Language, Ref, Telecom, TelecomUse};
+use clinic::value::{Address, Concept, Identifier, Language, PersonName, Ref, Telecom, TelecomUse};
 
 use super::collect::{At, Collected, Seg, natural};
 use super::datatypes as data;
@@ -351,18 +351,7 @@ fn related_person(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
         .filter_map(data::address)
         .collect();
     let find = if numbers.is_empty() {
-        let name = names.first().map(|name| {
-            format!(
-                "{}|{}",
-                name.family.clone().unwrap_or_default(),
-                name.given.join(" ")
-            )
-        });
-        let relationship = nk1.f(3).part(1).peek().unwrap_or_default();
-        natural(
-            Some(patient),
-            format!("kin|{relationship}|{}", name.unwrap_or_default().to_lowercase()),
-        )
+        kin(patient, nk1.f(3), names.first())
     } else {
         Find::default()
     };
@@ -385,6 +374,60 @@ fn related_person(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
         ..RelatedPersonChange::default()
     };
     out.add_found("related-person", find, say);
+}
+
+/// IAM-14, IAM-15 → who reported an allergy: the patient (`SEL`), somebody around them, else one who treats them.
+pub fn reporter_from_iam(out: &mut Collected<'_>, iam: Seg<'_>, patient: &Ref) -> Option<Ref> {
+    let (name_at, relation) = (iam.f(14).first(), iam.f(15));
+    if relation.part(1).is("SEL") {
+        terms::concept(relation, table("0063"))?;
+        own_name(out, name_at, patient);
+        return Some(patient.clone());
+    }
+    if relation.is_empty() {
+        return parties::practitioner_from_xpn(out, name_at);
+    }
+    let name = data::name(name_at)?;
+    let find = kin(patient, relation, Some(&name));
+    let say = RelatedPersonChange {
+        patient: Patch::Set(patient.clone()),
+        relationships: relation.items(|at| terms::concept(at, mapped("0063", "Relationship"))),
+        names: Items::merge(vec![name]),
+        ..RelatedPersonChange::default()
+    };
+    Some(out.add_found("related-person", find, say))
+}
+
+/// The patient's own name again: taken where it is one that they have.
+fn own_name(out: &mut Collected<'_>, at: At<'_>, patient: &Ref) {
+    let Some(Body::Patient(say)) = out.change_mut(patient).map(|change| &change.say) else {
+        return;
+    };
+    let (family, given) = (at.part(1).part(1), at.part(2));
+    let same = |at: At<'_>, known: Option<&String>| at.look().as_deref() == known.map(String::as_str);
+    let mut names = say.names.values().iter();
+    if names.any(|name| same(family, name.family.as_ref()) && same(given, name.given.first())) {
+        family.take();
+        given.take();
+    } else if at.is_there() {
+        at.note("not the name of the patient, who is said to have reported it");
+    }
+}
+
+/// Somebody around a patient who has no number: by what they are to them, and their name.
+fn kin(patient: &Ref, relation: At<'_>, name: Option<&PersonName>) -> Find {
+    let name = name.map(|name| {
+        format!(
+            "{}|{}",
+            name.family.as_deref().unwrap_or_default(),
+            name.given.join(" ")
+        )
+    });
+    let relationship = relation.part(1).peek().unwrap_or_default();
+    natural(
+        Some(patient),
+        format!("kin|{relationship}|{}", name.unwrap_or_default().to_lowercase()),
+    )
 }
 
 /// ROL, PRT of role PP behind PID → family doctor. Other roles wait in `extra`: they make care teams.

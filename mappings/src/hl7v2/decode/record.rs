@@ -49,7 +49,7 @@ pub fn allergy_from_al1(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref) {
 }
 
 /// IAM → allergy: the first fields are those of AL1, the further ones say its number, its state and when it was told.
-/// HL7 v2.5.1, 3.4.7. Who told it (IAM-14) stays: the model has only who vouches for it.
+/// HL7 v2.5.1, 3.4.7.
 pub fn allergy_from_iam(out: &mut Collected<'_>, iam: Seg<'_>, patient: &Ref) {
     let number = data::entity(iam.f(7).first(), None);
     let mut more = AllergyChange {
@@ -57,6 +57,7 @@ pub fn allergy_from_iam(out: &mut Collected<'_>, iam: Seg<'_>, patient: &Ref) {
         clinical_status: clinical_status("active", "Active"),
         onset: iam.f(11).patch(data::when),
         recorded: iam.f(13).patch(data::when),
+        recorder: people::reporter_from_iam(out, iam, patient).into(),
         ..AllergyChange::default()
     };
     let verified = |code: &str, display: &str| {

@@ -97,17 +97,22 @@ pub const PID: &str = "PID|1||A-1^^^AURORA^MR||Rusu^Adina";
 
 /// The messages of a day, applied in their order to a clinic that knows nobody.
 pub fn day(names: &[&str]) -> clinic::memory::MemoryClinic {
+    let sets: Vec<ChangeSet> = names.iter().map(|name| sample(name).set).collect();
+    told(&sets)
+}
+
+/// Change sets, applied in their order to a clinic that knows nobody.
+pub fn told(sets: &[ChangeSet]) -> clinic::memory::MemoryClinic {
     let mut clinic = clinic::memory::MemoryClinic::new();
     let mut next = 0_u128;
-    for name in names {
-        let set = sample(name).set;
+    for (idx, set) in sets.iter().enumerate() {
         let mut new_id = || {
             next += 1;
             uuid::Uuid::from_u128(next)
         };
         let context = clinic::apply::Context {
             source: clinic::aggregate::Source::Actor {
-                name: (*name).to_owned(),
+                name: format!("message {idx}"),
                 message: None,
             },
             now: jiff::Timestamp::UNIX_EPOCH,
@@ -117,8 +122,8 @@ pub fn day(names: &[&str]) -> clinic::memory::MemoryClinic {
             overwrite: false,
             new_id: &mut new_id,
         };
-        let applied = clinic::apply(&set, &clinic, context).expect("a set that is taken");
-        assert!(applied.left_out.is_empty(), "{name}: {:?}", applied.left_out);
+        let applied = clinic::apply(set, &clinic, context).expect("a set that is taken");
+        assert!(applied.left_out.is_empty(), "{idx}: {:?}", applied.left_out);
         clinic.commit(&applied).expect("nobody else writes");
     }
     clinic

@@ -124,3 +124,56 @@ fn a_length_without_a_unit_does_not_contradict_the_times() {
         "neither minutes nor seconds of these times"
     );
 }
+
+const BOOKED: &str =
+    "MSH|^~\\&|A|B|C|D|20260512||SIU^S12^SIU_S12|1|P|2.5.1\nSCH|A-1^P|F-1^F||||R|||30|min|^^^20260516130000";
+
+#[test]
+fn time_can_be_booked_for_nobody() {
+    let said = super::said::read(&format!(
+        "{BOOKED}\nNTE|1||Ședință de echipă\nRGS|1\nAIS|1||SED^Ședință^L\nAIL|1||CAB^2\nAIP|1||D-5^Ionescu^Ion\n"
+    ));
+    let appointment = said.one("Appointment");
+    assert!(appointment.get("patient").is_none());
+    assert_eq!(appointment["status"], "booked");
+    assert_eq!(list(&appointment["participants"]).len(), 2);
+    assert_eq!(list(&appointment["comments"])[0]["text"], "Ședință de echipă");
+    assert!(said.all("Patient").is_empty());
+    // What it is known by is its number then.
+    let nameless = BOOKED.replace("A-1^P|F-1^F", "|") + "\nAIL|1||CAB^2";
+    let bytes = nameless.replace('\n', "\r");
+    let error =
+        super::decode(bytes.as_bytes(), &super::Profile::default()).expect_err("no number and nobody");
+    assert_eq!(error.place.map(|place| place.0).as_deref(), Some("SCH-1"));
+}
+
+#[test]
+fn a_change_without_the_patient_leaves_whose_it_is() {
+    let with = super::said::read(&format!(
+        "{BOOKED}\nPID|1||1^^^C^MR||POP^ANA\nRGS|1\nAIL|1||CAB^2\n"
+    ));
+    let moved = BOOKED.replace("S12", "S15").replace("|1|P|", "|2|P|");
+    let without = super::said::read(&moved);
+    let clinic = super::said::told(&[with.set, without.set]);
+    let appointments = of_kind(&clinic, clinic::Kind::Appointment);
+    assert_eq!(appointments.len(), 1);
+    assert_eq!(appointments[0]["status"], "cancelled");
+    assert!(appointments[0]["patient"].is_object(), "{}", appointments[0]);
+}
+
+#[test]
+fn the_status_of_a_service_is_that_of_the_appointment_or_is_left() {
+    let said = |sch_25: &str, ais_10: &str| {
+        super::said::read(&format!(
+            "{BOOKED}||||||||||||||{sch_25}\nPID|1||1^^^C^MR||POP^ANA\nRGS|1\nAIS|1||ECO^Eco^L|||||||{ais_10}\n"
+        ))
+    };
+    let same = said("Booked", "BOOKED^Booked^HL70278");
+    assert!(!same.lost("AIS-10.1"), "{:?}", same.extra());
+    assert!(same.lost("AIS-10.2"));
+    assert!(!said("Booked", "Booked").lost("AIS-10.1"));
+    let other = said("Booked", "Pending");
+    assert_eq!(other.one("Appointment")["status"], "booked");
+    assert!(other.lost("AIS-10.1"));
+    assert_eq!(said("", "Pending").one("Appointment")["status"], "pending");
+}

@@ -116,21 +116,28 @@ fn appointment<'m>(
     schedule: &Schedule<'m>,
     sch: Seg<'m>,
 ) -> Result<(), MapError> {
-    let Some(case) = schedule.cases.iter().find(|case| case.pid.is_some()) else {
-        return Err(MapError::missing("PID", "the patient (segment PID)"));
-    };
-    let subject = cases::subject(out, case)?;
+    // The group of the patient is optional: time can be booked for nobody, and a change is known by its number.
+    let mut cases = schedule.cases.iter();
+    let case = cases.find_map(|case| case.pid.map(|pid| (case, pid)));
+    let subject = case.map(|(case, pid)| cases::subject_of(out, pid, case));
+    let subject = subject.as_ref();
+    if subject.is_none() && event == "S12" && schedule.services.is_empty() && schedule.resources.is_empty() {
+        return Err(MapError::missing(
+            "PID",
+            "the patient (segment PID), or what is booked (AIS, AIG, AIL or AIP)",
+        ));
+    }
     let key = out.key("appointment");
     let appointment = Ref::Local(key.clone());
     let identifiers = numbers(sch);
     let mut say = AppointmentChange {
         identifiers: Items::merge(identifiers.clone()),
-        patient: Patch::Set(subject.patient.clone()),
+        patient: subject.map(|subject| subject.patient.clone()).into(),
         ..AppointmentChange::default()
     };
     state(event, schedule, sch, &mut say);
     reasons(event, sch, &mut say);
-    let mut orders = orders(out, schedule, sch, &subject);
+    let mut orders = orders(out, sch, subject);
     times(schedule, sch, &mut say);
     if !is_end(event) {
         let resources: Vec<Seg<'m>> = schedule
@@ -143,7 +150,7 @@ fn appointment<'m>(
             out,
             &schedule.services,
             &resources,
-            &subject,
+            subject,
             number,
             &say,
             &mut orders,
@@ -155,17 +162,18 @@ fn appointment<'m>(
     let contacts = contacts(out, sch, default);
     say.participants = participants(out, event, schedule, contacts, default, say.start.value());
     say.comments = Items::replace(comments(out, schedule));
-    visit(out, event, &subject, &appointment, case);
-    let find = if identifiers.is_empty() {
-        let Some(start) = say.start.value() else {
+    if let (Some(subject), Some((case, _))) = (subject, case) {
+        visit(out, event, subject, &appointment, case);
+    }
+    let find = match (identifiers.is_empty(), subject, say.start.value()) {
+        (false, ..) => Find::default(),
+        (true, Some(subject), Some(start)) => natural(Some(&subject.patient), format!("appointment|{start}")),
+        (true, ..) => {
             return Err(MapError::missing(
                 "SCH-1",
                 "the number of the appointment (SCH-1 or SCH-2)",
             ));
-        };
-        natural(Some(&subject.patient), format!("appointment|{start}"))
-    } else {
-        Find::default()
+        }
     };
     out.push(Change {
         find,
@@ -195,6 +203,12 @@ fn state(event: &str, schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointme
         .chain(of_services)
         .chain(of_resources);
     let coded = places.find(|at| at.is_there());
+    // A service that stands as the appointment does says nothing of its own.
+    if let Some(coded) = coded {
+        for ais in &schedule.services {
+            again(coded, ais.f(10).first());
+        }
+    }
     let by_event = match event {
         "S15" | "S16" => AppointmentStatus::Cancelled,
         "S17" => AppointmentStatus::EnteredInError,
@@ -210,6 +224,23 @@ fn state(event: &str, schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointme
         .map(|_| true)
         .into();
     say.status_original = coded.and_then(|at| terms::concept(at, table("0278"))).into();
+}
+
+/// A status of a service beside the one that is used: the same code is carried, another one stays.
+fn again(used: At<'_>, other: At<'_>) {
+    let (code, place) = (other.part(1), used.place());
+    if code.is_empty() || other.place() == place {
+        return;
+    }
+    let same = |one: &str| code.look().is_some_and(|other| other.eq_ignore_ascii_case(one));
+    if used.part(1).look().is_some_and(|one| same(&one)) {
+        match other.raw() == used.raw() {
+            true => other.take(),
+            false => code.take(),
+        }
+    } else {
+        other.note(format!("{place} says something else, and is used"));
+    }
 }
 
 /// Table 0278, with what the official map leaves open. `Blocked` says nothing of an appointment.
@@ -378,8 +409,7 @@ fn services<'m>(
 }
 
 /// SCH-26, SCH-27 → the orders that the appointment is for. The first placer's number goes with the first filler's.
-fn orders(out: &mut Collected<'_>, schedule: &Schedule<'_>, sch: Seg<'_>, subject: &Subject) -> Vec<Ref> {
-    let _ = schedule;
+fn orders(out: &mut Collected<'_>, sch: Seg<'_>, subject: Option<&Subject>) -> Vec<Ref> {
     let (placers, fillers) = (sch.f(26).reps(), sch.f(27).reps());
     let mut keys = vec![];
     for idx in 0..placers.len().max(fillers.len()) {
@@ -392,7 +422,7 @@ fn orders(out: &mut Collected<'_>, schedule: &Schedule<'_>, sch: Seg<'_>, subjec
         let key = out.key("order");
         let say = OrderChange {
             identifiers: Items::merge(identifiers),
-            patient: Patch::Set(subject.patient.clone()),
+            patient: subject.map(|subject| subject.patient.clone()).into(),
             ..OrderChange::default()
         };
         let new = OrderChange {

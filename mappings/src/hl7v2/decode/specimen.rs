@@ -163,10 +163,9 @@ fn from_spm<'m>(out: &mut Collected<'m>, sample: &Sample<'m>, patient: Option<&R
         let reps = spm.f(number).reps().into_iter();
         Items::replace(reps.filter_map(|rep| terms::concept(rep, of)).collect())
     };
-    let status = spm.f(20).part(1).read(|code| match code {
-        "Y" => Ok(SpecimenStatus::Available),
-        "N" => Ok(SpecimenStatus::Unavailable),
-        _ => Err("neither Y nor N"),
+    let status = data::yes_no(spm.f(20)).map(|is_there| match is_there {
+        true => SpecimenStatus::Available,
+        false => SpecimenStatus::Unavailable,
     });
     let mut remarks: Vec<Annotation> = spm
         .f(14)

@@ -696,6 +696,83 @@ fn an_allergy_of_the_longer_form_says_its_number_and_state() {
 }
 
 #[test]
+fn who_reported_an_allergy_is_the_patient_a_relative_or_one_who_treats() {
+    let said = |fields: &str| {
+        adt(
+            "A60",
+            &[
+                "PID|1||7^^^H^MR||Pop^Ana^Maria",
+                &format!("IAM|1|DA|PEN^Penicillin^L||||||||||20200202|{fields}"),
+            ],
+        )
+    };
+    let kin = said("Pop^Ion|FTH^Father^HL70063");
+    assert_eq!(json(&kin, "allergy")["recorder"]["local"], "related-person");
+    let father = json(&kin, "related-person");
+    assert_eq!(father["names"]["merge"][0]["family"], "Pop");
+    assert_eq!(father["relationships"]["merge"][0]["codings"][0]["code"], "FTH");
+    let own = said("Pop^Ana|SEL");
+    assert_eq!(json(&own, "allergy")["recorder"]["local"], "patient");
+    assert!(!own.extra.iter().any(|e| e.place.0.starts_with("IAM-14")));
+    let odd = said("Rusu^Ana|SEL");
+    assert!(odd.extra.iter().any(|e| e.place.0.starts_with("IAM-14")));
+    let nurse = said("Dinu^Vera");
+    assert_eq!(json(&nurse, "allergy")["recorder"]["local"], "practitioner");
+    assert!(json(&said(""), "allergy").get("recorder").is_none());
+}
+
+#[test]
+fn the_episode_of_a_visit_is_its_number_and_its_words() {
+    let pv1 = format!(
+        "PV1|1|O|{}1^^^H^VN{}Rehabilitation|E-7^^^H",
+        "|".repeat(16),
+        "|".repeat(34)
+    );
+    let set = adt("A04", &["PID|1||7^^^H^MR||Pop^Ana", &pv1]);
+    let visit = json(&set, "encounter");
+    assert_eq!(visit["episode"]["value"], "E-7");
+    assert_eq!(visit["episode_description"], "Rehabilitation");
+    assert!(!set.extra.iter().any(|e| e.place.0.starts_with("PV1-5")));
+}
+
+#[test]
+fn yes_and_no_are_read_in_words_too() {
+    let said = |twin: &str, dead: &str| {
+        let pid = format!("PID|1||7^^^H^MR||Pop^Ana|||||||||||||||||||{twin}||||||{dead}");
+        json(&adt("A08", &[&pid]), "patient")
+    };
+    for (text, is) in [
+        ("Y", true),
+        ("yes", true),
+        ("TRUE", true),
+        ("N", false),
+        ("No", false),
+    ] {
+        let patient = said(text, text);
+        assert_eq!(patient["deceased"], is, "{text}");
+        assert_eq!(patient["multiple_birth"], is, "{text}");
+    }
+    assert!(said("U", "perhaps").get("deceased").is_none());
+}
+
+#[test]
+fn the_systems_of_diagnoses_have_the_names_that_fhir_knows() {
+    let system = |name: &str| {
+        let set = adt(
+            "A01",
+            &["PID|1||7^^^H^MR||Pop^Ana", &format!("DG1|1||250.0^Diabet^{name}")],
+        );
+        json(&set, "condition")["code"]["codings"][0]["system"].clone()
+    };
+    let sid = "http://hl7.org/fhir/sid/";
+    assert_eq!(system("I9"), format!("{sid}icd-9"));
+    assert_eq!(system("I9C"), format!("{sid}icd-9-cm"));
+    assert_eq!(system("I9CP"), format!("{sid}icd-9-cm"));
+    assert_eq!(system("I10"), format!("{sid}icd-10"));
+    assert_eq!(system("2.16.840.1.113883.6.42"), format!("{sid}icd-9"));
+}
+
+#[test]
 fn the_program_of_the_sender_is_named_with_its_version() {
     let set = adt("A04", &["SFT|Maker|4.2|Registru|B7", PID]);
     let said = |place: &str| {

@@ -68,11 +68,12 @@ fn from_rpt(at: At<'_>, timing: &mut Timing) {
         }
         timing.days_of_week = days;
     }
-    timing.period = amount_and_unit(at.part(5), at.part(6));
-    if let Some(event) = at.part(8).text() {
+    timing.period = amount_and_unit(at.part(5), at.part(6).part(1));
+    // One code (ID); what stands behind it, as in a CWE, stays.
+    if let Some(event) = at.part(8).part(1).text() {
         timing.events.push(event);
     }
-    timing.offset_minutes = in_minutes(at.part(9), at.part(10));
+    timing.offset_minutes = in_minutes(at.part(9), at.part(10).part(1));
 }
 
 /// The day of a number of table 0527 (`DW`: day of the week, 1 is Monday), as FHIR writes it.

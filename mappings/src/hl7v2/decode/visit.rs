@@ -69,6 +69,8 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     say.discharge_disposition = pv1.f(36).patch(|at| terms::concept(at, table("0112")));
     say.destination = pv1.f(37).patch(|at| parties::discharge_place(out, at));
     say.diets = pv1.f(38).items(|at| terms::concept(at, table("0114")));
+    say.episode_description = pv1.f(53).patch(|at| at.text());
+    say.episode = pv1.f(54).patch(data::identifier);
     say.period = period(pv1);
     say.stays = stays(out, pv1, pv2);
     say.participants = participants(out, pv1, pv2);

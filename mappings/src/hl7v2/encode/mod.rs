@@ -491,15 +491,19 @@ fn schedule(world: &World<'_>, event: &str, out: &mut Vec<Seg>) -> Result<(), Ma
     };
     let schedule = scheduling::appointment(world, said, booked, event);
     out.extend(schedule.head);
-    let whose = booked.patient.as_ref().and_then(|patient| world.id(patient));
-    let Some(patient) = whose.and_then(|id| world.said_of(id)) else {
-        return Err(MapError::missing("PID-3", "the patient of the appointment"));
-    };
-    person(world, patient, 1, &[], out);
-    visit_of(world, patient, false, out);
-    on_chart(world, patient, &of_reports(world), out);
-    let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
-    record::chart(world, patient.id, visit, &of_orders(world), out);
+    // Time can be booked for nobody: then there is no group of a patient.
+    if let Some(whose) = &booked.patient {
+        let unsaid = world.unsaid(whose);
+        let said = world.id(whose).and_then(|id| world.said_of(id));
+        let Some(patient) = said.or(unsaid.as_ref()) else {
+            return Err(MapError::missing("PID-3", "the patient of the appointment"));
+        };
+        person(world, patient, 1, &[], out);
+        visit_of(world, patient, false, out);
+        on_chart(world, patient, &of_reports(world), out);
+        let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
+        record::chart(world, patient.id, visit, &of_orders(world), out);
+    }
     out.extend(schedule.resources);
     Ok(())
 }

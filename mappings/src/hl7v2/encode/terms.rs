@@ -17,6 +17,7 @@ pub(super) fn system_name(system: &str) -> String {
         "http://hl7.org/fhir/sid/icd-10" => "I10",
         "http://hl7.org/fhir/sid/icd-10-cm" => "I10C",
         "http://www.cms.gov/Medicare/Coding/ICD10" => "I10P",
+        "http://hl7.org/fhir/sid/icd-9" => "I9",
         "http://hl7.org/fhir/sid/icd-9-cm" => "I9C",
         "http://www.whocc.no/atc" => "ATC",
         "http://hl7.org/fhir/sid/cvx" => "CVX",

@@ -327,6 +327,36 @@ fn a_merge_names_the_old_numbers_in_mrg_only() {
 }
 
 #[test]
+fn an_appointment_is_written_for_whom_it_is_or_for_nobody() {
+    let mut clinic = MemoryClinic::new();
+    let sch = r"SCH|A-1^P|F-1^F||||R|||30|min|^^^20260516130000";
+    let message =
+        |event: &str, id: &str| format!(r"MSH|^~\&|A|B|PUNTE|NORD|20260512||SIU^{event}|{id}|P|2.5.1");
+    let booked = message("S12", "1");
+    let with = [
+        booked.as_str(),
+        sch,
+        "PID|1||7^^^NORD^MR||Pop^Ana",
+        "RGS|1",
+        "AIL|1||CAB^2",
+    ];
+    written_of(&mut clinic, &with);
+    // The sender names nobody; the receiver is told whose it is.
+    let text = written_of(&mut clinic, &[&message("S15", "2"), sch]);
+    assert_eq!(line(&text, "PID"), "PID|1||7^^^NORD^MR||Pop^Ana");
+    let nobody = message("S12", "3");
+    let of_nobody = [
+        nobody.as_str(),
+        "SCH|B-1^P||||||||||^^^20260517130000",
+        "RGS|1",
+        "AIL|1||CAB^2",
+    ];
+    let text = written_of(&mut clinic, &of_nobody);
+    assert!(!text.contains("\rPID|"), "{text}");
+    assert_eq!(line(&text, "AIL"), "AIL|1|A|CAB^2");
+}
+
+#[test]
 fn a_correction_names_what_it_corrects_with_the_digits_that_it_has() {
     let mut clinic = MemoryClinic::new();
     let result = |control: &str, status: &str, obx: &str| {

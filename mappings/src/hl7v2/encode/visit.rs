@@ -112,6 +112,16 @@ pub(super) fn segments(
     }
     pv1.clear_if(37, said.cleared("destination"));
     let period = visit.period.as_ref();
+    // Fields of version 2.6 and 2.8; who does not know them passes them over.
+    pv1.text(53, visit.episode_description.as_ref());
+    pv1.comps(
+        54,
+        visit
+            .episode
+            .as_ref()
+            .map(|episode| data::cx(episode, world.profile))
+            .unwrap_or_default(),
+    );
     pv1.put(44, data::owhen(period.and_then(|period| period.start.as_ref())));
     pv1.put(45, data::owhen(period.and_then(|period| period.end.as_ref())));
     if pv1.is_empty(44) && pv1.is_empty(45) {

@@ -153,6 +153,19 @@ impl<'a> World<'a> {
         self.places.get(&id).and_then(|at| self.said.get(*at))
     }
 
+    /// What a reference leads to where the change set says nothing of it: as it stands.
+    pub(super) fn unsaid(&self, of: &Ref) -> Option<Said<'a>> {
+        let id = self.id(of)?;
+        let aggregate = self.aggregate(id)?;
+        (!self.places.contains_key(&id)).then(|| Said {
+            id,
+            kind: aggregate.kind(),
+            aggregate,
+            says: vec![],
+            cleared: BTreeSet::new(),
+        })
+    }
+
     /// True where the aggregate was made by this change set.
     pub(super) fn is_new(&self, id: Uuid) -> bool {
         self.new.contains(&id)
