@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use clinic::exchange::MapError;
+use clinic::exchange::{MapError, control_id};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
@@ -61,7 +61,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// 20 hex digits, another number for each question.
+    /// 20 digits and letters, another number for each question.
     Id,
     /// The time in the form of HL7, in the channel's zone.
     Now,
@@ -172,7 +172,7 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Id => text.extend(stamped.id.simple().to_string().to_uppercase().chars().take(20)),
+                Piece::Id => text.push_str(&control_id(stamped.id)),
                 Piece::Now => text.push_str(&now.strftime("%Y%m%d%H%M%S").to_string()),
                 Piece::Date => text.push_str(&now.strftime("%Y-%m-%d").to_string()),
                 Piece::Value(path) => {

@@ -5,7 +5,7 @@
 //! MSH-16, each for itself; the empty one of the two counts as NE. Of what is refused CE and AE say that the
 //! content is, CR and AR that the type, event, version or processing id is.
 
-use clinic::exchange::{MapError, Stamp, Verdict};
+use clinic::exchange::{MapError, Stamp, Verdict, control_id};
 
 use super::escape::escape;
 use super::index::{Message, Tree};
@@ -48,18 +48,18 @@ pub fn replies(to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {
     let (accept, application) = (accept.trim(), application.trim());
     let refused = matches!(verdict, Verdict::Refused(_));
     let is_answer = question.first("MSA").is_some() || msh.field(9).component(1).text().trim() == "ACK";
-    let id = stamp.id.simple().to_string();
+    let id = control_id(stamp.id);
     if accept.is_empty() && application.is_empty() {
-        let reply = (!is_answer).then(|| write(&question, &verdict, Kind::Original, &id[..20], stamp));
+        let reply = (!is_answer).then(|| write(&question, &verdict, Kind::Original, &id, stamp));
         return Replies {
             accept: None,
             application: reply,
         };
     }
-    // One more answer needs one more id: nineteen digits and a letter that no other id ends with.
-    let second_id = format!("{}X", &id[..19]);
+    // One more answer needs one more id: the same but for its last letter, which no other id has.
+    let second_id = format!("{}U", id.get(..19).unwrap_or(&id));
     Replies {
-        accept: wanted(accept, refused).then(|| write(&question, &verdict, Kind::Accept, &id[..20], stamp)),
+        accept: wanted(accept, refused).then(|| write(&question, &verdict, Kind::Accept, &id, stamp)),
         application: (!is_answer && wanted(application, refused))
             .then(|| write(&question, &verdict, Kind::Application, &second_id, stamp)),
     }
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(shown(replies.accept), "-");
         assert_eq!(
             shown(replies.application),
-            "MSH|^~\\&|CLINIC|C|LIS|LAB|20260505053000+0000||ACK^R01^ACK|0196a0b012347abc8def|P|2.5.1||||||UNICODE UTF-8\n\
+            "MSH|^~\\&|CLINIC|C|LIS|LAB|20260505053000+0000||ACK^R01^ACK|06BA1C0J6JNW6YY093DB|P|2.5.1||||||UNICODE UTF-8\n\
              MSA|AA|S10\n"
         );
     }
@@ -457,7 +457,17 @@ mod tests {
                 .text()
                 .into_owned()
         };
-        assert_ne!(id(both.accept), id(both.application));
+        // Of the answer to another message of the same millisecond too.
+        let next = Stamp {
+            id: uuid::Uuid::from_u128(stamp().id.as_u128() + 1),
+            ..stamp()
+        };
+        let next = replies(&question("2.5.1", "AL", "AL"), Verdict::Accepted, &next);
+        let ids: std::collections::BTreeSet<String> = [both.accept, both.application, next.accept]
+            .into_iter()
+            .map(id)
+            .collect();
+        assert_eq!(ids.len(), 3);
     }
 
     #[test]

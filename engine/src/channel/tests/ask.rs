@@ -31,7 +31,7 @@ fn values_stand_in_an_address_as_such() {
     assert_eq!(fill(text, Asks::Address, " "), Err("lacks PID-3.1".to_owned()));
     assert_eq!(
         fill("{{\"a\": \"{PID-3.1}\"}} {id} {now} {date}", Asks::Either, "x").as_deref(),
-        Ok("{\"a\": \"x\"} 0197A3B2000070008000 20260505083000 2026-05-05")
+        Ok("{\"a\": \"x\"} 06BT7CG0000000000001 20260505083000 2026-05-05")
     );
     assert_eq!(fill("/a/{b}", Asks::Either, "x y").as_deref(), Ok("/a/x%20y"));
 }

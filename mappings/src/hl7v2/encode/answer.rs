@@ -1,7 +1,7 @@
 //! The answer to a question for patients: RSP^K22 (HL7 v2.5.1 §3.3.57, segments QAK and QPD §5.5).
 
 use clinic::change_set::{Change, ChangeSet};
-use clinic::exchange::Stamp;
+use clinic::exchange::{Stamp, control_id};
 use clinic::people::PatientChange;
 use clinic::{Applied, Record};
 
@@ -102,7 +102,7 @@ fn header(answer: &Answer, profile: &Profile, stamp: &Stamp) -> Seg {
     }
     msh.put(7, now(stamp, profile));
     msh.put(9, "RSP^K22^RSP_K21".to_owned());
-    msh.put(10, stamp.id.simple().to_string().chars().take(20).collect());
+    msh.put(10, control_id(stamp.id));
     let or = |text: &str, usual: &str| {
         if text.is_empty() {
             usual.to_owned()

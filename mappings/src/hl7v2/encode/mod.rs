@@ -40,7 +40,7 @@
 
 use std::collections::HashSet;
 
-use clinic::exchange::{MapError, Reason, Stamp};
+use clinic::exchange::{MapError, Reason, Stamp, control_id};
 use clinic::scheduling::SlotStatus;
 use clinic::value::{Identifier, IdentifierUse};
 use clinic::{Applied, ChangeSet, Kind};
@@ -334,7 +334,7 @@ fn msh(world: &World<'_>, stamp: &Stamp, charset: Charset, message_type: [&str; 
             .unwrap_or_default(),
     );
     msh.comps(9, message_type.iter().map(|part| (*part).to_owned()).collect());
-    msh.put(10, stamp.id.simple().to_string().chars().take(20).collect());
+    msh.put(10, control_id(stamp.id));
     let processing = about
         .processing
         .as_ref()

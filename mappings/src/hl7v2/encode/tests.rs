@@ -295,7 +295,7 @@ fn the_patient_is_written_as_they_stand_and_what_is_emptied_is_emptied() {
     // The receiver is another program, and keeps the message.
     assert!(
         line(&text, "MSH").starts_with(
-            r"MSH|^~\&|PUNTE|NORD|LIS|NORD|20260512083100+0300||ADT^A31^ADT_A05|0190123456787abc8def|P|2.5.1"
+            r"MSH|^~\&|PUNTE|NORD|LIS|NORD|20260512083100+0300||ADT^A31^ADT_A05|06814D2PF2NW6YY093DB|P|2.5.1"
         ),
         "{text}"
     );
