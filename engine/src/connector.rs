@@ -255,6 +255,15 @@ pub enum SendError {
         /// Why.
         why: String,
     },
+    /// The far side is there, and broke off at this very message. Where it does so again and again, the message has been
+    /// refused in its own way.
+    #[error("{why}")]
+    BrokenOff {
+        /// Why.
+        why: String,
+        /// All of it was sent: it may have been received.
+        is_sent: bool,
+    },
 }
 
 /// A problem of settings, at a path inside the connector's own table (`listen`, `auth.bearer_env`; empty: the table).

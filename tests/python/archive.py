@@ -1,8 +1,9 @@
 """An archive by pynetdicom that takes everything but the objects of one study, until a file is gone.
 
-    archive.py PORT STUDY FILE
+    archive.py PORT STUDY FILE [INSTANCE]
 
 Prints the study and the instance of each object that it takes, one a line, and "no STUDY" for each that it does not.
+It breaks off at the instance.
 """
 
 import os
@@ -12,10 +13,15 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 PORT, STUDY, FILE = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+BREAKS = sys.argv[4] if len(sys.argv) > 4 else None
 
 
 def stored(event):
     made = event.dataset
+    if made.SOPInstanceUID == BREAKS:
+        print("breaks", flush=True)
+        event.assoc.abort()
+        return 0xC000
     if made.StudyInstanceUID == STUDY and os.path.exists(FILE):
         print("no", made.StudyInstanceUID, flush=True)
         return 0xA700

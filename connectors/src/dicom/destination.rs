@@ -71,6 +71,8 @@ struct Idle {
 struct Standing {
     association: Association<Stream>,
     proposed: Vec<Wanted>,
+    /// Nothing went by it before.
+    is_new: bool,
 }
 
 impl Drop for DicomDestination {
@@ -187,6 +189,7 @@ impl DicomDestination {
         Ok(Standing {
             association,
             proposed,
+            is_new: true,
         })
     }
 
@@ -248,9 +251,51 @@ impl DicomDestination {
     /// For the next one, or for nobody.
     async fn keep(&self, standing: Standing) {
         match self.caller.settings.keep_open {
-            Some(within) => self.kept.put(standing, within),
+            Some(within) => self.kept.put(
+                Standing {
+                    is_new: false,
+                    ..standing
+                },
+                within,
+            ),
             None => release(standing).await,
         }
+    }
+
+    /// What it means that the association broke. Where the far side broke it off and is there, it did so at this very message: it
+    /// has just let us in, or it does now. A kept association may have been broken for other reasons.
+    async fn broke(&self, error: &Error, is_sent: bool, was_new: bool) -> SendError {
+        let why = match is_sent {
+            true => format!("No answer: {error}."),
+            false => format!("The far side did not take the message: {error}."),
+        };
+        let by_peer = matches!(
+            error,
+            Error::PeerAborted(_) | Error::Closed | Error::Released | Error::Io(_)
+        );
+        match by_peer && (was_new || self.lets_us_in().await) {
+            true => SendError::BrokenOff { why, is_sent },
+            false if is_sent => SendError::Unsure { why },
+            false => SendError::Retry { why, after: None },
+        }
+    }
+
+    /// Whether the far side takes a new association, and answers C-ECHO where it takes that. The association is kept for the next
+    /// message.
+    async fn lets_us_in(&self) -> bool {
+        let Ok(mut standing) = self.associate(None).await else {
+            return false;
+        };
+        let deadline = Instant::now() + self.caller.settings.connect_timeout;
+        let is_there = match timeout_at(deadline, standing.association.echo()).await {
+            Ok(Ok(status)) => status.is_success(),
+            Ok(Err(Error::NoContext { .. })) => true,
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if is_there {
+            self.keep(standing).await;
+        }
+        is_there
     }
 
     async fn exchange(&self, outgoing: &Outgoing) -> Result<Response, SendError> {
@@ -285,7 +330,13 @@ impl DicomDestination {
             meta: &meta,
             command: command.as_ref(),
         };
-        let answer = send(&mut standing.association, &context, &request, first, rest).await?;
+        let answer = match send(&mut standing.association, &context, &request, first, rest).await {
+            Ok(answer) => answer,
+            Err(NotSent::Broke { error, is_sent }) => {
+                return Err(self.broke(&error, is_sent, standing.is_new).await);
+            }
+            Err(NotSent::Other(error)) => return Err(error),
+        };
         let body = status_line(&answer.command);
         self.keep(standing).await;
         Ok(Response {
@@ -318,6 +369,14 @@ async fn data_set(
     Ok((first, Some(rest)))
 }
 
+/// Why a message has no answer.
+enum NotSent {
+    /// The association broke, before or after the last byte was sent.
+    Broke { error: Error, is_sent: bool },
+    /// The message can't be sent.
+    Other(SendError),
+}
+
 /// Sends one message. Until its last byte was taken the far side can't have it; from then on it may have.
 async fn send(
     association: &mut Association<Stream>,
@@ -325,7 +384,11 @@ async fn send(
     request: &Request<'_>,
     first: Bytes,
     rest: Option<Rest>,
-) -> Result<Answer, SendError> {
+) -> Result<Answer, NotSent> {
+    let not_taken = |error| NotSent::Broke {
+        error,
+        is_sent: false,
+    };
     let asked = match request.command {
         None => {
             let object = Object {
@@ -336,8 +399,11 @@ async fn send(
             association.begin_store(context, &object)
         }
         Some(command) => {
-            let again = again(command).ok_or_else(|| SendError::Refused {
-                why: "Only objects, performed procedure steps and storage commitment can be sent.".to_owned(),
+            let again = again(command).ok_or_else(|| {
+                NotSent::Other(SendError::Refused {
+                    why: "Only objects, performed procedure steps and storage commitment can be sent."
+                        .to_owned(),
+                })
             })?;
             association.begin_request(context, again, true)
         }
@@ -351,15 +417,13 @@ async fn send(
             .await
             .map_err(|broken| match broken {
                 Broken::Sent(error) => not_taken(error),
-                Broken::Read(error) => not_read(error),
+                Broken::Read(error) => NotSent::Other(not_read(error)),
             })?,
     }
     association
         .answer(asked)
         .await
-        .map_err(|error| SendError::Unsure {
-            why: format!("No answer: {error}."),
-        })
+        .map_err(|error| NotSent::Broke { error, is_sent: true })
 }
 
 fn not_read(error: AnewError) -> SendError {
@@ -373,13 +437,6 @@ fn not_read(error: AnewError) -> SendError {
             why: format!("The message can't be read from the store: {error}."),
             after: None,
         },
-    }
-}
-
-fn not_taken(error: Error) -> SendError {
-    SendError::Retry {
-        why: format!("The far side did not take the message: {error}."),
-        after: None,
     }
 }
 

@@ -194,5 +194,9 @@ fn at(step: &Step, error: SendError) -> SendError {
         },
         SendError::Refused { why } => SendError::Refused { why: place(why) },
         SendError::Unsure { why } => SendError::Unsure { why: place(why) },
+        SendError::BrokenOff { why, is_sent } => SendError::BrokenOff {
+            why: place(why),
+            is_sent,
+        },
     }
 }

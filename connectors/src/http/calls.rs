@@ -196,6 +196,7 @@ impl Of for CallError {
         match error {
             SendError::Retry { why, .. } | SendError::Refused { why } => CallError::not_sent(why),
             SendError::Unsure { why } => CallError { why, is_sent: true },
+            SendError::BrokenOff { why, is_sent } => CallError { why, is_sent },
         }
     }
 }

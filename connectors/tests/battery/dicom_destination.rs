@@ -21,6 +21,8 @@ enum Does {
     Answer(Status),
     Abort,
     AbortMidway,
+    /// On objects; an echo is answered.
+    AbortObjects,
     Nothing,
 }
 
@@ -133,7 +135,7 @@ async fn serve(
             .unwrap()
             .push((number, operation, instance, data.to_vec()));
         match (does, operation) {
-            (Does::Answer(_), Operation::Echo) => {
+            (Does::Answer(_) | Does::AbortObjects, Operation::Echo) => {
                 association
                     .send(message.context.id, &message.command.answer(Status::SUCCESS), None)
                     .await?;
@@ -142,7 +144,7 @@ async fn serve(
                 let answer = message.command.answer(status).comment("as it is told");
                 association.send(message.context.id, &answer, None).await?;
             }
-            (Does::Abort | Does::AbortMidway, _) => {
+            (Does::Abort | Does::AbortMidway | Does::AbortObjects, _) => {
                 association.abort(Duration::from_millis(100)).await;
                 return Ok(());
             }
@@ -173,6 +175,7 @@ pub async fn sent(sender: &Arc<dyn Destination>, outgoing: &Outgoing) -> String 
         Err(SendError::Retry { why, .. }) => format!("retry {why}"),
         Err(SendError::Refused { why }) => format!("refused {why}"),
         Err(SendError::Unsure { why }) => format!("unsure {why}"),
+        Err(SendError::BrokenOff { why, is_sent }) => format!("broken off, sent: {is_sent}. {why}"),
     }
 }
 
@@ -221,7 +224,7 @@ async fn dicom_tells_what_is_known() {
     let ct = object(CT, "2.25.1");
     archive.does(Does::Answer(Status::OUT_OF_RESOURCES));
     assert_eq!(sent(&sender, &ct).await, "answer A700 as it is told");
-    // Taken whole, and no word: it may be there.
+    // Taken whole, and no word: it may be there. Whoever aborts at an echo too may be going down.
     for does in [Does::Abort, Does::Nothing] {
         archive.does(does);
         let result = sent(&sender, &ct).await;
@@ -231,7 +234,7 @@ async fn dicom_tells_what_is_known() {
     archive.does(Does::AbortMidway);
     let result = sent(&sender, &outgoing(file(CT, "2.25.1", 30_000_000))).await;
     assert!(
-        result.starts_with("retry The far side did not take the message"),
+        result.starts_with("broken off, sent: false. The far side did not take the message"),
         "{result}"
     );
     archive.does(Does::Answer(Status::SUCCESS));
@@ -273,6 +276,35 @@ async fn dicom_tells_what_is_known() {
 }
 
 #[tokio::test]
+async fn dicom_tells_who_breaks_off_at_an_object_and_is_there() {
+    let archive = Archive::without(&[]).await;
+    let sender = archive.sender(json!({ "keep_open": "1m" })).await;
+    let ct = object(CT, "2.25.1");
+    // A new association, broken off: it has just let us in.
+    archive.does(Does::Abort);
+    let result = sent(&sender, &ct).await;
+    assert!(
+        result.starts_with("broken off, sent: true. No answer: the peer aborted"),
+        "{result}"
+    );
+    // One that was kept may break for other reasons. Who answers an echo is there …
+    archive.does(Does::Answer(Status::SUCCESS));
+    sent(&sender, &ct).await;
+    archive.does(Does::AbortObjects);
+    let result = sent(&sender, &ct).await;
+    assert!(result.starts_with("broken off, sent: true."), "{result}");
+    // … and the association of the echo is kept for the next one.
+    let associations = *archive.seen.associations.lock().unwrap();
+    archive.does(Does::Answer(Status::SUCCESS));
+    assert_eq!(sent(&sender, &ct).await, "answer 0000 as it is told");
+    assert_eq!(*archive.seen.associations.lock().unwrap(), associations);
+    // Who aborts then too may be going down.
+    archive.does(Does::Abort);
+    let result = sent(&sender, &ct).await;
+    assert!(result.starts_with("unsure No answer"), "{result}");
+}
+
+#[tokio::test]
 async fn dicom_notices_an_association_that_has_died() {
     let archive = Archive::without(&[]).await;
     let sender = archive.sender(json!({ "keep_open": "1m" })).await;
@@ -289,7 +321,8 @@ async fn dicom_notices_an_association_that_has_died() {
         "answer 0000 as it is told"
     );
     sender.probe().await.unwrap();
-    assert_eq!(*archive.seen.associations.lock().unwrap(), 2);
+    // The second was to see whether it is there, and was aborted too.
+    assert_eq!(*archive.seen.associations.lock().unwrap(), 3);
     let messages = archive.seen.messages();
     assert_eq!(messages.last().unwrap().1, Operation::Echo);
 }
@@ -416,7 +449,7 @@ async fn dicom_to_storescp_of_dcmtk() {
     let (_listening, port) = storescp(folder.path(), &["--abort-after"]).await;
     let sender = self::sender(port, json!({ "reply_timeout": "10s" })).await;
     let result = sent(&sender, &object(CT, "2.25.99")).await;
-    assert!(result.starts_with("unsure"), "{result}");
+    assert!(result.starts_with("broken off, sent: true"), "{result}");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ fn told(result: Result<String, SendError>) -> String {
         Ok(name) => format!("written as {name}"),
         Err(SendError::Retry { why, .. }) => format!("retry: {why}"),
         Err(SendError::Refused { why }) => format!("refused: {why}"),
-        Err(SendError::Unsure { why }) => format!("unsure: {why}"),
+        Err(SendError::Unsure { why } | SendError::BrokenOff { why, .. }) => format!("unsure: {why}"),
     }
 }
 

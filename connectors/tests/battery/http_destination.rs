@@ -34,7 +34,7 @@ pub fn arm(result: &Result<Response, SendError>) -> String {
         }
         Err(SendError::Retry { why, after }) => format!("retry {after:?} {why}"),
         Err(SendError::Refused { why }) => format!("refused {why}"),
-        Err(SendError::Unsure { why }) => format!("unsure {why}"),
+        Err(SendError::Unsure { why } | SendError::BrokenOff { why, .. }) => format!("unsure {why}"),
     }
 }
 

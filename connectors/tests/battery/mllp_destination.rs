@@ -78,7 +78,7 @@ fn arm(result: Result<clinic::exchange::Response, SendError>) -> String {
         Ok(response) => format!("answer {}", String::from_utf8_lossy(&response.body)),
         Err(SendError::Retry { why, .. }) => format!("retry {why}"),
         Err(SendError::Refused { why }) => format!("refused {why}"),
-        Err(SendError::Unsure { why }) => format!("unsure {why}"),
+        Err(SendError::Unsure { why } | SendError::BrokenOff { why, .. }) => format!("unsure {why}"),
     }
 }
 

@@ -249,7 +249,7 @@ async fn sent(destination: &Arc<dyn Destination>) -> (&'static str, String) {
         Ok(response) => ("answer", String::from_utf8(response.body).unwrap()),
         Err(SendError::Retry { why, after }) => ("retry", format!("{why} {after:?}")),
         Err(SendError::Refused { why }) => ("refused", why),
-        Err(SendError::Unsure { why }) => ("unsure", why),
+        Err(SendError::Unsure { why } | SendError::BrokenOff { why, .. }) => ("unsure", why),
     }
 }
 

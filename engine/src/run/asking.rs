@@ -324,7 +324,9 @@ impl Askable {
             },
             Ok(Ok(Err(SendError::Retry { why, .. }))) => not(Judgement::Retry { why }),
             Ok(Ok(Err(SendError::Refused { why }))) => not(Judgement::Refused { why }),
-            Ok(Ok(Err(SendError::Unsure { why }))) => not(Judgement::Unsure { why }),
+            Ok(Ok(Err(SendError::Unsure { why } | SendError::BrokenOff { why, .. }))) => {
+                not(Judgement::Unsure { why })
+            }
             Ok(Err(_)) => not(Judgement::Unsure {
                 why: "the connector panicked; please report it".into(),
             }),

@@ -11,6 +11,7 @@ mod ask;
 mod asking;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod break_offs;
 mod breaker;
 mod calling;
 mod case;

@@ -357,7 +357,11 @@ impl Worker {
             ),
             Err(SendError::Refused { why }) => (Verdict::new("refused", Some(why)), None),
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
+            Err(SendError::BrokenOff { why, is_sent }) => (self.broken_off(head.id, why, is_sent), None),
         };
+        if response.is_some() && matches!(verdict.word, "accepted" | "pending" | "refused") {
+            self.bell.break_offs.taken(head.id);
+        }
         self.turn_breaker(verdict.word);
         // Kept a second time only where something comes of it.
         let answer = match self.response {
@@ -366,6 +370,19 @@ impl Worker {
         };
         let body = response.map(|response| Bytes::from(response.body));
         (self.attempted(head, verdict, body), answer)
+    }
+
+    /// What it means that the far side broke off at a message: it is tried again, until that was often enough to be a
+    /// refusal. Where a lost answer is no mere repetition, it stays that.
+    fn broken_off(&self, delivery: i64, why: String, is_sent: bool) -> Verdict {
+        if is_sent && self.settings.on_unsure != OnUnsure::Repeat {
+            return Verdict::unsure(&why);
+        }
+        match self.bell.break_offs.broke(delivery) {
+            Some(refusal) => Verdict::new("refused", Some(format!("{refusal}. The last time: {why}"))),
+            None if is_sent => Verdict::unsure(&why),
+            None => Verdict::retry(&why),
+        }
     }
 
     /// What the destination may say of the message beside its bytes.

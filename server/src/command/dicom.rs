@@ -475,8 +475,10 @@ async fn store(store: &Store) -> anyhow::Result<ExitCode> {
                 print(&format!("{}: {}\n", file.display(), render::line(&line)));
             }
             Err(error) => {
-                let (SendError::Retry { why, .. } | SendError::Refused { why } | SendError::Unsure { why }) =
-                    error;
+                let (SendError::Retry { why, .. }
+                | SendError::Refused { why }
+                | SendError::Unsure { why }
+                | SendError::BrokenOff { why, .. }) = error;
                 eprintln!("{}: {}", file.display(), render::line(&why));
             }
         }

@@ -65,8 +65,10 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             Err(error) => {
                 right = false;
-                let (SendError::Retry { why, .. } | SendError::Refused { why } | SendError::Unsure { why }) =
-                    error;
+                let (SendError::Retry { why, .. }
+                | SendError::Refused { why }
+                | SendError::Unsure { why }
+                | SendError::BrokenOff { why, .. }) = error;
                 eprintln!("{}:{} {}", args.file.display(), part.line, render::line(&why));
             }
         }

@@ -29,6 +29,50 @@ impl Drop for Peer {
     }
 }
 
+/// An archive by pynetdicom, and what it tells.
+struct Archive {
+    _peer: Peer,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Archive {
+    fn run(port: u16, arguments: &[&str]) -> Result<Archive> {
+        let python = std::env::var_os("PUNTE_TEST_PYTHON").context("PUNTE_TEST_PYTHON is not set")?;
+        let mut child = Command::new(python)
+            .arg(python::root().join("tests/python/archive.py"))
+            .arg(port.to_string())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = told.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(mut told) = heard.lock() {
+                    told.push(line);
+                }
+            }
+        });
+        Ok(Archive {
+            _peer: Peer(child),
+            told,
+        })
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().map(|told| told.clone()).unwrap_or_default()
+    }
+
+    /// The objects of a study that it has taken.
+    fn taken(&self, study: usize) -> Vec<String> {
+        let of = format!("2.25.9{study} ");
+        let told = self.told();
+        let of_study = told.iter().filter_map(|line| line.strip_prefix(&of));
+        of_study.map(str::to_owned).collect()
+    }
+}
+
 async fn listens(port: u16) {
     eventually("the archive listens", SOON, async || {
         TcpStream::connect(("127.0.0.1", port)).ok()
@@ -37,10 +81,14 @@ async fn listens(port: u16) {
 }
 
 fn channel(port: u16) -> String {
+    channel_with(port, "order_by = \"study\"\nparallel = 4\n")
+}
+
+fn channel_with(port: u16, more: &str) -> String {
     format!(
         "id = \"images\"\nsource.dicom = {{ listen = \"127.0.0.1:0\", services = [\"store\"] }}\n\
          [[destination]]\nname = \"pacs\"\ndicom = {{ connect = \"127.0.0.1:{port}\", called_ae = \"PACS\" }}\n\
-         order_by = \"study\"\nparallel = 4\nretry = {{ first = \"100ms\", max = \"200ms\" }}\n"
+         {more}retry = {{ first = \"100ms\", max = \"200ms\" }}\n"
     )
 }
 
@@ -145,31 +193,8 @@ async fn a_study_that_is_not_taken_holds_up_no_other() -> Result<()> {
     let (folder, port) = (TempDir::new()?, free_port()?);
     let closed = folder.path().join("closed");
     std::fs::write(&closed, "")?;
-    let python = std::env::var_os("PUNTE_TEST_PYTHON").context("PUNTE_TEST_PYTHON is not set")?;
-    let mut child = Command::new(python)
-        .arg(python::root().join("tests/python/archive.py"))
-        .args([&port.to_string(), "2.25.91"])
-        .arg(&closed)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = child.stdout.take().context("no standard output")?;
-    let _peer = Peer(child);
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let heard = told.clone();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Ok(mut told) = heard.lock() {
-                told.push(line);
-            }
-        }
-    });
-    let taken = |study: usize| -> Vec<String> {
-        let told = told.lock().map(|told| told.clone()).unwrap_or_default();
-        let of = format!("2.25.9{study} ");
-        told.iter()
-            .filter_map(|line| line.strip_prefix(&of).map(str::to_owned))
-            .collect()
-    };
+    let archive = Archive::run(port, &["2.25.91", &closed.to_string_lossy()])?;
+    let taken = |study: usize| archive.taken(study);
     listens(port).await;
     let home = Home::with(&[("images", &channel(port))])?;
     let punte = home.serve()?;
@@ -183,6 +208,112 @@ async fn a_study_that_is_not_taken_holds_up_no_other() -> Result<()> {
     std::fs::remove_file(&closed)?;
     eventually("the first study arrives", SOON, async || {
         (taken(1) == all(1)).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Delivery {
+    state: String,
+    last: String,
+    attempts: u64,
+}
+
+/// The deliveries of all objects, in the order in which they came.
+fn deliveries(home: &Home) -> Result<Vec<Delivery>> {
+    let listed = home.json(&["messages", "--channel", "images", "--json"])?;
+    let rows = listed["messages"].as_array().context("no list")?;
+    let of = |row: &serde_json::Value| {
+        let delivery = &row["deliveries"][0];
+        let text = |key: &str| delivery[key].as_str().unwrap_or_default().to_owned();
+        Delivery {
+            state: text("state"),
+            last: text("last"),
+            attempts: delivery["attempts"].as_u64().unwrap_or_default(),
+        }
+    };
+    Ok(rows.iter().rev().map(of).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_an_archive_breaks_off_at_holds_up_nothing_for_long() -> Result<()> {
+    let (folder, port) = (TempDir::new()?, free_port()?);
+    let none = folder.path().join("none");
+    let archive = Archive::run(port, &["-", &none.to_string_lossy(), &instance(1, 2)])?;
+    listens(port).await;
+    // All by one queue, one behind the other.
+    let home = Home::with(&[("images", &channel_with(port, "on_error = \"dead\"\n"))])?;
+    let punte = home.serve()?;
+    send(&punte, 2)?;
+    eventually("all but one arrive", SOON, async || {
+        let second: Vec<String> = (1..=EACH).map(|number| instance(2, number)).collect();
+        (archive.taken(1) == [instance(1, 1), instance(1, 3)] && archive.taken(2) == second).then_some(())
+    })
+    .await;
+    let breaks = archive.told().iter().filter(|line| *line == "breaks").count();
+    ensure!(breaks == 5, "it was tried {breaks} times");
+    let dead: Vec<_> = deliveries(&home)?
+        .into_iter()
+        .filter(|delivery| delivery.state == "dead")
+        .collect();
+    ensure!(
+        dead.len() == 1
+            && dead[0]
+                .last
+                .contains("The far side broke off 5 times at this one"),
+        "{dead:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_breaks_off_at_all_objects_loses_one_at_most() -> Result<()> {
+    let (kept, port) = (TempDir::new()?, free_port()?);
+    let storescp = |arguments: &[&str]| -> Result<Peer> {
+        let child = Command::new("storescp")
+            .args(arguments)
+            .arg("-od")
+            .arg(kept.path())
+            .arg(port.to_string())
+            .env("TCP_NODELAY", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("storescp can't be run. Install it with: apt-get install -y dcmtk")?;
+        Ok(Peer(child))
+    };
+    // It answers each echo.
+    let sick = storescp(&["--abort-during"])?;
+    listens(port).await;
+    let home = Home::with(&[("images", &channel_with(port, "on_error = \"dead\"\n"))])?;
+    let punte = home.serve()?;
+    send(&punte, 2)?;
+    eventually(
+        "the second one is tried more often than the first",
+        SOON,
+        async || {
+            let deliveries = deliveries(&home).ok()?;
+            deliveries
+                .get(1)
+                .is_some_and(|second| 5 < second.attempts)
+                .then_some(())
+        },
+    )
+    .await;
+    let deliveries = deliveries(&home)?;
+    let states: Vec<&str> = deliveries
+        .iter()
+        .map(|delivery| delivery.state.as_str())
+        .collect();
+    ensure!(states[0] == "dead" && states[2..] == ["queued"; 4], "{states:?}");
+    drop(sick);
+    let _well = storescp(&[])?;
+    eventually("the others arrive", SOON, async || {
+        let all = (1..=2).flat_map(|study| (1..=EACH).map(move |number| (study, number)));
+        let here = all.filter(|(study, number)| came(kept.path(), *study, *number).is_ok());
+        (here.count() == 5).then_some(())
     })
     .await;
     Ok(())

@@ -204,8 +204,8 @@ pub(super) struct Ends {
     pub at_hand: Mutex<Vec<usize>>,
     /// What the clock shows at the end of the next send.
     later: Mutex<Option<Timestamp>>,
-    /// What destinations answer to texts with this in them, each time; `lost`: it is taken and the answer is lost; `gone`:
-    /// it is not taken, and there is no answer.
+    /// What destinations answer to texts with this in them, each time; `lost`: it is taken and the answer is lost; `breaks`: the far
+    /// side breaks off; `gone`: it is not taken, and there is no answer.
     always: Mutex<BTreeMap<String, String>>,
     /// What was taken, by whichever destination.
     pub taken: Mutex<Vec<String>>,
@@ -398,6 +398,12 @@ impl Destination for End {
             answers.get_mut(&self.name).and_then(VecDeque::pop_front)
         };
         let answer = always.or_else(queued).unwrap_or_default();
+        if answer == "breaks" {
+            return Err(SendError::BrokenOff {
+                why: "it fell over".into(),
+                is_sent: true,
+            });
+        }
         if !matches!(answer.as_str(), "gone" | "busy" | "no") {
             self.ends.taken.lock().unwrap().push(text);
         }

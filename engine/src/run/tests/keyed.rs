@@ -369,3 +369,51 @@ async fn a_destination_that_takes_nothing_is_left_alone_and_asked_by_one() {
     assert!(running.engine.channels().await.unwrap()[0].left_alone.is_empty());
     running.engine.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_the_far_side_breaks_off_at_is_set_aside_while_it_takes_others() {
+    let place = Place::new();
+    let more =
+        |more: &str| format!("{more}retry = {{ first = \"5ms\", max = \"5ms\" }}\non_error = \"dead\"\n");
+    place.ends.always("bad", Some("breaks"));
+    let running = place.start(place.channels(&[&file(&more(""))])).await;
+    send_all(&running, &["1:a", "2:bad", "3:b", "4:bad", "5:bad", "6:c"]).await;
+    // Nothing was taken between the fourth and the fifth: that one waits, and all behind it. It may be that nothing is taken any
+    // more.
+    let times = |text: &str| place.ends.got("lis").iter().filter(|got| *got == text).count();
+    eventually(async || (20 < times("5:bad")).then_some(())).await;
+    let stand = states(&running).await;
+    let (dead, sent) = (DeliveryState::Dead, DeliveryState::Sent);
+    assert_eq!(stand[..4], [sent, dead, sent, dead]);
+    assert!(stand[4] != dead && stand[5] == DeliveryState::Queued, "{stand:?}");
+    assert_eq!((times("2:bad"), times("4:bad"), times("6:c")), (5, 5, 0));
+    let rows = running.messages("adt").await;
+    let last = rows[1].deliveries[0].last.clone().unwrap();
+    assert_eq!(
+        last,
+        "refused: The far side broke off 5 times at this one, and let us in each time. The last time: it fell over"
+    );
+    place.ends.always("bad", None);
+    eventually(async || (states(&running).await[4..] == [sent, sent]).then_some(())).await;
+    running.engine.stop().await.unwrap();
+
+    // By its key, it waits for nobody else, and two of them are set aside.
+    let place = Place::new();
+    place.ends.always("bad", Some("breaks"));
+    let running = place
+        .start(place.channels(&[&file(&more("order_by = \"patient\"\n"))]))
+        .await;
+    send_all(
+        &running,
+        &["1:bad for P1", "2:bad for P2", "3:a for P1", "4:a for P2"],
+    )
+    .await;
+    let mut n = 4;
+    eventually(async || {
+        n += 1;
+        send_all(&running, &[&format!("{n}:c for P3")]).await;
+        (states(&running).await[..4] == [dead, dead, sent, sent]).then_some(())
+    })
+    .await;
+    running.engine.stop().await.unwrap();
+}

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use super::hands::Hands;
+use crate::run::break_offs::BreakOffs;
 use crate::run::breaker::Breaker;
 use crate::run::tries::Tries;
 
@@ -26,6 +27,8 @@ pub(in crate::run) struct Bell {
     pub(super) asked: Mutex<HashMap<i64, Instant>>,
     /// Whether it takes anything.
     pub(super) breaker: Breaker,
+    /// At which deliveries it broke off.
+    pub(super) break_offs: BreakOffs,
     /// Who has which delivery in hand just now.
     pub(super) hands: Mutex<Hands>,
 }
@@ -39,6 +42,7 @@ impl Default for Bell {
             tries: Tries::default(),
             asked: Mutex::default(),
             breaker: Breaker::default(),
+            break_offs: BreakOffs::default(),
             hands: Mutex::default(),
         }
     }
