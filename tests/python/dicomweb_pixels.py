@@ -257,6 +257,62 @@ def as_others_write():
     check(abs(ours - theirs).max() <= 1 and (ours[5:9, 20:70] == 255).all(), abs(ours - theirs).max())
 
 
+def behind_the_pixels():
+    """What stands behind the pixels is told, and has addresses, whichever way the pixels lie."""
+    for number, kind in ((70, "plain"), (71, "packed"), (72, "implicit"), (73, "deflated")):
+        one = image(number, SecondaryCaptureImageStorage, 8)
+        one.SpecificCharacterSet = "ISO_IR 101"
+        one.add_new(0x7FE10010, "LO", "A MAKER")
+        one.add_new(0x7FE11001, "LO", "sfârşit")
+        one.add_new(0x7FE11002, "OB", bytes(range(256)) * 40)
+        if kind == "packed":
+            one = packed(one, "dcmcrle")
+        if kind in ("implicit", "deflated"):
+            one = in_syntax(one, ImplicitVRLittleEndian if kind == "implicit" else DeflatedExplicitVRLittleEndian)
+        one.add_new(0xFFFCFFFC, "OB", b"\0" * 12)
+        check(one[0x7FE11001].value == "sfârşit" or kind == "implicit", one[0x7FE11001])
+        post([one])
+        [said] = get(f"{path(one)}/metadata", "application/dicom+json").json()
+        check(said["FFFCFFFC"]["InlineBinary"] == "AAAAAAAAAAAAAAAA", (kind, "FFFCFFFC"))
+        check(said["7FE10010"]["vr"] in ("LO", "UN"), (kind, said["7FE10010"]))
+        if kind != "implicit":
+            check(said["7FE11001"]["Value"] == ["sfârşit"], (kind, said["7FE11001"]))
+        value = requests.get(said["7FE11002"]["BulkDataURI"], headers=HEADERS, timeout=30)
+        check(parts(value) == [bytes(range(256)) * 40], (kind, "a long value"))
+        check("BulkDataURI" in said["7FE00010"], kind)
+
+
+def frames_that_are_not_to_be_had(ct, film):
+    """PS3.18 §10.4.3: 400 for what is no number, 404 for what is not there, 406 for what can't be given so; never 415."""
+    octets = 'multipart/related; type="application/octet-stream"'
+    short = image(80, SecondaryCaptureImageStorage, 8)
+    short.PixelData = short.PixelData[:10]
+    unparted = packed(image(81, MultiFrameGrayscaleWordSecondaryCaptureImageStorage, 12, frames=3), "dcmcrle")
+    unparted.PixelData = encapsulate([b"ab"] * 2, has_bot=False)
+    report = image(82, "1.2.840.10008.5.1.4.1.1.88.11", 8)
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
+        delattr(report, keyword)
+    post([short, unparted, report])
+    for asked, of, frames, status in (
+        ("no number", ct, ("0", "x", "1,,2", "-1", "1,x", "%20", "+1"), 400),
+        ("not there", ct, ("2", "1,2", "4294967297", "99999999999999999999999"), 404),
+        ("not there", film, ("4", "1,4"), 404),
+        ("no pixels", report, ("1",), 404),
+        ("too few pixels", short, ("1",), 406),
+        ("not to be parted", unparted, ("1", "3"), 406),
+    ):
+        for numbers in frames:
+            for accept in (octets, "*/*"):
+                answer = get(f"{path(of)}/frames/{numbers}", accept)
+                check(answer.status_code == status, (asked, numbers, answer.status_code, answer.text[:200]))
+            for way in ("rendered", "thumbnail"):
+                answer = get(f"{path(of)}/frames/{numbers}/{way}", "image/jpeg, multipart/related; type=image/jpeg")
+                check(answer.status_code == status, (asked, numbers, way, answer.status_code, answer.text[:200]))
+    check(get(f"{path(report)}/rendered").status_code == 406, "a report has no picture")
+    for address in (f"{path(ct)}/frames/1", path(ct), f"{path(ct)}/metadata", f"{path(ct)}/rendered", "studies"):
+        check(get(address, "text/html").status_code == 406, address)
+
+
 def get(path, accept="*/*", **query):
     return requests.get(f"{BASE}/{path}", headers={**HEADERS, "Accept": accept}, params=query, timeout=60)
 
@@ -414,6 +470,8 @@ def main():
 
     drawn_over(client)
     as_others_write()
+    behind_the_pixels()
+    frames_that_are_not_to_be_had(ct, objects["film"][0])
 
     # What is asked wrongly.
     for query in ({"window": "1"}, {"window": "1,0,LINEAR"}, {"viewport": "0,1"}, {"viewport": "1"}, {"quality": "0"}):

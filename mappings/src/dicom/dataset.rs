@@ -112,6 +112,23 @@ impl<'a> DataSet<'a> {
         Ok(whole)
     }
 
+    /// Adds the elements that stand behind the pixels, up to other pixels; its text is in the character set of this one. Where they
+    /// can't be read, nothing is added.
+    pub fn add_behind(
+        &mut self,
+        behind: &'a [u8],
+        coding: Coding,
+        fallback: Fallback,
+    ) -> Result<(), MapError> {
+        let mut read = DataSet::read(behind, coding, fallback)?;
+        if coding.implicit && is_signed(self) {
+            read.sign();
+        }
+        read.settle(&self.charset, fallback);
+        self.elements.append(&mut read.elements);
+        Ok(())
+    }
+
     /// What is of the kind of the pixels may be below zero, as they may.
     fn sign(&mut self) {
         for element in &mut self.elements {

@@ -18,6 +18,7 @@ use self::part10::File;
 use self::scan::{Reached, Until};
 
 pub mod archive;
+pub mod behind;
 pub mod charset;
 pub mod commitment;
 pub mod dataset;

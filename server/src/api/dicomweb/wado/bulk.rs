@@ -3,14 +3,12 @@
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use mappings::dicom::charset::Fallback;
-use mappings::dicom::{json, part10};
+use mappings::dicom::json;
 
 use super::super::super::auth::Who;
 use super::super::super::{Problem, State};
 use super::accept::{accepted, not_acceptable};
-use super::stored::{Wanted, head};
-use super::written::blocking;
+use super::stored::{Wanted, told};
 use super::{boundary, frames};
 
 const OCTETS: &str = "application/octet-stream";
@@ -32,12 +30,7 @@ pub async fn bulk_data(
     let media = accepted.iter().find(|media| media.takes(OCTETS));
     let media = media.ok_or_else(|| not_acceptable("values are answered as application/octet-stream"))?;
     let stored = wanted.object(&state, who).await?;
-    let head = head(&stored).await?;
-    let value = blocking(move || {
-        let file = part10::File::read(&head)?;
-        let set = file.data_set(Fallback::default())?;
-        Ok(json::referred(&set, &path))
-    });
+    let value = told(stored).await?.read(move |set| json::referred(set, &path));
     let value = value
         .await?
         .ok_or_else(|| Problem::not_found("there is no value of bytes at this address"))?;

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clinic::exchange::{MapError, Reason};
 use engine::body::{Pieces, ReadSeek, StoredBody};
 use engine::room;
 use engine::store::StoreError;
@@ -39,8 +40,11 @@ pub async fn frames(
 pub fn numbers(list: &str) -> Result<Vec<usize>, Problem> {
     let wrong = || Problem::bad_request("frames are numbers from 1 on, with commas between them");
     let numbers = list.split(',').map(|number| {
-        let number = number.trim().parse::<u32>().ok()?.checked_sub(1)?;
-        usize::try_from(number).ok()
+        let number = number.trim();
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        // One that is beyond all numbers is a number, and there is no such frame.
+        let number = is_number.then(|| number.parse::<usize>().unwrap_or(usize::MAX))?;
+        number.checked_sub(1)
     });
     let numbers: Vec<usize> = numbers.collect::<Option<_>>().ok_or_else(wrong)?;
     match numbers.len() <= MAX_FRAMES {
@@ -51,16 +55,27 @@ pub fn numbers(list: &str) -> Result<Vec<usize>, Problem> {
     }
 }
 
-/// The frames of an object, and where they lie.
+/// The frames of an object, and where they lie. An object without pixels has none (404); where they can't be told apart, they can't
+/// be given as they are wanted (406).
 pub async fn found(stored: &Stored) -> Result<Frames, Problem> {
     let head = head(stored).await?;
     let body = stored.body.clone();
     let found = blocking(move || Ok(Frames::of(&head, &mut body.open()?)?));
     match found.await {
         Ok(found) => Ok(found),
-        Err(Unable::Decode(error)) => Err(Problem::not_found(format!("there are no frames: {error}"))),
+        Err(Unable::Decode(error)) if is_without_pixels(&error) => {
+            Err(Problem::not_found("it has no frames"))
+        }
         Err(unable) => Err(unable.into()),
     }
+}
+
+fn is_without_pixels(error: &MapError) -> bool {
+    error.reason == Reason::RequiredMissing
+        && error
+            .place
+            .as_ref()
+            .is_some_and(|place| place.to_string() == "7FE0,0010")
 }
 
 /// Some frames of an object, or all of them.

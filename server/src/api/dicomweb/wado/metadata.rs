@@ -1,4 +1,5 @@
-//! What objects say, as JSON (PS3.18 §10.4.1.1.2): without pixels and without values that are long, which have addresses.
+//! What objects say, as JSON (PS3.18 §10.4.1.1.2): without pixels and without values that are long,
+//! which have addresses.
 
 use std::collections::VecDeque;
 
@@ -7,14 +8,12 @@ use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use engine::store::StoreError;
-use mappings::dicom::charset::Fallback;
-use mappings::dicom::{json, part10};
+use mappings::dicom::json;
 
 use super::super::super::auth::Who;
 use super::super::super::{Problem, State};
 use super::super::found::Object;
-use super::stored::{Stored, Wanted, gone, head, stored};
-use super::written::blocking;
+use super::stored::{Stored, Wanted, gone, stored, told};
 
 /// The longest value, in bytes, that stands in the answer itself.
 const LONGEST_INLINE: usize = 4 * 1024;
@@ -95,12 +94,10 @@ async fn metadata(state: State, who: Who, headers: &HeaderMap, wanted: Wanted) -
 
 /// What an object says, as JSON.
 async fn said(stored: Stored, address: String) -> Result<String, StoreError> {
-    let head = head(&stored).await?;
-    let said = blocking(move || {
-        let file = part10::File::read(&head)?;
-        let set = file.data_set(Fallback::default())?;
-        let said = json::referring(&set, LONGEST_INLINE, &|path| format!("{address}/bulkdata/{path}"));
-        Ok(serde_json::Value::Object(said).to_string())
+    let told = told(stored).await?;
+    let said = told.read(move |set| {
+        let said = json::referring(set, LONGEST_INLINE, &|path| format!("{address}/bulkdata/{path}"));
+        serde_json::Value::Object(said).to_string()
     });
     Ok(said.await?)
 }

@@ -23,7 +23,7 @@ use super::super::super::{Problem, State, fhir};
 use super::super::found::Object;
 use super::accept::{accepted, not_acceptable};
 use super::boundary;
-use super::frames::numbers;
+use super::frames::{self, numbers};
 use super::stored::{Stored, Wanted, gone, head, inflated, stored};
 use super::written::{Unable, blocking};
 
@@ -69,10 +69,13 @@ struct View {
 
 impl View {
     fn read(headers: &HeaderMap, query: Option<&str>, is_thumbnail: bool) -> Result<Self, Problem> {
-        let wanted = accepted(headers, query).into_iter().find_map(|media| {
+        let accepted = accepted(headers, query);
+        let wanted = accepted.iter().find_map(|media| {
             let kinds = [Kind::Jpeg, Kind::Png];
             let kind = kinds.into_iter().find(|kind| media.takes(kind.as_str()))?;
-            Some((kind, media.is_bare, media.in_parts))
+            let mut same = accepted.iter().filter(|media| media.takes(kind.as_str()));
+            // One by itself or in parts, as is wanted most; several in parts where those are taken at all.
+            Some((kind, media.is_bare, same.any(|media| media.in_parts)))
         });
         let (kind, is_bare, in_parts) =
             wanted.ok_or_else(|| not_acceptable("pictures are image/jpeg or image/png"))?;
@@ -291,6 +294,9 @@ async fn show(
 ) -> Result<Response, Problem> {
     let objects = wanted.objects(&state, who, "read").await?;
     let mut images: Vec<Object> = objects.into_iter().filter(is_image).collect();
+    if images.is_empty() && numbers.is_some() {
+        return Err(Problem::not_found("it has no frames"));
+    }
     if images.is_empty() {
         return Err(not_acceptable("there is nothing in it that could be seen"));
     }
@@ -319,10 +325,17 @@ async fn show(
         boundary: boundary(),
         is_over: false,
     };
-    // The first is made before anything is answered.
+    // The first is made before anything is answered, and of several frames of one object it is known that they are there.
     let Some((object, number)) = seen.waiting.pop_front() else {
         return Err(Problem::not_found("there is no such frame"));
     };
+    if 1 < numbers.len() {
+        let stored = stored(&seen.state, &object).await?.ok_or_else(gone)?;
+        let frames = frames::found(&inflated(stored).await?).await?;
+        if numbers.iter().any(|number| frames.places.len() <= *number) {
+            return Err(Problem::not_found("there is no such frame"));
+        }
+    }
     let picture = seen.picture(&object, number).await?.ok_or_else(gone)?;
     if !in_parts {
         return Ok(([(header::CONTENT_TYPE, kind)], picture).into_response());

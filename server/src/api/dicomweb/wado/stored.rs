@@ -4,11 +4,14 @@ use std::io::Read;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use engine::archive;
+use bytes::BytesMut;
 use engine::body::StoredBody;
 use engine::store::StoreError;
+use engine::{archive, room};
+use mappings::dicom::charset::Fallback;
+use mappings::dicom::dataset::DataSet;
 use mappings::dicom::part10::{self, Meta};
-use mappings::dicom::{Enough, is_enough, native};
+use mappings::dicom::{Enough, behind, is_enough, native};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::super::super::auth::{Scope, Who};
@@ -149,6 +152,75 @@ pub async fn head(stored: &Stored) -> Result<Bytes, StoreError> {
     // Of a deflated one nothing is known before its pixels are reached.
     let is_enough = |beginning: &[u8]| is_enough(beginning) == Enough::Yes;
     archive::reaching(&stored.body, first, &is_enough).await
+}
+
+/// The most bytes behind the pixels of an object that are read.
+const LONGEST_BEHIND: u64 = 8 * 1024 * 1024;
+
+/// What an object says, apart from its pixels.
+pub struct Told {
+    head: Bytes,
+    behind: Bytes,
+}
+
+/// Reads it. What stands behind the pixels is left out where it is long, or where its place can't be known; of a deflated object
+/// that is long as well.
+pub async fn told(stored: Stored) -> Result<Told, Unable> {
+    let stored = match inflated(stored.clone()).await {
+        Ok(inflated) => inflated,
+        Err(Unable::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::debug!(?error, "A deflated object is told up to its pixels.");
+            let head = head(&stored).await?;
+            let behind = Bytes::new();
+            return Ok(Told { head, behind });
+        }
+    };
+    let head = head(&stored).await?;
+    let (body, beginning) = (stored.body.clone(), head.clone());
+    let begins = blocking(move || Ok(behind::begins(&beginning, &mut body.open()?)?)).await;
+    let begins = match begins {
+        Ok(begins) => begins,
+        Err(Unable::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::debug!(?error, "An object is told up to its pixels.");
+            None
+        }
+    };
+    let length = begins.map_or(0, |begins| stored.body.length().saturating_sub(begins));
+    let rest = match begins {
+        Some(begins) if (1..=LONGEST_BEHIND).contains(&length) => {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let place = room::going_out().take(length).await;
+            let mut bytes = BytesMut::with_capacity(length);
+            let mut pieces = stored.body.pieces(begins);
+            while let Some(piece) = pieces.next().await? {
+                bytes.extend_from_slice(&piece);
+            }
+            place.hold(bytes.freeze())
+        }
+        Some(_) | None => Bytes::new(),
+    };
+    Ok(Told { head, behind: rest })
+}
+
+impl Told {
+    /// Makes something of it, on a thread for that.
+    pub async fn read<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&DataSet<'_>) -> T + Send + 'static,
+    ) -> Result<T, Unable> {
+        let work = blocking(move || {
+            let file = part10::File::read(&self.head)?;
+            let mut set = file.data_set(Fallback::default())?;
+            // What can't be read there is no reason to tell nothing.
+            if let Err(error) = set.add_behind(&self.behind, file.coding(), Fallback::default()) {
+                tracing::debug!(%error, "What stands behind the pixels of an object can't be read.");
+            }
+            Ok(work(&set))
+        });
+        work.await
+    }
 }
 
 /// The most bytes of an object that was inflated to take frames out of it.
