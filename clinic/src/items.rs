@@ -2,7 +2,8 @@
 
 use crate::patch::Item;
 use crate::value::{
-    Address, Annotation, Attachment, Coding, Concept, Identifier, Language, PersonName, Ref, Telecom,
+    Address, Annotation, Attachment, Coding, Concept, Identifier, Language, NameRepresentation, PersonName,
+    Ref, Telecom,
 };
 
 impl Item for Identifier {
@@ -12,8 +13,10 @@ impl Item for Identifier {
     }
 }
 impl Item for PersonName {
+    /// The same name in other letters is another one.
     fn group(&self) -> Option<String> {
-        Some(format!("{:?}", self.usage))
+        let letters = self.representation.unwrap_or(NameRepresentation::Alphabetic);
+        Some(format!("{:?}|{letters:?}", self.usage))
     }
 }
 impl Item for Address {

@@ -391,6 +391,11 @@ codes! {
     NameUse { Usual = "usual", Official = "official", Temporary = "temp", Nickname = "nickname", Anonymous = "anonymous", Old = "old", Maiden = "maiden" }
 }
 
+codes! {
+    /// In which letters a name is written, where it is written in several (HL7 table 0465, DICOM PS3.5 §6.2.1).
+    NameRepresentation { Alphabetic = "alphabetic", Ideographic = "ideographic", Phonetic = "phonetic" }
+}
+
 /// A person's name.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -431,6 +436,9 @@ pub struct PersonName {
     /// Which order to assemble it in (HL7 table 0444: G given first, F family first).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assembly_order: Option<String>,
+    /// In which letters it is written; not said: alphabetic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub representation: Option<NameRepresentation>,
 }
 
 codes! {

@@ -49,7 +49,7 @@ fn all_that_is_wrong_is_told_with_its_place() {
             "/changes/0/say/Patient/birth_date: is a day that is not in the calendar; write YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+hh:mm",
             "/changes/0/say/Patient/birth_order: is out of range; write a whole number from 0 to 4294967295",
             "/changes/0/say/Patient/names/0/family: is a number; a text or null belongs here",
-            "/changes/0/say/Patient/names/0/middle: not known here; known are assembly_order, family, given, own_name, own_prefix, partner_name, partner_prefix, period, prefix, suffix, text, use",
+            "/changes/0/say/Patient/names/0/middle: not known here; known are assembly_order, family, given, own_name, own_prefix, partner_name, partner_prefix, period, prefix, representation, suffix, text, use",
             "/changes/0/say/Patient/sexx: not known here; did you mean \"sex\"?",
             "/changes/1/find/id: is no id; write a UUID",
             "/changes/1/say/Appointment/identifiers: is a text; a table or a list or null belongs here",

@@ -71,6 +71,22 @@ pub fn is_storage(class: &str) -> bool {
         .contains(&class)
 }
 
+/// Those of storage whose objects are about no patient and have no study (PS3.4 GG.3): protocols, palettes, templates, inventories.
+pub fn is_non_patient(class: &str) -> bool {
+    [
+        "1.2.840.10008.5.1.4.38.1",
+        "1.2.840.10008.5.1.4.39.1",
+        "1.2.840.10008.5.1.4.43.1",
+        "1.2.840.10008.5.1.4.44.1",
+        "1.2.840.10008.5.1.4.45.1",
+        "1.2.840.10008.5.1.4.1.1.200.1",
+        "1.2.840.10008.5.1.4.1.1.200.3",
+        "1.2.840.10008.5.1.4.1.1.200.7",
+        "1.2.840.10008.5.1.4.1.1.201.1",
+    ]
+    .contains(&class)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +111,16 @@ mod tests {
             "",
         ] {
             assert!(!is_storage(class), "{class}");
+        }
+        // A protocol that was planned is about nobody, one that was done is.
+        for (class, is_non) in [
+            ("1.2.840.10008.5.1.4.38.1", true),
+            ("1.2.840.10008.5.1.4.1.1.200.1", true),
+            ("1.2.840.10008.5.1.4.1.1.200.2", false),
+            ("1.2.840.10008.5.1.4.34.7", false),
+        ] {
+            assert!(is_storage(class), "{class}");
+            assert_eq!(is_non_patient(class), is_non, "{class}");
         }
     }
 }

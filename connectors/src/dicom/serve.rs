@@ -163,7 +163,14 @@ fn answers(requested: &Requested<Stream>, mine: &[Arc<Route>]) -> Answers {
         let may_provide = match Service::of(&role.class) {
             Some(Service::Commitment) => true,
             Some(Service::Store) => gives,
-            Some(Service::Echo | Service::Worklist | Service::Mpps | Service::Query | Service::Retrieve)
+            Some(
+                Service::Echo
+                | Service::NonPatient
+                | Service::Worklist
+                | Service::Mpps
+                | Service::Query
+                | Service::Retrieve,
+            )
             | None => false,
         };
         role.scp = may_provide && takes_role(&role.class);

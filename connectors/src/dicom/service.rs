@@ -12,6 +12,9 @@ pub enum Service {
     Echo,
     /// Takes objects: C-STORE, each a message.
     Store,
+    /// Takes objects that are about no patient: hanging protocols, colour palettes, templates of implants, planned protocols. C-STORE,
+    /// each a message, which no step can decode.
+    NonPatient,
     /// Answers what is planned: C-FIND of the modality worklist.
     Worklist,
     /// Takes what a modality does: N-CREATE and N-SET of performed procedure steps.
@@ -37,6 +40,7 @@ impl Service {
             | uids::PATIENT_ROOT_GET
             | uids::STUDY_ROOT_MOVE
             | uids::STUDY_ROOT_GET => Some(Service::Retrieve),
+            class if uids::is_non_patient(class) => Some(Service::NonPatient),
             class if uids::is_storage(class) => Some(Service::Store),
             _ => None,
         }
@@ -47,6 +51,7 @@ impl Service {
         match self {
             Service::Echo => "echo",
             Service::Store => "store",
+            Service::NonPatient => "non-patient",
             Service::Worklist => "worklist",
             Service::Mpps => "mpps",
             Service::Commitment => "commitment",
@@ -60,7 +65,7 @@ impl Service {
     /// on the way is taken in the two that everybody speaks.
     pub fn syntax(self, offered: &[String]) -> Option<&String> {
         match self {
-            Service::Store => {
+            Service::Store | Service::NonPatient => {
                 let standard = |syntax: &&String| {
                     *syntax == uids::IMPLICIT_LITTLE || syntax.starts_with("1.2.840.10008.1.2.")
                 };
@@ -81,7 +86,7 @@ impl Service {
     pub fn message(self, operation: Operation) -> Option<&'static str> {
         match (self, operation) {
             (Service::Echo, Operation::Echo) => Some("echo"),
-            (Service::Store, Operation::Store) => Some("store"),
+            (Service::Store | Service::NonPatient, Operation::Store) => Some("store"),
             (Service::Worklist, Operation::Find) => Some("worklist"),
             (Service::Mpps, Operation::NCreate) => Some("mpps-create"),
             (Service::Mpps, Operation::NSet) => Some("mpps-set"),
@@ -93,6 +98,7 @@ impl Service {
             (
                 Service::Echo
                 | Service::Store
+                | Service::NonPatient
                 | Service::Worklist
                 | Service::Mpps
                 | Service::Commitment

@@ -218,7 +218,9 @@ impl Table for SourceSettings {
         let told = self.services.iter().find_map(|service| match service {
             Service::Worklist => Some("the worklist"),
             Service::Query | Service::Retrieve => Some("who was examined, and the images"),
-            Service::Echo | Service::Store | Service::Mpps | Service::Commitment => None,
+            Service::Echo | Service::Store | Service::NonPatient | Service::Mpps | Service::Commitment => {
+                None
+            }
         });
         if let Some(told) = told.filter(|_| !knows_callers && !checked.listen.ip().is_loopback()) {
             let what = format!(

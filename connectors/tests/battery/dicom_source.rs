@@ -64,6 +64,35 @@ async fn associated(running: &Running, proposal: Proposal) -> Result<Association
 }
 
 #[tokio::test]
+async fn dicom_takes_what_is_about_no_patient_only_where_that_is_offered() {
+    const HANGING: &str = "1.2.840.10008.5.1.4.38.1";
+    let clinic = Arc::new(Clinic::default());
+    let proposed = || proposal("WS1", "PUNTE").with(HANGING, [uids::EXPLICIT_LITTLE]);
+    let running = dicom(json!({ "services": ["store"] }), &clinic).await;
+    let workstation = associated(&running, proposed()).await.unwrap();
+    assert!(workstation.context(CT, None).is_some());
+    assert!(workstation.context(HANGING, None).is_none());
+    workstation.release().await.unwrap();
+    let running = dicom(json!({ "services": ["non-patient"] }), &clinic).await;
+    let mut workstation = associated(&running, proposed()).await.unwrap();
+    assert!(workstation.context(CT, None).is_none());
+    let context = workstation.context_of(HANGING).unwrap();
+    let object = Object {
+        class: HANGING,
+        instance: "2.25.1",
+        originator: None,
+    };
+    let answer = workstation
+        .store(&context, &object, b"how it hangs")
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), Status::SUCCESS);
+    workstation.release().await.unwrap();
+    let taken = clinic.taken();
+    assert_eq!((taken.len(), taken[0].header("service")), (1, Some("store")));
+}
+
+#[tokio::test]
 async fn dicom_hands_in_a_file_and_answers_what_the_format_says() {
     let clinic = Arc::new(Clinic::default());
     let running = dicom(json!({}), &clinic).await;

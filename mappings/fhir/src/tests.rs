@@ -229,6 +229,26 @@ fn a_patient_reads_as_expected() {
 }
 
 #[test]
+fn a_name_says_in_which_letters_it_is() {
+    let patient = json!({ "names": [
+        { "family": "Yamada" },
+        { "family": "山田", "representation": "ideographic" },
+        { "family": "やまだ", "representation": "phonetic" },
+        { "family": "Yamada", "representation": "alphabetic" },
+    ] });
+    let aggregate = Aggregate::from_json(Kind::Patient, patient.to_string().as_bytes()).unwrap();
+    let json = resource(&fixture::record_of(aggregate));
+    admit(&json).unwrap();
+    let told: Value = serde_json::from_str(&json.to_string()).unwrap();
+    let url = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";
+    let names = told["name"].as_array().unwrap();
+    assert_eq!(names[0]["extension"], Value::Null);
+    for (name, code) in names[1..].iter().zip(["IDE", "SYL", "ABC"]) {
+        assert_eq!(name["extension"], json!([{ "url": url, "valueCode": code }]));
+    }
+}
+
+#[test]
 fn a_sub_identifier_whose_parts_are_no_numbers_is_told_whole() {
     let told = |sub_id: &str| {
         let mut record = fixture::record_of(Aggregate::new(Kind::Observation));

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use clinic::value::{
-    Address, Annotation, Attachment, Coding, Concept, Identifier, Language, Period, PersonName, Quantity,
-    Range, Ratio, Telecom, When,
+    Address, Annotation, Attachment, Coding, Concept, Identifier, Language, NameRepresentation, Period,
+    PersonName, Quantity, Range, Ratio, Telecom, When,
 };
 use uuid::Uuid;
 
@@ -465,8 +465,18 @@ pub(crate) fn human_name(name: &PersonName) -> Object {
         "valueCode",
         name.assembly_order.as_deref().and_then(code),
     );
+    let letters = name.representation.map(|letters| match letters {
+        NameRepresentation::Alphabetic => "ABC",
+        NameRepresentation::Ideographic => "IDE",
+        NameRepresentation::Phonetic => "SYL",
+    });
+    let letters = extension(
+        format_args!("{STANDARD}iso21090-EN-representation"),
+        "valueCode",
+        letters,
+    );
     let mut out = Object::new()
-        .put("extension", vec![order])
+        .put("extension", vec![order, letters])
         .put("use", name.usage.map(|u| u.as_str()))
         .put("text", name.text.as_ref());
     primitive(

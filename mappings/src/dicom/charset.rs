@@ -421,6 +421,12 @@ impl Shows {
         Shows(all)
     }
 
+    /// Whether one of the sets carries all of these texts, each letter or one that every reader takes for it.
+    pub fn carry<'t>(&self, texts: impl Iterator<Item = &'t str> + Clone) -> bool {
+        let mut sets = self.0.iter();
+        sets.any(|set| texts.clone().all(|text| loses_no_letter(text, *set)))
+    }
+
     /// The set for all of these texts.
     pub fn choose<'t>(&self, texts: impl Iterator<Item = &'t str> + Clone) -> Set {
         if texts.clone().all(str::is_ascii) {

@@ -7,7 +7,7 @@ use clinic::value::When;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::worklist::{codes, device_number, name};
+use super::worklist::{codes, device_number, names};
 use super::write::{Out, Said};
 
 /// A study. `referrer`: who asked for it.
@@ -23,7 +23,7 @@ pub fn study(
     text(&mut out, "AccessionNumber", accession);
     text(&mut out, "InstanceAvailability", Some("ONLINE"));
     out.put("ModalitiesInStudy", Said::Texts(study.modalities.clone()));
-    let referrer = referrer.and_then(|referrer| referrer.names.first()).map(name);
+    let referrer = referrer.map(|referrer| names(&referrer.names));
     text(&mut out, "ReferringPhysicianName", referrer.as_deref());
     text(&mut out, "StudyDescription", study.description.as_deref());
     text(&mut out, "StudyInstanceUID", study.uid());
@@ -41,7 +41,7 @@ pub fn study(
 /// A patient; all that is asked of one stands there, be it empty.
 pub fn patient(patient: Option<&Patient>) -> Out {
     let mut out = Out::default();
-    let shown = patient.and_then(|patient| patient.names.first()).map(name);
+    let shown = patient.map(|patient| names(&patient.names));
     text(&mut out, "PatientName", shown.as_deref());
     let numbered = patient
         .and_then(device_number)
@@ -152,7 +152,7 @@ fn moment(out: &mut Out, [date, time]: [&str; 2], when: Option<&When>, zone: &Ti
     let day = local.as_ref().map(|local| local.strftime("%Y%m%d").to_string());
     text(out, date, day.as_deref());
     let of_day = local.filter(|_| when.is_some_and(When::has_time));
-    let of_day = of_day.map(|local| local.strftime("%H%M%S").to_string());
+    let of_day = of_day.map(|local| local.strftime("%H%M%S%.f").to_string());
     text(out, time, of_day.as_deref());
 }
 

@@ -4,7 +4,8 @@ use clinic::aggregate::Source;
 use clinic::apply::{ApplyError, Context, OnUnmatched};
 use clinic::exchange::Reason;
 use clinic::memory::MemoryClinic;
-use clinic::{Aggregate, Applied, ChangeSet, Kind};
+use clinic::value::{NameRepresentation, PersonName};
+use clinic::{Aggregate, Applied, Body, ChangeSet, Kind};
 use dicom_core::Tag;
 use uuid::Uuid;
 
@@ -13,8 +14,8 @@ use super::dataset::{DataSet, Value};
 use super::message::{Service, command, inspect, keys};
 use super::part10::{File, Meta};
 use super::scan::{Coding, Until, is_pixels};
-use super::write::element;
-use super::{Profile, decode, names};
+use super::write::{Out, element};
+use super::{Profile, decode, names, worklist};
 
 fn samples() -> Vec<(String, Vec<u8>)> {
     let folder = format!("{}/../samples/dicom", env!("CARGO_MANIFEST_DIR"));
@@ -428,4 +429,63 @@ fn an_examination_that_nobody_planned_is_an_order_of_its_own() {
         Err(ApplyError::Parked { about, .. }) => assert_eq!(about.as_deref(), Some("patient")),
         other => panic!("{:?}", other.map(|_| ())),
     }
+}
+
+/// A name in three ways of writing, and a time with its fraction, come back as they were said.
+#[test]
+fn names_in_all_letters_and_parts_of_seconds_are_kept() {
+    const NAME: &str = "Yamada^Tarou=山田^太郎=やまだ^たろう";
+    let decoded = |name: &str, time: &str| {
+        let mut set = Out::default();
+        for (keyword, value) in [
+            ("SpecificCharacterSet", "ISO_IR 192"),
+            ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
+            ("SOPInstanceUID", "1.2.3"),
+            ("StudyDate", "20260505"),
+            ("StudyTime", time),
+            ("PatientName", name),
+            ("PatientID", "P-7"),
+            ("StudyInstanceUID", "1.2"),
+            ("SeriesInstanceUID", "1.2.1"),
+        ] {
+            set.text(keyword, value);
+        }
+        let object = super::message::tests::object("1.2.840.10008.5.1.4.1.1.2", "1.2.3", &set);
+        let set = set_of(&object);
+        let names: Vec<PersonName> = set
+            .changes
+            .iter()
+            .find_map(|change| match &change.say_if_new {
+                Some(Body::Patient(patient)) => Some(patient.names.values().to_vec()),
+                _ => None,
+            })
+            .expect("a patient");
+        let started = set.changes.iter().find_map(|change| match &change.say_if_new {
+            Some(Body::ImagingStudy(study)) => study.started.value().map(|when| when.as_str().to_owned()),
+            _ => None,
+        });
+        let rest: Vec<String> = set.extra.iter().map(|extra| extra.place.0.clone()).collect();
+        (names, started, rest)
+    };
+    let (names, started, rest) = decoded(NAME, "101500.25");
+    assert_eq!(rest, [""; 0]);
+    assert!(started.is_some_and(|text| text.starts_with("2026-05-05T10:15:00.25")));
+    let letters: Vec<_> = names.iter().map(|name| name.representation).collect();
+    assert_eq!(
+        letters,
+        [
+            None,
+            Some(NameRepresentation::Ideographic),
+            Some(NameRepresentation::Phonetic)
+        ]
+    );
+    assert_eq!(worklist::names(&names), NAME);
+    let (names, started, _) = decoded("=山田", "101500");
+    assert_eq!(worklist::names(&names), "=山田");
+    assert!(started.is_some_and(|text| text.starts_with("2026-05-05T10:15:00") && !text.contains('.')));
+    let (_, started, _) = decoded("A", "1015");
+    assert!(started.is_some_and(|text| text.starts_with("2026-05-05T10:15:00")));
+    // What is no time is told, and the day stays.
+    let (_, started, rest) = decoded("A", "101500.2x");
+    assert_eq!((started.as_deref(), rest.len()), (Some("2026-05-05"), 1));
 }

@@ -201,15 +201,18 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// A name: each part that is asked for must match, by letters alone. A pattern without `^` is a family name, or the
-/// whole name where it has wildcards.
+/// whole name where it has wildcards. What is asked in several ways of writing must each be found in one of them (PS3.4 C.2.2.2.1.1);
+/// in which, is left open: who types a name does not say what letters they are.
 fn matches_name(value: &str, name: &str) -> bool {
     if MAX_PATTERN < value.len() {
         return false;
     }
-    let asked = value
-        .split('=')
-        .find(|group| !group.trim().is_empty())
-        .unwrap_or_default();
+    let mut asked = value.split('=').filter(|group| !group.trim().is_empty());
+    asked.all(|asked| matches_group(asked, name))
+}
+
+/// Whether one of the ways in which a name is written is as asked.
+fn matches_group(asked: &str, name: &str) -> bool {
     let asked = asked.trim_end_matches(['^', ' ']);
     let mut groups = name.split('=').filter(|group| !group.is_empty());
     if !asked.contains('^') {
@@ -445,6 +448,29 @@ mod tests {
             ("=張^太", false),
         ] {
             assert_eq!(is_found(&[("PatientName", name)], None), found, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_in_several_letters_are_found_by_each() {
+        for (name, found) in [
+            ("Yamada^Tarou", true),
+            ("yamada", true),
+            ("=山田^太郎", true),
+            ("山田*", true),
+            ("==やまだ*", true),
+            ("Yamada^Tarou=山田^太郎=やまだ^たろう", true),
+            ("Yamada*=山*", true),
+            ("Yamada*=張*", false),
+            ("Sato=山田*", false),
+            ("=山田^次郎", false),
+            ("==", true),
+        ] {
+            let bytes = asked(&[("PatientName", name)], None);
+            let query = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("right");
+            let mut entry = Out::default();
+            entry.text("PatientName", "Yamada^Tarou=山田^太郎=やまだ^たろう");
+            assert_eq!(matches(&query, &entry), found, "{name}");
         }
     }
 

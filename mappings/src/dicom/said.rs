@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use clinic::exchange::{Extra, Place};
-use clinic::value::{Coding, Concept, PersonName, When};
+use clinic::value::{Coding, Concept, NameRepresentation, PersonName, When};
 use dicom_core::Tag;
 use jiff::civil;
 use jiff::tz::{Offset, TimeZone};
@@ -138,7 +138,7 @@ impl<'d> At<'d> {
         let minutes = seconds.abs() / 60;
         let text = format!(
             "{}{sign}{:02}:{:02}",
-            local.strftime("%Y-%m-%dT%H:%M:%S"),
+            local.strftime("%Y-%m-%dT%H:%M:%S%.f"),
             minutes / 60,
             minutes % 60
         );
@@ -162,20 +162,32 @@ impl<'d> At<'d> {
         }
     }
 
-    /// A name (PN): its alphabetic group, else the first that there is.
-    pub fn name(&self, keyword: &str) -> Option<PersonName> {
-        let text = self.peek(keyword)?;
-        let text = text.trim_start_matches('=');
-        let (group, more) = text.split_once('=').unwrap_or((text, ""));
-        if !more.trim_matches('=').is_empty() {
-            self.note(
+    /// A name (PN) in each of the ways that it is written in: alphabetic, ideographic, phonetic (PS3.5 §6.2.1).
+    pub fn names(&self, keyword: &str) -> Vec<PersonName> {
+        let Some(text) = self.peek(keyword) else {
+            return vec![];
+        };
+        let letters = [
+            None,
+            Some(NameRepresentation::Ideographic),
+            Some(NameRepresentation::Phonetic),
+        ];
+        match text.split('=').count() <= letters.len() {
+            true => self.take(keyword),
+            false => self.note(
                 keyword,
-                "is written in other letters too, of which the first are carried",
-            );
-        } else {
-            self.take(keyword);
+                "is written in more than three ways, of which three are carried",
+            ),
         }
-        name(group)
+        let groups = letters.into_iter().zip(text.split('='));
+        groups
+            .filter_map(|(representation, group)| {
+                Some(PersonName {
+                    representation,
+                    ..name(group)?
+                })
+            })
+            .collect()
     }
 
     /// The codes of a sequence, each as a concept (PS3.3 table 8.8-1).
@@ -335,11 +347,12 @@ fn civil_date(text: &str) -> Option<civil::Date> {
     civil::Date::new(digits.get(..4)?.parse().ok()?, part(4..6)?, part(6..8)?).ok()
 }
 
-/// To the second: what is finer is no time of an examination.
+/// `101500.25`, the old `10:15:00`, and what leaves out seconds or minutes; to a millionth of a second.
 fn civil_time(text: &str) -> Option<civil::Time> {
-    let whole = text.split('.').next().unwrap_or_default();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits: String = whole.chars().filter(|c| *c != ':').collect();
-    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !matches!(digits.len(), 2 | 4 | 6) || !are_digits(&digits) || !are_digits(fraction) {
         return None;
     }
     let part = |at: usize| {
@@ -347,7 +360,13 @@ fn civil_time(text: &str) -> Option<civil::Time> {
             .get(at..at + 2)
             .map_or(Some(0), |part| part.parse::<i8>().ok())
     };
-    civil::Time::new(part(0)?, part(2)?, part(4)?.min(59), 0).ok()
+    // A fraction is one of a second (PS3.5 §6.2); what is finer than a millionth no clock of a device says.
+    let fraction: String = fraction.chars().chain("000000".chars()).take(6).collect();
+    let micros: i32 = match digits.len() {
+        6 => fraction.parse().ok()?,
+        _ => 0,
+    };
+    civil::Time::new(part(0)?, part(2)?, part(4)?.min(59), micros * 1000).ok()
 }
 
 /// `+0200`.

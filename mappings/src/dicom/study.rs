@@ -81,7 +81,7 @@ pub(super) fn about(file: &File<'_>, kind: &str, id: &str) -> About {
 /// patient, and is held against what is known.
 pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
     let number = at.text("PatientID");
-    let names = at.name("PatientName").into_iter().collect();
+    let names = at.names("PatientName");
     Change {
         key: "patient".to_owned(),
         find: Find {

@@ -10,7 +10,7 @@ use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::imaging::StepStatus;
 use clinic::people::{Patient, Practitioner, Sex};
 use clinic::records::Criticality;
-use clinic::value::{Annotation, Coding, Concept, Identifier, PersonName, When};
+use clinic::value::{Annotation, Coding, Concept, Identifier, NameRepresentation, PersonName, When};
 use clinic::worklist::{Entry, Measure, entries, in_si};
 use dicom_core::Tag;
 use jiff::SignedDuration;
@@ -337,7 +337,7 @@ fn step(entry: &Entry<'_>, about: &str, asker: &Asker<'_>, profile: &Profile, st
 fn about_patient(out: &mut Out, entry: &Entry<'_>, stamp: &Stamp) {
     let patient = entry.patient;
     let number = device_number(patient);
-    let name = patient.names.first().map(name).filter(|name| !name.is_empty());
+    let name = Some(names(&patient.names)).filter(|name| !name.is_empty());
     out.text("PatientName", name.as_deref().unwrap_or("UNKNOWN"));
     let id = entry.patient_id.simple().to_string();
     out.text("PatientID", number.map_or(id.as_str(), |number| &number.value));
@@ -475,11 +475,23 @@ fn numbered<'a>(identifiers: &'a [Identifier], kind: &str) -> Option<&'a str> {
 }
 
 fn name_of(practitioner: &Practitioner) -> Option<String> {
-    practitioner
-        .names
-        .first()
-        .map(name)
-        .filter(|name| !name.is_empty())
+    Some(names(&practitioner.names)).filter(|name| !name.is_empty())
+}
+
+/// Somebody's first name as PN, in each of the ways that it is written in: alphabetic, ideographic, phonetic.
+pub fn names(all: &[PersonName]) -> String {
+    let in_letters = |letters: NameRepresentation| {
+        let mut names = all.iter();
+        let found =
+            names.find(|name| name.representation.unwrap_or(NameRepresentation::Alphabetic) == letters);
+        found.map(name).unwrap_or_default()
+    };
+    let groups = [
+        NameRepresentation::Alphabetic,
+        NameRepresentation::Ideographic,
+        NameRepresentation::Phonetic,
+    ];
+    groups.map(in_letters).join("=").trim_end_matches('=').to_owned()
 }
 
 /// A name as PN (PS3.5 §6.2.1): family, given, middle, prefix, suffix.

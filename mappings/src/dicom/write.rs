@@ -96,12 +96,46 @@ impl Out {
 
     /// The character set that this is to be written in for who can show so much; where it is not plain letters, the
     /// data set says so.
+    /// A name that is written in several ways is told as far as one set carries it: the letters of the alphabet go before the others.
     pub fn choose(&mut self, shows: &Shows) -> Set {
+        if self.has_letters_beyond(shows) {
+            self.tell_names_in_one_way();
+        }
         let set = shows.choose(self.texts().into_iter());
         if let Some(term) = set.term() {
             self.text("SpecificCharacterSet", term);
         }
         set
+    }
+
+    /// True where names are written in further letters, and no set carries all text.
+    fn has_letters_beyond(&self, shows: &Shows) -> bool {
+        self.has_names_in_several_ways() && !shows.carry(self.texts().into_iter())
+    }
+
+    fn has_names_in_several_ways(&self) -> bool {
+        self.elements.values().any(|(vr, said)| match said {
+            Said::Texts(texts) => *vr == VR::PN && texts.iter().any(|text| text.contains('=')),
+            Said::Items(items) => items.iter().any(Out::has_names_in_several_ways),
+            Said::Number(_) | Said::Bytes(_) => false,
+        })
+    }
+
+    fn tell_names_in_one_way(&mut self) {
+        for (vr, said) in self.elements.values_mut() {
+            match said {
+                Said::Texts(texts) if *vr == VR::PN => {
+                    for text in texts {
+                        if let Some((first, _)) = text.split_once('=').filter(|(first, _)| !first.is_empty())
+                        {
+                            *text = first.to_owned();
+                        }
+                    }
+                }
+                Said::Items(items) => items.iter_mut().for_each(Out::tell_names_in_one_way),
+                Said::Texts(_) | Said::Number(_) | Said::Bytes(_) => {}
+            }
+        }
     }
 
     /// Its bytes.
@@ -163,7 +197,13 @@ pub(super) fn text_bytes(texts: &[String], vr: VR, set: Set) -> Vec<u8> {
             })
             .filter(|c| !c.is_control() || matches!(c, '\r' | '\n'))
             .collect();
-        let short: String = clean.chars().take(most(vr).unwrap_or(usize::MAX)).collect();
+        let most = most(vr).unwrap_or(usize::MAX);
+        let cut = |text: &str| text.chars().take(most).collect::<String>();
+        let short = match vr {
+            // Each way of writing it.
+            VR::PN => clean.split('=').map(cut).collect::<Vec<_>>().join("="),
+            _ => cut(&clean),
+        };
         value.extend(encode(&short, set));
     }
     padded(value, if vr == VR::UI { 0 } else { b' ' })
@@ -230,6 +270,40 @@ mod tests {
     use super::super::charset::Fallback;
     use super::super::dataset::DataSet;
     use super::*;
+
+    #[test]
+    fn names_in_further_letters_are_told_where_they_can_be() {
+        let name = "Țîră^Ana=山田^太郎=やまだ^たろう";
+        for (best, told) in [
+            (Set::Utf8, name),
+            (Set::Latin2, "Ţîră^Ana"),
+            (Set::Ascii, "Tira^Ana"),
+        ] {
+            let mut item = Out::default();
+            item.text("RequestingPhysician", name);
+            let mut whole = Out::default();
+            whole.text("PatientName", name);
+            whole.put("RequestAttributesSequence", Said::Items(vec![item]));
+            let set = whole.choose(&Shows::up_to(best));
+            let bytes = whole.written(Coding::EXPLICIT, set);
+            let read = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("right");
+            assert_eq!(read.text(Tag(0x10, 0x10)).as_deref(), Some(told));
+            let item = &read.items(Tag(0x40, 0x275))[0];
+            assert_eq!(item.text(Tag(0x32, 0x1032)).as_deref(), Some(told));
+        }
+        // Each way may have 64 letters.
+        let long = format!("{0}={0}={0}", "山".repeat(70));
+        let written = text_bytes(&[long], VR::PN, Set::Utf8);
+        assert_eq!(
+            String::from_utf8_lossy(&written),
+            format!("{0}={0}={0}", "山".repeat(64))
+        );
+        // What is written in other letters alone stays.
+        let mut whole = Out::default();
+        whole.text("PatientName", "=山田");
+        whole.choose(&Shows::up_to(Set::Latin1));
+        assert!(whole.get(Tag(0x10, 0x10)) == Some(&Said::Texts(vec!["=山田".to_owned()])));
+    }
 
     #[test]
     fn what_is_written_can_be_read_in_each_coding_and_set() {

@@ -6,8 +6,8 @@ use super::terms::{self, UCUM};
 pub use super::times::{period, period_of, time_of_day, when};
 use clinic::cnp::{self, Cnp, Idnp};
 use clinic::value::{
-    Address, AddressKind, AddressUse, Concept, Decimal, Identifier, NameUse, Period, PersonName, PhoneParts,
-    Quantity, Telecom, TelecomSystem, TelecomUse,
+    Address, AddressKind, AddressUse, Concept, Decimal, Identifier, NameRepresentation, NameUse, Period,
+    PersonName, PhoneParts, Quantity, Telecom, TelecomSystem, TelecomUse,
 };
 
 /// The system of the Romanian personal number (*cod numeric personal*).
@@ -314,6 +314,7 @@ pub fn name(at: At<'_>) -> Option<PersonName> {
         return None;
     }
     out.usage = name_use(at.part(7));
+    out.representation = representation(at.part(8));
     out.assembly_order = assembly(at.part(11));
     out.period = period_of(at.part(12), at.part(13)).or_else(|| period(at.part(10)));
     Some(out)
@@ -350,6 +351,16 @@ pub fn name_use(at: At<'_>) -> Option<NameUse> {
     };
     at.take();
     Some(usage)
+}
+
+/// ID of table 0465 → in which letters a name is written.
+pub fn representation(at: At<'_>) -> Option<NameRepresentation> {
+    at.read(|text| match text {
+        "A" => Ok(NameRepresentation::Alphabetic),
+        "I" => Ok(NameRepresentation::Ideographic),
+        "P" => Ok(NameRepresentation::Phonetic),
+        _ => Err("none of A, I and P"),
+    })
 }
 
 /// ID of table 0444.

@@ -41,6 +41,7 @@ pub fn xcn_name(at: At<'_>) -> Option<PersonName> {
         return None;
     }
     name.usage = data::name_use(at.part(10));
+    name.representation = data::representation(at.part(15));
     name.assembly_order = data::assembly(at.part(18));
     name.period = data::period_of(at.part(19), at.part(20)).or_else(|| data::period(at.part(17)));
     Some(name)

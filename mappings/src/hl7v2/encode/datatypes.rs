@@ -5,8 +5,8 @@
 use clinic::people::Practitioner;
 use clinic::places::{Clinic, RoomKind, Site};
 use clinic::value::{
-    Address, AddressKind, AddressUse, Identifier, NameUse, Period, PersonName, Quantity, Ref, Telecom,
-    TelecomSystem, TelecomUse, When,
+    Address, AddressKind, AddressUse, Identifier, NameRepresentation, NameUse, Period, PersonName, Quantity,
+    Ref, Telecom, TelecomSystem, TelecomUse, When,
 };
 
 use super::terms;
@@ -170,6 +170,16 @@ fn name_use(usage: Option<NameUse>) -> &'static str {
     }
 }
 
+/// In which letters a name is written → ID of table 0465.
+fn representation(name: &PersonName) -> String {
+    let code = name.representation.map(|letters| match letters {
+        NameRepresentation::Alphabetic => "A",
+        NameRepresentation::Ideographic => "I",
+        NameRepresentation::Phonetic => "P",
+    });
+    code.unwrap_or_default().to_owned()
+}
+
 /// The family name with its parts → FN.
 fn family(name: &PersonName) -> String {
     let nothing_else = name.family.is_none() && name.given.is_empty();
@@ -204,6 +214,7 @@ pub(super) fn xpn(name: &PersonName) -> Vec<String> {
         (5, t(&name.prefix.join(" "))),
         (6, suffix(1)),
         (7, name_use(name.usage).to_owned()),
+        (8, representation(name)),
         (11, ot(name.assembly_order.as_ref())),
         (12, start(name.period.as_ref())),
         (13, end(name.period.as_ref())),
@@ -363,6 +374,7 @@ pub(super) fn xcn(person: &Practitioner, profile: &Profile) -> Vec<String> {
         (11, ot(number.and_then(|id| id.check_digit.as_ref()))),
         (12, ot(number.and_then(|id| id.check_digit_scheme.as_ref()))),
         (13, number.map(kind).unwrap_or_default()),
+        (15, representation(name)),
         (18, ot(name.assembly_order.as_ref())),
         (19, start(name.period.as_ref())),
         (20, end(name.period.as_ref())),

@@ -303,6 +303,30 @@ fn the_patient_is_written_as_they_stand_and_what_is_emptied_is_emptied() {
 }
 
 #[test]
+fn a_name_in_several_letters_goes_there_and_back() {
+    let names = "Yamada^Tarou^^^^^L^A~山田^太郎^^^^^L^I~やまだ^たろう^^^^^L^P";
+    let mut clinic = MemoryClinic::new();
+    let text = written_of(
+        &mut clinic,
+        &[
+            r"MSH|^~\&|A|B|LIS|NORD|20260512||ADT^A28|1|P|2.5.1|||||||UNICODE UTF-8",
+            &format!("PID|1||7^^^NORD^MR||{names}||1980|F"),
+        ],
+    );
+    assert_eq!(line(&text, "PID"), format!("PID|1||7^^^NORD^MR||{names}||1980|F"));
+    // One that says the name in one way leaves the others.
+    let text = written_of(
+        &mut clinic,
+        &[
+            r"MSH|^~\&|A|B|LIS|NORD|20260512||ADT^A31|2|P|2.5.1",
+            "PID|1||7^^^NORD^MR||Yamada^Taro^^^^^L||1980|F",
+        ],
+    );
+    assert!(line(&text, "PID").contains("Yamada^Taro^^^^^L"), "{text}");
+    assert!(line(&text, "PID").contains("山田^太郎^^^^^L^I"), "{text}");
+}
+
+#[test]
 fn a_merge_names_the_old_numbers_in_mrg_only() {
     let mut clinic = MemoryClinic::new();
     for (number, name) in [("7", "Pop^Ana"), ("8", "Popp^Ana")] {
