@@ -6,11 +6,13 @@
 //!
 //! Beyond the table: every name (VR PN), every private element (but those of [`private`], where they are to stay), every UID that
 //! is not the standard's, curves and overlays are treated wherever they stand; dates that the table does not name are treated as those that it does; free text that it
-//! does not name loses the names and numbers that the object has elsewhere. What may show
-//! the patient in its pixels or in a document is refused, unless it was looked at.
+//! does not name loses the names and numbers that the object has elsewhere. A code, a number or a date that breaks the rules of its
+//! kind is replaced ([`trusted`]), and the object says so. What may show the patient in its pixels or in a document is refused, unless
+//! it was looked at.
 
 mod private;
 mod rules;
+mod trusted;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,7 +28,7 @@ use super::edit::{Becomes, Editor, edited};
 use super::part10::{self, File};
 use super::pixels::places::header;
 use super::scan::{self, Coding, Event, Until, is_pixels};
-use super::write::{Out, Said};
+use super::write::{Out, Said, most};
 use rules::Does;
 
 /// An option of the profile (PS3.15 §E.3).
@@ -155,7 +157,7 @@ impl Profile {
     /// What a UID becomes. Those of the standard itself (classes, syntaxes, coding schemes) stay.
     pub fn uid(&self, uid: &str) -> String {
         let uid = trimmed(uid);
-        if uid.is_empty() || uid.starts_with("1.2.840.10008.") {
+        if uid.is_empty() || uid.starts_with("1.2.840.10008.") && clinic::imaging::may_be_uid(uid) {
             return uid.to_owned();
         }
         format!("2.25.{}", self.number("uid", uid))
@@ -225,8 +227,15 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
         days: profile.days(&patient),
         words,
         said,
+        replaced: false,
+        says_replaced: false,
     };
-    let changed = edited(bytes, fallback, &mut without)?;
+    let mut changed = edited(bytes, fallback, &mut without)?;
+    if without.replaced {
+        // Said in the object itself: known only once all of it was looked at.
+        without.says_replaced = true;
+        changed = edited(bytes, fallback, &mut without)?;
+    }
     // The titles of those who sent it tell where it was made.
     let file = File::read(&changed)?;
     let mut meta = file.meta.clone();
@@ -348,6 +357,10 @@ struct Without<'p> {
     words: Vec<String>,
     /// What the object says of its private elements.
     said: private::Said,
+    /// A value was met that breaks the rules of its kind.
+    replaced: bool,
+    /// The object is to say so.
+    says_replaced: bool,
 }
 
 /// What becomes of one element.
@@ -418,8 +431,8 @@ impl Without<'_> {
             VR::UI => Fate::Uid,
             // A kind that nobody knows may hold anything.
             VR::UN => Fate::Gone,
-            // Free text.
-            VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UT => Fate::Cleaned,
+            // Free text; addresses have the numbers of whom they lead to in them.
+            VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UT | VR::UR => Fate::Cleaned,
             _ => Fate::Kept,
         }
     }
@@ -438,6 +451,29 @@ impl Without<'_> {
     fn spares(&self, group: &rules::Group) -> bool {
         let mut options = group.kept.iter().chain(group.cleaned);
         options.any(|keep| self.profile.keeps(*keep))
+    }
+
+    /// An element that stays, without those of its values that can't be what their kind says.
+    fn kept(&mut self, set: &DataSet<'_>, element: &Element<'_>) -> Becomes {
+        let (tag, vr) = (element.header.tag, element.header.read_as().0);
+        let mut values = set.values(element);
+        let mut is_all = true;
+        for value in &mut values {
+            if !trusted::is_trusted(tag, vr, value, &self.words) {
+                *value = trusted::instead(vr).to_owned();
+                is_all = false;
+            }
+        }
+        if is_all {
+            return Becomes::Same;
+        }
+        self.replaced = true;
+        // Cut, a number would be another one.
+        let is_short = |value: &String| most(vr).is_none_or(|most| value.chars().count() <= most);
+        match values.iter().all(is_short) && values.iter().any(|value| !value.is_empty()) {
+            true => Becomes::Texts(values),
+            false => Becomes::Empty,
+        }
     }
 
     /// The texts without the words that name somebody.
@@ -464,13 +500,17 @@ impl Without<'_> {
         if !self.profile.keeps(Keep::ShiftedDates) {
             return None;
         }
+        let is_trusted = |value: &String| trusted::is_trusted(Tag(0, 0), vr, value, &self.words);
         match vr {
-            VR::TM => Some(values),
-            VR::DA | VR::DT => values.iter().map(|value| self.shifted(value)).collect(),
+            VR::TM => Some(values).filter(|values| values.iter().all(is_trusted)),
+            VR::DA | VR::DT => values
+                .iter()
+                .map(|value| self.shifted(value).filter(is_trusted))
+                .collect(),
             // A moment in bytes can't be moved.
             VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN => None,
             // The zone, and what else goes with dates and is none.
-            _ => Some(values),
+            _ => Some(self.cleaned(values)),
         }
     }
 
@@ -527,7 +567,8 @@ impl Editor for Without<'_> {
         }
         let is_sequence = matches!(element.value, Value::Items(_));
         Ok(match self.fate(within, set, element) {
-            Fate::Kept => Becomes::Same,
+            Fate::Kept if is_sequence => Becomes::Same,
+            Fate::Kept => self.kept(set, element),
             Fate::Gone => Becomes::Gone,
             Fate::Empty => Becomes::Empty,
             // What is in it is asked for.
@@ -590,9 +631,13 @@ impl Editor for Without<'_> {
             (false, true) => "MODIFIED",
             (false, false) => "REMOVED",
         };
+        let mut methods = vec!["Punte: PS3.15 basic profile".to_owned()];
+        if self.says_replaced {
+            methods.push("Values that broke the rules of their kind were replaced".to_owned());
+        }
         let mut added = vec![
             (Tag(0x0012, 0x0062), text("YES")),
-            (Tag(0x0012, 0x0063), text("Punte: PS3.15 basic profile")),
+            (Tag(0x0012, 0x0063), Said::Texts(methods)),
             (
                 Tag(0x0012, 0x0064),
                 Said::Items(codes.into_iter().map(item).collect()),
@@ -762,6 +807,55 @@ mod tests {
                 assert!(clean.ends_with(&[7; 64]), "the pixels stay");
             }
         }
+    }
+
+    #[test]
+    fn what_breaks_the_rules_of_its_kind_is_replaced_and_that_is_said() {
+        let mut object = object("1.2.826.0.1.7.1.1");
+        object.text("PatientPosition", "Știrbei R");
+        object.put(
+            "ImageType",
+            Said::Texts(["ORIGINAL", "PRIMARY", "Dna Ionescu"].map(str::to_owned).to_vec()),
+        );
+        object.text("SliceThickness", "5 mm Vasile");
+        object.text("ReconstructionDiameter", "500");
+        object.text("AcquisitionNumber", "Vasile");
+        object.text("ScanOptions", "RUXANDRA");
+        object.text("RelatedGeneralSOPClassUID", "1.2.840.10008.Vasile");
+        for keep in [
+            &[][..],
+            &[
+                Keep::Dates,
+                Keep::Uids,
+                Keep::Device,
+                Keep::Patient,
+                Keep::Descriptors,
+            ],
+            &[Keep::ShiftedDates],
+        ] {
+            let mut object = object.clone();
+            object.text("SeriesTime", "la Vasile");
+            object.text("SeriesDate", "Ionescu");
+            object.text("AcquisitionDateTime", "20260305 Vasile");
+            object.text("PatientSex", "Dna Ionescu");
+            let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+            let clean = without(&bytes, keep);
+            let text = String::from_utf8_lossy(&clean).to_lowercase();
+            for word in ["vasile", "ionescu", "tirbei", "ruxandra"] {
+                assert!(!text.contains(word), "{keep:?}: {word}");
+            }
+            assert_eq!(at(&clean, "ImageType"), ["ORIGINAL", "PRIMARY", "REMOVED"]);
+            assert_eq!(at(&clean, "PatientPosition"), ["REMOVED"]);
+            assert_eq!(at(&clean, "ReconstructionDiameter"), ["500"]);
+            assert_eq!(at(&clean, "DeidentificationMethod").len(), 2);
+        }
+        let bytes = file(
+            &super::tests::object("1.2.826.0.1.7.1.1"),
+            CT,
+            Set::Utf8,
+            Coding::EXPLICIT,
+        );
+        assert_eq!(at(&without(&bytes, &[]), "DeidentificationMethod").len(), 1);
     }
 
     #[test]
