@@ -19,6 +19,8 @@ mod gate;
 #[cfg(test)]
 mod golden;
 mod imaging;
+#[cfg(test)]
+mod invariants;
 pub mod json;
 mod people;
 mod places;

@@ -20,8 +20,8 @@ pub(crate) fn organization(of: &Clinic, record: &Record, ctx: &Context<'_>) -> O
         .put("type", types::concepts(&of.kinds))
         .put("name", of.name.as_ref())
         .put("alias", types::strings(&of.aliases))
-        .put("telecom", types::contact_points(&of.telecoms))
-        .put("address", types::addresses(&of.addresses))
+        .put("telecom", types::contact_points_of_organization(&of.telecoms))
+        .put("address", types::addresses_of_organization(&of.addresses))
         .put("partOf", ctx.optional(of.part_of.as_ref()))
         .put("contact", of.contacts.iter().map(contact).collect::<Vec<_>>())
 }

@@ -165,9 +165,14 @@ pub(crate) fn appointment(of: &Appointment, record: &Record, ctx: &Context<'_>) 
             ctx.optional(of.parent.as_ref()).into_iter().collect::<Vec<_>>(),
         );
     let (start, end) = start_and_end(of);
-    // app-2: both or neither; an end that nobody told is said to be unknown.
-    let lacks =
-        |one: &Option<String>, other: &Option<String>| (one.is_none() && other.is_some()).then(types::absent);
+    // app-2: both or neither; app-3: both, but for what has no time yet or no longer. What nobody told is said to be unknown.
+    let may_lack = matches!(
+        status,
+        AppointmentStatus::Proposed | AppointmentStatus::Cancelled | AppointmentStatus::Waitlist
+    );
+    let lacks = |one: &Option<String>, other: &Option<String>| {
+        (one.is_none() && (other.is_some() || !may_lack)).then(types::absent)
+    };
     let (no_start, no_end) = (lacks(&start, &end), lacks(&end, &start));
     types::primitive(&mut out, "start", start, vec![no_start]);
     types::primitive(&mut out, "end", end, vec![no_end]);

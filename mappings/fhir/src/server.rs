@@ -10,7 +10,12 @@ pub struct SearchType {
     pub parameters: &'static [(&'static str, &'static str)],
 }
 
-/// `GET /metadata`: claims reading of each type, search where there are parameters, and nothing else.
+/// What is said of a search parameter beside its type.
+const SHORT_NAMES: &str = "By its beginning, as each word of it. One or two letters are looked for in all patients: narrow the \
+                           search by something else too.";
+
+/// `GET /metadata`: claims reading of each type, of its versions where it is kept by the clinic, search where there are
+/// parameters, and nothing else.
 ///
 /// `base` is the address of the FHIR API; `version` and `date` (`2026-05-05`) are those of the program.
 pub fn capability_statement(base: &str, version: &str, date: &str, types: &[SearchType]) -> Json {
@@ -18,19 +23,32 @@ pub fn capability_statement(base: &str, version: &str, date: &str, types: &[Sear
         .iter()
         .map(|of| {
             let mut interactions = vec![Object::new().put("code", "read")];
+            // What is no aggregate has no versions.
+            let has_versions = !crate::kinds(of.name).is_empty();
+            if has_versions {
+                interactions.push(Object::new().put("code", "vread"));
+            }
             if !of.parameters.is_empty() {
                 interactions.push(Object::new().put("code", "search-type"));
             }
             let parameters: Vec<Object> = of
                 .parameters
                 .iter()
-                .map(|(name, kind)| Object::new().put("name", *name).put("type", *kind))
+                .map(|(name, kind)| {
+                    Object::new()
+                        .put("name", *name)
+                        .put("type", *kind)
+                        .put("documentation", (*kind == "string").then_some(SHORT_NAMES))
+                })
                 .collect();
             Object::new()
                 .put("type", of.name)
                 .put("interaction", interactions)
-                .put("versioning", "versioned")
-                .put("readHistory", false)
+                .put(
+                    "versioning",
+                    if has_versions { "versioned" } else { "no-version" },
+                )
+                .put("readHistory", has_versions)
                 .put("updateCreate", false)
                 .put("searchParam", parameters)
         })

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::bundle::bundle_json;
 use crate::fixture;
 use crate::gate::{admit, unknown_elements};
+use crate::invariants::broken;
 use crate::{Json, Shape, build, bundle, fhir_type, kinds, per_resource, resource};
 
 /// With `PUNTE_FHIR_DUMP` set to a folder, what is told is written there, for other validators.
@@ -38,9 +39,81 @@ fn every_aggregate_full_and_empty_is_a_valid_resource() {
                 panic!("{kind:?}: {error}\n{json}");
             }
             assert_eq!(unknown_elements(json), Vec::<String>::new(), "{kind:?}");
+            assert_eq!(broken_of(json), Vec::<String>::new(), "{kind:?}");
         }
         assert!(kinds(fhir_type(*kind)).contains(kind));
     }
+}
+
+fn broken_of(json: &Json) -> Vec<String> {
+    broken(&serde_json::from_str(&json.to_string()).unwrap())
+}
+
+/// Whatever is not said, and whatever its status and its addresses are.
+#[test]
+fn no_resource_breaks_a_rule_of_fhir() {
+    let words = [
+        "booked",
+        "proposed",
+        "pending",
+        "arrived",
+        "fulfilled",
+        "cancelled",
+        "noshow",
+        "entered-in-error",
+        "checked-in",
+        "waitlist",
+        "active",
+        "completed",
+        "planned",
+        "finished",
+        "in-progress",
+        "final",
+        "registered",
+        "home",
+        "work",
+    ];
+    let mut wrong = vec![];
+    for kind in Kind::ALL {
+        let full = fixture::full(*kind);
+        let mut all = vec![];
+        paths(&full, "", &mut all);
+        // Fields, and the fields of those.
+        all.retain(|path| path.matches('/').count() <= 3);
+        let mut variants: Vec<Value> = all.iter().map(|path| without(&full, path)).collect();
+        for path in all
+            .iter()
+            .filter(|path| path.ends_with("/status") || path.ends_with("/use"))
+        {
+            for word in words {
+                let mut other = full.clone();
+                *other.pointer_mut(path).unwrap() = json!(word);
+                // Nothing that says when.
+                for times in [&[][..], &["start", "end"], &["start"], &["end"]] {
+                    let mut less = other.clone();
+                    for field in times {
+                        less = without(&less, &format!("/{field}"));
+                    }
+                    if times.is_empty() || less != other {
+                        variants.push(less);
+                    }
+                }
+            }
+        }
+        for fields in variants {
+            let aggregate = Aggregate::from_json(*kind, fields.to_string().as_bytes());
+            let broken = aggregate.map(|aggregate| broken_of(&resource(&fixture::record_of(aggregate))));
+            wrong.extend(
+                broken
+                    .into_iter()
+                    .flatten()
+                    .map(|rule| format!("{kind:?}: {rule}")),
+            );
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 /// The paths of all values of a tree, those inside others too.
@@ -276,6 +349,14 @@ fn an_appointment_without_its_end_gets_it_from_its_length() {
         json.contains(r#""start":"2026-03-29T02:50:00+02:00","end":"2026-03-29T03:10:00+02:00""#),
         "{json}"
     );
+    // What is booked has a start and an end (app-3), also where nobody says them.
+    let json = told(json!({ "status": "booked", "duration_minutes": 20 }));
+    assert!(
+        json.contains(r#""_start":{"extension":[{"url""#) && json.contains(r#""_end""#),
+        "{json}"
+    );
+    let json = told(json!({ "status": "waitlist", "duration_minutes": 20 }));
+    assert!(!json.contains("_start"), "{json}");
     let json = told(json!({ "status": "booked", "start": "2026-03-29" }));
     assert!(
         json.contains(r#""requestedPeriod":[{"start":"2026-03-29"}]"#),
@@ -577,5 +658,41 @@ fn the_gate_has_a_price() {
         "admit, a full patient of {} bytes: {:?}",
         json.to_bytes().len(),
         start.elapsed() / 100
+    );
+}
+
+#[test]
+fn an_end_before_its_start_is_told_in_words() {
+    let told = |start: &str, end: &str| {
+        let fields = json!({ "period": { "start": start, "end": end } });
+        let aggregate = Aggregate::from_json(Kind::Encounter, fields.to_string().as_bytes()).unwrap();
+        let json = resource(&fixture::record_of(aggregate));
+        admit(&json).unwrap();
+        assert_eq!(broken_of(&json), Vec::<String>::new());
+        json.to_string()
+    };
+    for (start, end, fits) in [
+        ("2026-05-05", "2026-05-05", true),
+        ("2026-05-06", "2026-05-05", false),
+        ("2026-05-05T10:00:00Z", "2026-05-05", true),
+        ("2026-05-05T10:00:00Z", "2026-05-05T10:00:00Z", true),
+        ("2026-05-05T10:00:00Z", "2026-05-05T10:00:00+03:00", false),
+        ("2026-05-05", "2026", true),
+    ] {
+        let json = told(start, end);
+        assert_eq!(json.contains(&format!("\"end\":\"{end}\"")), fits, "{json}");
+        assert!(json.contains(end), "{json}");
+    }
+}
+
+#[test]
+fn a_ratio_has_both_parts() {
+    let fields = json!({ "value": { "ratio": { "numerator": { "value": "1" } } } });
+    let aggregate = Aggregate::from_json(Kind::Observation, fields.to_string().as_bytes()).unwrap();
+    let json = resource(&fixture::record_of(aggregate));
+    admit(&json).unwrap();
+    assert!(
+        json.to_string().contains("\"denominator\":{\"extension\""),
+        "{json}"
     );
 }

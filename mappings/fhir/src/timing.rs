@@ -117,7 +117,12 @@ pub(crate) fn timing(of: &Timing, events: &[String]) -> Object {
         .filter(|_| !whens.is_empty() && !whens.iter().any(|when| meals.contains(when)));
     let apart = of.offset_minutes.filter(|_| offset.is_none());
     let apart = apart.map(|minutes| extension(ORIGINAL_TEXT, "valueString", format!("{minutes} min")));
-    let beside: Vec<_> = odd.chain(other).chain(apart).collect();
+    // The most times are told beside how many times (tim-8).
+    let count = of.count.filter(|n| 0 < *n);
+    let count_max = of.count_max.filter(|n| 0 < *n);
+    let at_most = count_max.filter(|_| count.is_none());
+    let at_most = at_most.map(|n| extension(ORIGINAL_TEXT, "valueString", format!("at most {n} times")));
+    let beside: Vec<_> = odd.chain(other).chain(apart).chain(at_most).collect();
     let mut repeat = Object::new().put("extension", beside);
     if bounds.is_empty() {
         repeat.set("boundsDuration", quantity_of(of.bounds_duration.as_ref()));
@@ -125,8 +130,8 @@ pub(crate) fn timing(of: &Timing, events: &[String]) -> Object {
         repeat.set("boundsPeriod", bounds);
     }
     let repeat = repeat
-        .put("count", of.count.filter(|n| 0 < *n))
-        .put("countMax", of.count_max.filter(|n| 0 < *n))
+        .put("count", count)
+        .put("countMax", count_max.filter(|_| count.is_some()))
         .put("duration", duration.map(|(value, _)| value))
         .put("durationUnit", duration.map(|(_, unit)| unit))
         .put("frequency", of.frequency.filter(|n| 0 < *n))

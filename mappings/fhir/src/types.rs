@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use clinic::value::{
-    Address, Annotation, Attachment, Coding, Concept, Identifier, Language, NameRepresentation, Period,
-    PersonName, Quantity, Range, Ratio, Telecom, When,
+    Address, AddressUse, Annotation, Attachment, Coding, Concept, Identifier, Language, NameRepresentation,
+    Period, PersonName, Quantity, Range, Ratio, Telecom, TelecomUse, When,
 };
 use uuid::Uuid;
 
@@ -279,9 +279,27 @@ pub(crate) fn period(period: Option<&Period>) -> Object {
     let Some(period) = period else {
         return Object::new();
     };
-    Object::new()
-        .put("start", date_time_of(period.start.as_ref()))
-        .put("end", date_time_of(period.end.as_ref()))
+    let mut out = Object::new().put("start", date_time_of(period.start.as_ref()));
+    let end = date_time_of(period.end.as_ref());
+    // per-1: an end before the start is told in words.
+    let (end, words) = if is_reversed(period) {
+        (None, extension(ORIGINAL_TEXT, "valueString", end))
+    } else {
+        (end, None)
+    };
+    primitive(&mut out, "end", end, vec![words]);
+    out
+}
+
+fn is_reversed(period: &Period) -> bool {
+    let (Some(start), Some(end)) = (&period.start, &period.end) else {
+        return false;
+    };
+    let zone = &jiff::tz::TimeZone::UTC;
+    let moments = start.earliest(zone).zip(end.latest(zone));
+    // The moment after a day is no part of it.
+    let is_moment = start.has_time() && end.has_time();
+    moments.is_some_and(|(first, last)| last < first || last == first && !is_moment)
 }
 
 pub(crate) fn coding(coding: &Coding) -> Object {
@@ -568,6 +586,43 @@ pub(crate) fn addresses(list: &[Address]) -> Vec<Object> {
     list.iter().map(address).collect()
 }
 
+/// The addresses of an organisation, which has no home (org-2): that somebody called one so stands beside it.
+pub(crate) fn addresses_of_organization(list: &[Address]) -> Vec<Object> {
+    let one = |address: &Address| {
+        let is_home = address.usage == Some(AddressUse::Home);
+        let usage = address.usage.filter(|_| !is_home);
+        let mut out = self::address(&Address {
+            usage,
+            ..address.clone()
+        });
+        home_in_words(&mut out, is_home);
+        out
+    };
+    list.iter().map(one).collect()
+}
+
+/// The ways to reach an organisation, which has no home (org-3).
+pub(crate) fn contact_points_of_organization(list: &[Telecom]) -> Vec<Object> {
+    let one = |telecom: &Telecom| {
+        let is_home = telecom.usage == Some(TelecomUse::Home);
+        let usage = telecom.usage.filter(|_| !is_home);
+        let mut out = contact_point(&Telecom {
+            usage,
+            ..telecom.clone()
+        });
+        home_in_words(&mut out, is_home);
+        out
+    };
+    list.iter().map(one).collect()
+}
+
+fn home_in_words(out: &mut Object, is_home: bool) {
+    if is_home {
+        let words = extension(ORIGINAL_TEXT, "valueString", "home");
+        primitive(out, "use", None::<&str>, vec![words]);
+    }
+}
+
 /// A way to reach somebody. A number without a means gets the means "unknown" (HL7 v2-to-FHIR, XTN.3).
 pub(crate) fn contact_point(telecom: &Telecom) -> Object {
     let parts = telecom.parts.clone().unwrap_or_default();
@@ -652,9 +707,14 @@ pub(crate) fn range(of: &Range) -> Object {
 }
 
 pub(crate) fn ratio(of: &Ratio) -> Object {
+    // rat-1: both or neither.
+    let told = |one: &Option<Quantity>, other: &Option<Quantity>| match (one, other) {
+        (None, Some(_)) => Object::new().put("extension", vec![absent()]),
+        (one, _) => quantity_of(one.as_ref()),
+    };
     Object::new()
-        .put("numerator", quantity_of(of.numerator.as_ref()))
-        .put("denominator", quantity_of(of.denominator.as_ref()))
+        .put("numerator", told(&of.numerator, &of.denominator))
+        .put("denominator", told(&of.denominator, &of.numerator))
 }
 
 /// A file. Bytes without a type get the one that says nothing (att-1).

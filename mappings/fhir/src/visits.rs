@@ -177,6 +177,16 @@ pub(crate) fn condition(of: &Condition, record: &Record, ctx: &Context<'_>) -> O
     // con-5: what was entered in error has no clinical status.
     let in_error = says(of.verification.as_ref(), "entered-in-error");
     let clinical = of.clinical_status.as_ref().filter(|_| !in_error);
+    // con-4: what has an end is over; where its sender says otherwise or nothing, the end stands beside it.
+    let is_over = ["inactive", "resolved", "remission"]
+        .into_iter()
+        .any(|code| says(clinical, code));
+    let abatement = date_time_of(of.abatement.as_ref());
+    let (abatement, beside) = if is_over {
+        (abatement, None)
+    } else {
+        (None, abatement)
+    };
     let due_to = extension(
         format_args!("{STANDARD}condition-dueTo"),
         "valueReference",
@@ -193,6 +203,7 @@ pub(crate) fn condition(of: &Condition, record: &Record, ctx: &Context<'_>) -> O
                     date_time_of(of.asserted_at.as_ref()),
                 ),
                 due_to,
+                extension("urn:punte:extension:abatement", "valueDateTime", beside),
             ],
         )
         .put("identifier", types::identifiers(&of.identifiers, record.meta.id))
@@ -205,7 +216,7 @@ pub(crate) fn condition(of: &Condition, record: &Record, ctx: &Context<'_>) -> O
         .put("subject", ctx.required(of.patient.as_ref()))
         .put("encounter", ctx.optional(of.encounter.as_ref()))
         .put("onsetDateTime", date_time_of(of.onset.as_ref()))
-        .put("abatementDateTime", date_time_of(of.abatement.as_ref()))
+        .put("abatementDateTime", abatement)
         .put("recordedDate", date_time_of(of.recorded.as_ref()))
         .put("asserter", ctx.optional(of.asserter.as_ref()))
         .put("note", types::annotations(&of.notes, ctx))
