@@ -83,7 +83,7 @@ impl ArchiveQuestion {
             .name
             .as_deref()
             .filter(|name| 3 <= fold(name).chars().count())?;
-        Some(format!("name|{}", NameQuery::new(name)?.text))
+        Some(format!("name|{}", NameQuery::new(name)?.key?))
     }
 
     /// Whether an object can be meant.

@@ -51,7 +51,7 @@ impl PatientQuestion {
             let query = NameQuery::new(name.as_deref()?)?;
             let key = SearchKey {
                 name: parameter,
-                text: query.text,
+                text: query.key?,
             };
             Some(format!("{}|{}", key.name, key.text))
         });
@@ -185,6 +185,6 @@ impl WorklistQuestion {
             .as_deref()
             .filter(|name| 3 <= fold(name).chars().count())?;
         let query = NameQuery::new(name)?;
-        Some(format!("name|{}", query.text))
+        Some(format!("name|{}", query.key?))
     }
 }

@@ -17,7 +17,7 @@
 //! | `family`, `given`, `name` | [`SearchKey`] of that name by [`NameQuery`] |
 //!
 //! Names are found by their beginnings of 3 to 12 letters; a longer question is asked by its first 12 letters and
-//! finished on the opened rows; a shorter one finds whole words only.
+//! finished on the opened rows; for a shorter one there is no key: it finds whole words, or each row is opened.
 
 use jiff::civil;
 use jiff::tz::TimeZone;
@@ -202,39 +202,57 @@ pub fn fold(text: &str) -> String {
 /// A question for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameQuery {
-    /// The text of the [`SearchKey`] to look for.
-    pub text: String,
+    /// The text of the [`SearchKey`] to look for; none: the question is too short for one, and each row has to be opened.
+    pub key: Option<String>,
     /// The question, folded. For a row that was found, [`NameQuery::matches`] decides.
     folded: String,
     /// True where the key finds more than was asked for, so that each row has to be opened.
     pub finish: bool,
+    /// Whether only what is called exactly so is meant.
+    whole: bool,
 }
 
 impl NameQuery {
-    /// None: the question has no letter or digit.
+    /// A question by the beginning of a name or of a word in it; by less than three letters, by a whole word. None: the
+    /// question has no letter or digit.
     pub fn new(value: &str) -> Option<Self> {
         let folded = fold(value);
         let count = folded.chars().count();
         if count == 0 {
             return None;
         }
-        let text = if count < *PREFIX.start() {
+        let whole = count < *PREFIX.start();
+        let text = if whole {
             format!("={folded}")
         } else {
             prefix(&folded, *PREFIX.end())
         };
         Some(NameQuery {
-            text,
+            key: Some(text),
             finish: count > *PREFIX.end(),
             folded,
+            whole,
+        })
+    }
+
+    /// The same, by the beginning however short it is (FHIR R4 §3.1.1.4.8).
+    pub fn by_beginning(value: &str) -> Option<Self> {
+        let query = Self::new(value)?;
+        if !query.whole {
+            return Some(query);
+        }
+        Some(NameQuery {
+            key: None,
+            finish: true,
+            whole: false,
+            ..query
         })
     }
 
     /// True where the parameter (`family`, `given` or `name`) of a patient begins as asked.
     pub fn matches(&self, names: &[PersonName], parameter: &str) -> bool {
-        let short = self.folded.chars().count() < *PREFIX.start();
         let fits = |text: &str| {
-            if short {
+            if self.whole {
                 text == self.folded
             } else {
                 text.starts_with(&self.folded)

@@ -29,7 +29,7 @@ fn finds(names: &[PersonName], parameter: &str, question: &str) -> bool {
     };
     let hit = search_keys(&patient)
         .iter()
-        .any(|key| key.name == parameter && key.text == query.text);
+        .any(|key| key.name == parameter && Some(&key.text) == query.key.as_ref());
     let right = query.matches(names, parameter);
     assert!(
         hit || !right,
@@ -58,6 +58,27 @@ fn letters_are_folded() {
     ] {
         assert_eq!(fold(text), folded);
     }
+}
+
+#[test]
+fn one_letter_is_a_beginning_too_where_that_is_asked() {
+    let names = [named("Țîră", &["小龙"])];
+    for (parameter, question, found) in [
+        ("family", "ti", true),
+        ("family", "r", false),
+        ("given", "小", true),
+    ] {
+        let by_beginning = NameQuery::by_beginning(question).expect("a letter");
+        assert_eq!((by_beginning.key.as_ref(), by_beginning.finish), (None, true));
+        assert_eq!(by_beginning.matches(&names, parameter), found, "{question}");
+        assert!(
+            !NameQuery::new(question)
+                .expect("a letter")
+                .matches(&names, parameter)
+        );
+    }
+    assert_eq!(NameQuery::by_beginning("țîr"), NameQuery::new("țîr"));
+    assert_eq!(NameQuery::by_beginning("-"), None);
 }
 
 #[test]

@@ -163,6 +163,7 @@ pub fn router(state: State) -> Router {
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
             crate::panics::answer,
         ))
+        .layer(axum::middleware::from_fn(fhir::errors_are_outcomes))
         .with_state(state)
 }
 

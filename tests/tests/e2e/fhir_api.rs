@@ -51,6 +51,15 @@ async fn names_are_found_whatever_their_letters() -> Result<()> {
         ("family=wolfeschlegelstein", 1),
         ("family=wolfeschlegelsteinX", 0),
         ("family=bo", 1),
+        ("family=b", 1),
+        ("family=ti", 1),
+        ("family=%C8%9B", 1),
+        ("family=pa", 0),
+        ("family=po", 1),
+        ("family=b,tir", 2),
+        ("given=an", 4),
+        ("name=an&birthdate=1980", 4),
+        ("identifier=%7CP-3", 0),
         ("given=ana", 4),
         ("name=ana", 4),
         ("name=zzz", 0),
@@ -174,6 +183,139 @@ async fn errors_are_fhir_and_unknown_parameters_are_left_out() -> Result<()> {
     assert_eq!(status, 200);
     assert_valid_fhir(&[statement.to_string()])?;
     assert_eq!(statement["fhirVersion"], "4.0.1");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_many_match_is_told_exactly_where_that_is_asked() -> Result<()> {
+    let messages = [
+        scenes::register("1", "P-1", "Țîru"),
+        scenes::register("2", "P-2", "Pop"),
+        scenes::register("3", "P-3", "Popa"),
+    ];
+    let (_home, punte) = clinic(&messages).await?;
+    for (query, total) in [
+        ("_count=0", 3),
+        ("_summary=count", 3),
+        ("_summary=count&_count=1", 3),
+        ("family=pop&_count=0", 2),
+        ("family=po&_count=0", 2),
+        ("family=zz&_count=0", 0),
+        ("family=-&_count=0", 0),
+        ("birthdate=1980-05&_count=0", 3),
+        ("birthdate=1979&_count=0", 0),
+    ] {
+        let (status, bundle) = punte.get(&format!("/fhir/Patient?{query}")).await?;
+        assert_eq!(status, 200, "{query}: {bundle}");
+        assert_eq!(bundle["total"], total, "{query}");
+        assert!(bundle.get("entry").is_none(), "{query}: {bundle}");
+        assert_eq!(bundle["link"].as_array().map(Vec::len), Some(1), "{query}");
+        assert_valid_fhir(&[bundle.to_string()])?;
+    }
+    let (_, bundle) = punte.get("/fhir/Patient?family=pop").await?;
+    assert!(bundle.get("total").is_none(), "{bundle}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_says_what_is_allowed_and_is_fhir() -> Result<()> {
+    use reqwest::Method;
+    let (_home, punte) = clinic(&[scenes::register("1", "P-1", "Pop")]).await?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()?;
+    let id = "00000000-0000-7000-8000-000000000000";
+    let one = format!("/fhir/Patient/{id}");
+    let version = format!("{one}/_history/1");
+    let asked = async |method: &Method, path: &str, kind: Option<&str>, body: &'static str| -> Result<_> {
+        let mut request = client
+            .request(method.clone(), format!("http://{}{path}", punte.http))
+            .bearer_auth(&punte.key)
+            .body(body);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let answer = request.send().await?;
+        let allow = answer
+            .headers()
+            .get("allow")
+            .map(|allow| allow.to_str().unwrap_or_default().to_owned());
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok((status, allow.unwrap_or_default(), body))
+    };
+    let writes = [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    for method in &writes {
+        for path in [one.as_str(), "/fhir/Patient", "/fhir/metadata", version.as_str()] {
+            let (status, allow, body) = asked(method, path, None, "").await?;
+            assert_eq!((status, allow.as_str()), (405, "GET, HEAD"), "{method} {path}");
+            assert_eq!(body["resourceType"], "OperationOutcome", "{method} {path}");
+        }
+    }
+    let (status, allow, body) = asked(&Method::GET, "/fhir/Patient/_search", None, "").await?;
+    assert_eq!((status, allow.as_str()), (405, "POST"));
+    assert_eq!(body["resourceType"], "OperationOutcome");
+    for path in ["/fhir", "/fhir/", "/fhir/Patient/1/2/3", "/fhir/Patient/%FF"] {
+        let (status, _, body) = asked(&Method::GET, path, None, "").await?;
+        assert!(matches!(status, 400 | 404), "{path}: {status}");
+        assert_eq!(body["resourceType"], "OperationOutcome", "{path}: {body}");
+    }
+    // What can't be read finds nobody.
+    let form = "application/x-www-form-urlencoded";
+    for (kind, body, wanted) in [
+        (Some(form), "family=pop", 200),
+        (
+            Some("application/x-www-form-urlencoded; charset=UTF-8"),
+            "family=pop",
+            200,
+        ),
+        (None, "", 200),
+        (None, "family=x", 415),
+        (Some("application/json"), "{\"family\":\"x\"}", 415),
+        (Some("multipart/form-data; boundary=x"), "--x--", 415),
+    ] {
+        let (status, _, answer) = asked(&Method::POST, "/fhir/Patient/_search", kind, body).await?;
+        assert_eq!(status, wanted, "{kind:?}: {answer}");
+        let is = if status == 200 {
+            "Bundle"
+        } else {
+            "OperationOutcome"
+        };
+        assert_eq!(answer["resourceType"], is, "{kind:?}");
+    }
+    for query in ["code=http://loinc.org%7C", "identifier=urn:oid:1.2%7C"] {
+        let (status, _, body) = asked(&Method::GET, &format!("/fhir/Observation?{query}"), None, "").await?;
+        assert_eq!(status, 400, "{query}: {body}");
+    }
+    // What is said to be there is there.
+    let (_, _, statement) = asked(&Method::GET, "/fhir/metadata", None, "").await?;
+    for resource in statement["rest"][0]["resource"].as_array().into_iter().flatten() {
+        let interactions = resource["interaction"].as_array();
+        let has_versions = interactions
+            .into_iter()
+            .flatten()
+            .any(|one| one["code"] == "vread");
+        assert_eq!(has_versions, resource["type"] != "Endpoint", "{resource}");
+        assert_eq!(resource["readHistory"], has_versions, "{resource}");
+    }
+    let found = punte.search("Patient?family=pop").await?;
+    let ours = ids(&found)[0];
+    let (status, _, body) = asked(
+        &Method::GET,
+        &format!("/fhir/Patient/{ours}/_history/1"),
+        None,
+        "",
+    )
+    .await?;
+    assert_eq!((status, body["resourceType"].as_str()), (200, Some("Patient")));
     Ok(())
 }
 

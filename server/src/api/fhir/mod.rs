@@ -9,8 +9,10 @@ mod search;
 pub(super) use query::pairs;
 
 use axum::Router;
-use axum::extract::{OriginalUri, Path, RawQuery, State as Extract};
+use axum::body::Bytes;
+use axum::extract::{OriginalUri, Path, RawQuery, Request, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use engine::store::StoreError;
@@ -113,6 +115,9 @@ const TYPES: &[SearchType] = &[
 /// Where objects of studies are had. One of them, and no aggregate.
 const ENDPOINT: &str = "Endpoint";
 
+/// The longest answer of others that is read for what it says.
+const LONGEST_PROBLEM: usize = 64 * 1024;
+
 type Parameter = (&'static str, &'static str);
 
 const ID: Parameter = ("_id", "token");
@@ -147,17 +152,17 @@ fn parameters(fhir_type: &str) -> Option<&'static [Parameter]> {
 /// Its routes.
 pub fn routes() -> Router<State> {
     Router::new()
-        .route("/metadata", get(metadata))
-        .route("/{type}", get(search_type).post(refuse_write))
-        .route("/{type}/_search", axum::routing::post(search_by_post))
+        .route("/metadata", get(metadata).fallback(only_read))
+        .route("/{type}", get(search_type).fallback(only_read))
         .route(
-            "/{type}/{id}",
-            get(read)
-                .put(refuse_write)
-                .delete(refuse_write)
-                .patch(refuse_write),
+            "/{type}/_search",
+            axum::routing::post(search_by_post).fallback(only_searched),
         )
-        .route("/{type}/{id}/_history/{version}", get(read_version))
+        .route("/{type}/{id}", get(read).fallback(only_read))
+        .route(
+            "/{type}/{id}/_history/{version}",
+            get(read_version).fallback(only_read),
+        )
         .fallback(|| async {
             Failure::new(
                 StatusCode::NOT_FOUND,
@@ -211,14 +216,48 @@ impl From<StoreError> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let code = match problem.status {
-            StatusCode::UNAUTHORIZED => "login",
-            StatusCode::FORBIDDEN => "forbidden",
-            StatusCode::NOT_FOUND => "not-found",
-            _ => "exception",
-        };
-        Failure::new(problem.status, code, problem.detail)
+        Failure::new(problem.status, code_of(problem.status), problem.detail)
     }
+}
+
+/// The code of issue-type for a status that others chose.
+fn code_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "login",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not-found",
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => "not-supported",
+        StatusCode::PAYLOAD_TOO_LARGE => "too-long",
+        StatusCode::SERVICE_UNAVAILABLE => "transient",
+        status if status.is_client_error() => "invalid",
+        _ => "exception",
+    }
+}
+
+/// Errors under `/fhir` that were made elsewhere, by the way to here or before it, are an OperationOutcome too.
+pub async fn errors_are_outcomes(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_ours = path == "/fhir" || path.starts_with("/fhir/");
+    let response = next.run(request).await;
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_fhir = content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"application/fhir+json"));
+    if !is_ours || !is_error || is_fhir {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, LONGEST_PROBLEM)
+        .await
+        .unwrap_or_default();
+    let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    let what = detail.or(head.status.canonical_reason()).unwrap_or("error");
+    let mut outcome = Failure::new(head.status, code_of(head.status), what).into_response();
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        head.headers.remove(name);
+    }
+    outcome.headers_mut().extend(head.headers);
+    outcome
 }
 
 fn fhir(status: StatusCode, json: &Json) -> Response {
@@ -291,12 +330,28 @@ async fn metadata(
     Ok(fhir(StatusCode::OK, &statement))
 }
 
-async fn refuse_write() -> Failure {
-    Failure::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "not-supported",
+/// What is refused where only `GET` is taken.
+async fn only_read() -> Response {
+    not_allowed(
+        "GET, HEAD",
         "this interface reads and searches; it does not write",
     )
+}
+
+/// What is refused where only a search is taken.
+async fn only_searched() -> Response {
+    not_allowed(
+        "POST",
+        "a search comes here by POST; GET /fhir/TYPE?… takes the same",
+    )
+}
+
+/// 405, with what is allowed (RFC 9110 §15.5.6).
+fn not_allowed(allowed: &'static str, what: &str) -> Response {
+    let mut response = Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", what).into_response();
+    let allowed = header::HeaderValue::from_static(allowed);
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
 }
 
 /// The aggregates behind a type, or 404.
@@ -413,9 +468,28 @@ async fn search_by_post(
     headers: HeaderMap,
     Path(fhir_type): Path<String>,
     RawQuery(query): RawQuery,
-    body: String,
+    body: Bytes,
 ) -> Result<Response, Failure> {
     acceptable(&headers, query.as_deref())?;
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let is_form = match kind {
+        Some(kind) => kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"),
+        None => body.is_empty(),
+    };
+    // What is not read would find everybody.
+    if !is_form {
+        let what = "the parameters of a search come as application/x-www-form-urlencoded";
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-supported",
+            what,
+        ));
+    }
+    let body = String::from_utf8(body.to_vec())
+        .map_err(|_| Failure::invalid("the body is no application/x-www-form-urlencoded"))?;
     let words = [query.unwrap_or_default(), body]
         .into_iter()
         .filter(|part| !part.is_empty());
@@ -446,8 +520,14 @@ async fn run_search(
         .get("prefer")
         .and_then(|prefer| prefer.to_str().ok())
         .is_some_and(|prefer| prefer.replace(' ', "").contains("handling=strict"));
-    let question = query::Question::read(fhir_type, kinds, parameters, query, state.zone(), strict)?;
-    let (bundle, mut seen) = search::run(state, &question, &base(state, headers)).await?;
+    let base = base(state, headers);
+    let around = query::Around {
+        zone: state.zone(),
+        base: &base,
+        strict,
+    };
+    let question = query::Question::read(fhir_type, kinds, parameters, around, query)?;
+    let (bundle, mut seen) = search::run(state, &question, &base).await?;
     seen.words = Some(format!("{fhir_type}?{query}"));
     journal::note(state.store(), asker, "search", seen).await?;
     Ok(fhir(StatusCode::OK, &bundle))

@@ -24,12 +24,23 @@ pub struct Question {
     pub kinds: &'static [Kind],
     /// All must hold.
     pub conditions: Vec<Condition>,
-    /// Matches on a page; 0: only whether there are any.
+    /// Matches on a page; 0: only how many there are is asked.
     pub count: u32,
     /// Where the page begins.
     pub after: Option<(Timestamp, Uuid)>,
     /// The parameters that were understood, as they came, for the links.
     pub used: Vec<(String, String)>,
+}
+
+/// What a question is read with beside its words.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The clinic's zone.
+    pub zone: &'a TimeZone,
+    /// Our own address, as the asker sees it.
+    pub base: &'a str,
+    /// Whether what is not understood is refused (`Prefer: handling=strict`).
+    pub strict: bool,
 }
 
 /// One condition; any of its entries will do.
@@ -38,6 +49,8 @@ pub enum Condition {
     Ids(Vec<Uuid>),
     /// Keys of the store: identifiers, codes and modalities.
     Keys(Vec<String>),
+    /// `identifier=|value`: identifiers that have no system.
+    Bare(Vec<String>),
     /// `family`, `given`, `name`.
     Names(&'static str, Vec<NameQuery>),
     /// `date`, `authored`, `started`, `birthdate`.
@@ -98,16 +111,16 @@ pub fn encoded(text: &str) -> String {
 }
 
 impl Question {
-    /// Reads the words; unknown ones are left out, or refused where `strict`. A known one with a modifier is always refused:
+    /// Reads the words; unknown and empty ones are left out, or refused where `strict`. A known one with a modifier is always refused:
     /// left out, it would find everybody (FHIR R4 §3.1.1.4.1).
     pub fn read(
         fhir_type: &str,
         kinds: &'static [Kind],
         parameters: &[(&'static str, &'static str)],
+        around: Around<'_>,
         query: &str,
-        zone: &TimeZone,
-        strict: bool,
     ) -> Result<Question, Failure> {
+        let strict = around.strict;
         let mut question = Question {
             fhir_type: fhir_type.to_owned(),
             kinds,
@@ -132,6 +145,7 @@ impl Question {
                     continue;
                 }
                 "_format" | "_pretty" => {}
+                "_summary" if value == "count" => {}
                 name => {
                     let Some((known, _)) = parameters.iter().find(|(known, _)| *known == bare(name)) else {
                         if let Some((base, _)) = name.split_once([':', '.'])
@@ -150,12 +164,24 @@ impl Question {
                     };
                     // An empty value says nothing (FHIR R4 §3.1.1.3).
                     if value.is_empty() {
+                        if strict {
+                            return Err(Failure::invalid(format!("{name}: the value is empty")));
+                        }
                         continue;
                     }
-                    question.conditions.push(condition(known, &value, kinds, zone)?);
+                    question
+                        .conditions
+                        .extend(conditions(known, &value, kinds, around)?);
                 }
             }
             question.used.push((name, value));
+        }
+        if question
+            .used
+            .iter()
+            .any(|(name, value)| name == "_summary" && value == "count")
+        {
+            question.count = 0;
         }
         Ok(question)
     }
@@ -169,8 +195,34 @@ fn bare(name: &str) -> &str {
     }
 }
 
-fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -> Result<Condition, Failure> {
+/// What a parameter asks for, and what its keys find too much of.
+fn conditions(
+    name: &'static str,
+    value: &str,
+    kinds: &[Kind],
+    around: Around<'_>,
+) -> Result<Vec<Condition>, Failure> {
     let values = alternatives(value);
+    let is_token = matches!(name, "identifier" | "code" | "modality" | "status" | "_id");
+    if is_token && values.iter().any(|value| value.ends_with('|')) {
+        let what =
+            format!("{name}: a system alone is not searched by here; say system|value, or the value alone");
+        return Err(Failure::invalid(what));
+    }
+    let mut all = vec![condition(name, &values, kinds, around)?];
+    if name == "identifier" && values.iter().any(|value| value.starts_with('|')) {
+        all.push(Condition::Bare(values));
+    }
+    Ok(all)
+}
+
+fn condition(
+    name: &'static str,
+    values: &[String],
+    kinds: &[Kind],
+    around: Around<'_>,
+) -> Result<Condition, Failure> {
+    let zone = around.zone;
     let dates = |zone: &TimeZone| -> Result<Vec<DateQuery>, Failure> {
         values
             .iter()
@@ -194,7 +246,10 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
             Condition::Statuses(values.iter().map(code).collect())
         }
         "family" | "given" | "name" => {
-            let names: Vec<NameQuery> = values.iter().filter_map(|value| NameQuery::new(value)).collect();
+            let names: Vec<NameQuery> = values
+                .iter()
+                .filter_map(|value| NameQuery::by_beginning(value))
+                .collect();
             if names.is_empty() {
                 Condition::Never
             } else {
@@ -205,7 +260,11 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
             let id = |value: &String| {
                 let value = value.trim_end_matches('/');
                 let (before, id) = value.rsplit_once('/').unwrap_or(("Patient", value));
-                if before.rsplit('/').next() != Some("Patient") {
+                let of_ours = before == "Patient"
+                    || before
+                        .strip_suffix("/Patient")
+                        .is_some_and(|base| without_scheme(base) == without_scheme(around.base));
+                if !of_ours {
                     return None;
                 }
                 id.parse::<Uuid>().ok()
@@ -241,6 +300,12 @@ fn condition(name: &'static str, value: &str, kinds: &[Kind], zone: &TimeZone) -
         ),
         _ => Condition::Never,
     })
+}
+
+/// An address without `http:` or `https:`: a proxy before us may speak the other one.
+fn without_scheme(address: &str) -> &str {
+    let rest = address.strip_prefix("https:").or(address.strip_prefix("http:"));
+    rest.unwrap_or(address)
 }
 
 /// By a value whatever its system. A UID of DICOM is kept bare, and written as an OID.
@@ -313,11 +378,21 @@ pub fn place_text((at, id): (Timestamp, Uuid)) -> String {
 mod tests {
     use super::*;
 
-    const PARAMETERS: &[(&str, &str)] = &[("family", "string"), ("patient", "reference")];
+    const PARAMETERS: &[(&str, &str)] = &[
+        ("family", "string"),
+        ("patient", "reference"),
+        ("code", "token"),
+        ("identifier", "token"),
+    ];
 
     fn read(query: &str, strict: bool) -> Option<Question> {
         let kinds = &[Kind::Observation];
-        Question::read("Observation", kinds, PARAMETERS, query, &TimeZone::UTC, strict).ok()
+        let around = Around {
+            zone: &TimeZone::UTC,
+            base: "http://punte.example:8480/fhir",
+            strict,
+        };
+        Question::read("Observation", kinds, PARAMETERS, around, query).ok()
     }
 
     #[test]
@@ -348,5 +423,50 @@ mod tests {
             );
             assert!(read(query, true).is_none(), "{query}");
         }
+    }
+
+    #[test]
+    fn a_patient_of_another_server_is_another_patient() {
+        let id = Uuid::from_u128(1);
+        for (reference, is_ours) in [
+            (format!("{id}"), true),
+            (format!("Patient/{id}"), true),
+            (format!("http://punte.example:8480/fhir/Patient/{id}"), true),
+            (format!("https://punte.example:8480/fhir/Patient/{id}"), true),
+            (format!("http://other.example/fhir/Patient/{id}"), false),
+            (format!("http://punte.example:8480/other/Patient/{id}"), false),
+            (format!("Practitioner/{id}"), false),
+            (format!("x/Patient/{id}"), false),
+        ] {
+            let question = read(&format!("patient={reference}"), true).unwrap();
+            let [Condition::Patients(ids)] = &question.conditions[..] else {
+                panic!("{reference}");
+            };
+            assert_eq!(!ids.is_empty(), is_ours, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_system_alone_is_refused_and_an_empty_value_where_that_is_asked() {
+        for query in ["code=http://loinc.org|", "identifier=urn:oid:1.2|", "code=a,b|"] {
+            assert!(read(query, false).is_none(), "{query}");
+        }
+        assert!(read("patient=", false).unwrap().conditions.is_empty());
+        assert!(read("patient=", true).is_none());
+        assert_eq!(read("identifier=|7", true).unwrap().conditions.len(), 2);
+    }
+
+    #[test]
+    fn how_many_is_asked_in_two_ways() {
+        for query in [
+            "_count=0",
+            "_summary=count",
+            "_summary=count&_count=7",
+            "_count=7&_summary=count",
+        ] {
+            assert_eq!(read(query, true).unwrap().count, 0, "{query}");
+        }
+        assert!(read("_summary=text", true).is_none());
+        assert_eq!(read("_summary=text", false).unwrap().count, COUNT);
     }
 }

@@ -1,5 +1,6 @@
 //! Running a search: the store narrows, what it can't decide is decided on the opened rows.
 
+use axum::http::StatusCode;
 use clinic::search::{DatePrefix, DateQuery, columns, patient_ids};
 use clinic::{Aggregate, Kind, Record};
 use engine::store::{ClinicQuery, TimeRange};
@@ -15,6 +16,10 @@ use crate::journal::Seen;
 
 /// The most rows that one page opens: a search that finds little among many goes on at the next link.
 const MAX_OPENED: usize = 5_000;
+/// The most rows that are opened to count those that match, where the store can't tell by itself.
+const MAX_COUNTED: usize = 20_000;
+/// Rows of one look into the store while they are counted.
+const AT_ONCE: u32 = 1_000;
 
 /// One page, and what is seen in it.
 pub async fn run(state: &State, question: &Question, base: &str) -> Result<(Json, Seen), Failure> {
@@ -24,8 +29,16 @@ pub async fn run(state: &State, question: &Question, base: &str) -> Result<(Json
             seen.patients.extend(ids);
         }
     }
-    let Some(mut query) = narrowed(state, question).await? else {
-        return Ok((page(question, base, vec![], None), seen));
+    let narrowed = narrowed(state, question).await?;
+    if question.count == 0 {
+        let total = match narrowed {
+            Some(query) => counted(state, question, query).await?,
+            None => 0,
+        };
+        return Ok((page(question, base, vec![], None, Some(total)), seen));
+    }
+    let Some(mut query) = narrowed else {
+        return Ok((page(question, base, vec![], None, None), seen));
     };
     let wanted = question.count as usize;
     let (mut found, mut opened) = (vec![], 0);
@@ -66,12 +79,56 @@ pub async fn run(state: &State, question: &Question, base: &str) -> Result<(Json
             break;
         }
     }
-    // `_count=0` asks only whether there is something; there is nowhere to go on to.
-    let next = next.filter(|_| 0 < wanted);
-    Ok((page(question, base, found, next), seen))
+    Ok((page(question, base, found, next, None), seen))
 }
 
-fn page(question: &Question, base: &str, found: Vec<Found>, next: Option<(Timestamp, Uuid)>) -> Json {
+/// How many match: exactly, or it is refused.
+async fn counted(state: &State, question: &Question, mut query: ClinicQuery) -> Result<u32, Failure> {
+    if question.conditions.iter().all(is_decided_by_the_store) {
+        let count = state.store().count(&query).await?;
+        return Ok(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    query.limit = AT_ONCE;
+    let (mut total, mut opened) = (0, 0);
+    loop {
+        let rows = state.store().search(&query).await?;
+        opened += rows.len();
+        query.after = rows.last().map(|record| (record.meta.updated_at, record.meta.id));
+        let is_last = rows.len() < AT_ONCE as usize;
+        let holds = |record: &&Record| {
+            question
+                .conditions
+                .iter()
+                .all(|asked| holds(asked, record, state))
+        };
+        total += rows.iter().filter(holds).count();
+        if is_last {
+            return Ok(u32::try_from(total).unwrap_or(u32::MAX));
+        }
+        if MAX_COUNTED <= opened {
+            let what = "these are too many to be counted; narrow the search, or follow the pages";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "too-costly", what));
+        }
+    }
+}
+
+/// Whether the rows need not be opened for a condition.
+fn is_decided_by_the_store(condition: &Condition) -> bool {
+    match condition {
+        Condition::Ids(_) | Condition::Keys(_) | Condition::Statuses(_) | Condition::Patients(_) => true,
+        Condition::Names(_, names) => names.iter().all(|name| !name.finish),
+        Condition::Bare(_) | Condition::Dates(_) | Condition::Updated(_) | Condition::Never => false,
+    }
+}
+
+/// `total` only where that was asked.
+fn page(
+    question: &Question,
+    base: &str,
+    found: Vec<Found>,
+    next: Option<(Timestamp, Uuid)>,
+    total: Option<u32>,
+) -> Json {
     let mut words: Vec<String> = question
         .used
         .iter()
@@ -96,7 +153,7 @@ fn page(question: &Question, base: &str, found: Vec<Found>, next: Option<(Timest
         words.push(format!("_after={}", place_text(after)));
         link(&words)
     });
-    searchset(base, found, &self_link, next.as_deref(), None)
+    searchset(base, found, &self_link, next.as_deref(), total)
 }
 
 /// What the store can narrow by itself. None: nothing can match.
@@ -110,12 +167,12 @@ async fn narrowed(state: &State, question: &Question) -> Result<Option<ClinicQue
             Condition::Ids(ids) => query.ids = Some(both(query.ids.take(), ids.clone())),
             Condition::Keys(keys) => query.keys.push(keys.clone()),
             Condition::Names(name, names) => {
-                query.keys.push(
-                    names
-                        .iter()
-                        .map(|asked| format!("{name}|{}", asked.text))
-                        .collect(),
-                );
+                // One that is too short for a key is looked for in all rows.
+                let keys: Option<Vec<String>> = names
+                    .iter()
+                    .map(|asked| Some(format!("{name}|{}", asked.key.as_deref()?)))
+                    .collect();
+                query.keys.extend(keys);
             }
             // One range is narrowed by the store; of several any will do, which the rows decide.
             Condition::Dates(dates) => {
@@ -138,6 +195,7 @@ async fn narrowed(state: &State, question: &Question) -> Result<Option<ClinicQue
                 }
                 query.patients = Some(both(query.patients.take(), all));
             }
+            Condition::Bare(_) => {}
             Condition::Never => return Ok(None),
         }
     }
@@ -209,6 +267,15 @@ fn holds(condition: &Condition, record: &Record, state: &State) -> bool {
             let end = at.checked_add(jiff::SignedDuration::from_micros(1)).ok();
             dates.iter().any(|date| date.matches(Some(at), end))
         }
+        Condition::Bare(asked) => asked.iter().any(|asked| {
+            let of_record = record.aggregate.identifiers();
+            of_record.iter().any(|id| match asked.split_once('|') {
+                Some(("", value)) => id.system.is_none() && id.value == value,
+                // What has a system is found by its key alone.
+                Some((_, value)) => id.value == value || id.value == value.trim_start_matches("urn:oid:"),
+                None => id.value == *asked || id.value == asked.trim_start_matches("urn:oid:"),
+            })
+        }),
         Condition::Ids(_)
         | Condition::Keys(_)
         | Condition::Statuses(_)
