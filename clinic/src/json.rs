@@ -59,7 +59,9 @@ pub fn read(bytes: &[u8]) -> Result<ChangeSet, Vec<Wrong>> {
     let value = tree::read(bytes).map_err(|wrong| vec![wrong])?;
     let mut found = shape::check(&value);
     if found.wrongs.is_empty() {
-        found.wrongs = dangling(&value, &found.locals);
+        found.wrongs = twice(&value);
+        found.wrongs.extend(dangling(&value, &found.locals));
+        found.wrongs.truncate(MAX_WRONGS);
     }
     if !found.wrongs.is_empty() {
         return Err(found.wrongs);
@@ -182,6 +184,23 @@ fn numbers(number: &Identifier) -> Vec<String> {
     std::iter::once(number.value.clone()).chain(with).collect()
 }
 
+/// Changes with the key of an earlier one: what both say would be said of one aggregate, whomever each finds.
+fn twice(value: &Value) -> Vec<Wrong> {
+    let changes = value["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(changes.len());
+    let mut wrongs = vec![];
+    for (idx, change) in changes.iter().enumerate() {
+        let Some(key) = change["key"].as_str() else { continue };
+        if let Some(earlier) = first.get(key) {
+            let what = format!("is the key of /changes/{earlier} already; give each change its own");
+            wrongs.push(Wrong::new(format!("/changes/{idx}/key"), what));
+        } else {
+            first.insert(key, idx);
+        }
+    }
+    wrongs
+}
+
 /// References and merges that name no change of the set.
 fn dangling(value: &Value, locals: &[(String, String)]) -> Vec<Wrong> {
     let changes = value["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -213,7 +232,6 @@ fn dangling(value: &Value, locals: &[(String, String)]) -> Vec<Wrong> {
             }
         }
     }
-    wrongs.truncate(MAX_WRONGS);
     wrongs
 }
 

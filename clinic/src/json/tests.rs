@@ -84,6 +84,25 @@ fn what_leads_nowhere_is_told() {
 }
 
 #[test]
+fn two_changes_have_two_keys() {
+    let text = r#"{
+        "changes": [
+            { "key": "patient", "say": { "Patient": { "birth_date": "1980" } } },
+            { "key": "b", "say": { "Patient": {} } },
+            { "key": "patient", "say": { "Patient": { "birth_date": "1955" } } },
+            { "key": "patient", "say": { "Site": {} } }
+        ]
+    }"#;
+    assert_eq!(
+        told(text),
+        [
+            "/changes/2/key: is the key of /changes/0 already; give each change its own",
+            "/changes/3/key: is the key of /changes/0 already; give each change its own",
+        ]
+    );
+}
+
+#[test]
 fn what_is_no_json_is_told() {
     let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
     let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
