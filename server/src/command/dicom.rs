@@ -7,6 +7,7 @@ mod who;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -15,8 +16,10 @@ use connectors::tls::Stream;
 use dimse::scu::{Answer, Asked, Found};
 use dimse::{Association, StatusKind, uids};
 use engine::connector::{About, Outgoing, SendError, Surroundings};
+use engine::format::Format;
 
 use super::print;
+use crate::formats;
 use crate::home::Home;
 use crate::render;
 use keys::Keys;
@@ -456,6 +459,8 @@ async fn store(store: &Store) -> anyhow::Result<ExitCode> {
         .get("dicom")
         .context("this program has no dicom connector")?;
     let destination = dicom.open_destination(&table, &Surroundings::default()).await?;
+    // Objects are written anew where the far side does not take them as they are.
+    let format: Arc<dyn Format> = Arc::new(formats::dicom::Dicom::default());
     let (mut taken, begun) = (0, Instant::now());
     for (idx, file) in files.iter().enumerate() {
         let outgoing = Outgoing {
@@ -465,7 +470,10 @@ async fn store(store: &Store) -> anyhow::Result<ExitCode> {
                 .into(),
             big: None,
             content_type: String::new(),
-            about: About::default(),
+            about: About {
+                format: Some(format.clone()),
+                ..About::default()
+            },
         };
         match destination.send(&outgoing, &|_| true).await {
             Ok(answer) => {

@@ -74,6 +74,14 @@ fn an_archive_is_asked_and_filled_by_hand() -> Result<()> {
         "{}",
         said(&output)
     );
+    // What it does not take as it is, is written anew on its way.
+    let deflated = crate::python::root().join("samples/dicom/cr-deflated.dcm");
+    let output = by_hand(&["store", &to, "--called", "ARCHIVE", &deflated.to_string_lossy()])?;
+    ensure!(
+        output.status.success() && said(&output).contains("1 of 1 taken"),
+        "{}",
+        said(&output)
+    );
     // By a part of the name with the letters of the country, down to the image.
     let output = by_hand(&["find", &to, "--called", "ARCHIVE", "-k", "PatientName=Țep*"])?;
     ensure!(output.status.success(), "{}", said(&output));

@@ -417,3 +417,29 @@ async fn one_that_the_far_side_breaks_off_at_is_set_aside_while_it_takes_others(
     .await;
     running.engine.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_never_taken_does_not_ask_for_all() {
+    let place = Place::new();
+    let more = "order_by = \"patient\"\nparallel = 1\nretry = { first = \"5ms\", max = \"5ms\" }\n\
+        breaker = { after = 3, pause = \"30ms\" }\n";
+    place.ends.always("for", Some("busy"));
+    let running = place.start(place.channels(&[&file(more)])).await;
+    let texts = [
+        "1:a for P1",
+        "2:a for P2",
+        "3:a for P3",
+        "4:a for P4",
+        "5:a for P1",
+    ];
+    send_all(&running, &texts).await;
+    eventually(async || (5 <= place.ends.got("lis").len()).then_some(())).await;
+    // It is there again, for all but the first two.
+    place.ends.always("for", None);
+    place.ends.always("for P1", Some("busy"));
+    place.ends.always("for P2", Some("busy"));
+    let (retrying, sent) = (DeliveryState::Retrying, DeliveryState::Sent);
+    let expected = [retrying, retrying, sent, sent, DeliveryState::Queued];
+    eventually(async || (states(&running).await == expected).then_some(())).await;
+    running.engine.stop().await.unwrap();
+}

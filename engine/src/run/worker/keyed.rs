@@ -73,6 +73,8 @@ struct Keyed<'w> {
     /// All up to this number has been looked at.
     seen: i64,
     is_at_end: bool,
+    /// The one by which a destination that takes nothing was asked last.
+    asked: i64,
 }
 
 /// Runs until stopped.
@@ -86,6 +88,7 @@ pub(super) async fn run(worker: &Worker, order: &OrderBy) {
         page: VecDeque::new(),
         seen: 0,
         is_at_end: false,
+        asked: 0,
     };
     let mut sending = FuturesUnordered::new();
     let mut flushing = FuturesUnordered::new();
@@ -153,7 +156,7 @@ impl<'w> Keyed<'w> {
         loop {
             self.wake((worker.world.now)());
             self.look_ahead().await?;
-            let Some((&id, &nr)) = self.ready.first_key_value() else {
+            let Some((id, nr)) = self.first() else {
                 let now = (worker.world.now)();
                 let due = self.due.first().map(|(due, _)| duration_until(now, *due));
                 return Ok(Next::Pause(due.unwrap_or(look)));
@@ -183,6 +186,7 @@ impl<'w> Keyed<'w> {
                 Turn::Send => {
                     // Known before the next one is looked at: where nobody is there, one asks.
                     worker.bell.breaker.begins();
+                    self.asked = id;
                     self.stand(nr, Stands::UnderWay);
                     return Ok(Next::Send(nr, Box::new(head), in_hand));
                 }
@@ -194,6 +198,21 @@ impl<'w> Keyed<'w> {
                 }
             }
         }
+    }
+
+    /// The delivery that goes next: the oldest. Where the destination takes nothing, the one after that by which it was asked last: one
+    /// that it never takes must not be the only one to ask.
+    fn first(&self) -> Option<(i64, Nr)> {
+        let after = match self.is_left_alone() {
+            true => self.asked,
+            false => 0,
+        };
+        let (before, behind) = (self.ready.range(..=after), self.ready.range(after + 1..));
+        behind.chain(before).next().map(|(id, nr)| (*id, *nr))
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.worker.settings.breaker.is_some() && self.worker.bell.left_alone().is_some()
     }
 
     /// One try. What a person or a pause decides about next is on disk when it ends, and so is every result where the
@@ -299,10 +318,13 @@ impl<'w> Keyed<'w> {
 
     /// Looks through the queue until enough may go.
     async fn look_ahead(&mut self) -> Result<(), StoreError> {
+        // Where it takes nothing, all may ask in their turn.
+        let enough = match self.is_left_alone() {
+            true => LANES,
+            false => self.order.parallel,
+        };
         let is_full = |keyed: &Self| {
-            keyed.order.parallel <= keyed.ready.len()
-                || LANES <= keyed.lanes.len()
-                || keyed.lanes.contains_key(&None)
+            enough <= keyed.ready.len() || LANES <= keyed.lanes.len() || keyed.lanes.contains_key(&None)
         };
         while !is_full(self) {
             let Some(next) = self.page.front().copied() else {
