@@ -70,6 +70,30 @@ pub fn read(bytes: &[u8]) -> Result<ChangeSet, Vec<Wrong>> {
     serde_json::from_value(value).map_err(|_| vec![Wrong::new("", "is no change set by its schema")])
 }
 
+/// The numbers in a change set that are said to be a CNP or an IDNP and are none. A message that says one is taken with a
+/// note; who types one in can correct it.
+pub fn wrong_numbers(set: &ChangeSet) -> Vec<Wrong> {
+    let mut wrongs = vec![];
+    for (idx, change) in set.changes.iter().enumerate() {
+        let kind = change.kind().as_str();
+        let merged = match change.say.merges_identifiers() {
+            true => "/merge",
+            false => "",
+        };
+        for (at, identifier) in change.say.identifiers().iter().enumerate() {
+            let Some(problem) = crate::cnp::identifier_problem(identifier) else {
+                continue;
+            };
+            wrongs.push(Wrong::new(
+                format!("/changes/{idx}/say/{kind}/identifiers{merged}/{at}/value"),
+                format!("{problem}; correct it, or say another system and kind where it is another number"),
+            ));
+        }
+    }
+    wrongs.truncate(MAX_WRONGS);
+    wrongs
+}
+
 /// As [`read`], with all that is wrong as one error: the first place, and one line for each.
 pub fn decode(bytes: &[u8]) -> Result<ChangeSet, MapError> {
     read(bytes).map_err(|wrongs| error(&wrongs))

@@ -76,6 +76,8 @@ macro_rules! kinds {
             pub fn kind(&self) -> Kind { match self { $(Body::$name(_) => Kind::$name),* } }
             /// What it is called in the message.
             pub fn identifiers(&self) -> &[Identifier] { match self { $(Body::$name(b) => b.identifiers.values()),* } }
+            /// True where they come beside those that are known.
+            pub fn merges_identifiers(&self) -> bool { match self { $(Body::$name(b) => matches!(b.identifiers, crate::patch::Items::Merge(_))),* } }
             /// What is said about its identifiers, to be changed.
             pub fn identifiers_mut(&mut self) -> &mut crate::patch::Items<Identifier> { match self { $(Body::$name(b) => &mut b.identifiers),* } }
             /// True where nothing is said.

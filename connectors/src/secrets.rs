@@ -3,14 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
+use engine::channel::secret;
 use engine::connector::{ConnectorError, Surroundings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::values::Problems;
-
-/// A secret file is short; one that is longer is the wrong file.
-const LONGEST: u64 = 64 * 1024;
 
 /// Who we are to a far side: a bearer token, or a user and a password (HTTP Basic).
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -145,12 +143,9 @@ pub(crate) async fn read(
             ));
         }
     };
-    let secret = text.trim();
-    if secret.is_empty() || !secret.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return Err(ConnectorError::new(format!(
-            "{origin} holds no secret of one line of ASCII."
-        )));
-    }
+    let Some(secret) = secret::in_text(&text) else {
+        return Err(ConnectorError::new(format!("{origin} {}.", secret::NONE)));
+    };
     Ok(Secret(secret.to_owned()))
 }
 
@@ -159,7 +154,7 @@ async fn read_file(path: &Path) -> Result<String, String> {
         .await
         .map_err(|error| error.to_string())?
         .len();
-    if LONGEST < length {
+    if secret::LONGEST < length {
         return Err(format!("{length} bytes are too long for one"));
     }
     tokio::fs::read_to_string(path)

@@ -51,6 +51,8 @@ pub struct Settings {
     pub mapping: Option<Mapping>,
     /// Of a long message the SHA-256 of all from [`Format::content_begins`] on, in hex: only its beginning is handed over.
     pub content: Option<String>,
+    /// True where a person has just typed it in: a wrong number is refused then, which is kept where a program sends it.
+    pub typed: bool,
 }
 
 /// A mapping file, read by the format that it is of.

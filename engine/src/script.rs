@@ -217,6 +217,8 @@ pub struct ScriptFailed {
     pub error: MapError,
     /// True: it lies not in the script but in the machine or in its limit of time, so that another time may be better.
     pub may_pass: bool,
+    /// What it wrote to its console before.
+    pub console: Vec<String>,
 }
 
 /// What a script gets.

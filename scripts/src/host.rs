@@ -286,7 +286,14 @@ impl Script for Prepared {
                     cached,
                 })
             }
-            Ok((Answer::Failed { fault, error }, _)) => {
+            Ok((
+                Answer::Failed {
+                    fault,
+                    error,
+                    console,
+                },
+                _,
+            )) => {
                 let (reason, place) =
                     error.map_or((Reason::Internal, None), |error| (error.reason, error.place));
                 let what = match &fault.at {
@@ -296,6 +303,7 @@ impl Script for Prepared {
                 Err(ScriptFailed {
                     error: MapError { reason, place, what },
                     may_pass: fault.what == LATE,
+                    console,
                 })
             }
             Ok((
@@ -321,6 +329,7 @@ impl Prepared {
         ScriptFailed {
             error: MapError::new(reason, None, format!("{} {what}", self.unit.entry)),
             may_pass: true,
+            console: vec![],
         }
     }
 }

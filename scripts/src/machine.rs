@@ -63,7 +63,9 @@ pub struct Failed {
     /// Where and what.
     pub fault: Fault,
     /// What it has to do with the message.
-    pub error: Option<MapError>,
+    pub error: Option<Box<MapError>>,
+    /// What it wrote to its console before.
+    pub console: Vec<String>,
 }
 
 /// What a script is not.
@@ -199,13 +201,14 @@ impl Machine {
                 console,
                 current,
             }),
-            (Err(failed), _) => Err(failed),
+            (Err(failed), _) => Err(Failed { console, ..failed }),
             (Ok(_), None) => Err(Failed {
                 fault: Fault {
                     at: None,
                     what: "the message got lost".to_owned(),
                 },
                 error: None,
+                console,
             }),
         }
     }
@@ -268,12 +271,13 @@ impl Machine {
         let reason = reason.and_then(|reason| serde_json::from_value(reason.into()).ok());
         let what: String = what.chars().take(MAX_TEXT).collect();
         Failed {
-            error: Some(MapError {
+            error: Some(Box::new(MapError {
                 reason: reason.unwrap_or(Reason::DataType),
                 place: place.map(Place),
                 what: what.clone(),
-            }),
+            })),
             fault: Fault { at, what },
+            console: vec![],
         }
     }
 }

@@ -796,6 +796,18 @@ fn the_console_is_kept_within_limits() {
     assert_eq!(done.console.len(), 201);
 }
 
+#[test]
+fn what_a_script_wrote_before_it_failed_is_kept() {
+    for end in ["throw new Error('no')", "for (;;) {}"] {
+        let source = format!("export default () => {{\n console.log('so far'); {end} }};");
+        let current = current("lines", unit(&source, &[]), "a=1\n", None);
+        let until = Instant::now() + Duration::from_millis(300);
+        let failed = Machine::new().expect("a runtime").run(current, until);
+        let console = failed.err().map(|failed| failed.console);
+        assert_eq!(console, Some(vec!["so far".to_owned()]), "{end}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(60))]
 

@@ -186,6 +186,8 @@ pub enum Answer {
         fault: Fault,
         /// What the message has to do with it, where that is known.
         error: Option<MapError>,
+        /// What it wrote to its console before.
+        console: Vec<String>,
     },
 }
 

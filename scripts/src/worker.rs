@@ -93,7 +93,11 @@ impl Worker {
                     at: None,
                     what: format!("what it returned can't be taken: {error}"),
                 };
-                let failed = Answer::Failed { fault, error: None };
+                let failed = Answer::Failed {
+                    fault,
+                    error: None,
+                    console: vec![],
+                };
                 if self.pipes.write(&failed, &[]).is_err() {
                     break;
                 }
@@ -126,7 +130,18 @@ impl Worker {
                 let limit = until(run.limit);
                 match self.run_one(run, body, limit) {
                     Ok((answer, body)) => self.pipes.write(&answer, &body),
-                    Err(Failed { fault, error }) => self.pipes.write(&Answer::Failed { fault, error }, &[]),
+                    Err(Failed {
+                        fault,
+                        error,
+                        console,
+                    }) => {
+                        let failed = Answer::Failed {
+                            fault,
+                            error: error.map(|error| *error),
+                            console,
+                        };
+                        self.pipes.write(&failed, &[])
+                    }
                 }
             }
         }
@@ -198,7 +213,8 @@ impl Worker {
                     at: None,
                     what: format!("what it made is no {}: {}", format.name(), error.what),
                 },
-                error: Some(error),
+                error: Some(Box::new(error)),
+                console: done.console.clone(),
             })?;
         }
         let answer = Answer::Ran {
@@ -216,6 +232,7 @@ fn failed(what: String) -> Failed {
     Failed {
         fault: Fault { at: None, what },
         error: None,
+        console: vec![],
     }
 }
 

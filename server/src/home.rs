@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::alerts::AlertSettings;
-use crate::formats;
+use crate::{formats, punte_toml};
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -127,20 +127,31 @@ impl Home {
             .collect()
     }
 
-    /// Reads `punte.toml`.
+    /// Reads `punte.toml`; what is wrong in it, all at once, is the error.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let path = self.folder.join("punte.toml");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
-            Err(error) => return Err(error).with_context(|| format!("{} could not be read", path.display())),
-        };
-        toml::from_str(&text).map_err(|error| {
-            let (line, column) = error
-                .span()
-                .map_or((1, 1), |span| line_and_column(&text, span.start));
-            anyhow!("{}:{line}:{column} {}", path.display(), error.message())
-        })
+        let read = self.read_settings()?;
+        if read.problems.is_empty() {
+            return Ok(read.settings);
+        }
+        let lines: Vec<String> = read.problems.iter().map(ToString::to_string).collect();
+        bail!("{}", lines.join("\n"))
+    }
+
+    /// Reads `punte.toml`, with what is wrong in it.
+    pub fn read_settings(&self) -> anyhow::Result<punte_toml::Read> {
+        Ok(punte_toml::read(&self.settings_file(), &self.settings_text()?))
+    }
+
+    fn settings_file(&self) -> PathBuf {
+        self.folder.join("punte.toml")
+    }
+
+    fn settings_text(&self) -> anyhow::Result<String> {
+        let path = self.settings_file();
+        match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.with_context(|| format!("{} could not be read", path.display())),
+        }
     }
 
     /// `punte.toml` as a table; empty where it can't be read.
@@ -149,13 +160,14 @@ impl Home {
         toml::from_str(&text).unwrap_or_default()
     }
 
-    /// What is wrong with the certificates and the alerts of `punte.toml`, and what is odd about where it listens.
-    /// `channels`: those that there are, where that is known.
+    /// What is wrong with `punte.toml`, its certificates and its alerts; and what is odd about where it listens and about the
+    /// secrets that it names. `channels`: those that there are, where that is known.
     pub fn look_at_settings(
         &self,
         channels: Option<&[Channel]>,
     ) -> anyhow::Result<(Vec<Problem>, Vec<Problem>)> {
-        let settings = self.settings()?;
+        let read = self.read_settings()?;
+        let settings = &read.settings;
         let http = &settings.http;
         let mut looked = match &http.tls {
             Some(tls) => look_at_listener(tls, &self.folder, (crate::world::real().now)()),
@@ -179,13 +191,13 @@ impl Home {
                 );
             }
         }
-        let path = self.folder.join("punte.toml");
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let path = self.settings_file();
+        let text = self.settings_text()?;
         let placed = |table: &str, found: Vec<SettingsProblem>| -> Vec<Problem> {
             let place = |found: SettingsProblem| {
                 let dotted = format!("{table}.{}", found.path);
-                let at = span_of(&text, &dotted).unwrap_or_default();
-                let (line, column) = line_and_column(&text, at);
+                let at = punte_toml::span_of(&text, &dotted).unwrap_or_default();
+                let (line, column) = punte_toml::line_and_column(&text, at);
                 Problem {
                     file: path.clone(),
                     line,
@@ -194,14 +206,20 @@ impl Home {
                     what: found.what,
                 }
             };
-            found.into_iter().map(place).collect()
+            let all = found.into_iter().map(place);
+            all.filter(|problem| !read.follows(&problem.path)).collect()
         };
         let ids: Option<Vec<String>> =
             channels.map(|channels| channels.iter().map(|channel| channel.id.clone()).collect());
         let alerts = settings.alerts.rules(&settings.time_zone()?, ids.as_deref());
         let mut problems = placed("http", looked.problems);
         problems.extend(placed("alerts", alerts.err().unwrap_or_default()));
-        Ok((problems, placed("http", looked.warnings)))
+        problems.extend(read.problems.iter().cloned());
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        let mut warnings = placed("http", looked.warnings);
+        warnings.extend(placed("alerts", settings.alerts.look(&self.folder)));
+        warnings.sort_by_key(|warning| (warning.line, warning.column));
+        Ok((problems, warnings))
     }
 
     /// Reads and checks all channels: the channels, what is wrong, what is odd.
@@ -337,40 +355,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Where the value at a dotted path begins in a TOML text.
-fn span_of(text: &str, path: &str) -> Option<usize> {
-    use toml::de::{DeTable, DeValue};
-    let root = DeTable::parse(text).ok()?;
-    let mut table = root.get_ref();
-    let mut at = None;
-    for key in path.split('.') {
-        // `rule[2]`: the third of a list.
-        let (key, places) = key.split_once('[').unwrap_or((key, ""));
-        let Some((_, mut value)) = table.iter().find(|(name, _)| name.get_ref() == key) else {
-            break;
-        };
-        let place = places.trim_end_matches(']').parse::<usize>().ok();
-        if let (DeValue::Array(items), Some(place)) = (value.get_ref(), place)
-            && let Some(item) = items.get(place)
-        {
-            value = item;
-        }
-        at = Some(value.span().start);
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => break,
-        }
-    }
-    at
-}
-
-/// Line and column, both from 1, of a place in a text.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..offset.min(text.len())];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(1, |l| l.chars().count() + 1);
-    (line, column)
-}
 /// The channels that run: those of the files, and the door by which changes come over HTTP.
 pub fn with_write_door(mut channels: Vec<Channel>) -> Vec<Channel> {
     channels.push(channel::write_door::channel());

@@ -15,6 +15,7 @@ mod master;
 mod overview;
 mod panics;
 mod pseudonyms;
+mod punte_toml;
 mod render;
 mod rerun;
 mod scripting;

@@ -19,6 +19,9 @@ pub fn lines(text: &str) -> String {
 
 /// What a message or an answer holds. Of what is no text its length is said; `instead` says how to get it.
 pub fn body(bytes: &[u8], content_type: &str, instead: &str) -> String {
+    if let Some(text) = utf_16(bytes) {
+        return lines(&text).trim_end().to_owned();
+    }
     if !is_text(bytes, content_type) {
         let kind = match content_type {
             "" => "what is no text".into(),
@@ -35,6 +38,31 @@ pub fn body(bytes: &[u8], content_type: &str, instead: &str) -> String {
 /// `1 try`, `2 tries`.
 pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The text of UTF-16, known by its mark, or by every other byte of the beginning, which is 0 in Latin letters.
+fn utf_16(bytes: &[u8]) -> Option<String> {
+    // `MSH|` of an HL7 message, `<?xm` of XML, `{"na` of JSON.
+    let is_zero = |offset: usize| {
+        let begin = bytes.get(..8)?;
+        Some(begin.iter().skip(offset).step_by(2).all(|byte| *byte == 0))
+    };
+    let (is_little, rest) = match bytes {
+        [0xFF, 0xFE, rest @ ..] => (true, rest),
+        [0xFE, 0xFF, rest @ ..] => (false, rest),
+        _ => match (is_zero(0)?, is_zero(1)?) {
+            (false, true) => (true, bytes),
+            (true, false) => (false, bytes),
+            (true, true) | (false, false) => return None,
+        },
+    };
+    let units = rest.chunks_exact(2).map(|pair| match pair {
+        [low, high] if is_little => u16::from_le_bytes([*low, *high]),
+        [high, low] => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    });
+    let text: String = char::decode_utf16(units).collect::<Result<_, _>>().ok()?;
+    (rest.len() % 2 == 0 && !text.contains('\0')).then_some(text)
 }
 
 /// By its type where that says it, else by NUL, which no text holds.
@@ -224,6 +252,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn utf_16_is_shown_as_the_text_that_it_is() {
+        let text = "MSH|^~\\&|A|B\rPID|1||7||Șerban^Ana\r";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = [&[0xFF, 0xFE][..], &little].concat();
+        for bytes in [&little, &big, &marked] {
+            let shown = body(bytes, "x-application/hl7-v2+er7", "--raw writes them");
+            assert_eq!(shown, "MSH|^~\\&|A|B\nPID|1||7||Șerban^Ana");
+        }
+        for other in [
+            &b"\0\0\0\0\0\0"[..],
+            &[0x44, 0, 0x43, 0, 0, 0xD8],
+            &little[..9],
+            b"a\0b",
+            b"\x01\0\0\0\x02\0",
+        ] {
+            assert!(
+                body(other, "", "--raw writes them").contains("of what is no text"),
+                "{other:?}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {

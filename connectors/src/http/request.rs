@@ -295,6 +295,7 @@ impl Route {
         let mut deadline = Instant::now() + self.settings.timeout;
         let mut stopping = false;
         let mut body = intake.begin_body(self.settings.max_body as u64);
+        let mut over = Bytes::new();
         let broken = loop {
             tokio::select! {
                 biased;
@@ -309,7 +310,10 @@ impl Route {
                         let Ok(data) = frame.into_data() else { continue };
                         match body.write(&data).await {
                             Ok(()) => {}
-                            Err(BodyError::TooLong { .. }) => break Some(Broken::TooLong),
+                            Err(BodyError::TooLong { .. }) => {
+                                over = data;
+                                break Some(Broken::TooLong);
+                            }
                             Err(BodyError::Store(error)) => break Some(Broken::NotStored(error)),
                         }
                     }
@@ -335,7 +339,10 @@ impl Route {
             let rest = async { while let Some(Ok(_)) = arriving.frame().await {} };
             let _ = timeout_at(until, rest).await;
         }
-        let kept = body.beginning();
+        // The piece that went over the limit may be the first.
+        let kept = Some(body.beginning())
+            .filter(|kept| !kept.is_empty())
+            .unwrap_or(over);
         Err((broken, kept.slice(..kept.len().min(KEPT))))
     }
 }

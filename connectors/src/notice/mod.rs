@@ -31,6 +31,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine::channel::secret;
 use engine::connector::{SettingsProblem, Surroundings};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -85,6 +86,30 @@ impl Receiver {
             _ => problems.add("", "write one of `mail`, `webhook` and `syslog`"),
         }
         problems.into_result(()).err().unwrap_or_default()
+    }
+
+    /// What is odd about the secrets that it names.
+    pub fn look(&self, folder: &Path) -> Vec<SettingsProblem> {
+        let mail = self.mail.iter().flat_map(|mail| {
+            [
+                ("mail.password_env", &mail.password_env),
+                ("mail.password_file", &mail.password_file),
+            ]
+        });
+        let webhook = self.webhook.iter().flat_map(|hook| {
+            [
+                ("webhook.secret_env", &hook.secret_env),
+                ("webhook.secret_file", &hook.secret_file),
+            ]
+        });
+        let odd = mail.chain(webhook).filter_map(|(path, named)| {
+            let what = secret::look(path, named.as_deref()?, folder)?;
+            Some(SettingsProblem {
+                path: path.to_owned(),
+                what: format!("{what}; nobody is told there without it"),
+            })
+        });
+        odd.collect()
     }
 
     /// Reads secrets and certificates. Does not connect yet.

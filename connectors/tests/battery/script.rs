@@ -49,6 +49,7 @@ fn failed(what: &str, may_pass: bool) -> ScriptFailed {
     ScriptFailed {
         error: MapError::new(Reason::Internal, None, what),
         may_pass,
+        console: vec![],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::Reader;
+use super::read::{Given, Reader};
 use super::shape::Shape;
 use super::tree::{Node, Path};
 use crate::connector::Surroundings;
@@ -20,9 +20,14 @@ impl Reader<'_> {
         for entry in entries {
             let path = top.key(&entry.key);
             self.state_name(&entry.key, &path);
-            let (settings, mut is_right) = self.settings(&entry.node, &path);
+            let Given {
+                settings,
+                mut is_right,
+                stand_ins,
+            } = self.settings(&entry.node, &path);
             if is_right || Shape::fits(calls.schema(), &settings) {
-                is_right &= self.are_right(&path, calls.check(&settings));
+                let problems = stand_ins.apart_from(&path, calls.check(&settings));
+                is_right &= self.are_right(&path, problems);
             }
             self.secrets(&entry.node, &path);
             if is_right {

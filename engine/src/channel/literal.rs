@@ -67,6 +67,7 @@ fn look(key: &str, text: &str, path: &Path, found: &mut Vec<Finding>) {
         at_key: true,
         what,
         goes_without_saying: None,
+        stands_for: None,
     });
 }
 

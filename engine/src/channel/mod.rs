@@ -20,6 +20,7 @@ mod read_step;
 mod read_window;
 pub mod response;
 mod schema;
+pub mod secret;
 mod shape;
 pub mod size;
 pub mod state;

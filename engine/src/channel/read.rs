@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::not_known;
-use super::shape::{Finding, Shape};
+use super::shape::{Absent, Finding, Shape};
 use super::state::{Cache, Counter};
 use super::tree::{Node, Path, Value};
-use super::{Ack, Channel, Destination, End, KeyPaths, OnError, OrderBy, Retry, Step, duration, table};
+use super::{
+    Ack, Channel, Destination, End, KeyPaths, OnError, OrderBy, Retry, Step, duration, secret, table,
+};
 use crate::connector::{Connector, Connectors, Looked, SettingsProblem, Surroundings};
 use crate::format::{CodeTable, CodeTables, Csv, Format, Formats, Settings};
 use crate::script::Scripts;
@@ -69,6 +71,38 @@ pub(super) struct Flow {
     pub(super) unused_set: Option<Path>,
     /// How the format was last read or written.
     pub(super) settings: Settings,
+}
+
+/// A table of settings as far as its schema has taken it.
+pub(super) struct Given {
+    /// With what stands in for what it lacks.
+    pub(super) settings: serde_json::Value,
+    /// Nothing was refused, and nothing lacks.
+    pub(super) is_right: bool,
+    /// What stands in.
+    pub(super) stand_ins: StandIns,
+}
+
+/// Keys that a table must have and lacks, each with the misspelt one whose value it has, if there is one.
+#[derive(Default)]
+pub(super) struct StandIns(Vec<(Path, Option<Path>)>);
+
+impl StandIns {
+    /// Problems of a table at this path, without those of values that nobody wrote; those of a misspelt key at that.
+    pub(super) fn apart_from(&self, path: &Path, problems: Vec<SettingsProblem>) -> Vec<SettingsProblem> {
+        let told = problems.into_iter().filter_map(|problem| {
+            let at = path.join(&problem.path);
+            match self.0.iter().find(|(key, _)| at.is_under(key)) {
+                None => Some(problem),
+                Some((_, None)) => None,
+                Some((_, Some(written))) => Some(SettingsProblem {
+                    path: written.below(path)?,
+                    what: problem.what,
+                }),
+            }
+        });
+        told.collect()
+    }
 }
 
 impl Reader<'_> {
@@ -349,7 +383,11 @@ impl Reader<'_> {
             return None;
         };
         let path = path.key(connector.name());
-        let (settings, mut is_right) = self.settings(table, &path);
+        let Given {
+            settings,
+            mut is_right,
+            stand_ins,
+        } = self.settings(table, &path);
         if !is_right && !Shape::fits(schema, &settings) {
             return Some((connector, None));
         }
@@ -358,7 +396,7 @@ impl Reader<'_> {
         } else {
             connector.check_destination(&settings)
         };
-        is_right &= self.are_right(&path, problems);
+        is_right &= self.are_right(&path, stand_ins.apart_from(&path, problems));
         self.secrets(table, &path);
         if is_right {
             let surroundings = Surroundings {
@@ -375,16 +413,30 @@ impl Reader<'_> {
         Some((connector, is_right.then_some(settings)))
     }
 
-    /// A table of settings, and whether the schema has taken it whole. What it has refused is left out, so that whoever it
-    /// is for can still say what it thinks of the rest.
-    pub(super) fn settings(&self, table: &Node, path: &Path) -> (serde_json::Value, bool) {
+    /// A table of settings, and whether the schema has taken it whole. What it has refused is left out, and what it asks for
+    /// in vain is filled up, so that whoever it is for can still say what it thinks of the rest.
+    pub(super) fn settings(&self, table: &Node, path: &Path) -> Given {
         let mut settings = table.to_json();
         let mut is_right = true;
+        let mut stand_ins = StandIns::default();
         for finding in self.findings.iter().filter(|finding| finding.path.is_under(path)) {
             is_right = false;
-            finding.path.remove_from(path, &mut settings);
+            let taken = finding.path.remove_from(path, &mut settings);
+            if let (Some(key), Some(parent)) = (&finding.stands_for, finding.path.parent()) {
+                let at = parent.key(key);
+                at.put_into(path, &mut settings, taken.unwrap_or_default());
+                stand_ins.0.push((at, Some(finding.path.clone())));
+            } else if let Some(Absent::Key(key)) = &finding.goes_without_saying {
+                let at = finding.path.key(key);
+                at.put_into(path, &mut settings, String::new().into());
+                stand_ins.0.push((at, None));
+            }
         }
-        (settings, is_right)
+        Given {
+            settings,
+            is_right,
+            stand_ins,
+        }
     }
 
     /// Tells what is wrong with a table of settings. True: nothing is.
@@ -409,12 +461,8 @@ impl Reader<'_> {
         for entry in node.entries() {
             let path = path.key(&entry.key);
             if let Some(text) = entry.node.text() {
-                if entry.key.ends_with("_env") && std::env::var_os(text).is_none() {
-                    let what = format!("the variable {text} is not set here; the channel opens only with it");
-                    self.warning(path, what);
-                } else if entry.key.ends_with("_file") && !self.folder().join(text).exists() {
-                    let what = format!("there is no file {text}; the channel opens only with it");
-                    self.warning(path, what);
+                if let Some(what) = secret::look(&entry.key, text, &self.folder()) {
+                    self.warning(path, format!("{what}; the channel opens only with it"));
                 }
             } else {
                 self.secrets(&entry.node, &path);

@@ -15,6 +15,8 @@ pub(super) struct Finding {
     pub(super) what: String,
     /// What is absent, where that is the finding.
     pub(super) goes_without_saying: Option<Absent>,
+    /// The key that is asked for, which this one is a misspelling of.
+    pub(super) stands_for: Option<String>,
 }
 
 /// What a table lacks.
@@ -33,6 +35,7 @@ impl Finding {
             at_key: false,
             what,
             goes_without_saying: None,
+            stands_for: None,
         }
     }
 
@@ -118,7 +121,14 @@ impl Shape {
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 for key in unexpected {
                     let what = self.unknown_key(key, &path, root, schema);
-                    out.push(Finding::at_key(path.key(key), what));
+                    let stands_for = asked_for(&what, schema).filter(|key| {
+                        let of = path.node(root);
+                        of.is_some_and(|table| table.get(key).is_none())
+                    });
+                    out.push(Finding {
+                        stands_for: stands_for.map(str::to_owned),
+                        ..Finding::at_key(path.key(key), what)
+                    });
                 }
             }
             ValidationErrorKind::Required { property } => {
@@ -240,6 +250,13 @@ impl Shape {
         }
         not_known(key, &known)
     }
+}
+
+/// The key that must be there of which an unknown key is told to be a misspelling.
+fn asked_for<'a>(what: &str, schema: &'a Json) -> Option<&'a str> {
+    let meant = what.rsplit_once("did you mean \"")?.1.strip_suffix("\"?")?;
+    let required = schema.get("required")?.as_array()?.iter();
+    required.filter_map(Json::as_str).find(|key| *key == meant)
 }
 
 /// Sentences of our own for what people write because other engines have it.

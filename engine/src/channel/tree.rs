@@ -253,18 +253,49 @@ impl Path {
     }
 
     /// Takes what it leads to out of a table that stands at `base`.
-    pub(super) fn remove_from(&self, base: &Path, table: &mut serde_json::Value) {
-        let Some((last, way)) = self.0.get(base.0.len()..).and_then(<[Segment]>::split_last) else {
-            return;
-        };
+    pub(super) fn remove_from(
+        &self,
+        base: &Path,
+        table: &mut serde_json::Value,
+    ) -> Option<serde_json::Value> {
+        let (object, key) = self.slot(base, table)?;
+        object.remove(key)
+    }
+
+    /// Puts a value there into a table that stands at `base`, if the table around it is there.
+    pub(super) fn put_into(&self, base: &Path, table: &mut serde_json::Value, value: serde_json::Value) {
+        if let Some((object, key)) = self.slot(base, table) {
+            object.insert(key.to_owned(), value);
+        }
+    }
+
+    /// The table around it, within one that stands at `base`, and its key. Items of a list have none: taking one out would
+    /// move the places of the others.
+    fn slot<'t>(
+        &self,
+        base: &Path,
+        table: &'t mut serde_json::Value,
+    ) -> Option<(&'t mut serde_json::Map<String, serde_json::Value>, &str)> {
+        let (last, way) = self.0.get(base.0.len()..)?.split_last()?;
         let target = way.iter().try_fold(table, |value, segment| match segment {
             Segment::Key(key) => value.get_mut(key),
             Segment::Index(idx) => value.get_mut(idx),
-        });
-        // Items of a list are left: taking one out would move the places of the others.
-        if let (Some(serde_json::Value::Object(object)), Segment::Key(key)) = (target, last) {
-            object.remove(key);
+        })?;
+        match (target, last) {
+            (serde_json::Value::Object(object), Segment::Key(key)) => Some((object, key)),
+            _ => None,
         }
+    }
+
+    /// The path of what it is in.
+    pub(super) fn parent(&self) -> Option<Path> {
+        let (_, way) = self.0.split_last()?;
+        Some(Path(way.to_vec()))
+    }
+
+    /// What it is called within a table that stands at `base`.
+    pub(super) fn below(&self, base: &Path) -> Option<String> {
+        Some(Path(self.0.get(base.0.len()..)?.to_vec()).to_string())
     }
 
     /// Where the value stands; the deepest table or list on the way where it is not there.

@@ -33,7 +33,10 @@ pub fn channel() -> Channel {
         steps: vec![
             Step::Decode {
                 format: "clinic".to_owned(),
-                settings,
+                settings: Settings {
+                    typed: true,
+                    ..settings
+                },
             },
             Step::Apply {
                 on_unmatched: OnUnmatched::Create,

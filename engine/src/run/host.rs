@@ -410,7 +410,7 @@ pub fn try_answer(
         .map_or(Ok(()), |format| format.inspect(&answer));
     if let Err(error) = inspected {
         let outcome = Outcome::failed(Failure::of("source", error));
-        let said = trace_halt("source", &outcome);
+        let said = trace_halt("source", &outcome, &[]);
         return Ok((outcome, vec![said]));
     }
     let id = (world.new_id)();

@@ -23,7 +23,7 @@ use super::asking::{Answers, Question};
 use super::ordering;
 use super::outcome::Outcome;
 use super::state::{Kept, Pending};
-use super::trace::{Shown, Trace, said, show, trace, trace_halt};
+use super::trace::{Shown, Trace, said, show, trace, trace_halt, with_console};
 use crate::channel::{Channel, Step, heading, is_heading};
 use crate::format::{Format, Formats, SetOp, Settings};
 use crate::message::{Failure, Incoming, MessageState, NewDelivery, Notes, Rest};
@@ -250,7 +250,7 @@ impl Pipeline {
                 Err(halt) => {
                     let outcome =
                         halted(halt).unwrap_or_else(|error| Outcome::failed(internal(&name, &error.0)));
-                    show(shown, || trace_halt(&name, &outcome));
+                    show(shown, || trace_halt(&name, &outcome, &self.last_words()));
                     self.start = Err(outcome);
                     return;
                 }
@@ -308,7 +308,7 @@ impl Pipeline {
             let before = flow.body.clone();
             if let Err(halt) = self.guarded(&name, &mut flow, step, snapshot) {
                 let outcome = halted(halt)?;
-                show(shown, || trace_halt(&name, &outcome));
+                show(shown, || trace_halt(&name, &outcome, &self.last_words()));
                 let flow = Err(outcome);
                 return Ok(Applying { flow, next });
             }
@@ -328,7 +328,7 @@ impl Pipeline {
                 return Err(question);
             }
             let outcome = halted(halt).unwrap_or_else(|error| Outcome::failed(internal(name, &error.0)));
-            show(shown, || trace_halt(name, &outcome));
+            show(shown, || trace_halt(name, &outcome, &self.last_words()));
             Ok(outcome)
         };
         for (idx, step) in self.channel.steps.iter().enumerate().skip(applying.next) {
@@ -423,8 +423,10 @@ impl Pipeline {
             match self.guarded(&step_name, &mut flow, step, &Nobody) {
                 Ok(()) => show(shown, || trace(&step_name, step, &before, &flow)),
                 Err(Halt::Filtered) => {
+                    let console = self.last_words();
                     show(shown, || {
-                        said(&step_name, "filtered: nothing for this destination".into())
+                        let told = "filtered: nothing for this destination".to_owned();
+                        said(&step_name, with_console(told, &console))
                     });
                     return Ok(None);
                 }

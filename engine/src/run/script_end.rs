@@ -127,6 +127,7 @@ impl ScriptEnd {
                     "the script does not say what became of it",
                 ),
                 may_pass: false,
+                console: vec![],
             },
             Err(failed) => failed,
         };
@@ -205,6 +206,7 @@ impl ScriptEnd {
             let failed = ScriptFailed {
                 error,
                 may_pass: false,
+                console: vec![],
             };
             (Err(failed), Called::default())
         })

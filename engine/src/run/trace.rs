@@ -39,8 +39,17 @@ pub(super) fn said(step: &str, result: String) -> Trace {
     }
 }
 
-/// Where the steps ended before the last one, and why.
-pub(super) fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
+/// What a script wrote to its console, behind what it did.
+pub(super) fn with_console(mut result: String, console: &[String]) -> String {
+    for line in console {
+        result.push_str("\n   console: ");
+        result.push_str(line);
+    }
+    result
+}
+
+/// Where the steps ended before the last one, and why; `console`: what the script that ended them wrote before.
+pub(super) fn trace_halt(step: &str, outcome: &Outcome, console: &[String]) -> Trace {
     let why = outcome.failure.as_ref().map_or(String::new(), |failure| {
         let place = failure
             .place
@@ -48,7 +57,8 @@ pub(super) fn trace_halt(step: &str, outcome: &Outcome) -> Trace {
             .map_or(String::new(), |place| format!("{place}: "));
         format!(": {place}{}", failure.why)
     });
-    said(step, format!("{}{why}", outcome.state().as_str()))
+    let result = format!("{}{why}", outcome.state().as_str());
+    said(step, with_console(result, console))
 }
 
 /// What a step did, in words, and what it made.
@@ -82,11 +92,7 @@ pub(super) fn trace(name: &str, step: &Step, before: &Bytes, flow: &Flow) -> Tra
             Some(String::from_utf8_lossy(&flow.body).into_owned()),
         ),
         Step::Script(script) => {
-            let mut result = script.file().to_owned();
-            for line in &flow.console {
-                result.push_str("\n   console: ");
-                result.push_str(line);
-            }
+            let result = with_console(script.file().to_owned(), &flow.console);
             (result, Some(String::from_utf8_lossy(&flow.body).into_owned()))
         }
         Step::Apply { .. } => {

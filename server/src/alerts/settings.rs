@@ -1,6 +1,7 @@
 //! What `punte.toml` says about alerts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use connectors::notice::Receiver;
@@ -171,6 +172,18 @@ impl AlertSettings {
         } else {
             Err(problems)
         }
+    }
+
+    /// What is odd about the secrets that receivers name: whether they are there is known for sure when one is told.
+    pub fn look(&self, folder: &Path) -> Vec<SettingsProblem> {
+        let receivers = self.receiver.iter();
+        let each = |(name, receiver): (&String, &Receiver)| {
+            let found = receiver.look(folder).into_iter();
+            found
+                .map(|found| problem(&format!("receiver.{name}.{}", found.path), found.what))
+                .collect::<Vec<_>>()
+        };
+        receivers.flat_map(each).collect()
     }
 
     fn rule(

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State as Extract};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use engine::channel::Channel;
+use engine::channel::{Channel, nearest};
 use engine::format::SetOp;
 use engine::message::DeliveryState;
 use engine::run::{Again, Answers, Decide, Resolve};
@@ -565,9 +565,16 @@ async fn prune(Extract(state): Extract<State>, who: Who, body: Bytes) -> Answer 
     Ok(Json(json!(step)))
 }
 
+/// The keys, and whether the master key that this process would find at its next start is the one of the store.
 async fn seal_keys(Extract(state): Extract<State>, who: Who) -> Answer {
     who.may(Scope::Admin)?;
-    Ok(Json(json!(state.store().seal_keys().await?)))
+    let mut value = json!(state.store().seal_keys().await?);
+    let home = state.home().clone();
+    let found = tokio::task::spawn_blocking(move || crate::command::seal::master_key_of(&home)).await;
+    if let Ok(Ok((place, wrong))) = found {
+        value["master_key"] = json!({ "place": place.to_string(), "fits": wrong.is_none() });
+    }
+    Ok(Json(value))
 }
 
 /// A new data key. The body is the master key as [`engine::store::hand_over`] seals it: it may have been replaced since the
@@ -642,12 +649,94 @@ async fn remove_key(Extract(state): Extract<State>, who: Who, Path(name): Path<S
     ))
 }
 
+/// Reads a body; of a wrong one the key is told and what it should be, never a value of it.
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
+        let at = format!("line {}, column {}", error.line(), error.column());
+        let what = match error.classify() {
+            serde_json::error::Category::Data => told_of_data(&error.to_string()),
+            _ => "it is no JSON".to_owned(),
+        };
+        let key = key_before(body, error.line(), error.column());
+        // What is missing or not known is named in what is said of it.
+        let key = key.filter(|_| !what.contains(" field "));
+        let key = key.map_or(String::new(), |key| format!("{key}: "));
         Problem::bad_request(format!(
-            "the body is not what is expected here: line {}, column {}",
-            error.line(),
-            error.column()
+            "the body is not what is expected here: {key}{what} ({at})"
         ))
     })
+}
+
+/// The last key that stands before a place in a JSON text, if it is a plain word.
+fn key_before(body: &[u8], line: usize, column: usize) -> Option<String> {
+    let start: usize = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(line.checked_sub(1)?)
+        .map(<[u8]>::len)
+        .sum();
+    let before = std::str::from_utf8(body.get(..(start + column).min(body.len()))?).ok()?;
+    let (before, _) = before.rsplit_once("\":").or_else(|| before.rsplit_once("\" :"))?;
+    let (_, key) = before.rsplit_once('"')?;
+    let is_word = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    is_word.then(|| key.to_owned())
+}
+
+/// What the reader of JSON says of a value, without the value.
+fn told_of_data(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(what, _)| what);
+    if message.starts_with("missing field") {
+        return message.to_owned();
+    }
+    // A key that is not known may be anything, a name too: what it could have been is told.
+    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let (true, [written, known @ ..]) = (message.starts_with("unknown field"), words.as_slice()) {
+        return match nearest(written, known.iter().copied()) {
+            Some(near) => format!("a field is not known here; did you mean `{near}`?"),
+            None => format!("a field is not known here; known are {}", known.join(", ")),
+        };
+    }
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("{expected} is expected"),
+        None => "a value does not fit".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_body_is_told_by_its_key_and_never_by_its_value() {
+        let told = |body: &str| {
+            parse::<NewKey>(body.as_bytes())
+                .err()
+                .map(|problem| problem.detail)
+        };
+        let of = |what: &str| Some(format!("the body is not what is expected here: {what}"));
+        assert_eq!(told("{\"name\":\"a\",\"scopes\":[]}"), None);
+        assert_eq!(
+            told("{\"name\":\"a\"}"),
+            of("missing field `scopes` (line 1, column 12)")
+        );
+        let unknown = told("{\"nam\":\"Popescu\"}").unwrap_or_default();
+        assert!(
+            unknown.contains("a field is not known here; did you mean `name`?"),
+            "{unknown}"
+        );
+        let number = told("{\"1790214018882\":\"a\"}").unwrap_or_default();
+        assert!(
+            number.contains("known are name, scopes") && !number.contains("1790"),
+            "{number}"
+        );
+        let wrong = told("{\"name\":\"a\",\n\"scopes\": \"Popescu\"}").unwrap_or_default();
+        assert!(
+            wrong.contains("scopes: a sequence is expected (line 2"),
+            "{wrong}"
+        );
+        let broken = told("{\"name\"").unwrap_or_default();
+        assert!(broken.contains("it is no JSON"), "{broken}");
+        for told in [unknown, wrong] {
+            assert!(!told.contains("Popescu"), "{told}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 //! | 202 | parked: a person decides which of the candidates is meant |
 //! | 400 | no change set by its schema: all errors, each with a JSON pointer |
 //! | 409 | the time is taken (with free times), or the version that was seen is not the newest |
-//! | 422 | read, and the rules of the clinic refuse it |
+//! | 422 | read, and the rules of the clinic refuse it, such as a CNP that is none; of wrong numbers all, each with a JSON pointer |
 //! | 503 | not stored: send it again |
 
 use std::collections::BTreeMap;
@@ -186,16 +186,22 @@ async fn refused(state: &State, detail: &MessageDetail, body: &[u8]) -> Result<R
     };
     let mut more = Map::new();
     more.insert("message".to_owned(), json!(detail.row.id));
-    let errors = clinic::json::read(body).err();
+    let read = clinic::json::read(body);
+    let numbers = read.as_ref().map(clinic::json::wrong_numbers).unwrap_or_default();
+    let errors = match read {
+        Err(errors) => Some((StatusCode::BAD_REQUEST, errors)),
+        Ok(_) if !numbers.is_empty() => Some((StatusCode::UNPROCESSABLE_ENTITY, numbers)),
+        Ok(_) => None,
+    };
     let status = match (&errors, failure.reason) {
-        (Some(errors), _) => {
+        (Some((status, errors)), _) => {
             more.insert("errors".to_owned(), json!(errors));
             let count = errors.len();
             let what = match errors.as_slice() {
                 [one] => one.to_string(),
                 _ => format!("{count} things are wrong; see errors"),
             };
-            return Ok(problem(StatusCode::BAD_REQUEST, &what, more));
+            return Ok(problem(*status, &what, more));
         }
         (None, Reason::Duplicate) => {
             more.insert("alternatives".to_owned(), alternatives::of(state, body).await?);

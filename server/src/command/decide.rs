@@ -11,7 +11,7 @@ use engine::store::{DecidedWord, Store};
 use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
-use super::messages::Which;
+use super::messages::{Which, is_there};
 use super::replay::{all_pages, matching};
 use super::{is_meant, print};
 use crate::home::Home;
@@ -54,7 +54,7 @@ pub async fn run(home: &Home, word: DecidedWord, args: Args) -> anyhow::Result<E
     }
     let place = Place::of(home).await?;
     let came = if by_filter {
-        filtered(&place, word, &args).await
+        filtered(home, &place, word, &args).await
     } else {
         let ids = args.ids.clone();
         each(&place, word, &args, ids, None).await.map(Some)
@@ -67,7 +67,12 @@ pub async fn run(home: &Home, word: DecidedWord, args: Args) -> anyhow::Result<E
 }
 
 /// All that a filter finds, once a person has agreed. None: nothing is to be done.
-async fn filtered(place: &Place, word: DecidedWord, args: &Args) -> anyhow::Result<Option<Vec<Value>>> {
+async fn filtered(
+    home: &Home,
+    place: &Place,
+    word: DecidedWord,
+    args: &Args,
+) -> anyhow::Result<Option<Vec<Value>>> {
     let words = args.which.clone().words();
     let named = words.state.as_deref().unwrap_or_default();
     let state = DeliveryState::ALL
@@ -84,7 +89,15 @@ async fn filtered(place: &Place, word: DecidedWord, args: &Args) -> anyhow::Resu
             can.join(", ")
         );
     };
+    let channel = words.channel.clone();
     let rows = place.matching(words).await?;
+    if let (true, Some(channel)) = (rows.is_empty(), channel) {
+        let client = match place {
+            Place::Engine(client) => Some(client),
+            Place::Store(_) => None,
+        };
+        is_there(home, client, &channel).await?;
+    }
     let mut counts: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     let mut ids = vec![];
     for row in &rows {

@@ -198,7 +198,7 @@ async fn list(home: &Home, args: List) -> anyhow::Result<ExitCode> {
 
 /// An error where no channel has this name. Without an engine the channel files say it; where they can't be read, nothing
 /// is said.
-async fn is_there(home: &Home, client: Option<&Client>, channel: &str) -> anyhow::Result<()> {
+pub async fn is_there(home: &Home, client: Option<&Client>, channel: &str) -> anyhow::Result<()> {
     let ids: Vec<String> = match client {
         Some(client) => {
             let value = client.get("/admin/channels", &()).await?;

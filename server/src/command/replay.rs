@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use serde_json::{Value, json};
 
 use super::client::{Client, path_word};
-use super::messages::Which;
+use super::messages::{Which, is_there};
 use super::progress::Progress;
 use super::{is_meant, print, read_input};
 use crate::home::Home;
@@ -77,7 +77,12 @@ pub async fn run(home: &Home, args: Args) -> anyhow::Result<ExitCode> {
         [one] => single(&client, one, ask, &args).await,
         ids => {
             let ids: Vec<String> = if by_filter {
-                let rows = matching(&client, args.which.clone().words()).await?;
+                let words = args.which.clone().words();
+                let channel = words.channel.clone();
+                let rows = matching(&client, words).await?;
+                if let (true, Some(channel)) = (rows.is_empty(), channel) {
+                    is_there(home, Some(&client), &channel).await?;
+                }
                 if !agreed(&rows, &args)? {
                     return Ok(ExitCode::SUCCESS);
                 }

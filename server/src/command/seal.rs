@@ -13,7 +13,7 @@ use super::client::Client;
 use super::print;
 use super::progress::Progress;
 use crate::home::Home;
-use crate::master;
+use crate::master::{self, KeyPlace};
 
 /// What it is told.
 #[derive(clap::Args)]
@@ -77,16 +77,22 @@ async fn status(home: &Home) -> anyhow::Result<Value> {
             json!(keys)
         }
     };
-    let settings = home.settings()?;
-    let place = home.key_place(&settings)?;
-    // What the engine has open may be wrapped under another one by now.
-    let wrong = home
-        .master_key(&settings, false)
-        .and_then(|master| Ok(SqliteStore::look(&home.data(), &master, None)?))
-        .err();
-    value["master_key"] = json!({ "place": place.to_string(), "fits": wrong.is_none() });
+    // The engine may find it where nobody else does: in its own environment.
+    let engines = value["master_key"].take();
+    let (place, wrong) = master_key_of(home)?;
+    let is_engines = wrong.is_some() && engines["fits"] == true;
+    value["master_key"] = match is_engines {
+        true => engines,
+        false => json!({ "place": place.to_string(), "fits": wrong.is_none() }),
+    };
     let mut says = match wrong {
         None => format!("Master key: {place}."),
+        Some(error) if is_engines => {
+            let engines = value["master_key"]["place"].as_str().unwrap_or_default();
+            format!(
+                "Master key: {engines}, where the engine that runs here finds it. From here: {error:#}; a command beside a stopped engine needs it."
+            )
+        }
         Some(error) => {
             format!("Master key: not {place}, {error:#}.\nSo {ELSEWHERE}; the next start needs it too.")
         }
@@ -107,6 +113,18 @@ async fn status(home: &Home) -> anyhow::Result<Value> {
     }
     value["says"] = says.into();
     Ok(value)
+}
+
+/// Where this process finds the master key, and why that is not the one of the store, where it isn't.
+pub fn master_key_of(home: &Home) -> anyhow::Result<(KeyPlace, Option<anyhow::Error>)> {
+    let settings = home.settings()?;
+    let place = home.key_place(&settings)?;
+    // What the engine has open may be wrapped under another one by now.
+    let wrong = home
+        .master_key(&settings, false)
+        .and_then(|master| Ok(SqliteStore::look(&home.data(), &master, None)?))
+        .err();
+    Ok((place, wrong))
 }
 
 fn rewrapped(home: &Home, to_file: Option<PathBuf>, to_variable: Option<String>) -> anyhow::Result<Value> {

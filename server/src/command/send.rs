@@ -13,7 +13,9 @@ use crate::render;
 
 /// What it is told.
 #[derive(clap::Args)]
-#[command(after_help = "Example: punte send samples/hl7v2/adt-a04-register-minimal.hl7 127.0.0.1:2575")]
+#[command(
+    after_help = "Examples:\n  punte send samples/hl7v2/adt-a04-register-minimal.hl7 127.0.0.1:2575\n  punte send day.hl7 ris.example:2576 --tls --ca ca.pem --cert ours.pem --key ours.key\n\nExit codes: 0 each answer is AA or CA, 1 one is not or there is none."
+)]
 pub struct Args {
     /// The messages, a file or `-`
     file: PathBuf,
@@ -23,6 +25,41 @@ pub struct Args {
     /// How long to wait for each answer
     #[arg(long, default_value = "30s")]
     timeout: String,
+    /// By TLS; the far side's certificate is checked by the roots of the operating system unless --ca is said
+    #[arg(long)]
+    tls: bool,
+    /// A PEM file: one of these must have signed the far side's certificate, or be it
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+    /// The certificate to show where the far side asks for one, a PEM file
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    cert: Option<PathBuf>,
+    /// Its private key, a PEM file without a password
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The name in the far side's certificate, where it is not the host that is connected to
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    server_name: Option<String>,
+}
+
+impl Args {
+    /// `tls` as a destination has it.
+    fn tls(&self) -> serde_json::Value {
+        if !self.tls {
+            return false.into();
+        }
+        let mut table = serde_json::Map::new();
+        let files = [("ca", &self.ca), ("cert", &self.cert), ("key", &self.key)];
+        for (name, file) in files {
+            table.extend(
+                file.iter()
+                    .map(|file| (name.to_owned(), file.display().to_string().into())),
+            );
+        }
+        let name = self.server_name.iter();
+        table.extend(name.map(|name| ("name".to_owned(), name.clone().into())));
+        table.into()
+    }
 }
 
 /// Sends each message and prints its answer; exit code 1 where one is not AA or CA.
@@ -38,12 +75,20 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mllp = connectors
         .get("mllp")
         .context("this program has no mllp connector")?;
-    let settings =
-        serde_json::json!({ "connect": args.to, "reply_timeout": format!("{}ms", timeout.as_millis()) });
-    if let Some(problem) = mllp.check_destination(&settings).first() {
-        bail!("{}: {}", problem.path, problem.what);
+    let settings = serde_json::json!({
+        "connect": args.to,
+        "reply_timeout": format!("{}ms", timeout.as_millis()),
+        "tls": args.tls(),
+    });
+    let surroundings = Surroundings::default();
+    let mut problems = mllp.check_destination(&settings);
+    if problems.is_empty() {
+        problems = mllp.look_at_destination(&settings, &surroundings).problems;
     }
-    let destination = mllp.open_destination(&settings, &Surroundings::default()).await?;
+    if let Some(problem) = problems.first() {
+        bail!("{}: {}", option_of(&problem.path), problem.what);
+    }
+    let destination = mllp.open_destination(&settings, &surroundings).await?;
     let mut right = true;
     for (idx, part) in file.messages.iter().enumerate() {
         let body = bytes::Bytes::copy_from_slice(&part.bytes);
@@ -78,6 +123,20 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What a setting of the destination is called here.
+fn option_of(path: &str) -> &str {
+    match path {
+        "connect" => "HOST:PORT",
+        "reply_timeout" => "--timeout",
+        "tls.ca" => "--ca",
+        "tls.cert" => "--cert",
+        "tls.key" => "--key",
+        "tls.name" => "--server-name",
+        "tls" => "--tls",
+        _ => path,
+    }
 }
 
 /// AA or CA.

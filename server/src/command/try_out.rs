@@ -140,7 +140,11 @@ pub fn from_files(home: &Home, id: &str) -> anyhow::Result<Arc<Channel>> {
 pub fn steps(value: &Value, paint: &Paint) -> String {
     let mut out = String::new();
     for step in value["steps"].as_array().into_iter().flatten() {
-        let (name, result) = (render::cell(step, "step"), render::cell(step, "result"));
+        // What a script wrote to its console stands in lines of their own.
+        let (name, result) = (
+            render::cell(step, "step"),
+            render::lines(step["result"].as_str().unwrap_or_default()),
+        );
         out.push_str(&format!("── {}: {result}\n", paint.bold(&name)));
         let shows = step["shows"].as_str().map(|text| text.replace('\r', "\n"));
         let before = step["before"].as_str().map(|text| text.replace('\r', "\n"));

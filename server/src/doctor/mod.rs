@@ -74,15 +74,18 @@ impl Line {
 
 /// Looks at everything. `probe`: at the far ends too.
 pub async fn examine(home: &Home, probe: bool) -> Vec<Line> {
-    let settings = match home.settings() {
-        Ok(settings) => settings,
-        Err(error) => {
-            return vec![Line::problem(
-                "settings",
-                format!("{error:#}"),
-                "correct punte.toml; the rest was not looked at",
-            )];
+    let wrong =
+        |says: String| Line::problem("settings", says, "correct punte.toml; the rest was not looked at");
+    let settings = match home.read_settings() {
+        Ok(read) if read.problems.is_empty() => read.settings,
+        Ok(read) => {
+            return read
+                .problems
+                .iter()
+                .map(|problem| wrong(problem.to_string()))
+                .collect();
         }
+        Err(error) => return vec![wrong(format!("{error:#}"))],
     };
     let now = (crate::world::real().now)();
     let checked = home.check();

@@ -15,19 +15,16 @@ pub async fn all(
     channels: &[Channel],
     running: Option<&Client>,
 ) -> Vec<Line> {
-    let held = match running {
+    let (held, running_http) = match running {
         Some(client) => ours(client).await,
-        None => vec![],
+        None => (vec![], None),
     };
     let listening = channels.iter().filter_map(|channel| {
         let address = channel.source.settings["listen"].as_str()?;
         Some((format!("channel {}", channel.id), address.to_owned()))
     });
-    let http = std::iter::once(("the HTTP interface".to_owned(), settings.http.listen.clone()));
-    let mut lines: Vec<Line> = http
-        .chain(listening)
-        .map(|(who, address)| one(&who, &address, &held))
-        .collect();
+    let mut lines = vec![http(&settings.http.listen, running_http, &held)];
+    lines.extend(listening.map(|(who, address)| one(&who, &address, &held)));
     if running.is_none() && home.is_taken() {
         lines.push(Line::problem(
             "port",
@@ -38,8 +35,25 @@ pub async fn all(
     lines
 }
 
-/// The addresses that the engine which runs here holds.
-async fn ours(client: &Client) -> Vec<SocketAddr> {
+/// The HTTP interface: of an engine that runs, where it is, which `serve --http` may have said.
+fn http(in_settings: &str, running: Option<SocketAddr>, held: &[SocketAddr]) -> Line {
+    const WHO: &str = "the HTTP interface";
+    let elsewhere = running.filter(|address| in_settings.parse() != Ok(*address));
+    match elsewhere {
+        // Port 0 takes a free one: that is no other place.
+        Some(address) if !in_settings.ends_with(":0") => Line::ok(
+            "port",
+            format!(
+                "{WHO}: {address}, held by the engine that runs here; punte.toml has {in_settings}, which was not looked at"
+            ),
+        ),
+        Some(address) => one(WHO, &address.to_string(), held),
+        None => one(WHO, in_settings, held),
+    }
+}
+
+/// The addresses that the engine which runs here holds, and that of its HTTP interface.
+async fn ours(client: &Client) -> (Vec<SocketAddr>, Option<SocketAddr>) {
     let channels = client.get("/admin/channels", &()).await.unwrap_or_default();
     let listening = channels["channels"].as_array().cloned().unwrap_or_default();
     let mut held: Vec<SocketAddr> = listening
@@ -51,7 +65,7 @@ async fn ours(client: &Client) -> Vec<SocketAddr> {
         .as_str()
         .and_then(|http| http.split("://").nth(1)?.parse().ok());
     held.extend(http);
-    held
+    (held, http)
 }
 
 fn one(who: &str, address: &str, held: &[SocketAddr]) -> Line {

@@ -37,8 +37,16 @@ impl Format for Clinic {
             None => Err(MapError::new(Reason::RequiredMissing, None, "is empty")),
         }
     }
-    fn decode(&self, message: &[u8], _: &Settings) -> Result<ChangeSet, MapError> {
-        json::decode(message)
+    fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
+        let set = json::decode(message)?;
+        let wrongs = match settings.typed {
+            true => json::wrong_numbers(&set),
+            false => vec![],
+        };
+        match wrongs.is_empty() {
+            true => Ok(set),
+            false => Err(json::error(&wrongs)),
+        }
     }
     fn encode(&self, changes: &ChangeSet, _: &Applied, _: &Settings, _: &Stamp) -> Result<Vec<u8>, MapError> {
         json::write(changes)

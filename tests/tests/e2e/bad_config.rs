@@ -210,6 +210,77 @@ async fn a_clock_that_is_years_off_is_said_loudly_and_the_engine_runs() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_looks_where_the_engine_listens() -> Result<()> {
+    let home = used().await?;
+    let in_settings = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let taken = in_settings.local_addr()?;
+    std::fs::write(
+        home.path().join("punte.toml"),
+        format!("http.listen = \"{taken}\"\n"),
+    )?;
+    // It runs elsewhere than its settings say, by --http; what holds the place of the settings is nothing to it.
+    let punte = home.serve()?;
+    assert_ne!(punte.http, taken);
+    let (_, value) = examined(&home, &[])?;
+    let ports = found(&value, "port");
+    let here = format!(
+        "the HTTP interface: {}, held by the engine that runs here",
+        punte.http
+    );
+    assert!(
+        ports
+            .iter()
+            .any(|(level, says)| level == "ok" && says.starts_with(&here)),
+        "{ports:?}"
+    );
+    assert!(!ports.iter().any(|(level, _)| level == "problem"), "{ports:?}");
+    assert!(punte.stop()?.success());
+    let (code, value) = examined(&home, &[])?;
+    assert_eq!(
+        (code, found(&value, "port")[0].0.as_str()),
+        (Some(1), "problem"),
+        "{value}"
+    );
+    Ok(())
+}
+
+#[test]
+fn all_that_is_wrong_with_the_settings_is_told_by_every_command() -> Result<()> {
+    let home = Home::with(&[("adt", ADT)])?;
+    std::fs::write(
+        home.path().join("punte.toml"),
+        "zone = \"Europe/Bukarest\"\n[http]\nlisen = \"127.0.0.1:1\"\n[keep]\nmessages = \"a day\"\n[alerts.receiver.it]\nwebhook = { url = \"https://x/\", secret_file = \"accents\" }\n",
+    )?;
+    std::fs::write(home.path().join("accents"), "parolă\n")?;
+    let places = [
+        "punte.toml:1:8 zone",
+        "punte.toml:3:1 http.lisen",
+        "punte.toml:5:12 keep.messages",
+    ];
+    for words in [
+        &["check"][..],
+        &["serve", "--http", "127.0.0.1:0"],
+        &["messages"],
+        &["doctor"],
+    ] {
+        let output = home.run(words)?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        for place in places {
+            assert!(said.contains(place), "{words:?}: {said}");
+        }
+    }
+    let output = home.run(&["check"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("punte.toml:7:47 alerts.receiver.it.webhook.secret_file  the file accents holds no secret of one line of ASCII; nobody is told there without it (a warning)"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() -> Result<()> {
     let home = used().await?;
     std::fs::write(

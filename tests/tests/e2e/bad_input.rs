@@ -319,3 +319,36 @@ async fn two_patients_that_match_one_message_are_parked_with_both() -> Result<()
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_long_is_logged_by_its_length_alone() -> Result<()> {
+    let door = "id = \"door\"\n[source]\nformat = \"hl7v2\"\nhttp = { listen = \"127.0.0.1:0\", path = \"/in\", max_body = \"1 KB\" }\n[[step]]\ndecode = \"hl7v2\"\n[[step]]\napply = true\n";
+    let home = Home::with(&[("door", door)])?;
+    let punte = home.serve()?;
+    let body = format!(
+        "{}NTE|1||{}\r",
+        scenes::register("T-1", "P-1", "Popescu"),
+        "Popescu ".repeat(200)
+    );
+    let length = body.len();
+    let url = format!("http://{}/in", punte.listens("door"));
+    let client = reqwest::Client::new();
+    let answer = client.post(&url).body(body).send().await?;
+    assert_eq!(answer.status().as_u16(), 413);
+    e2e::eventually("it is kept", Duration::from_secs(10), async || {
+        let rows = punte.messages("&state=failed").await.ok()?;
+        (rows.len() == 1).then_some(())
+    })
+    .await;
+    let log = home.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("A request could not be taken; what came is kept."))
+        .unwrap_or_default();
+    assert!(
+        line.contains("WARN") && line.contains("status=413") && line.contains(&format!("length={length}")),
+        "{log}"
+    );
+    assert!(!log.contains("Popescu"), "{log}");
+    Ok(())
+}

@@ -286,7 +286,7 @@ async fn messages_are_listed_and_shown_with_and_without_a_running_engine() -> Re
         (rows.len() == 2 && sink.received().len() == 2 && portal.received().len() == 2).then_some(())
     })
     .await;
-    let check = |home: &Home| -> Result<()> {
+    let check = |home: &Home, is_running: bool| -> Result<()> {
         let count = |args: &[&str]| -> Result<usize> {
             let value = home.json(&[&["messages", "--json"], args].concat())?;
             Ok(value["messages"].as_array().map(Vec::len).unwrap_or(0))
@@ -336,6 +336,43 @@ async fn messages_are_listed_and_shown_with_and_without_a_running_engine() -> Re
             "{}",
             text(&unknown.stderr)
         );
+        for words in [
+            &[
+                "messages",
+                "replay",
+                "--channel",
+                "clinics",
+                "--state",
+                "failed",
+                "--yes",
+            ][..],
+            &[
+                "messages",
+                "release",
+                "--channel",
+                "clinics",
+                "--state",
+                "held",
+                "--reason",
+                "x",
+                "--yes",
+            ],
+            &["try", "clinics", "--since", "1h"],
+        ] {
+            let output = home.run(words)?;
+            // Beside no engine nothing is replayed and nothing compared at all.
+            let needs_one = !is_running && words[1] != "release";
+            let told = match needs_one {
+                true => "no engine runs",
+                false => "there is no channel \"clinics\"; did you mean \"clinic\"?",
+            };
+            assert_eq!(output.status.code(), Some(1), "{words:?}");
+            assert!(
+                text(&output.stderr).contains(told),
+                "{words:?}: {}",
+                text(&output.stderr)
+            );
+        }
         let quiet = home.run(&["messages", "--channel", "clinic", "--until", "1h"])?;
         assert_eq!(text(&quiet.stdout), "No messages.\n");
         assert!(quiet.status.success());
@@ -349,9 +386,9 @@ async fn messages_are_listed_and_shown_with_and_without_a_running_engine() -> Re
         assert!(home.run(&["parked", "--json"])?.status.success());
         Ok(())
     };
-    check(&home)?;
+    check(&home, true)?;
     assert!(punte.stop()?.success());
-    check(&home)
+    check(&home, false)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,6 +133,27 @@ async fn a_script_changes_what_it_names_and_nothing_else() -> Result<()> {
     );
     assert!(said.contains("PV1|1|I|W-7^2^3"), "{said}");
 
+    // The console of a script that fails, ends a message or takes too long is shown as well.
+    for (end, told) in [
+        ("throw new Error('no')", "no"),
+        ("return false", "filtered"),
+        ("for (;;) {}", "takes longer than its limit"),
+    ] {
+        let lines = format!("export default function () {{\n console.log('so far');\n {end};\n}}\n");
+        script(&home, "late.js", &lines)?;
+        home.channel(
+            "late",
+            "id = \"late\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\nscript = \"late.js\"\ntimeout = \"500ms\"\n",
+        )?;
+        let tried = home.run(&["try", "late", &file.display().to_string()])?;
+        let said = String::from_utf8_lossy(&tried.stdout).into_owned();
+        assert!(
+            said.contains("\n   console: so far\n") && said.contains(told),
+            "{end}: {said}"
+        );
+    }
+    std::fs::remove_file(home.path().join("channels/late.toml"))?;
+
     let punte = home.serve_with(&[("PUNTE_LOG", "debug"), ("PUNTE_TEST_SECRET", "hunter2")])?;
     let mut sender = Sender::connect(punte.listens("fix")).await?;
     let answer = sender.ask(body("1", "7", "mg").as_bytes()).await?;

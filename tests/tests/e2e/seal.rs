@@ -249,3 +249,25 @@ async fn without_an_engine_a_new_data_key_is_done_at_once() -> Result<()> {
 fn text(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_only_the_engine_finds_is_said_to_fit() -> Result<()> {
+    let ris = Sink::hl7().await?;
+    let home = a_stopped_engine(&ris).await?;
+    let elsewhere = TempDir::new()?;
+    let key = elsewhere.path().join("master.key");
+    std::fs::copy(home.key_file(), &key)?;
+    std::fs::remove_file(home.key_file())?;
+    let status = || home.run(&["seal", "status"]);
+    let punte = home.serve_with(&[("PUNTE_KEY_FILE", &key.display().to_string())])?;
+    let output = status()?;
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{words}{}", said(&output));
+    assert!(
+        words.contains(&format!("Master key: {}", key.display())) && words.contains("From here"),
+        "{words}"
+    );
+    punte.stop()?;
+    assert_eq!(status()?.status.code(), Some(1));
+    Ok(())
+}

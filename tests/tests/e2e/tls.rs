@@ -446,3 +446,95 @@ fn check_says_where_certificates_are_wrong() -> Result<()> {
     }
     Ok(())
 }
+
+/// What a listener of Python's own has taken, once it listens.
+struct Peer(Child, BufReader<std::process::ChildStdout>);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn send_speaks_tls_with_a_peer_of_others() -> Result<()> {
+    let home = Home::with(&[("lab", &listener(OWN))])?;
+    certificates(&home)?;
+    let message = home.path().join("message.hl7");
+    std::fs::write(&message, scenes::register("S-1", "P-1", "Pop"))?;
+    let message = message.display().to_string();
+    let python = std::env::var_os("PUNTE_TEST_PYTHON").context("PUNTE_TEST_PYTHON is not set")?;
+    let mut child = Command::new(python)
+        .arg(root().join("tests/python/mllp_tls_server.py"))
+        .args([
+            file(&home, "punte.pem"),
+            file(&home, "punte.key"),
+            file(&home, "ca.pem"),
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    let mut peer = Peer(child, BufReader::new(stdout));
+    let mut port = String::new();
+    peer.1.read_line(&mut port)?;
+    let at = |host: &str| format!("{host}:{}", port.trim());
+    let (ca, cert, key) = (
+        file(&home, "ca.pem"),
+        file(&home, "lis.pem"),
+        file(&home, "lis.key"),
+    );
+    let (foreign, foreign_key) = (file(&home, "stranger.pem"), file(&home, "stranger.key"));
+    let send = |words: &[&str]| -> Result<(Option<i32>, String)> {
+        let output = home.run(&[&["send", &message], words].concat())?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let ours = ["--cert", &cert, "--key", &key];
+    let (code, said) = send(&[&[at("localhost").as_str(), "--tls", "--ca", &ca][..], &ours].concat())?;
+    assert!(code == Some(0) && said.contains("MSA|AA|S-1"), "{said}");
+    let mut seen = String::new();
+    peer.1.read_line(&mut seen)?;
+    assert_eq!(seen.trim(), "lis.example ADT^A28");
+    // By another name, which the certificate does not have; and which it does.
+    let by_name = |name: &str| {
+        let to = at("127.0.0.1");
+        send(
+            &[
+                &[to.as_str(), "--tls", "--ca", &ca, "--server-name", name][..],
+                &ours,
+            ]
+            .concat(),
+        )
+    };
+    assert_eq!(by_name("localhost")?.0, Some(0));
+    let (code, said) = by_name("other.example")?;
+    assert!(code == Some(1) && !said.contains("MSA|AA"), "{said}");
+    // Without a certificate, with a stranger's, without the authority, and plainly.
+    let to = at("localhost");
+    for words in [
+        &[to.as_str(), "--tls", "--ca", &ca][..],
+        &[
+            &to,
+            "--tls",
+            "--ca",
+            &ca,
+            "--cert",
+            &foreign,
+            "--key",
+            &foreign_key,
+        ],
+        &[[&to, "--tls"].as_slice(), &ours].concat(),
+        &[&to, "--timeout", "2s"],
+    ] {
+        let (code, said) = send(words)?;
+        assert!(code == Some(1) && !said.contains("MSA|AA"), "{words:?}: {said}");
+    }
+    // What is told of the options themselves.
+    let (code, said) = send(&[&to, "--tls", "--ca", "none.pem"])?;
+    assert!(code == Some(1) && said.contains("--ca: "), "{said}");
+    assert_eq!(send(&[&to, "--ca", &ca])?.0, Some(2));
+    assert_eq!(send(&[&to, "--tls", "--cert", &cert])?.0, Some(2));
+    Ok(())
+}

@@ -181,6 +181,31 @@ async fn what_is_wrong_is_told_at_once_and_nothing_is_half_done() -> Result<()> 
         assert_eq!(status, 400, "{body}: {answer}");
         assert!(answer["errors"][0]["what"].is_string());
     }
+    let numbered = |cnp: &str, other: &str| {
+        json!({ "changes": [{ "key": "p", "say": { "Patient": {
+            "names": [{ "family": "Pop" }],
+            "identifiers": { "merge": [
+                { "system": "https://punte.org/sid/cnp", "value": cnp },
+                { "system": "urn:passport:HU", "value": other },
+            ] },
+        } } }] })
+    };
+    let (status, answer) = client.post(&numbered("123", "123")).await?;
+    assert_eq!(status, 422, "{answer}");
+    assert_eq!(
+        answer["errors"][0]["pointer"], "/changes/0/say/Patient/identifiers/merge/0/value",
+        "{answer}"
+    );
+    assert_eq!(
+        answer["errors"].as_array().map(Vec::len),
+        Some(1),
+        "a number of another country is one"
+    );
+    let (status, answer) = client.post(&numbered("2850312120016", "A1")).await?;
+    assert!(
+        status == 422 && answer["detail"].to_string().contains("control digit"),
+        "{answer}"
+    );
     let nobody = json!({ "changes": [
         patient("W-2", "Pop"),
         { "key": "x", "find": { "id": "0190a0a0-0000-7000-8000-000000000001" }, "say": { "Order": {} } },
@@ -195,6 +220,8 @@ async fn what_is_wrong_is_told_at_once_and_nothing_is_half_done() -> Result<()> 
         punte.search("Patient").await?.is_empty(),
         "nothing of it was written"
     );
+    let (status, answer) = client.post(&numbered("2850312120015", "A1")).await?;
+    assert_eq!(status, 201, "{answer}");
 
     let reader = Client::new(&punte, &key(&home, "portal", "clinic:read")?)?;
     let (status, answer) = reader.post(&json!({ "changes": [] })).await?;

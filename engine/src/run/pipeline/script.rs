@@ -24,6 +24,8 @@ use crate::store::CounterMove;
 pub(in crate::run) struct Ran {
     returned: HashMap<String, Run>,
     called: HashMap<String, Arc<Called>>,
+    /// What the script that ended the message, or failed, wrote to its console.
+    last_words: Vec<String>,
 }
 
 /// One run of a script.
@@ -102,6 +104,11 @@ impl Reach for Reached<'_> {
 }
 
 impl Pipeline {
+    /// What the script that ended the message wrote to its console, for whoever looks; once.
+    pub(super) fn last_words(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.ran).last_words)
+    }
+
     /// Runs a script on the message, or takes what it returned before.
     pub(super) fn script(&self, name: &str, flow: &mut Flow, script: &dyn Script) -> Result<(), Halt> {
         let counters = self.counters(&flow.pending);
@@ -139,7 +146,10 @@ impl Pipeline {
                 if let Some(question) = lock(&open).take() {
                     return Err(Halt::Asks(question));
                 }
-                let returned = returned.map_err(|failed| Halt::Failed(Failure::of(name, failed.error)))?;
+                let returned = returned.map_err(|failed| {
+                    lock(&self.ran).last_words = failed.console;
+                    Halt::Failed(Failure::of(name, failed.error))
+                })?;
                 let ran = Run {
                     body: flow.body.clone(),
                     changes: flow.changes.clone(),
@@ -166,7 +176,10 @@ impl Pipeline {
             Said::Body(body) => flow
                 .change(body)
                 .map_err(|error| Halt::Failed(Failure::of(name, error)))?,
-            Said::Filtered => return Err(Halt::Filtered),
+            Said::Filtered => {
+                lock(&self.ran).last_words = std::mem::take(&mut flow.console);
+                return Err(Halt::Filtered);
+            }
             Said::Verdict(_) | Said::Polled(_) => {
                 let error = MapError::new(Reason::Internal, None, "a step says nothing of a delivery");
                 return Err(Halt::Failed(Failure::of(name, error)));

@@ -133,6 +133,8 @@ pub(crate) struct NewKey {
     pub(crate) nr: KeyNr,
     pub(crate) key: Zeroizing<[u8; 32]>,
     wrapped: Vec<u8>,
+    /// The hash key as it was wrapped then: another master key wraps it anew.
+    hash: Option<Vec<u8>>,
 }
 
 /// Makes the next data key. Refuses another master key than the one that the store's keys are wrapped under now.
@@ -147,13 +149,31 @@ pub(crate) fn next(connection: &Connection, master: &MasterKey) -> Result<NewKey
         .ok_or_else(|| StoreError::Unavailable("it has as many data keys as there can be".into()))?;
     let key = random_key().map_err(no_randomness)?;
     let wrapped = master.wrap(&format!("{DATA_KEY}{nr}"), &key)?;
-    Ok(NewKey { nr, key, wrapped })
+    let hash = get(connection, HASH_KEY)?;
+    Ok(NewKey {
+        nr,
+        key,
+        wrapped,
+        hash,
+    })
 }
 
-/// Writes the new key down as the one that seals.
-pub(crate) fn write(connection: &Connection, new: &NewKey) -> rusqlite::Result<()> {
-    put(connection, &format!("{DATA_KEY}{}", new.nr), &new.wrapped)?;
-    put(connection, NOW, &[new.nr])
+/// Writes the new key down as the one that seals. False: the keys were wrapped anew or renewed since it was made, and
+/// nothing is written; under the older master key nobody could unwrap it.
+pub(crate) fn write(connection: &Connection, new: &NewKey) -> rusqlite::Result<bool> {
+    let get = |name: &str| -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+        statement.query_row([name], |row| row.get(0)).optional()
+    };
+    let name = format!("{DATA_KEY}{}", new.nr);
+    // A batch that failed is written again: then it stands there already.
+    let is_taken = get(&name)?.is_some_and(|there| there != new.wrapped);
+    if is_taken || get(HASH_KEY)? != new.hash {
+        return Ok(false);
+    }
+    put(connection, &name, &new.wrapped)?;
+    put(connection, NOW, &[new.nr])?;
+    Ok(true)
 }
 
 /// Takes a key away under which nothing is sealed any more.
@@ -226,4 +246,50 @@ pub(crate) fn rewrap(folder: &Path, old: &MasterKey, new: &MasterKey) -> Result<
     stored(&transaction, new)?;
     transaction.commit().map_err(sql_error)?;
     Ok(names.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{SqliteOptions, SqliteStore, Store};
+
+    /// A data folder with a store, closed, and its master key.
+    async fn store() -> (tempfile::TempDir, MasterKey) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let master = key("a");
+        let store = SqliteStore::open(folder.path(), &master, SqliteOptions::default());
+        store.await.expect("a store").close().await.expect("closed");
+        (folder, master)
+    }
+
+    fn key(digit: &str) -> MasterKey {
+        MasterKey::from_hex(&digit.repeat(64)).expect("a key")
+    }
+
+    #[tokio::test]
+    async fn a_key_made_before_a_rewrap_is_not_written_behind_it() {
+        let (folder, old) = store().await;
+        let new = key("b");
+        let connection = beside(folder.path()).expect("open");
+        let made = next(&connection, &old).expect("a new key");
+        rewrap(folder.path(), &old, &new).expect("rewrapped");
+        assert!(!write(&connection, &made).expect("no failure"));
+        assert!(matches!(stored(&connection, &new), Ok(Some(_))));
+        let made = next(&connection, &new).expect("a new key");
+        assert!(write(&connection, &made).expect("no failure"));
+        assert!(write(&connection, &made).expect("no failure"), "the same again");
+        assert_eq!(now(&connection).expect("a number"), Some(made.nr));
+        assert!(matches!(stored(&connection, &new), Ok(Some(_))));
+    }
+
+    #[tokio::test]
+    async fn of_two_keys_made_at_once_one_is_written() {
+        let (folder, master) = store().await;
+        let connection = beside(folder.path()).expect("open");
+        let made = next(&connection, &master).expect("a new key");
+        let other = next(&connection, &master).expect("a new key");
+        assert!(write(&connection, &made).expect("no failure"));
+        assert!(!write(&connection, &other).expect("no failure"));
+        assert!(matches!(stored(&connection, &master), Ok(Some(_))));
+    }
 }

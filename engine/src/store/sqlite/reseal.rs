@@ -117,8 +117,14 @@ impl SqliteStore {
         };
         let nr = new.nr;
         let key = new.key.clone();
-        self.small(move |connection| data_keys::write(connection, &new).map(|()| true))
+        let is_written = self
+            .small(move |connection| data_keys::write(connection, &new))
             .await?;
+        if !is_written {
+            return Err(StoreError::Unavailable(
+                "its keys were changed at the same moment; ask for the new one again".into(),
+            ));
+        }
         // It is on disk: what it seals can be opened again.
         self.shared.sealer.take_key(nr, &key)?;
         *self.renewed() = Some(Instant::now());
