@@ -2,6 +2,8 @@
 
 #![no_main]
 
+use std::io::Cursor;
+
 use clinic::ask::Found;
 use clinic::exchange::{Stamp, Verdict};
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +12,7 @@ use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::part10::{File, Meta};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{Device, Profile, decode, is_enough, reply, worklist};
+use mappings::dicom::{Device, Profile, behind, decode, is_enough, json, reply, worklist};
 
 /// Transfer syntaxes: implicit, explicit, big endian, deflated.
 const SYNTAXES: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"];
@@ -66,7 +68,12 @@ fn message(bytes: &[u8]) {
         assert!(!answers.frames.is_empty());
     }
     let Ok(file) = File::read(bytes) else { return };
-    let Ok(set) = file.data_set(Fallback::default()) else { return };
+    let Ok(mut set) = file.data_set(Fallback::default()) else { return };
+    if let Ok(Some(from)) = behind::begins(bytes, &mut Cursor::new(bytes)) {
+        let rest = usize::try_from(from).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
+        let _ = set.add_behind(rest, file.coding(), Fallback::default());
+    }
+    let _ = json::referring(&set, 16, &str::to_owned);
     for element in &set.elements {
         let _ = (set.values(element), set.shown(element), set.doubt(element));
     }
