@@ -214,7 +214,9 @@ fn twice(value: &Value) -> Vec<Wrong> {
     let mut first: HashMap<&str, usize> = HashMap::with_capacity(changes.len());
     let mut wrongs = vec![];
     for (idx, change) in changes.iter().enumerate() {
-        let Some(key) = change["key"].as_str() else { continue };
+        let Some(key) = change["key"].as_str() else {
+            continue;
+        };
         if let Some(earlier) = first.get(key) {
             let what = format!("is the key of /changes/{earlier} already; give each change its own");
             wrongs.push(Wrong::new(format!("/changes/{idx}/key"), what));

@@ -33,7 +33,7 @@ mod sockets;
 pub mod timer;
 pub mod tls;
 mod values;
-mod watched;
+pub mod watched;
 
 use engine::connector::Connectors;
 

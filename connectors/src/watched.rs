@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::tls::Stream;
 
 /// A stream whose writes fail once nothing of them was taken for too long.
-pub(crate) struct Watched {
+pub struct Watched {
     stream: Stream,
     within: Duration,
     /// Runs while a write waits.
@@ -20,7 +20,8 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(stream: Stream, within: Duration) -> Self {
+    /// `within`: how long a write may wait without any of it being taken.
+    pub fn new(stream: Stream, within: Duration) -> Self {
         Watched {
             stream,
             within,

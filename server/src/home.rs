@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use connectors::tls::{ListenerTls, OPEN, look_at_listener};
-use engine::channel::{self, Channel, Keep, Problem};
+use engine::channel::{self, Channel, Keep, Problem, duration};
 use engine::connector::{Looked, SettingsProblem};
 use engine::store::{SqliteOptions, SqliteStore, Store};
 use jiff::tz::TimeZone;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::alerts::AlertSettings;
+use crate::api::door::Bounds;
 use crate::{formats, punte_toml};
 
 /// The folder.
@@ -58,6 +59,27 @@ pub struct HttpSettings {
     pub tls: Option<ListenerTls>,
     /// Whose pages may ask by DICOMweb from a browser: "https://viewer.clinic.example".
     pub origins: Vec<String>,
+    /// Connections at the same time.
+    pub max_connections: usize,
+    /// How long the head of a request may take, and how long a body may stand still: "30s".
+    pub timeout: String,
+}
+
+impl HttpSettings {
+    /// What is taken at a time, and in which time; or which of the two is wrong.
+    pub fn bounds(&self) -> Result<Bounds, String> {
+        let timeout = duration::parse(&self.timeout).map_err(|what| format!("http.timeout: {what}"))?;
+        if timeout.is_zero() {
+            return Err("http.timeout: nothing would ever be heard to its end".to_owned());
+        }
+        if !(1..=65_536).contains(&self.max_connections) {
+            return Err("http.max_connections: a number from 1 to 65536 is wanted".to_owned());
+        }
+        Ok(Bounds {
+            max_connections: self.max_connections,
+            timeout,
+        })
+    }
 }
 
 impl Default for HttpSettings {
@@ -66,6 +88,8 @@ impl Default for HttpSettings {
             listen: "127.0.0.1:8480".into(),
             tls: None,
             origins: vec![],
+            max_connections: 512,
+            timeout: "30s".into(),
         }
     }
 }
@@ -179,6 +203,10 @@ impl Home {
         }
         if http.tls.is_none() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             looked.warn("listen", OPEN);
+        }
+        if let Err(what) = http.bounds() {
+            let (place, what) = what.split_once(": ").unwrap_or(("http", what.as_str()));
+            looked.problem(place.trim_start_matches("http."), what);
         }
         for (idx, origin) in http.origins.iter().enumerate() {
             let host = origin

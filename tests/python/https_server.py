@@ -5,6 +5,7 @@ usage: https_server.py CERT KEY [CLIENT_CA]
 """
 
 import http.server
+import json
 import ssl
 import sys
 
@@ -17,7 +18,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         shown = self.connection.getpeercert() or {}
         names = [value for part in shown.get("subject", ()) for key, value in part if key == "commonName"]
         print(self.command, self.path, len(body), ",".join(names) or "-", flush=True)
-        answer = b'{"resourceType":"Bundle","type":"transaction-response"}'
+        try:
+            entries = json.loads(body).get("entry", [])
+        except ValueError:
+            entries = []
+        answered = [{"response": {"status": "200 OK"}} for _ in entries]
+        bundle = {"resourceType": "Bundle", "type": "transaction-response", "entry": answered}
+        answer = json.dumps(bundle).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/fhir+json")
         self.send_header("Content-Length", str(len(answer)))

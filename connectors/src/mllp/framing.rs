@@ -1,8 +1,12 @@
 //! MLLP framing: `<VT> body <FS><CR>` (HL7 MLLP release 1, §2.1). Knows nothing of HL7.
 //!
-//! A body holds neither VT (0x0B) nor FS (0x1C), so each of the two decides where it stands and nothing has to be
-//! guessed: FS ends a frame whether or not a CR follows, VT starts one even where the last was never ended. What lies
-//! between frames is white space (ignored) or stray bytes (handed out, so that they can be kept and reported).
+//! A body holds neither VT (0x0B) nor FS (0x1C): VT starts a frame even where the last was never ended, and FS ends one
+//! where a CR, other white space, another mark or nothing follows. What lies between frames is white space (ignored) or
+//! stray bytes (handed out, so that they can be kept and reported).
+//!
+//! Of what is received as a message ([`Framer::careful`]) FS does not end a frame where another byte follows at once: half
+//! of a message would be taken for the whole. That nothing follows, only time tells ([`Framer::end_here`]). An answer ends
+//! at its FS.
 //!
 //! Each byte is looked at once, and the same bytes give the same pieces however they were cut into packets.
 
@@ -47,6 +51,8 @@ pub enum Damage {
     Unfinished,
     /// Bytes before the start of a frame.
     Between,
+    /// FS stands in the middle of it.
+    EndInside,
     /// Ended by FS, never started by VT.
     NoStart,
     /// The frame is over the limit. Nothing more can be read from this connection.
@@ -79,6 +85,10 @@ impl Damaged {
             Damage::Between => format!(
                 "MLLP: {length} bytes before the start of a frame (0x0B). They are kept and belong to no message."
             ),
+            Damage::EndInside => format!(
+                "MLLP: 0x1C, which ends a frame with 0x0D after it, stands in the middle of this one of {length} bytes. \
+                 Nothing of it is taken; have the sender leave such bytes out."
+            ),
             Damage::NoStart => format!(
                 "MLLP: {length} bytes ended by 0x1C that no 0x0B started. Have the sender put 0x0B before each message."
             ),
@@ -90,7 +100,8 @@ impl Damaged {
                 "MLLP: {length} bytes without the start of a frame (0x0B). Whatever sends them does not speak MLLP."
             ),
             Damage::NoEnd => format!(
-                "MLLP: the frame was not ended (0x1C 0x0D) in time; {length} bytes came. The sender has to send it again."
+                "MLLP: the frame was not ended (0x1C 0x0D) in time, or was broken off; {length} bytes came. The sender has \
+                 to send it again."
             ),
             Damage::NoFrame => format!(
                 "MLLP: {length} bytes came that no 0x0B started and no 0x1C ended. Have the sender frame each message."
@@ -109,6 +120,12 @@ pub struct Framer {
     inside: bool,
     /// Nothing more is read after [`Damage::TooLong`] and [`Damage::Flood`].
     lost: bool,
+    /// FS ends a frame only where nothing, white space or a mark follows.
+    careful: bool,
+    /// The frame under way has an FS in its middle.
+    is_broken: bool,
+    /// The last byte of the buffer is an FS that ends the frame if nothing follows.
+    may_end: bool,
 }
 
 impl Framer {
@@ -120,7 +137,35 @@ impl Framer {
             scanned: 0,
             inside: false,
             lost: false,
+            careful: false,
+            is_broken: false,
+            may_end: false,
         }
+    }
+
+    /// The same, for messages: an FS with another byte behind it ends none.
+    pub fn careful(limit: usize) -> Self {
+        Framer {
+            careful: true,
+            ..Self::new(limit)
+        }
+    }
+
+    /// Whether a frame is whole if nothing follows.
+    pub fn may_end(&self) -> bool {
+        self.may_end
+    }
+
+    /// Nothing has followed: the frame that may end here has ended.
+    pub fn end_here(&mut self) -> Option<Piece> {
+        if !self.may_end {
+            return None;
+        }
+        // As if its sender had ended it as it should be.
+        self.buffer.put_u8(CR);
+        let piece = self.next_piece();
+        self.buffer.clear();
+        piece
     }
 
     /// Where the next bytes of the connection are to be appended, with room for some.
@@ -176,6 +221,24 @@ impl Framer {
             if limit < end {
                 return Some(self.over_limit());
             }
+            let is_end = self.inside && self.buffer.get(end) == Some(&END);
+            if self.careful && is_end {
+                let follows = self.buffer.get(end + 1).copied();
+                self.may_end = follows.is_none();
+                match follows {
+                    None => {
+                        self.scanned = end;
+                        return None;
+                    }
+                    Some(byte) if is_noise(byte) || byte == START || byte == END => {}
+                    Some(_) => {
+                        self.is_broken = true;
+                        self.scanned = end + 1;
+                        continue;
+                    }
+                }
+            }
+            let is_broken = std::mem::take(&mut self.is_broken);
             let bytes = self.buffer.split_to(end).freeze();
             self.scanned = 0;
             let mark = self.buffer.get_u8();
@@ -184,6 +247,7 @@ impl Framer {
                 continue;
             }
             return Some(match (was_inside, mark) {
+                (true, END) if is_broken => Piece::Damaged(Damaged::new(Damage::EndInside, &bytes)),
                 (true, END) => Piece::Frame(bytes),
                 (true, _) => Piece::Damaged(Damaged::new(Damage::Unfinished, &bytes)),
                 (false, END) => Piece::Damaged(Damaged::new(Damage::NoStart, &bytes)),
@@ -203,6 +267,8 @@ impl Framer {
         let rest = std::mem::take(&mut self.buffer);
         self.scanned = 0;
         self.inside = false;
+        self.is_broken = false;
+        self.may_end = false;
         let something = !self.lost && !rest.is_empty();
         something.then(|| Damaged::new(damage, &rest))
     }
@@ -258,13 +324,19 @@ mod tests {
     }
 
     fn pieces<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-        let mut framer = Framer::new(LIMIT);
+        pieces_of(Framer::new(LIMIT), chunks)
+    }
+
+    fn pieces_of<'a>(mut framer: Framer, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         let mut found = Vec::new();
         for chunk in chunks {
             framer.push(chunk);
             while let Some(piece) = framer.next_piece() {
                 found.push(show(&piece));
             }
+        }
+        while let Some(piece) = framer.end_here() {
+            found.push(show(&piece));
         }
         found.extend(framer.take_rest().map(|rest| show(&Piece::Damaged(rest))));
         found
@@ -273,6 +345,44 @@ mod tests {
     fn check(bytes: &[u8], expected: &[&str]) {
         assert_eq!(pieces([bytes]), expected, "in one packet");
         assert_eq!(pieces(bytes.chunks(1)), expected, "byte by byte");
+        check_careful(bytes, expected);
+    }
+
+    fn check_careful(bytes: &[u8], expected: &[&str]) {
+        let careful = || Framer::careful(LIMIT);
+        assert_eq!(
+            pieces_of(careful(), [bytes]),
+            expected,
+            "in one packet, with care"
+        );
+        assert_eq!(
+            pieces_of(careful(), bytes.chunks(1)),
+            expected,
+            "byte by byte, with care"
+        );
+    }
+
+    #[test]
+    fn an_end_in_the_middle_ends_nothing() {
+        let half = b"\x0bPID|Po\x1cp^Ana\r\x1c\r\x0bB\x1c\r";
+        check_careful(half, &["EndInside 13 PID|Po\\x1cp^Ana\\r", "frame B"]);
+        check_careful(b"\x0bA\x1cB\x1cC\x1c", &["EndInside 5 A\\x1cB\\x1cC"]);
+        check_careful(b"\x0bA\x1cB\x0bC\x1c\r", &["Unfinished 3 A\\x1cB", "frame C"]);
+        check_careful(b"\x0bA\x1cB", &["NoEnd 3 A\\x1cB"]);
+        // Where nothing follows it has ended, and only then.
+        let mut framer = Framer::careful(LIMIT);
+        framer.push(b"\x0bA\x1c");
+        assert!(framer.next_piece().is_none() && framer.may_end() && !framer.is_between());
+        framer.push(b"B\x1c\r");
+        assert!(matches!(framer.next_piece(), Some(Piece::Damaged(_))));
+        framer.push(b"\x0bA\x1c");
+        assert!(framer.next_piece().is_none());
+        assert!(matches!(framer.end_here(), Some(Piece::Frame(body)) if body == "A"[..]));
+        assert!(framer.next_piece().is_none() && framer.end_here().is_none() && framer.is_between());
+        // An answer ends at once.
+        let mut framer = Framer::new(LIMIT);
+        framer.push(b"\x0bA\x1c");
+        assert!(matches!(framer.next_piece(), Some(Piece::Frame(_))));
     }
 
     #[test]
@@ -364,9 +474,12 @@ mod tests {
                 rest = after;
             }
             let cut = |piece: String| if piece.starts_with("TooLong") { "TooLong".to_owned() } else { piece };
-            let whole: Vec<String> = pieces([&bytes[..]]).into_iter().map(cut).collect();
-            let parts: Vec<String> = pieces(chunks).into_iter().map(cut).collect();
-            prop_assert_eq!(whole, parts);
+            for careful in [false, true] {
+                let framer = || if careful { Framer::careful(LIMIT) } else { Framer::new(LIMIT) };
+                let whole: Vec<String> = pieces_of(framer(), [&bytes[..]]).into_iter().map(cut).collect();
+                let parts: Vec<String> = pieces_of(framer(), chunks.clone()).into_iter().map(cut).collect();
+                prop_assert_eq!(whole, parts);
+            }
         }
 
         /// Bodies come back as they were written.

@@ -11,7 +11,7 @@ use engine::room::{self, Place, SMALL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::framing::{Damage, Damaged, Framer, Piece, write_frame};
@@ -112,7 +112,7 @@ impl OfAll {
         };
         let Some(stream) = stream else { return };
         let mut conversation = Conversation {
-            framer: Framer::new(self.settings.max_frame),
+            framer: Framer::careful(self.settings.max_frame),
             certificate: stream.peer_subject(),
             stream,
             peer,
@@ -151,6 +151,8 @@ enum End {
 
 /// How long an ended connection is read on, so that the last answer is not lost by a reset.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long is waited whether something follows an end without its carriage return.
+const FOLLOWS: Duration = Duration::from_millis(50);
 /// The same at a stop.
 const PATIENCE_AT_STOP: Duration = Duration::from_millis(100);
 
@@ -223,7 +225,7 @@ impl Conversation {
                 }
                 read = self.stream.read_buf(self.framer.room()), if !needs_room => {
                     match read {
-                        Ok(0) => return Err(End::Closed),
+                        Ok(0) => return self.framer.end_here().ok_or(End::Closed),
                         Ok(_) => {}
                         Err(error) => {
                             tracing::debug!(peer = %self.peer, %error, "The connection broke.");
@@ -237,6 +239,11 @@ impl Conversation {
                     let was_between = std::mem::replace(&mut between, self.framer.is_between());
                     if was_between && !between {
                         deadline = Some(Instant::now() + self.of_all.settings.frame_timeout);
+                    }
+                }
+                () = sleep(FOLLOWS), if self.framer.may_end() && !needs_room => {
+                    if let Some(piece) = self.framer.end_here() {
+                        return Ok(piece);
                     }
                 }
                 () = overdue, if stopping || !needs_room => {
@@ -277,7 +284,7 @@ impl Conversation {
         match damage {
             // An answer could be taken for that of the frame which follows; mostly it is the same message once more.
             Damage::Unfinished | Damage::Between => true,
-            Damage::NoStart => self.answer(acknowledgement).await,
+            Damage::NoStart | Damage::EndInside => self.answer(acknowledgement).await,
             Damage::TooLong | Damage::Flood | Damage::NoEnd | Damage::NoFrame => {
                 self.answer(acknowledgement).await;
                 false

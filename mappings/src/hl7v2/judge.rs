@@ -26,7 +26,7 @@ fn is_same(ours: &str, theirs: &str) -> bool {
 
 /// What an answer means for what we sent. It is believed only if it is HL7 and names our control id.
 ///
-/// AA and CA: taken. CA where we asked for an application acknowledgement that comes in any case or on success
+/// AA and CA: taken, unless the status of the transport says otherwise. CA where we asked for an application acknowledgement that comes in any case or on success
 /// (our MSH-16 is AL or SU): pending, the reference is our control id; with ER no news is good news. AE, AR, CE,
 /// CR: refused, unless the error code is 206 or 207: then it is to be sent again. What is no HL7 is judged by the
 /// status of its transport where that has one; else it may have been taken.
@@ -45,6 +45,12 @@ pub fn judge(sent: &[u8], answer: &Response) -> Judgement {
         return unsure("MSA-2 names another message than the one that was sent");
     }
     let code = msa.field(1).text().trim().to_ascii_uppercase();
+    // A transport that says that it did not work, and an answer that says that it did: one of them is wrong.
+    if let Some(status) = answer.status.filter(|status| !(200..300).contains(status))
+        && matches!(code.as_str(), "AA" | "CA")
+    {
+        return unsure(&format!("status {status}, and the answer says {code}"));
+    }
     match code.as_str() {
         "AA" => Judgement::Accepted,
         "CA" => match ours.msh().field(16).text().trim() {
@@ -303,6 +309,15 @@ mod tests {
         assert!(matches!(judged(200, b"<html>"), Judgement::Unsure { .. }));
         let fault = b"MSH|^~\\&|||||||ACK|9\rMSA|AE|S10\rERR|||101\r";
         assert!(matches!(judged(500, fault), Judgement::Refused { .. }));
+        // Where it says the contrary of the answer, nobody knows.
+        let taken = b"MSH|^~\\&|||||||ACK|9\rMSA|AA|S10\r";
+        assert_eq!(judged(200, taken), Judgement::Accepted);
+        for status in [302, 404, 500] {
+            assert!(
+                matches!(judged(status, taken), Judgement::Unsure { .. }),
+                "{status}"
+            );
+        }
     }
 
     #[test]

@@ -1,18 +1,17 @@
 //! Who asks, and what they may do. Keys come as `Authorization: Bearer …`; each has scopes.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::serve::IncomingStream;
 use clap::ValueEnum;
+use connectors::tls::Stream;
 use engine::actor::Actor;
 use engine::store::ApiKey;
 
-use super::door::Door;
 use super::{Problem, State};
 
 /// What a key can allow. [`Scope::Admin`] contains the others.
@@ -169,10 +168,11 @@ impl Asker {
 #[derive(Clone, Debug)]
 pub struct Peer(String);
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        let certificate = stream.io().peer_subject();
-        let address = stream.remote_addr().ip();
+impl Peer {
+    /// The far side of a connection.
+    pub fn of(stream: &Stream, address: SocketAddr) -> Self {
+        let certificate = stream.peer_subject();
+        let address = address.ip();
         Peer(match certificate {
             Some(subject) => format!("{address} ({subject})"),
             None => address.to_string(),

@@ -121,6 +121,10 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     }
     let zone = settings.time_zone()?;
     let alerts = Alerts::new(Current::open(&settings.alerts, &zone, home.folder()).await?);
+    let bounds = settings
+        .http
+        .bounds()
+        .map_err(|what| anyhow!("punte.toml: {what}"))?;
     let tls = settings.http.tls.as_ref();
     let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
         .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;
@@ -199,10 +203,10 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     );
     let router = api::router(state);
     let mut servers = JoinSet::new();
-    servers.spawn(serve(Door::new(listener, acceptor), router.clone(), stop.clone()));
+    servers.spawn(Door::new(listener, acceptor, bounds).serve(router.clone(), stop.clone()));
     if let Some(local) = local {
         let plain = Acceptor::open(None, home.folder(), &[]).map_err(|error| anyhow!(error.what))?;
-        servers.spawn(serve(Door::new(local, plain), router, stop.clone()));
+        servers.spawn(Door::new(local, plain, bounds).serve(router, stop.clone()));
     }
     servers.spawn(refusals.keep(store.clone(), stop.clone()));
     servers.spawn(log_heads(store, stop.clone()));
@@ -217,15 +221,6 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         servers,
         stop,
     })
-}
-
-/// Answers requests until the stop.
-async fn serve(door: Door, router: axum::Router, stop: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<api::auth::Peer>();
-    let serve = axum::serve(door, service).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = serve.await {
-        tracing::error!(%error, "The HTTP interface ended.");
-    }
 }
 
 /// The rates, and what the histograms have gathered: read or not, it is put together before it grows.

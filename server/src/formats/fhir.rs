@@ -79,8 +79,8 @@ impl Format for FhirR4 {
     fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
         true
     }
-    fn judge(&self, _: &[u8], answer: &Response) -> Judgement {
-        judge(answer)
+    fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
+        judge(sent, answer)
     }
     fn answered(&self, question: &[u8], answer: &Response) -> Answered {
         answered(question, answer).unwrap_or_else(Answered::Not)
@@ -97,9 +97,47 @@ impl Format for FhirR4 {
     }
 }
 
+/// What is looked at of what was sent.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    entry: Vec<serde::de::IgnoredAny>,
+}
+
+/// What a server answers to what we sent (FHIR R4 §3.1.0.11.3): of the type that belongs to it, with an answer to each
+/// entry. Another one is that of an address where nobody takes such Bundles.
+fn belongs(sent: &[u8], body: &serde_json::Value) -> Result<(), String> {
+    let Ok(sent) = serde_json::from_slice::<Sent<'_>>(sent) else {
+        return Ok(());
+    };
+    let wanted = match sent.kind.as_deref() {
+        Some("transaction") => "transaction-response",
+        Some("batch") => "batch-response",
+        _ => return Ok(()),
+    };
+    if body["resourceType"] != "Bundle" || body["type"] != wanted {
+        return Err(format!("the answer is no Bundle of type {wanted}"));
+    }
+    let entries = body["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if entries.len() != sent.entry.len() {
+        let (answered, asked) = (entries.len(), sent.entry.len());
+        return Err(format!(
+            "the answer has {answered} entries to {asked} that were sent"
+        ));
+    }
+    let silent = entries
+        .iter()
+        .position(|entry| !entry["response"]["status"].is_string());
+    silent.map_or(Ok(()), |idx| {
+        Err(format!("entry[{idx}] of the answer has no status"))
+    })
+}
+
 /// A FHIR answer is believed when it is FHIR: a transaction-response whose entries are all 2xx, or a resource.
 /// A page of HTML with status 200 is nobody's answer.
-fn judge(answer: &Response) -> Judgement {
+fn judge(sent: &[u8], answer: &Response) -> Judgement {
     if let Some(judged) = by_status(answer) {
         return judged;
     }
@@ -124,9 +162,10 @@ fn judge(answer: &Response) -> Judgement {
                 (!status.starts_with('2'))
                     .then(|| format!("entry[{idx}]: {}", status.chars().take(60).collect::<String>()))
             });
-            match refused {
-                Some(why) => Judgement::Refused { why },
-                None => Judgement::Accepted,
+            match (refused, belongs(sent, &body)) {
+                (Some(why), _) => Judgement::Refused { why },
+                (None, Ok(())) => Judgement::Accepted,
+                (None, Err(why)) => unsure_of(status, &why),
             }
         }
         "OperationOutcome" => {
@@ -142,7 +181,16 @@ fn judge(answer: &Response) -> Judgement {
                 Judgement::Accepted
             }
         }
-        _ => Judgement::Accepted,
+        _ => match belongs(sent, &body) {
+            Ok(()) => Judgement::Accepted,
+            Err(why) => unsure_of(status, &why),
+        },
+    }
+}
+
+fn unsure_of(status: u16, why: &str) -> Judgement {
+    Judgement::Unsure {
+        why: format!("HTTP {status}, and {why}"),
     }
 }
 
@@ -275,6 +323,52 @@ mod tests {
             ..Response::default()
         };
         FhirR4.answered(question.as_bytes(), &response)
+    }
+
+    #[test]
+    fn an_answer_to_a_transaction_answers_each_entry() {
+        let sent = r#"{"resourceType":"Bundle","type":"transaction","entry":[{"resource":{"n":1.0}},{"resource":{}}]}"#;
+        let judge = |sent: &str, body: &str| {
+            let answer = Response {
+                status: Some(200),
+                body: body.as_bytes().to_vec(),
+                ..Response::default()
+            };
+            match FhirR4.judge(sent.as_bytes(), &answer) {
+                Judgement::Accepted => "accepted",
+                Judgement::Unsure { .. } => "unsure",
+                Judgement::Refused { .. } => "refused",
+                Judgement::Retry { .. } | Judgement::Pending { .. } => "other",
+            }
+        };
+        let bundle = |kind: &str, entries: &str| {
+            format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":[{entries}]}}"#)
+        };
+        let (ok, no) = (
+            r#"{"response":{"status":"201 Created"}}"#,
+            r#"{"response":{"status":"409"}}"#,
+        );
+        for (body, wanted) in [
+            (bundle("transaction-response", &format!("{ok},{ok}")), "accepted"),
+            (bundle("transaction-response", &format!("{ok},{no}")), "refused"),
+            (bundle("transaction-response", no), "refused"),
+            (bundle("transaction-response", ok), "unsure"),
+            (bundle("transaction-response", ""), "unsure"),
+            (bundle("transaction-response", &format!("{ok},{{}}")), "unsure"),
+            (bundle("batch-response", &format!("{ok},{ok}")), "unsure"),
+            (bundle("searchset", ""), "unsure"),
+            (r#"{"resourceType":"Patient"}"#.to_owned(), "unsure"),
+            (r#"{"resourceType":"OperationOutcome"}"#.to_owned(), "accepted"),
+        ] {
+            assert_eq!(judge(sent, &body), wanted, "{body}");
+        }
+        // What is no transaction is answered by any resource.
+        let message = r#"{"resourceType":"Bundle","type":"message","entry":[{}]}"#;
+        assert_eq!(judge(message, &bundle("message", "")), "accepted");
+        assert_eq!(
+            judge(r#"{"resourceType":"Patient"}"#, r#"{"resourceType":"Patient"}"#),
+            "accepted"
+        );
     }
 
     fn searchset(entries: &str) -> String {

@@ -37,6 +37,7 @@ mod files;
 mod first_channel;
 mod golden;
 mod house;
+mod http_bounds;
 mod imaging;
 mod imaging_guide;
 mod imaging_visit;
