@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::Profile;
 use super::dataset::DataSet;
 use super::found;
-use super::matching::{dates, is_partly, matches, told};
+use super::matching::{dates, is_partly, matches, times, told};
 use super::message::{Service, command};
 use super::names;
 use super::part10::{File, packing};
@@ -220,6 +220,24 @@ pub fn add_key(keys: &mut Out, name: &str, value: &str) -> bool {
     true
 }
 
+/// Whether the value of a key can be one: a day, a time, or a range of them, where it is asked by those.
+pub fn can_be_asked(name: &str, value: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let tag = names::by_number(last).or_else(|| names::by_keyword(last));
+    let values = [value.to_owned()];
+    match tag.map(names::vr) {
+        _ if value.is_empty() || value == "*" => true,
+        Some(VR::DA) => dates(&values).is_some(),
+        Some(VR::TM) => times(&values).is_some(),
+        _ => true,
+    }
+}
+
+/// Whether something is asked that an answer of this shape can't say, so that it narrowed nothing.
+pub fn is_asked_in_vain(keys: &DataSet<'_>, shape: &Out) -> bool {
+    is_partly(keys, shape)
+}
+
 /// Whether a study can be meant, as far as it and its patient say.
 pub fn takes(keys: &DataSet<'_>, kept: &KeptStudy, zone: &TimeZone) -> bool {
     of_study(kept, zone).is_some_and(|entry| matches(keys, &entry))
@@ -245,12 +263,13 @@ fn of_study(kept: &KeptStudy, zone: &TimeZone) -> Option<Out> {
 
 /// What of a study is meant, each with all that is known of it and of what it lies in.
 pub fn entries(keys: &DataSet<'_>, level: Level, kept: &KeptStudy, zone: &TimeZone) -> Vec<Out> {
-    let mut entries = whole(level, kept, zone);
+    let mut entries = whole(level, kept, keys.get(REQUEST).is_some(), zone);
     entries.retain(|entry| matches(keys, entry));
     entries
 }
 
-fn whole(level: Level, kept: &KeptStudy, zone: &TimeZone) -> Vec<Out> {
+/// `asks_orders`: what a series was made for is asked, so that one of no order says so: it matches no number of one.
+fn whole(level: Level, kept: &KeptStudy, asks_orders: bool, zone: &TimeZone) -> Vec<Out> {
     let Some(study) = kept.study() else {
         return vec![];
     };
@@ -271,7 +290,7 @@ fn whole(level: Level, kept: &KeptStudy, zone: &TimeZone) -> Vec<Out> {
         let count = (!kept.objects.is_empty()).then(|| of_series().count());
         let mut entry = of_study.clone();
         entry.extend(found::series(study, series, count, zone));
-        if kept.orders().next().is_some() {
+        if asks_orders || kept.orders().next().is_some() {
             entry.extend(found::request(kept.orders()));
         }
         match level {

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::Profile;
-use super::archive::{add_key, answer, entries, message_takes, narrowing, question};
+use super::archive::{add_key, answer, can_be_asked, entries, message_takes, narrowing, question};
 use super::charset::{Fallback, Set};
 use super::dataset::DataSet;
 use super::message::tests::message;
@@ -286,6 +286,35 @@ fn series_and_objects_are_matched_with_what_they_lie_in() {
             ("RequestAttributesSequence.RequestedProcedureID", "RP-1"),
         ];
         assert_eq!(count(Level::Series, &keys), (expected, true), "{step}");
+    }
+    // A series that hangs on no order is not found by the number of one.
+    for (step, expected) in [("S-1", 0), ("*", 2), ("", 2)] {
+        let mut out = Out::default();
+        assert!(add_key(
+            &mut out,
+            "RequestAttributesSequence.ScheduledProcedureStepID",
+            step
+        ));
+        let bytes = out.written(Coding::EXPLICIT, Set::Utf8);
+        let set = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("keys");
+        let mut kept = kept(1);
+        kept.orders.clear();
+        assert_eq!(
+            entries(&set, Level::Series, &kept, &zone).len(),
+            expected,
+            "{step}"
+        );
+    }
+    for (name, value, is_one) in [
+        ("StudyDate", "20260501-20260531", true),
+        ("00080020", "20260501", true),
+        ("StudyDate", "bad", false),
+        ("StudyDate", "", true),
+        ("StudyTime", "0830-", true),
+        ("StudyTime", "half past", false),
+        ("PatientName", "bad", true),
+    ] {
+        assert_eq!(can_be_asked(name, value), is_one, "{name}={value}");
     }
     let mut out = Out::default();
     for wrong in [

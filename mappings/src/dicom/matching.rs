@@ -270,7 +270,7 @@ pub fn dates(values: &[String]) -> Option<Days> {
 }
 
 /// The times of day that a key means, in microseconds from midnight, ends included.
-fn times(values: &[String]) -> Option<Times> {
+pub fn times(values: &[String]) -> Option<Times> {
     let value = single(values)?;
     match value.split_once('-') {
         Some(("", "")) => None,

@@ -75,6 +75,12 @@ impl Question {
                 "fuzzymatching" => question.is_fuzzy = value == "true",
                 // What is known is always told.
                 "includefield" => {}
+                // What is no day would find everything.
+                _ if !archive::can_be_asked(&name, &value) => {
+                    return Err(Problem::bad_request(format!(
+                        "{name}: a day (20260501), a time (0830) or a range of them (20260501-20260531) is wanted"
+                    )));
+                }
                 _ if archive::add_key(&mut keys, &name, &value) => {}
                 _ => {
                     return Err(Problem::bad_request(format!(
@@ -162,6 +168,10 @@ async fn run(
     let entries = found(state, &question, &mut seen).await?;
     seen.words = Some(words(&question, path));
     journal::note(state.store(), asker, "search", seen).await?;
+    let keys = question.keys()?;
+    let in_vain = entries
+        .first()
+        .is_some_and(|entry| archive::is_asked_in_vain(&keys, entry));
     let list = entries.into_iter().map(|mut entry| {
         entry.text("RetrieveURL", &address(&base, level, &entry));
         Value::Object(json::of_out(&entry))
@@ -173,6 +183,12 @@ async fn run(
             "299 punte \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
         );
         response.headers_mut().insert(header::WARNING, warning);
+    }
+    if in_vain {
+        let warning = HeaderValue::from_static(
+            "299 punte \"Some of the attributes are not known here: they narrowed nothing.\"",
+        );
+        response.headers_mut().append(header::WARNING, warning);
     }
     Ok(response)
 }
