@@ -270,9 +270,16 @@ impl Machine {
         let reason: Option<String> = object.and_then(|object| object.get("reason").ok());
         let reason = reason.and_then(|reason| serde_json::from_value(reason.into()).ok());
         let what: String = what.chars().take(MAX_TEXT).collect();
+        // What was late may be in time when it is sent again (HL7: 207).
+        let is_late = what == LATE;
+        let usual = if is_late {
+            Reason::Internal
+        } else {
+            Reason::DataType
+        };
         Failed {
             error: Some(Box::new(MapError {
-                reason: reason.unwrap_or(Reason::DataType),
+                reason: reason.unwrap_or(usual),
                 place: place.map(Place),
                 what: what.clone(),
             })),

@@ -406,10 +406,11 @@ fn limits_hold_between_instructions_too() {
     let current = current("lines", unit(source, &[]), "", None);
     let until = Instant::now() + Duration::from_millis(50);
     let late = Machine::new().expect("a runtime").run(current, until);
-    let fault = late
-        .err()
-        .map(|failed| failed.fault.to_string())
-        .unwrap_or_default();
+    let failed = late.err().expect("late");
+    let fault = failed.fault.to_string();
+    // Its sender is told to send it again, and not that something is wrong with the message.
+    let reason = failed.error.map(|error| error.reason);
+    assert_eq!(reason, Some(clinic::exchange::Reason::Internal));
     assert!(
         fault.starts_with("fix.js:") && fault.ends_with("takes longer than its limit"),
         "{fault}"

@@ -25,6 +25,34 @@ async fn refusal(fresh: &Fresh, key: &MasterKey, options: SqliteOptions) -> Stri
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_where_a_store_was_is_refused() {
+    // A start that was broken off before anything was written is begun again.
+    let fresh = Fresh::new();
+    std::fs::create_dir_all(fresh.path()).unwrap();
+    std::fs::write(fresh.path().join("punte.db"), "").unwrap();
+    fresh.open().await.close().await.unwrap();
+    for beside in ["running.json", "blobs/ab/abcd"] {
+        let fresh = Fresh::new();
+        fresh.open().await.close().await.unwrap();
+        let file = fresh.path().join(beside);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "{}").unwrap();
+        // What was there is opened as ever.
+        fresh.open().await.close().await.unwrap();
+        for log in ["punte.db-wal", "punte.db-shm"] {
+            let _ = std::fs::remove_file(fresh.path().join(log));
+        }
+        std::fs::write(fresh.path().join("punte.db"), "").unwrap();
+        let refused = refusal(&fresh, &fresh.key, SqliteOptions::default()).await;
+        assert!(
+            refused.contains("is empty, and a store has been there"),
+            "{beside}: {refused}"
+        );
+        assert_eq!(std::fs::metadata(fresh.path().join("punte.db")).unwrap().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_process_one_key_one_clinic() {
     let fresh = Fresh::new();
     let store = fresh.open().await;

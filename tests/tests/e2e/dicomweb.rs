@@ -89,6 +89,38 @@ async fn a_viewer_sees_what_lies_compressed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_search_can_not_be_is_told() -> Result<()> {
+    let (home, punte) = clinic().await?;
+    for (query, wanted) in [
+        ("accept=application/json", 200),
+        ("accept=application/dicom+json", 200),
+        ("accept=text/html", 406),
+        ("StudyDate=20260501-", 200),
+        ("StudyDate=bad", 400),
+        ("PatientNmae=Pop", 400),
+    ] {
+        let (status, body) = punte.get(&format!("/dicom-web/studies?{query}")).await?;
+        assert_eq!(status, wanted, "{query}: {body}");
+    }
+    let answer = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .post(format!("http://{}/dicom-web/studies", punte.http))
+        .bearer_auth(key(&home, "viewer", &["images:write"])?)
+        .header(
+            "content-type",
+            "multipart/related; type=\"application/dicom\"; boundary=x",
+        )
+        .header("content-encoding", "gzip")
+        .body("\u{1f}")
+        .send()
+        .await?;
+    assert_eq!(answer.status().as_u16(), 415);
+    assert!(answer.text().await?.contains("compressed"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_open_what_they_are_for() -> Result<()> {
     let (home, punte) = clinic().await?;
     let (reads, sends) = (

@@ -100,6 +100,23 @@ pub(crate) struct Parts {
     pub(crate) clinic: Uuid,
 }
 
+/// Whether something lies beside an empty `punte.db` that only an engine leaves which has had a whole store. With a log
+/// beside it the file is not lost: what was written stands there.
+fn has_been_used(folder: &Path) -> bool {
+    let is_filled = |name: &str| std::fs::metadata(folder.join(name)).is_ok_and(|file| 0 < file.len());
+    if is_filled("punte.db-wal") {
+        return false;
+    }
+    let bodies = || {
+        std::fs::read_dir(folder.join("blobs"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let is_of_bodies = |name: &std::ffi::OsStr| name.len() == 2;
+    is_filled("running.json") || bodies().any(|entry| is_of_bodies(&entry.file_name()))
+}
+
 /// Whether a store is one that this program, with this key, can open: the clinic whose it is; none: there is none yet.
 /// Refuses what a newer program wrote, another master key, another clinic. Changes nothing.
 pub(crate) fn look(
@@ -108,7 +125,16 @@ pub(crate) fn look(
     clinic: Option<Uuid>,
 ) -> Result<Option<Uuid>, StoreError> {
     let path = folder.join("punte.db");
-    if std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+    let length = std::fs::metadata(&path).map(|file| file.len());
+    if length.as_ref().map_or(0, |length| *length) == 0 {
+        // A file that is empty is what a start that was broken off leaves, or a copy that was, or a faulty file system.
+        if length.is_ok() && has_been_used(folder) {
+            return Err(damaged(format!(
+                "{} is empty, and a store has been there. Put a backup in its place (punte restore), or take the whole \
+                 folder away to begin anew",
+                path.display()
+            )));
+        }
         return Ok(None);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

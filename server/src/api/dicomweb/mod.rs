@@ -84,6 +84,20 @@ fn base(state: &State, headers: &HeaderMap) -> String {
 
 /// Says no where the answer could not be JSON (PS3.18 §8.7.3: `application/dicom+json`; browsers say `application/json`).
 fn takes_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    match accept.is_none_or(is_json_taken) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "only application/dicom+json is written here",
+        )),
+    }
+}
+
+/// Whether one of these media types is what is written here.
+fn is_json_taken(accept: &str) -> bool {
     let takes = |media: &str| {
         let media = media.split(';').next().unwrap_or_default().trim();
         matches!(
@@ -91,16 +105,7 @@ fn takes_json(headers: &HeaderMap) -> Result<(), Problem> {
             "" | "*/*" | "application/*" | "application/dicom+json" | "application/json"
         )
     };
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
-    match accept.is_none_or(|accept| accept.split(',').any(takes)) {
-        true => Ok(()),
-        false => Err(Problem::new(
-            StatusCode::NOT_ACCEPTABLE,
-            "only application/dicom+json is written here",
-        )),
-    }
+    accept.split(',').any(takes)
 }
 
 fn json(status: StatusCode, value: &Value) -> Response {

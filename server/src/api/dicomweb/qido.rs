@@ -75,6 +75,15 @@ impl Question {
                 "fuzzymatching" => question.is_fuzzy = value == "true",
                 // What is known is always told.
                 "includefield" => {}
+                // PS3.18 §8.3.3.1: as the header. A plus that was not encoded came as a space.
+                "accept" => {
+                    if !super::is_json_taken(&value.replace(' ', "+")) {
+                        return Err(Problem::new(
+                            StatusCode::NOT_ACCEPTABLE,
+                            "only application/dicom+json is written here",
+                        ));
+                    }
+                }
                 // What is no day would find everything.
                 _ if !archive::can_be_asked(&name, &value) => {
                     return Err(Problem::bad_request(format!(

@@ -78,6 +78,12 @@ async fn take(
     let asker = who.may(Scope::ImagesWrite)?;
     super::takes_json(headers)?;
     let unsupported = |what: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what);
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        return Err(unsupported("a compressed body is not taken; send it as it is"));
+    }
     let form = "objects are sent as multipart/related; type=\"application/dicom\"; boundary=…";
     let said = headers
         .get(header::CONTENT_TYPE)
