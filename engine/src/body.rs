@@ -136,6 +136,13 @@ impl BodyWriter {
             return Err(BodyError::TooLong { limit: self.limit });
         }
         self.length += bytes.len() as u64;
+        if self.piece.is_empty()
+            && let Some(draft) = &mut self.draft
+            && draft.has_room(bytes.len())
+        {
+            // Nothing waits for the disk.
+            return draft.write(bytes).map_err(|error| self.not_stored(error));
+        }
         if self.draft.is_some() && self.piece.is_empty() {
             // It goes on as long as it was: no growing step by step.
             self.piece.reserve(PIECE + bytes.len());

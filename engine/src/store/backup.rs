@@ -217,10 +217,17 @@ fn fill(source: &Source<'_>, draft: &Path, progress: Progress<'_>) -> Result<Man
     );
     for (done, (name, message)) in names.iter().enumerate() {
         progress("Big bodies copied:", done, names.len());
-        let (from, (folder, to)) = (theirs.place(&name.hash).1, ours.place(&name.hash));
+        let (folder, to) = ours.place(&name.hash);
         make_folder(&folder)?;
         let path = path_within(draft, &to)?;
-        let copied = copy_file(&from, &to, path);
+        // Whatever pack it lies in, a backup has a file of it, which is read where the pack is not there.
+        let (from, read) = theirs.as_file(name);
+        if to.exists() {
+            continue;
+        }
+        let copied = read
+            .map_err(CopyError::Read)
+            .and_then(|mut read| copy(&mut read, &to, path));
         let length = file_length(name.length);
         let wrong = match &copied {
             Err(CopyError::Read(error)) => format!("can't be read: {error}"),
@@ -605,8 +612,13 @@ impl CopyError {
 /// Copies a file into a new one, flushed.
 fn copy_file(from: &Path, to: &Path, path: String) -> Result<FileEntry, CopyError> {
     let mut source = File::open(from).map_err(CopyError::Read)?;
+    copy(&mut source, to, path)
+}
+
+/// Copies what is read into a new file, flushed.
+fn copy(source: &mut dyn Read, to: &Path, path: String) -> Result<FileEntry, CopyError> {
     let mut target = new_file(to).map_err(CopyError::Write)?;
-    let entry = read_through(&mut source, path, &mut |bytes| target.write_all(bytes))?;
+    let entry = read_through(source, path, &mut |bytes| target.write_all(bytes))?;
     target.sync_all().map_err(CopyError::Write)?;
     Ok(entry)
 }
@@ -620,7 +632,7 @@ fn entry_of(path: &Path, name: &str) -> Result<FileEntry, BackupError> {
 }
 
 fn read_through(
-    file: &mut File,
+    file: &mut dyn Read,
     path: String,
     take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<FileEntry, CopyError> {

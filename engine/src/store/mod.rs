@@ -4,14 +4,12 @@ mod alert;
 pub mod backup;
 mod blob;
 mod decide;
-mod direct;
 mod halt;
 mod journal;
 pub mod keys;
 mod prune;
 mod reseal;
 mod seal;
-mod spare;
 pub mod sqlite;
 pub mod verify;
 

@@ -103,7 +103,8 @@ async fn big_bodies_of_an_earlier_version_are_refused() {
     let earlier = || {
         let file = rusqlite::Connection::open(fresh.path().join("punte.db")).unwrap();
         file.execute_batch(
-            "DELETE FROM _sqlx_migrations WHERE version > 17; DROP TABLE sieve; DROP TABLE sieve_of",
+            "DELETE FROM _sqlx_migrations WHERE version > 17; DROP TABLE sieve; DROP TABLE sieve_of;
+             ALTER TABLE blob DROP COLUMN pack",
         )
         .unwrap();
     };

@@ -14,7 +14,7 @@ use crate::Fresh;
 use crate::make::{applying, commit, delivery, failure, identifier, message, next, now, record, seq, write};
 
 fn big(n: u8) -> Vec<u8> {
-    (0..400_000u32)
+    (0..700_000u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ n)
         .collect()
 }
@@ -60,7 +60,12 @@ pub async fn filled() -> Fresh {
         .await
         .unwrap());
     for (id, n) in [("b5", 0), ("b6", 1)] {
-        seq(store.commit(commit(message(id, big(n)))).await.unwrap());
+        let mut work = commit(message(id, big(n)));
+        if n == 0 {
+            // Short enough for a pack.
+            work.deliveries = vec![delivery("portal", Some(&"short ".repeat(50_000)))];
+        }
+        seq(store.commit(work).await.unwrap());
     }
     let mut failed = message("f7", "unreadable");
     failed.state = MessageState::Failed;
@@ -88,6 +93,12 @@ fn blobs(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The one pack of the store.
+fn pack(folder: &Path) -> PathBuf {
+    let mut packs = std::fs::read_dir(folder.join("blobs/packs")).unwrap();
+    packs.next().unwrap().unwrap().path()
+}
+
 fn sql(folder: &Path, edits: &str) {
     let file = Connection::open(folder.join("punte.db")).unwrap();
     file.execute_batch(edits).unwrap();
@@ -100,7 +111,7 @@ async fn nothing_is_found_where_nothing_is_wrong() {
     assert_eq!(report.faults, []);
     assert_eq!(
         (report.messages, report.deliveries, report.records, report.blobs),
-        (7, 2, 4, 2)
+        (7, 3, 4, 3)
     );
     // And while an engine has it open and writes.
     let store = fresh.open().await;
@@ -182,6 +193,33 @@ const DAMAGES: &[(&str, Damage, &str, &str)] = &[
         },
         "blobs/",
         "was changed",
+    ),
+    (
+        "a slot of a pack changed",
+        |folder| {
+            let pack = pack(folder);
+            let mut bytes = std::fs::read(&pack).unwrap();
+            bytes[1000] ^= 1;
+            std::fs::write(pack, bytes).unwrap();
+        },
+        "blobs/packs/",
+        "was changed",
+    ),
+    (
+        "a pack cut",
+        |folder| {
+            let pack = pack(folder);
+            let bytes = std::fs::read(&pack).unwrap();
+            std::fs::write(pack, &bytes[..bytes.len() - 100]).unwrap();
+        },
+        "blobs/packs/",
+        "cut off",
+    ),
+    (
+        "a pack missing",
+        |folder| std::fs::remove_file(pack(folder)).unwrap(),
+        "blobs/packs/",
+        "is not there",
     ),
     (
         "a message taken out, its deliveries left",

@@ -277,7 +277,7 @@ async fn of_300_mb_only_pieces_are_in_memory() -> Result<()> {
     Ok(())
 }
 
-/// Big bodies of a store; what lies ready for the next ones is none.
+/// Big bodies of a store that have files of their own.
 fn files_below(folder: &std::path::Path) -> Result<usize> {
     let mut count = 0;
     for folder in std::fs::read_dir(folder)? {

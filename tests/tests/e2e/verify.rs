@@ -1,8 +1,8 @@
 //! `punte verify` beside a running engine and without one. The people are invented.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use e2e::collect;
 use e2e::mllp::{Sender, field};
 use e2e::program::Home;
@@ -37,30 +37,36 @@ async fn a_damaged_big_body_is_told_and_where_to_find_it() -> Result<()> {
     assert_eq!(running["store"]["count"], 0, "{running}");
     assert_eq!(running["store"]["messages"], 21);
     assert_eq!(running["store"]["blobs"], 1);
-    let mut files: Vec<PathBuf> = vec![];
-    collect(&home.path().join("data/blobs"), &mut files)?;
-    // What lies ready for the next one is none.
-    let file = files
-        .iter()
-        .find(|file| file.extension().is_none())
-        .context("no file")?;
-    let mut bytes = std::fs::read(file)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(file, &bytes)?;
+    let blobs = home.path().join("data/blobs");
+    let file = change(&blobs)?;
     let found = home.run(&["verify"])?;
     assert_eq!(found.status.code(), Some(1));
     let said = String::from_utf8_lossy(&found.stderr).into_owned();
     let name = file
-        .file_name()
+        .file_stem()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    assert!(said.contains(name) && said.contains("from a backup"), "{said}");
+    assert!(said.contains(name) && said.contains("of a backup"), "{said}");
     assert!(!said.contains("Zamfirescu") && !said.contains("P-1"), "{said}");
     punte.stop()?;
     assert_eq!(home.run(&["verify"])?.status.code(), Some(1));
-    bytes[middle] ^= 1;
-    std::fs::write(file, &bytes)?;
+    change(&blobs)?;
     assert!(home.run(&["verify"])?.status.success());
     Ok(())
+}
+
+/// Changes a bit of the one big body, or changes it back.
+fn change(blobs: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::FileExt;
+
+    let mut files = vec![];
+    collect(blobs, &mut files)?;
+    let [path] = files.as_slice() else {
+        bail!("{files:?}")
+    };
+    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 100_000)?;
+    file.write_all_at(&[byte[0] ^ 1], 100_000)?;
+    Ok(path.clone())
 }

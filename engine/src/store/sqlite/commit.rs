@@ -21,6 +21,7 @@ use super::repeats::Repeats;
 use super::sieve::{self, Sieves};
 use crate::message::{DeliveryState, MessageState};
 use crate::sabotage::{self, Switch};
+use crate::store::blob::Slot;
 use crate::store::seal::Sealer;
 use crate::store::{DecidedWord, JournalHead};
 
@@ -374,10 +375,14 @@ fn write_message(
         }
     }
     batch.count(Tally::Messages, channel, ready.state as u8, 1);
-    for (n, hash) in &ready.blobs {
+    for (n, name) in &ready.blobs {
         connection
-            .prepare_cached("INSERT OR REPLACE INTO blob (place, hash) VALUES (?1, ?2)")?
-            .execute(params![n.map_or(-seq, |n| seq * DELIVERIES + n), hash])?;
+            .prepare_cached("INSERT OR REPLACE INTO blob (place, hash, pack) VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                n.map_or(-seq, |n| seq * DELIVERIES + n),
+                name.hash,
+                name.slot.map(Slot::pack_in_row)
+            ])?;
     }
     for (kind, hash) in &ready.keys {
         batch.keys.push((bucket(seq, *kind), *hash, seq));

@@ -81,6 +81,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "sieve",
         include_str!("../../../../schemas/sql/sqlite/0019_sieve.sql"),
     ),
+    (
+        20,
+        "pack",
+        include_str!("../../../../schemas/sql/sqlite/0020_pack.sql"),
+    ),
 ];
 
 /// Since this version big bodies lie as they do now.
@@ -220,7 +225,7 @@ pub(crate) async fn parts(
     drop(connection);
     let blobs = Blobs::new(folder);
     let sealer = Arc::new(sealer);
-    blobs.clear_nursery(&sealer)?;
+    blobs.tidy(&sealer)?;
     let shared = Arc::new(Shared {
         sealer,
         blobs,

@@ -347,24 +347,25 @@ fn drop_responses(sealer: &Sealer, connection: &Connection, deliveries: [i64; 2]
     Ok(())
 }
 
-/// The rows of a message no longer name their big bodies. A file that no other row names is marked as of today before
-/// that is written: it goes a day later.
+/// The rows of a message no longer name their big bodies. A file, or a pack with one, that no other row names is marked as of
+/// today before that is written: it goes a day later.
 pub(crate) fn drop_blobs(shared: &Shared, connection: &Connection, seq: i64) -> rusqlite::Result<()> {
-    let mut statement = connection
-        .prepare_cached("SELECT place, hash FROM blob WHERE place = -?1 OR (place >= ?2 AND place < ?3)")?;
-    let named: Vec<(i64, Vec<u8>)> = statement
+    let mut statement = connection.prepare_cached(
+        "SELECT place, hash, pack FROM blob WHERE place = -?1 OR (place >= ?2 AND place < ?3)",
+    )?;
+    let named: Vec<(i64, Vec<u8>, Option<i64>)> = statement
         .query_map([seq, seq * DELIVERIES, (seq + 1) * DELIVERIES], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    for (place, hash) in named {
+    for (place, hash, pack) in named {
         connection
             .prepare_cached("DELETE FROM blob WHERE place = ?1")?
             .execute([place])?;
         if let Ok(hash) = <[u8; 32]>::try_from(hash.as_slice())
             && !is_named(connection, &hash)?
         {
-            shared.blobs.mark(&hash);
+            shared.blobs.mark(&hash, pack);
         }
     }
     Ok(())
@@ -493,17 +494,17 @@ impl SqliteStore {
                     .map_err(sql_error)?;
                 Ok(found
                     .into_iter()
-                    .filter(|hash| !named.contains(hash.as_slice()))
+                    .filter(|lying| !named.contains(lying.hash.as_slice()))
                     .collect::<Vec<_>>())
             })
             .await?;
-        for hash in unnamed {
+        for lying in unnamed {
             step.blobs += 1;
             if act {
                 let shared = self.shared.clone();
                 self.small(move |connection| {
-                    if !is_named(connection, &hash)? {
-                        shared.blobs.remove(&hash, old);
+                    if !is_named(connection, &lying.hash)? {
+                        shared.blobs.remove(&lying, old);
                     }
                     Ok(true)
                 })

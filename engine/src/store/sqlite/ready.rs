@@ -103,7 +103,7 @@ pub(crate) struct Ready {
     pub(crate) repeat: Option<RepeatKey>,
     pub(crate) keys: Vec<(KeyKind, i64)>,
     /// The big bodies that its rows name: of a delivery by its place in the message, none: its own.
-    pub(crate) blobs: Vec<(Option<i64>, [u8; 32])>,
+    pub(crate) blobs: Vec<(Option<i64>, BlobName)>,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
     pub(crate) wrote: Option<Vec<u8>>,
@@ -480,7 +480,7 @@ impl<'a> ToPack<'a> {
     fn of_incoming(shared: &Shared, incoming: &'a Incoming) -> Result<Self, StoreError> {
         match incoming.big {
             None => Self::of(shared, &incoming.body),
-            Some(name) if shared.blobs.is_there(&name.hash) => Ok(ToPack::Blob(name)),
+            Some(name) if shared.blobs.is_there(&name) => Ok(ToPack::Blob(name)),
             Some(_) => Err(StoreError::Unavailable("a body has waited too long".into())),
         }
     }
@@ -509,14 +509,14 @@ fn pack(
     n: u64,
     content_type: &str,
     body: ToPack<'_>,
-    blobs: &mut Vec<(Option<i64>, [u8; 32])>,
+    blobs: &mut Vec<(Option<i64>, BlobName)>,
 ) -> Result<Vec<u8>, StoreError> {
     let bytes_of_name;
     let (lies, bytes): (Lies, &[u8]) = match body {
         ToPack::WithMessage => (Lies::WithMessage, &[]),
         ToPack::Inline(body) => (Lies::Inline, body),
         ToPack::Blob(name) => {
-            blobs.push(((column == Column::DeliveryBody).then_some(n as i64), name.hash));
+            blobs.push(((column == Column::DeliveryBody).then_some(n as i64), name));
             bytes_of_name = name.to_bytes();
             (Lies::Blob, &bytes_of_name)
         }

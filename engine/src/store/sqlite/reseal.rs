@@ -9,12 +9,15 @@ use uuid::Uuid;
 
 use super::commit::uuid_at;
 use super::{Shared, SqliteStore, cursors, data_keys, halts, sql_error};
+use crate::store::blob::Lying;
 use crate::store::seal::{Column, KeyNr};
 use crate::store::{MasterKey, ResealPlace, ResealStep, SealKeys, StoreError};
 
 /// Values in one transaction, and their bytes.
 const TOGETHER: usize = 64;
 const BYTES: usize = 1 << 20;
+/// Big bodies in one step.
+const BLOBS: u64 = 16;
 /// The writer is left alone for so many times as long as it was busy.
 const PAUSE: u32 = 3;
 /// What was sealed before the new key came may be on its way to the writer for so long.
@@ -179,7 +182,7 @@ impl SqliteStore {
         }
         match part - COLUMNS.len() {
             0 => self.reseal_notes().await,
-            _ => self.reseal_blob(after).await,
+            _ => self.reseal_blobs(after).await,
         }
     }
 
@@ -215,27 +218,25 @@ impl SqliteStore {
         Ok(ResealStep::next(COLUMNS.len() + 1, 0, count))
     }
 
-    /// One big body: `after` is how many were looked at.
-    async fn reseal_blob(&self, after: i64) -> Result<ResealStep, StoreError> {
-        let done = self
+    /// Some big bodies: `after` is how many were looked at.
+    async fn reseal_blobs(&self, after: i64) -> Result<ResealStep, StoreError> {
+        let (after, count) = self
             .read_with(move |shared, _| {
-                let mut files = shared.blobs.older_than(far_future())?;
-                files.sort_unstable();
-                let rest = files
-                    .iter()
-                    .enumerate()
-                    .skip(usize::try_from(after).unwrap_or_default());
-                for (idx, hash) in rest {
-                    if shared.blobs.reseal(&shared.sealer, hash)? {
-                        return Ok(Some(idx as i64 + 1));
-                    }
+                let mut all = shared.blobs.all()?;
+                all.sort_unstable_by_key(Lying::order);
+                let (mut looked, mut count) = (usize::try_from(after).unwrap_or_default(), 0);
+                while let Some(lying) = all.get(looked)
+                    && count < BLOBS
+                {
+                    looked += 1;
+                    count += u64::from(shared.blobs.reseal(&shared.sealer, lying)?);
                 }
-                Ok(None)
+                Ok((looked as i64, count))
             })
             .await?;
-        Ok(match done {
-            Some(after) => ResealStep::next(COLUMNS.len() + 1, after, 1),
-            None => ResealStep { next: None, count: 0 },
+        Ok(match count {
+            0 => ResealStep { next: None, count },
+            _ => ResealStep::next(COLUMNS.len() + 1, after, count),
         })
     }
 
@@ -266,10 +267,6 @@ impl SqliteStore {
         self.shared.sealer.forget_keys(&gone);
         Ok(gone)
     }
-}
-
-fn far_future() -> std::time::SystemTime {
-    std::time::SystemTime::now() + Duration::from_secs(365 * 24 * 3600)
 }
 
 /// Rows of the journal that this key sealed.

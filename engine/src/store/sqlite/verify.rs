@@ -35,6 +35,7 @@ const FROM_A_BACKUP: &str =
 const RECORD: &str =
     "Restore the last backup whose check finds nothing; its messages say what the record was made from.";
 const BLOB: &str = "Put the file back from a backup: it has the same name there.";
+const SLOT: &str = "Put that file of a backup into the data folder: it is read in place of the pack.";
 const DISK: &str =
     "Look at the disk (its own log, memory), then restore the last backup whose check finds nothing.";
 const TAMPERED: &str =
@@ -844,13 +845,16 @@ impl Check {
         for (done, (name, of)) in named.iter().enumerate() {
             told("Big bodies checked:", done, named.len());
             self.report.blobs += 1;
-            let hash: String = name.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            let place = format!("blobs/{}/{hash}, of {of}", &hash[..2]);
+            let (lies, file) = self.shared.blobs.shown(name);
+            let (place, advice) = match lies == file {
+                true => (format!("{lies}, of {of}"), BLOB),
+                false => (format!("{lies}, in a backup data/{file}, of {of}"), SLOT),
+            };
             match self.shared.blobs.is_as_named(&self.shared.sealer, *name) {
-                Err(error) => self.report.add(place, error.to_string(), BLOB),
+                Err(error) => self.report.add(place, error.to_string(), advice),
                 Ok(false) => {
                     self.report
-                        .add(place, "it has another content than its name says", BLOB);
+                        .add(place, "it has another content than its name says", advice);
                 }
                 Ok(true) => {}
             }

@@ -668,7 +668,7 @@ impl Hand {
         ready
             .blobs
             .iter()
-            .all(|(_, hash)| self.shared.blobs.is_there(hash))
+            .all(|(_, name)| self.shared.blobs.is_there(name))
     }
 
     /// Runs the work itself, inside the transaction: what it reads can't move. A panic in it refuses it alone.
