@@ -160,6 +160,7 @@ impl Packs {
         let ended = pack
             .file
             .set_len(state.used)
+            .and_then(|()| pack.file.sync_data())
             .and_then(|()| self.name_full(pack.number));
         if let Err(error) = ended {
             // Seen to when the store is opened.
@@ -188,6 +189,7 @@ impl Packs {
             match Walk::of(number, &file)?.next().transpose()? {
                 Some(last) => {
                     file.set_len(last.slot.begins() + slot_length(last.length))?;
+                    file.sync_data()?;
                     self.name_full(number)?;
                 }
                 None => std::fs::remove_file(&path)?,
