@@ -17,6 +17,8 @@ pub const IS_BUILT_IN: bool = cfg!(feature = "sabotage");
 pub(crate) enum Switch {
     /// The store writes with `synchronous = OFF`.
     NoFlush,
+    /// Packs of big bodies are not flushed.
+    NoPackFlush,
     /// The sender is told before the commit.
     AckFirst,
     /// A repeat is not known again.
@@ -33,6 +35,7 @@ pub(crate) fn is_on(switch: Switch) -> bool {
     static THROWN: std::sync::OnceLock<Option<Switch>> = std::sync::OnceLock::new();
     let thrown = THROWN.get_or_init(|| match std::env::var("PUNTE_SABOTAGE").ok()?.as_str() {
         "no-flush" => Some(Switch::NoFlush),
+        "no-pack-flush" => Some(Switch::NoPackFlush),
         "ack-first" => Some(Switch::AckFirst),
         "no-dedup" => Some(Switch::NoDedup),
         "skip-one" => Some(Switch::SkipOne),

@@ -80,5 +80,6 @@ async fn the_harness_finds_an_object_that_was_answered_before_its_commit() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn the_harness_finds_objects_that_were_not_flushed() -> Result<()> {
     assert!(finds("no-flush", true).await?);
+    assert!(finds("no-pack-flush", true).await?);
     Ok(())
 }
