@@ -29,6 +29,10 @@ pub struct Planned {
     days: BTreeSet<(Date, Uuid, Uuid)>,
     /// Orders that may be asked for on a day which they don't name.
     any_day: HashSet<Uuid>,
+    /// The newest versions of those that are not kept, since nothing of them is planned: while older ones may still come.
+    passed_over: HashMap<Uuid, u64>,
+    /// No older version comes after a newer one any more.
+    is_in_order: bool,
 }
 
 /// An imaging order in its newest version; without steps where nothing is planned by it.
@@ -122,12 +126,32 @@ impl Planned {
         }
     }
 
+    /// From here on each is put in as it is committed: no older version comes any more.
+    pub fn in_order_from_here(&mut self) {
+        self.is_in_order = true;
+        self.passed_over = HashMap::new();
+    }
+
+    /// Whether a version of something that is not kept needs no look: nothing of it is planned, or a newer one was passed
+    /// over.
+    fn is_passed_over(&mut self, id: Uuid, version: u64, is_planned: bool) -> bool {
+        if self.passed_over.get(&id).is_some_and(|newer| version <= *newer) {
+            return true;
+        }
+        if !is_planned && !self.is_in_order {
+            self.passed_over.insert(id, version);
+        }
+        !is_planned
+    }
+
     fn put_order(&mut self, meta: &Meta, order: &crate::diagnostics::Order) {
         let (id, version) = (meta.id, meta.version);
-        let known = self.orders.get(&id);
-        if known.is_some_and(|known| version <= known.version) || known.is_none() && order.imaging.is_none() {
-            return;
+        match self.orders.get(&id).map(|known| known.version) {
+            Some(known) if version <= known => return,
+            None if self.is_passed_over(id, version, order.imaging.is_some()) => return,
+            Some(_) | None => {}
         }
+        let known = self.orders.get(&id);
         // What is new has no appointment yet; of what was changed unseen there may be some.
         let is_loose = known.map_or(1 < version, |known| known.is_loose);
         self.forget_days(id);
@@ -165,11 +189,10 @@ impl Planned {
     }
 
     fn put_appointment(&mut self, id: Uuid, version: u64, appointment: &crate::scheduling::Appointment) {
-        let known = self.appointments.get(&id);
-        if known.is_some_and(|known| version <= known.version)
-            || known.is_none() && appointment.orders.is_empty()
-        {
-            return;
+        match self.appointments.get(&id).map(|known| known.version) {
+            Some(known) if version <= known => return,
+            None if self.is_passed_over(id, version, !appointment.orders.is_empty()) => return,
+            Some(_) | None => {}
         }
         if let Some(Appointment { start, orders, .. }) = self.appointments.remove(&id) {
             for order in orders {

@@ -228,6 +228,40 @@ fn what_was_begun_and_not_ended_is_known() {
     assert_eq!(planned.begun().count(), 0);
 }
 
+#[test]
+fn an_older_version_that_comes_after_one_without_anything_changes_nothing() {
+    let mut planned = Planned::default();
+    planned.put(&order(1, 1, OrderStatus::Active, vec![step("CT", "", None)]));
+    planned.put(&appointment(1, 2, AppointmentStatus::Booked, None, &[]));
+    planned.put(&appointment(
+        1,
+        1,
+        AppointmentStatus::Booked,
+        Some("2026-11-01"),
+        &[1],
+    ));
+    let today = PlannedQuery {
+        question: on(Some(date(2026, 11, 27)), Some(date(2026, 11, 27))),
+        patients: None,
+        zone: TimeZone::UTC,
+        today: date(2026, 11, 27),
+    };
+    assert_eq!(
+        found(&planned, &today).len(),
+        1,
+        "it is on no day, so it is told today"
+    );
+    planned.in_order_from_here();
+    planned.put(&appointment(
+        1,
+        3,
+        AppointmentStatus::Booked,
+        Some("2026-11-01"),
+        &[1],
+    ));
+    assert!(found(&planned, &today).is_empty());
+}
+
 /// Days, moments around midnight, a month, nothing.
 fn start() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![

@@ -95,7 +95,10 @@ impl PlannedSteps {
             self.read_all(shared, connection)?;
             let mut state = self.write();
             *state = match std::mem::take(&mut *state) {
-                State::Reading(planned) | State::Ready(planned) => State::Ready(planned),
+                State::Reading(mut planned) | State::Ready(mut planned) => {
+                    planned.in_order_from_here();
+                    State::Ready(planned)
+                }
                 State::Unread => State::Unread,
             };
         }
