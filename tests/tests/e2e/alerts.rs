@@ -260,7 +260,7 @@ fn wrong_rules_are_refused_with_their_place() -> Result<()> {
         .flatten()
         .filter_map(|p| p["line"].as_i64())
         .collect();
-    assert_eq!(places, [6, 3], "{checked}");
+    assert_eq!(places, [3, 6], "{checked}");
     assert!(!home.path().join("data").exists(), "nothing was made");
     Ok(())
 }
