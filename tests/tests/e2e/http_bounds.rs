@@ -75,7 +75,7 @@ async fn too_many_connections_take_nothing_from_the_channels() -> Result<()> {
     }
     let callers = calls.join_all().await;
     let closed = callers.iter().filter(|(is_closed, _)| *is_closed).count();
-    assert!(8 <= closed && closed < 12, "{closed}");
+    assert!((8..12).contains(&closed), "{closed}");
     let mut sender = Sender::connect(punte.listens("clinic")).await?;
     let answer = sender.ask(scenes::register("1", "P-1", "Pop").as_bytes()).await?;
     assert_eq!(field(&answer, "MSA", 1), "AA");
