@@ -91,7 +91,8 @@ pub enum OnUnmatched {
     /// A new patient, where the message names an identifier; parked where it names none.
     #[default]
     Create,
-    /// The same, said in words: also where a message as a rule begins no chart ([`Missing::SkipUnlessSaid`]).
+    /// The same, said in words: also where a message as a rule begins no chart ([`Missing::SkipUnlessSaid`]) or no
+    /// order ([`Missing::ParkUnlessSaid`]).
     CreateSaid,
     /// A person decides.
     Park,

@@ -218,6 +218,9 @@ pub enum Missing {
     SkipUnlessSaid,
     /// A person decides what is meant.
     Park,
+    /// As `park`, but made where the channel says so in words (`on_unmatched = "create"`) and it is of a patient who is known by
+    /// number and by name: an examination that was planned elsewhere.
+    ParkUnlessSaid,
     /// Refuse the whole set: what was never begun can't go on.
     Refuse,
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::resolve::{Work, patient_said};
 use super::settle::note_who;
 use super::{ApplyError, Candidate, Decision, FindKey};
-use crate::change_set::Change;
+use crate::change_set::{Change, ChangeSet};
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
@@ -605,16 +605,34 @@ fn patient_key(work: &Work<'_>, place: usize) -> Option<String> {
 
 /// The names that the set gives the patient of a study.
 fn said_names(work: &Work<'_>, place: usize) -> Vec<PersonName> {
-    let Some(key) = patient_key(work, place) else {
-        return vec![];
-    };
-    let changes = work.set.changes.iter().filter(|change| change.key == key);
+    patient_key(work, place).map_or_else(Vec::new, |key| names_said(work.set, &key))
+}
+
+/// The names that a set gives the patient with this key.
+fn names_said(set: &ChangeSet, key: &str) -> Vec<PersonName> {
+    let changes = set.changes.iter().filter(|change| change.key == key);
     let bodies = changes.flat_map(|change| std::iter::once(&change.say).chain(&change.say_if_new));
     let names = bodies.flat_map(|body| match body {
         Body::Patient(say) => say.names.values(),
         _ => &[],
     });
     names.cloned().collect()
+}
+
+impl Work<'_> {
+    /// Whether the patient of a change is known, and by the name that the set says.
+    pub(super) fn is_of_a_known_patient(&mut self, idx: usize) -> Result<bool, ApplyError> {
+        let said = patient_said(&self.set.changes[idx]);
+        let Some(id) = self.local_or_id(said)? else {
+            return Ok(false);
+        };
+        let names = match said {
+            Some(Ref::Local(key)) => names_said(self.set, key),
+            Some(Ref::Id(..)) | None => vec![],
+        };
+        let known = patient_before(self, id)?;
+        Ok(known.is_some_and(|known| same_name(&names, &known.names)))
+    }
 }
 
 /// A patient as known before this set.

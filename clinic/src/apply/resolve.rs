@@ -289,7 +289,7 @@ impl<'a> Work<'a> {
         if self.reader.load(kind, id)?.is_none() {
             match change.find.missing {
                 Missing::Skip | Missing::SkipUnlessSaid => return Ok(Target::LeftOut),
-                Missing::Create | Missing::Park | Missing::Refuse => {}
+                Missing::Create | Missing::Park | Missing::ParkUnlessSaid | Missing::Refuse => {}
             }
             return Err(unknown_id(&format!("changes[{idx}].find.id"), kind).into());
         }
@@ -354,8 +354,11 @@ impl<'a> Work<'a> {
             }
             Missing::Create | Missing::SkipUnlessSaid => {}
             // What a person decided stands before both.
-            Missing::Park | Missing::Refuse if decided(context, &change.key).is_some() => {}
-            Missing::Park => {
+            Missing::Park | Missing::ParkUnlessSaid | Missing::Refuse
+                if decided(context, &change.key).is_some() => {}
+            Missing::ParkUnlessSaid
+                if context.on_unmatched == OnUnmatched::CreateSaid && self.is_of_a_known_patient(idx)? => {}
+            Missing::Park | Missing::ParkUnlessSaid => {
                 return Err(ApplyError::Parked {
                     why: format!(
                         "No {} here has a number of the message. Choose which is meant, or make it anew.",

@@ -201,6 +201,7 @@ fn damaged_samples_never_panic() {
 struct Day {
     clinic: MemoryClinic,
     ids: u128,
+    on_unmatched: OnUnmatched,
 }
 
 impl Day {
@@ -209,6 +210,7 @@ impl Day {
         let mut day = Day {
             clinic: MemoryClinic::new(),
             ids: 0,
+            on_unmatched: OnUnmatched::Create,
         };
         let ordered = r#"{"changes":[
             {"key":"p","say":{"Patient":{"identifiers":[{"system":"NORD","value":"N-501","kind":{"codings":[{"code":"MR"}]}}],
@@ -233,7 +235,7 @@ impl Day {
                 },
                 now: jiff::Timestamp::UNIX_EPOCH,
                 site: None,
-                on_unmatched: OnUnmatched::Create,
+                on_unmatched: self.on_unmatched,
                 decisions: &[],
                 overwrite: false,
                 new_id: &mut || {
@@ -429,6 +431,61 @@ fn an_examination_that_nobody_planned_is_an_order_of_its_own() {
         Err(ApplyError::Parked { about, .. }) => assert_eq!(about.as_deref(), Some("patient")),
         other => panic!("{:?}", other.map(|_| ())),
     }
+}
+
+/// What another system planned: an accession number and a step that no order here has.
+#[test]
+fn what_was_planned_elsewhere_is_an_order_of_its_own_where_the_channel_says_so() {
+    let planned = |number: &str, family: &str| {
+        let mut said = set("mpps-begun");
+        for change in &mut said.changes {
+            match (change.key.as_str(), &mut change.say_if_new) {
+                ("patient", Some(clinic::Body::Patient(say))) => {
+                    change.find.identifiers[0].value = number.to_owned();
+                    if let clinic::patch::Items::Merge(names) = &mut say.names {
+                        names[0].family = Some(family.to_owned());
+                    }
+                }
+                ("order", Some(clinic::Body::Order(say))) => {
+                    change.find.identifiers[0].value = "2.25.7999".to_owned();
+                    change.find.identifiers[1].value = "A-9999".to_owned();
+                    if let clinic::patch::Items::Merge(numbers) = &mut say.identifiers {
+                        numbers[0].value = "2.25.7999".to_owned();
+                        numbers[1].value = "A-9999".to_owned();
+                    }
+                }
+                _ => {}
+            }
+        }
+        said
+    };
+    let parked = |day: &mut Day, number: &str, family: &str| match day.apply(&planned(number, family)) {
+        Err(ApplyError::Parked { about, .. }) => assert_eq!(about.as_deref(), Some("order")),
+        other => panic!("{number} {family}: {:?}", other.map(|_| ())),
+    };
+    let mut day = Day::new();
+    for careful in [OnUnmatched::Create, OnUnmatched::Park] {
+        day.on_unmatched = careful;
+        parked(&mut day, "N-501", "Tira-Serban");
+    }
+    day.on_unmatched = OnUnmatched::CreateSaid;
+    // A number that is nobody's, and one of somebody of another name.
+    parked(&mut day, "N-77", "Tira-Serban");
+    parked(&mut day, "N-501", "Ionescu");
+    let applied = day.apply(&planned("N-501", "Tira-Serban")).expect("applied");
+    assert_eq!(applied.writes.len(), 1);
+    let Aggregate::Order(order) = &applied.writes[0].record.aggregate else {
+        panic!("no order");
+    };
+    assert!(order.patient.is_some());
+    assert!(
+        order
+            .identifiers
+            .iter()
+            .any(|id| id.kind_code() == Some("ACSN") && id.value == "A-9999")
+    );
+    let applied = day.apply(&set("mpps-completed")).expect("applied");
+    assert_eq!(applied.writes[0].verb, "completed");
 }
 
 /// A name in three ways of writing, and a time with its fraction, come back as they were said.

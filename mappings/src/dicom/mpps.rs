@@ -2,12 +2,13 @@
 //!
 //! N-CREATE begins a step and says for which planned ones it is: by the UID of the study, else by the accession number.
 //! One that is for none is an examination that nobody planned: an order of its own, where the patient is known, else a
-//! person decides. N-SET is known by the instance alone, and is said of every order that the step is for.
+//! person decides. One that was planned, and not here, is such an order only where the channel says so in words. N-SET is
+//! known by the instance alone, and is said of every order that the step is for.
 
 use clinic::change_set::{Change, Find, Missing};
 use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
 use clinic::exchange::{MapError, Reason};
-use clinic::imaging::{PerformedStatus, PerformedStep, uid};
+use clinic::imaging::{PerformedStatus, PerformedStep, accession, uid};
 use clinic::patch::{Items, Patch};
 use clinic::value::{Concept, Identifier, Ref};
 use clinic::{About, ChangeSet};
@@ -175,8 +176,17 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         performed: Items::Merge(vec![performed]),
         ..OrderChange::default()
     };
+    let number = order.accession.as_deref().map(|number| accession(number, None));
     let new = OrderChange {
-        identifiers: Items::merge(order.study.as_deref().map(uid).into_iter().collect()),
+        identifiers: Items::merge(
+            order
+                .study
+                .as_deref()
+                .map(uid)
+                .into_iter()
+                .chain(number)
+                .collect(),
+        ),
         status: Patch::Set(OrderStatus::Active),
         intent: Patch::Set(OrderIntent::InstanceOrder),
         code: order.code.or(order.description.map(Concept::words)).into(),
@@ -190,8 +200,11 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         find: Find {
             identifiers,
             bare: true,
-            // What was planned and is not known is somebody else's order, or a number that was mistyped.
-            missing: if planned { Missing::Park } else { Missing::Create },
+            // What was planned and is not known is somebody else's order, a number that was mistyped, or was planned elsewhere.
+            missing: match planned {
+                true => Missing::ParkUnlessSaid,
+                false => Missing::Create,
+            },
             ..Find::default()
         },
         say: say.into(),
