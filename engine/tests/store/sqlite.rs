@@ -122,6 +122,25 @@ async fn big_bodies_of_an_earlier_version_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_taken_away_takes_nothing_until_it_is_back() {
+    let fresh = Fresh::new();
+    let store = fresh.open().await;
+    seq(store.commit(commit(message("c1", "one"))).await.unwrap());
+    for name in ["punte.db", "punte.db-wal"] {
+        let (file, aside) = (fresh.path().join(name), fresh.path().join("aside"));
+        std::fs::rename(&file, &aside).unwrap();
+        let refused = store.commit(commit(message("c2", "two"))).await;
+        assert!(
+            matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("taken away")),
+            "{refused:?}"
+        );
+        std::fs::rename(&aside, &file).unwrap();
+        seq(store.commit(commit(message(name, "three"))).await.unwrap());
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_after_an_abrupt_end() {
     let fresh = Fresh::new();
     let copy = Fresh {

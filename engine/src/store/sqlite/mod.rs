@@ -27,6 +27,7 @@ mod lanes;
 mod messages;
 mod names;
 mod open;
+mod place;
 mod planned;
 mod prune;
 mod readers;

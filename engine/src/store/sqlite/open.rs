@@ -118,7 +118,8 @@ fn has_been_used(folder: &Path) -> bool {
             .flatten()
             .flatten()
     };
-    let is_of_bodies = |name: &std::ffi::OsStr| name.len() == 2;
+    // Two letters, or the packs.
+    let is_of_bodies = |name: &std::ffi::OsStr| name.len() == 2 || name == "packs";
     is_filled("running.json") || bodies().any(|entry| is_of_bodies(&entry.file_name()))
 }
 

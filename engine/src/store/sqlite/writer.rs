@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::checkpoint::{Checkpointer, RESTART_BUSY, RESTART_IDLE};
 use super::commit::{self, Batch, Memory, Raw};
 use super::journal::ReadyAccess;
+use super::place::Place;
 use super::prune::{self, Done, Doomed};
 use super::ready::{Ready, ReadyAttempt, ReadyDecision};
 use super::{Shared, clinic, journal, sql_error};
@@ -179,6 +180,7 @@ pub(crate) struct Open {
     pub(crate) connection: Connection,
     pub(crate) memory: Memory,
     pub(crate) checkpointer: Checkpointer,
+    place: Place,
 }
 
 impl Open {
@@ -204,6 +206,7 @@ impl Open {
             connection,
             memory,
             checkpointer,
+            place: Place::of(path),
         })
     }
 }
@@ -496,6 +499,13 @@ impl Hand {
         let Some(mut open) = self.store.take() else {
             return;
         };
+        if !open.place.is_kept() {
+            // What is written now would be nowhere.
+            let refusal = StoreError::Unavailable("a file of it was taken away from its place".into());
+            jobs.into_iter().for_each(|job| self.give_up(job, &refusal));
+            self.store = Some(open);
+            return;
+        }
         if self.write_to(&mut open, jobs) {
             open.checkpointer.restart_past(&open.connection, RESTART_BUSY);
             self.store = Some(open);
@@ -582,6 +592,7 @@ impl Hand {
             connection,
             memory,
             checkpointer,
+            place: _,
         } = open;
         let (next_seq, next_aggregate, journal) = (memory.next_seq, memory.next_aggregate, memory.journal);
         let mut batch = Batch::default();
