@@ -32,6 +32,7 @@ pub async fn bare(
         connection,
         mut memory,
         checkpointer,
+        ..
     } = parts.open;
     let begun = Instant::now();
     let mut done = 0;
