@@ -23,6 +23,21 @@ pub struct Keys {
     pub answers: Option<String>,
 }
 
+/// What one message begins and others go on with, as far as the [`Keys`] of a message tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Whether this message begins it.
+    pub is_beginning: bool,
+    /// The message type of what begins it.
+    pub begun_by: String,
+    /// The control id of what begins it.
+    pub begins: String,
+    /// The message type of what goes on with it.
+    pub goes_on_by: String,
+    /// The control ids of all that may go on with it.
+    pub goes_on: Vec<String>,
+}
+
 /// Where in a message something stands, in the words of its format: `PID-3[2].1`, `$.entry[0].resource`.
 #[derive(
     Clone,

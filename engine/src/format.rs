@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
-use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::exchange::{Course, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 
 use uuid::Uuid;
@@ -276,6 +276,10 @@ pub trait Format: Send + Sync {
     /// What the sender of a repeat is told, where that is not what it was told the first time: that it is one. Nothing has
     /// failed by that.
     fn told_of_repeat(&self, _: &[u8]) -> Option<MapError> {
+        None
+    }
+    /// What a message with these keys begins or goes on with; none: it stands for itself.
+    fn course(&self, _: &Keys) -> Option<Course> {
         None
     }
     /// What a message asks for, for formats that can be asked; none: it is no question. An error says why it can't be

@@ -5,6 +5,7 @@
     worklist KEY=VALUE ...   what is booked (keys: PatientName, PatientID, AccessionNumber, Modality, Date, Charset)
     unplanned                what follows is of no plan: of a patient and a study that are made up
     begin [N[,M...]]         MPPS N-CREATE for the Nth step of the last worklist (from 0), or for several, IN PROGRESS
+    mistake N M              the Nth step of the last worklist is taken for one of the patient of the Mth
     again [DESCRIPTION]      the same N-CREATE once more, or one of the same UID that says something else
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
     numbered N [SIDE]        stores the image of this number, the same one each time
@@ -151,6 +152,11 @@ class Modality:
         made.PerformedSeriesSequence = Sequence()
         self.created = made
         return self.again()
+
+    def mistake(self, number, other):
+        step, other = self.steps[int(number)], self.steps[int(other)]
+        step.PatientID, step.PatientName = other.PatientID, other.PatientName
+        return {"id": step.PatientID}
 
     def booked(self, step):
         booked = Dataset()

@@ -340,6 +340,7 @@ impl Engine {
                 askables: self.askables.clone(),
                 numbers: self.numbers.channel(&channel.id),
                 all_numbers: self.numbers.clone(),
+                courses: tokio::sync::Mutex::default(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
             match known {

@@ -57,6 +57,8 @@ pub(super) struct Door {
     /// What is counted of this channel, and of all.
     pub numbers: Arc<ChannelNumbers>,
     pub all_numbers: Arc<Numbers>,
+    /// Held while a message that is part of a course is committed.
+    pub courses: tokio::sync::Mutex<()>,
 }
 
 /// What became of one message.
@@ -324,7 +326,7 @@ impl Door {
     }
 
     /// A stored message, to be run again in its place.
-    async fn case_of(
+    pub(super) async fn case_of(
         &self,
         stored: MessageDetail,
         resolutions: Vec<Resolution>,
@@ -392,18 +394,34 @@ impl Door {
         }
     }
 
-    /// Takes a parked message again in its place, with what a person decided. None: it is not parked any more.
+    /// Takes a parked message again in its place, with what a person decided, and what waits behind it. None: it is not
+    /// parked any more.
     pub async fn resolve(
         &self,
         parked: MessageDetail,
         resolutions: Vec<Resolution>,
         sent: Option<Bytes>,
     ) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
-        let is_ignored = resolutions
+        let case = self.case_of(parked, resolutions, sent).await?;
+        let keys = case.keys.clone();
+        let decided = self.decide(case).await?;
+        if decided
+            .as_ref()
+            .is_some_and(|(state, _)| *state != MessageState::Parked)
+            && let Err(error) = self.go_on(&keys).await
+        {
+            tracing::error!(channel = %self.channel.id, %error, "What waits behind a decided message could not be taken; it is still parked.");
+        }
+        Ok(decided)
+    }
+
+    async fn decide(&self, case: Case) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
+        let is_ignored = case
+            .resolutions
             .last()
             .is_some_and(|resolution| resolution.word == ResolutionWord::Ignored);
-        let case = self.case_of(parked, resolutions, sent).await?;
         if is_ignored {
+            let _turn = self.turn_of_course(&case.keys).await;
             return match self.store.commit(self.unit(&case, Outcome::filtered())).await? {
                 Committed::Stored { .. } => Ok(Some((MessageState::Filtered, None))),
                 Committed::Repeat(_) | Committed::Moved | Committed::Over | Committed::Conflict { .. } => {

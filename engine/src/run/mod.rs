@@ -15,6 +15,7 @@ mod break_offs;
 mod breaker;
 mod calling;
 mod case;
+mod course;
 mod decide;
 mod delivered;
 mod door;

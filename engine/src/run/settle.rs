@@ -8,6 +8,7 @@ use clinic::exchange::{Judgement, Reason};
 
 use super::asking::{Asking, MOST, Question};
 use super::case::{Case, decisions, unit};
+use super::course::Beginning;
 use super::door::{Door, Settled};
 use super::events::{self, Listeners};
 use super::ordering;
@@ -93,6 +94,8 @@ impl Door {
 
     /// Runs the steps until what they have read still is so when it is written.
     async fn run_and_commit(&self, case: &Case) -> Result<(Committed, Ran), StoreError> {
+        let _turn_of_course = self.turn_of_course(&case.keys).await;
+        let beginning = self.beginning(case).await?;
         let takes_turns = !self.channel.counters.is_empty();
         // No other message waits while this one asks.
         let asked = match takes_turns && self.channel.asks() {
@@ -108,7 +111,7 @@ impl Door {
         let mut runs = 0;
         loop {
             let applying = self.apply(&pipeline)?;
-            let outcome = self.complete(case, &pipeline, applying).await?;
+            let outcome = beginning.weigh(self.complete(case, &pipeline, applying).await?);
             let outcome = told(&self.listeners(), &self.channel, case, outcome);
             let outcome = ordered(&self.channel, self.format.as_ref(), case, outcome);
             let ran = Ran::of(&outcome);
@@ -127,7 +130,7 @@ impl Door {
                     return Ok((committed, ran));
                 }
             } else if RERUNS <= runs {
-                return self.commit_exclusively(pipeline, case).await;
+                return self.commit_exclusively(pipeline, case, beginning).await;
             }
         }
     }
@@ -320,13 +323,15 @@ impl Door {
         &self,
         pipeline: Arc<Pipeline>,
         case: &Case,
+        beginning: Beginning,
     ) -> Result<(Committed, Ran), StoreError> {
         let seen = Arc::new(std::sync::Mutex::new(Ran::of(&Outcome::default())));
         let shared = seen.clone();
         let (case, channel, listeners) = (case.clone(), self.channel.clone(), self.listeners());
         let format = self.format.clone();
         let work = Box::new(move |snapshot: &dyn Snapshot| {
-            let outcome = told(&listeners, &channel, &case, pipeline.finish(snapshot)?);
+            let outcome = beginning.weigh(pipeline.finish(snapshot)?);
+            let outcome = told(&listeners, &channel, &case, outcome);
             let outcome = ordered(&channel, format.as_ref(), &case, outcome);
             if let Ok(mut slot) = shared.lock() {
                 *slot = Ran::of(&outcome);

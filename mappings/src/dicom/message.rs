@@ -1,7 +1,7 @@
 //! What a message is: an object, a question, word of a modality. By the command that it came with (PS3.7 E.1), which an
 //! object has not.
 
-use clinic::exchange::{Keys, MapError, Reason};
+use clinic::exchange::{Course, Keys, MapError, Reason};
 use dicom_core::Tag;
 
 use super::charset::Fallback;
@@ -65,6 +65,9 @@ impl Service {
     }
 }
 
+/// The state of a performed step that was begun (PS3.3 C.4.14).
+const IN_PROGRESS: &str = "IN PROGRESS";
+
 /// What the command of a message says.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
@@ -116,6 +119,29 @@ pub fn command(file: &File<'_>) -> Result<Command, MapError> {
     })
 }
 
+/// The number of what a modality says of a performed step in a state.
+fn of_step(uid: &str, status: &str) -> String {
+    format!("{uid}#{status}")
+}
+
+/// The examination that a message with these keys begins (N-CREATE of MPPS, PS3.4 F.7.2.1) or goes on with (N-SET, F.7.2.2).
+pub fn course(keys: &Keys) -> Option<Course> {
+    let (begins, goes_on) = (Service::MppsCreate.as_str(), Service::MppsSet.as_str());
+    let kind = keys.message_type.as_deref()?;
+    if kind != begins && kind != goes_on {
+        return None;
+    }
+    let (uid, _) = keys.control_id.as_deref()?.split_once('#')?;
+    let states = [IN_PROGRESS, "COMPLETED", "DISCONTINUED", ""];
+    Some(Course {
+        is_beginning: kind == begins,
+        begun_by: begins.to_owned(),
+        begins: of_step(uid, IN_PROGRESS),
+        goes_on_by: goes_on.to_owned(),
+        goes_on: states.iter().map(|status| of_step(uid, status)).collect(),
+    })
+}
+
 /// What a message says of itself. Never fails: what can't be read says nothing.
 pub fn keys(bytes: &[u8]) -> Keys {
     let Ok(file) = File::read(bytes) else {
@@ -141,7 +167,7 @@ pub fn keys(bytes: &[u8]) -> Keys {
     if matches!(command.service, Service::MppsCreate | Service::MppsSet) {
         // An end says other things than another end, and than the beginning.
         let status = set.text(Tag(0x0040, 0x0252)).unwrap_or_default();
-        keys.control_id = keys.control_id.map(|id| format!("{id}#{status}"));
+        keys.control_id = keys.control_id.map(|id| of_step(&id, &status));
     }
     keys.patients = with_issuer(set.text(PATIENT_ID), set.text(ISSUER));
     keys.visits = with_issuer(set.text(Tag(0x0038, 0x0010)), None);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
-use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::exchange::{Course, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 use engine::anew::Rewritten;
 use engine::body::ReadSeek;
@@ -16,7 +16,7 @@ use engine::format::{Answered, Answers, Format, Reads, Replies, SetOp, Settings}
 use jiff::tz::TimeZone;
 use mappings::dicom::charset::Fallback;
 use mappings::dicom::deid::{self, Keep};
-use mappings::dicom::message::{inspect, keys};
+use mappings::dicom::message::{course, inspect, keys};
 use mappings::dicom::native::Native;
 use mappings::dicom::ops::{Op, set};
 use mappings::dicom::part10::{self, File};
@@ -105,6 +105,10 @@ impl Format for Dicom {
     /// A step that was begun can't begin again.
     fn told_of_repeat(&self, message: &[u8]) -> Option<MapError> {
         reply::told_of_repeat(message)
+    }
+
+    fn course(&self, keys: &Keys) -> Option<Course> {
+        course(keys)
     }
 
     fn question(&self, message: &[u8]) -> Option<Result<Question, MapError>> {

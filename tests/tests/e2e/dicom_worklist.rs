@@ -178,3 +178,93 @@ async fn a_modality_moves_what_was_planned() -> Result<()> {
     ensure!(other["status"] == 0x0110, "an end is final: {other}");
     Ok(())
 }
+
+/// The device says that an examination began and ended before a person has said whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_parked_beginning_is_taken_with_it() -> Result<()> {
+    let home = Home::with(&[("ris", RIS), ("ct", &channel("ct", ""))])?;
+    let punte = home.serve()?;
+    let all = [
+        ordered("1", "Țîră", "20261127083000+0200"),
+        ordered("2", "Pop", "20261127100000+0200"),
+    ];
+    orders(&punte, &all).await?;
+    let mut modality = Modality::start(
+        &python::root().join("tests/python"),
+        punte.listens("ct").port(),
+        "CT",
+        "CT1",
+    )?;
+    let does = |modality: &mut Modality, word: &str, status: u32| -> Result<()> {
+        let told = modality.does(word)?;
+        ensure!(told["status"] == status, "{word}: {told}");
+        Ok(())
+    };
+    does(&mut modality, "worklist Date=20261127", 0)?;
+    modality.does("mistake 0 1")?;
+    does(&mut modality, "begin 0", 0)?;
+    does(&mut modality, "again Cap", 0x0111)?;
+    does(&mut modality, "again", 0x0111)?;
+    does(&mut modality, "end COMPLETED", 0)?;
+    does(&mut modality, "end COMPLETED", 0)?;
+    let states = async || -> Result<Vec<(String, String)>> {
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let all = punte.messages("&channel=ct").await?;
+        let mut all: Vec<_> = all
+            .iter()
+            .map(|row| (text(&row["message_type"]), text(&row["state"])))
+            .filter(|(kind, _)| kind.ends_with("^MPPS"))
+            .collect();
+        all.sort();
+        Ok(all)
+    };
+    let of = |kind: &str, state: &str| (kind.to_owned(), state.to_owned());
+    let (create, set) = ("N-CREATE^MPPS", "N-SET^MPPS");
+    assert_eq!(
+        states().await?,
+        [of(create, "failed"), of(create, "parked"), of(set, "parked")]
+    );
+    let parked = punte.messages("&channel=ct&state=parked").await?;
+    let begun = parked.iter().find(|row| row["message_type"] == create);
+    let begun = begun.context("the beginning")?;
+    let id = begun["id"].as_str().context("an id")?;
+    let order = begun["candidates"][0]["id"].as_str().context("the order")?;
+    let done = home.run(&["parked", "resolve", id, "--as", order])?;
+    ensure!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert_eq!(
+        states().await?,
+        [of(create, "failed"), of(create, "routed"), of(set, "routed")]
+    );
+    let told = modality.does("worklist Date=20261127")?;
+    let steps = told["steps"].as_array().context("steps")?;
+    ensure!(steps.len() == 1 && steps[0]["step"] == "S-2", "{told}");
+    // Where nothing is to come of the beginning, nothing comes of the end, nor of one that comes later.
+    orders(&punte, &[ordered("3", "Rusu", "20261127110000+0200")]).await?;
+    does(&mut modality, "worklist Date=20261127", 0)?;
+    modality.does("mistake 0 1")?;
+    does(&mut modality, "begin 0", 0)?;
+    does(&mut modality, "end COMPLETED", 0)?;
+    let parked = punte.messages("&channel=ct&state=parked").await?;
+    let begun = parked.iter().find(|row| row["message_type"] == create);
+    let id = begun
+        .and_then(|row| row["id"].as_str())
+        .context("the beginning")?;
+    let done = home.run(&[
+        "parked",
+        "resolve",
+        id,
+        "--ignore",
+        "--reason",
+        "a test of the device",
+    ])?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    does(&mut modality, "end DISCONTINUED", 0)?;
+    let filtered = punte.messages("&channel=ct&state=filtered").await?;
+    assert_eq!(filtered.len(), 3, "{filtered:?}");
+    Ok(())
+}
