@@ -104,7 +104,7 @@ impl Draft {
     pub(super) fn name(mut self, name: BlobName) -> Result<BlobName, StoreError> {
         self.seal_whole(name)?;
         let sealed = self.file.unwritten().len();
-        if !self.file.is_made() {
+        if !self.file.is_made() && !self.blobs.has_file(&name.hash) {
             self.file.unwritten().extend_from_slice(&slot_tail(name));
             if let Some(whole) = self.file.whole()
                 && let Some(slot) = self.blobs.packs.put(whole)
@@ -118,13 +118,13 @@ impl Draft {
             }
             self.file.unwritten().truncate(sealed);
         }
-        self.end_file(name)
+        self.end_file(name, false)
     }
 
-    /// The same, in a file of its own.
+    /// The same, in a file of its own, which is flushed before it gets its name.
     pub(super) fn name_file(mut self, name: BlobName) -> Result<BlobName, StoreError> {
         self.seal_whole(name)?;
-        self.end_file(name)
+        self.end_file(name, true)
     }
 
     /// Seals the last chunk, and the name.
@@ -136,10 +136,13 @@ impl Draft {
         self.sealer.seal_end(&end_aad(name), file, from)
     }
 
-    fn end_file(mut self, name: BlobName) -> Result<BlobName, StoreError> {
+    fn end_file(mut self, name: BlobName, flushed_first: bool) -> Result<BlobName, StoreError> {
         self.file.unwritten().extend_from_slice(&file_tail(name));
         let path = self.file.path().to_owned();
         let file = self.file.end().map_err(failed)?;
+        if flushed_first {
+            file.sync_data().map_err(failed)?;
+        }
         self.blobs.take_in(file, &path, name)?;
         self.is_named = true;
         Ok(name)

@@ -193,15 +193,8 @@ impl Blobs {
         let mut file = File::open(path).ok()?;
         let length = length_of(&mut file)?;
         let mut reader = BlobReader::new(sealer, file, 0, length).ok()?;
-        let mut hashing = sealer.hashing();
-        each_piece(&mut reader, |piece| {
-            hashing.update(piece);
-            Ok(())
-        })
-        .ok()?;
-        let hash = hashing.finish();
         let name = BlobName {
-            hash,
+            hash: hash_of_all(sealer, &mut reader).ok()?,
             length,
             slot: None,
         };
@@ -304,14 +297,23 @@ impl Blobs {
         self.all().is_ok_and(|found| !found.is_empty())
     }
 
+    /// The slot that a blob is read from. A file goes before it: it was written when the blob was sealed anew, or put there
+    /// since the slot was damaged. What is under that name is whole: no slot is taken while there is such a file.
+    fn slot_of(&self, name: &BlobName) -> Option<Slot> {
+        name.slot.filter(|_| !self.has_file(&name.hash))
+    }
+
+    fn has_file(&self, hash: &[u8; 32]) -> bool {
+        self.place(hash).1.exists()
+    }
+
     /// Whether a blob lies where its name says.
     pub(crate) fn is_there(&self, name: &BlobName) -> bool {
-        let in_slot = name
-            .slot
-            .is_some_and(|slot| self.packs.has(slot, &name.hash, name.length));
-        in_slot
-            || std::fs::metadata(self.place(&name.hash).1)
-                .is_ok_and(|file| is_as_long(file.len(), name.length))
+        match self.slot_of(name) {
+            Some(slot) => self.packs.has(slot, &name.hash, name.length),
+            None => std::fs::metadata(self.place(&name.hash).1)
+                .is_ok_and(|file| is_as_long(file.len(), name.length)),
+        }
     }
 
     /// Marks a blob that no row names any more as of now: its file, and its pack, where the row named one. Where that fails
@@ -457,15 +459,16 @@ impl Blobs {
         }
     }
 
-    /// Opens a blob to be read, from any place. One that is not in its slot has a file.
+    /// Opens a blob to be read, from any place.
     pub(crate) fn open(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<BlobReader, StoreError> {
-        let Some(slot) = name.slot else {
+        let Some(slot) = self.slot_of(&name) else {
             return self.open_file(sealer, name);
         };
         let opened = self.packs.open(slot.pack).map_err(unreadable).and_then(|pack| {
             let mut reader = BlobReader::new(sealer, pack, slot.begins(), name.length)?;
             reader.is_sealed_as(name, Some(slot)).map(|()| reader)
         });
+        // It may have left its slot for a file just now.
         opened.or_else(|error| self.open_file(sealer, name).map_err(|_| error))
     }
 
@@ -489,19 +492,19 @@ impl Blobs {
             format!("blobs/{}", inner.display())
         };
         let file = within(&path);
-        match name.slot {
-            Some(slot) if !path.exists() => {
+        match self.slot_of(name) {
+            Some(slot) => {
                 let pack = within(&self.packs.full(slot.pack));
                 (format!("{pack} from byte {}", slot.begins()), file)
             }
-            Some(_) | None => (file.clone(), file),
+            None => (file.clone(), file),
         }
     }
 
     /// Which file has a blob, and the bytes that a file of its own has.
     pub(crate) fn as_file(&self, name: &BlobName) -> (PathBuf, io::Result<Box<dyn Read>>) {
-        let (_, path) = self.place(&name.hash);
-        let Some(slot) = name.slot.filter(|_| !path.exists()) else {
+        let Some(slot) = self.slot_of(name) else {
+            let (_, path) = self.place(&name.hash);
             let read = File::open(&path).map(|file| Box::new(file) as Box<dyn Read>);
             return (path, read);
         };
@@ -539,12 +542,7 @@ impl Blobs {
     /// Reads all of a blob and says whether its content is the one that it is named by. Holds one chunk at a time.
     pub(crate) fn is_as_named(&self, sealer: &Arc<Sealer>, name: BlobName) -> Result<bool, StoreError> {
         let mut reader = self.open(sealer, name)?;
-        let mut hashing = sealer.hashing();
-        each_piece(&mut reader, |piece| {
-            hashing.update(piece);
-            Ok(())
-        })?;
-        if hashing.finish() == name.hash {
+        if hash_of_all(sealer, &mut reader)? == name.hash {
             return Ok(true);
         }
         // An earlier build may have named it.
@@ -556,6 +554,16 @@ impl Blobs {
         })?;
         Ok(of_old.finish() == name.hash)
     }
+}
+
+/// The hash of all that a blob has.
+fn hash_of_all(sealer: &Sealer, reader: &mut BlobReader) -> Result<[u8; 32], StoreError> {
+    let mut hashing = sealer.hashing();
+    each_piece(reader, |piece| {
+        hashing.update(piece);
+        Ok(())
+    })?;
+    Ok(hashing.finish())
 }
 
 /// All that a blob has, a chunk at a time.

@@ -286,9 +286,8 @@ impl Packs {
         Ok(all)
     }
 
-    /// The file of a pack.
-    pub(super) fn path(&self, number: u64, ending: &str) -> PathBuf {
-        self.0.folder.join(format!("{number:016x}.{ending}"))
+    fn path(&self, number: u64, ending: &str) -> PathBuf {
+        path_of(&self.0.folder, number, ending)
     }
 
     /// The file of a pack, as it is named once it is full.
@@ -299,6 +298,11 @@ impl Packs {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The file of a pack.
+fn path_of(folder: &Path, number: u64, ending: &str) -> PathBuf {
+    folder.join(format!("{number:016x}.{ending}"))
 }
 
 /// A pack that is being filled.
@@ -334,7 +338,7 @@ impl Pack {
         aws_lc_rs::rand::fill(&mut number)
             .map_err(|_| io::Error::other("the machine has no random numbers"))?;
         let number = u64::from_le_bytes(number);
-        let path = folder.join(format!("{number:016x}.{FILLING}"));
+        let path = path_of(folder, number, FILLING);
         let (file, _) = direct::create(&path)?;
         let made = (|| {
             if !direct::reserve(&file, length)? {

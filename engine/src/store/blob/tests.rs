@@ -484,6 +484,31 @@ mod packs {
     }
 
     #[test]
+    fn a_file_goes_before_a_slot() {
+        let case = put(2 * CHUNK, false);
+        let (_, read) = case.blobs.as_file(&case.name);
+        let mut of_a_backup = vec![];
+        read.unwrap().read_to_end(&mut of_a_backup).unwrap();
+        // Changed in the midst: found only where it is read.
+        let pack = packs_of(&case).remove(0);
+        let mut wrong = std::fs::read(&pack).unwrap();
+        wrong[ID + CHUNK] ^= 1;
+        std::fs::write(&pack, wrong).unwrap();
+        assert!(case.blobs.read(&case.sealer, case.name).is_err());
+        std::fs::create_dir_all(case.file.parent().unwrap()).unwrap();
+        std::fs::write(&case.file, &of_a_backup).unwrap();
+        assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+        assert_eq!(case.blobs.as_file(&case.name).0, case.file);
+        // What a power cut left under the name is written over by what comes again.
+        std::fs::write(&case.file, &of_a_backup[..CHUNK]).unwrap();
+        assert!(!case.blobs.is_there(&case.name));
+        let again = case.blobs.write(&case.sealer, &case.body).unwrap();
+        assert_eq!(again.slot, None);
+        assert_eq!(case.blobs.read(&case.sealer, again).unwrap(), case.body);
+        assert_eq!(case.blobs.read(&case.sealer, case.name).unwrap(), case.body);
+    }
+
+    #[test]
     fn sealed_anew_it_leaves_its_slot_for_a_file() {
         let case = put(2 * CHUNK + 5, false);
         assert!(!case.blobs.reseal(&case.sealer, &lying(&case)).unwrap());
