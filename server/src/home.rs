@@ -66,14 +66,15 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// What is taken at a time, and in which time; or which of the two is wrong.
-    pub fn bounds(&self) -> Result<Bounds, String> {
-        let timeout = duration::parse(&self.timeout).map_err(|what| format!("http.timeout: {what}"))?;
+    /// What is taken at a time, and in which time; or which key is wrong, and why.
+    pub fn bounds(&self) -> Result<Bounds, (&'static str, String)> {
+        let timeout = duration::parse(&self.timeout).map_err(|what| ("timeout", what.to_string()))?;
         if timeout.is_zero() {
-            return Err("http.timeout: nothing would ever be heard to its end".to_owned());
+            return Err(("timeout", "nothing would ever be heard to its end".to_owned()));
         }
         if !(1..=65_536).contains(&self.max_connections) {
-            return Err("http.max_connections: a number from 1 to 65536 is wanted".to_owned());
+            let what = "a number from 1 to 65536 is wanted".to_owned();
+            return Err(("max_connections", what));
         }
         Ok(Bounds {
             max_connections: self.max_connections,
@@ -204,9 +205,8 @@ impl Home {
         if http.tls.is_none() && listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             looked.warn("listen", OPEN);
         }
-        if let Err(what) = http.bounds() {
-            let (place, what) = what.split_once(": ").unwrap_or(("http", what.as_str()));
-            looked.problem(place.trim_start_matches("http."), what);
+        if let Err((key, what)) = http.bounds() {
+            looked.problem(key, what);
         }
         for (idx, origin) in http.origins.iter().enumerate() {
             let host = origin

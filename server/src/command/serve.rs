@@ -124,7 +124,7 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
     let bounds = settings
         .http
         .bounds()
-        .map_err(|what| anyhow!("punte.toml: {what}"))?;
+        .map_err(|(key, what)| anyhow!("punte.toml: http.{key}: {what}"))?;
     let tls = settings.http.tls.as_ref();
     let acceptor = Acceptor::open(tls, home.folder(), &["h2", "http/1.1"])
         .map_err(|error| anyhow!("punte.toml: http.tls: {error}"))?;

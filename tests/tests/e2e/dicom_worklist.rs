@@ -125,8 +125,8 @@ async fn a_worklist_is_asked_in_each_character_set() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_modality_moves_what_was_planned() -> Result<()> {
+/// A day with two examinations, S-1 and S-2, and the modality for them.
+async fn two_are_planned() -> Result<(Home, Punte, Modality)> {
     let home = Home::with(&[("ris", RIS), ("ct", &channel("ct", ""))])?;
     let punte = home.serve()?;
     let all = [
@@ -134,12 +134,18 @@ async fn a_modality_moves_what_was_planned() -> Result<()> {
         ordered("2", "Pop", "20261127100000+0200"),
     ];
     orders(&punte, &all).await?;
-    let mut modality = Modality::start(
+    let modality = Modality::start(
         &python::root().join("tests/python"),
         punte.listens("ct").port(),
         "CT",
         "CT1",
     )?;
+    Ok((home, punte, modality))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_modality_moves_what_was_planned() -> Result<()> {
+    let (_home, punte, mut modality) = two_are_planned().await?;
     let listed = |modality: &mut Modality| -> Result<Vec<String>> {
         let told = modality.does("worklist Date=20261127")?;
         ensure!(told["status"] == 0, "{told}");
@@ -182,19 +188,7 @@ async fn a_modality_moves_what_was_planned() -> Result<()> {
 /// The device says that an examination began and ended before a person has said whose it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_parked_beginning_is_taken_with_it() -> Result<()> {
-    let home = Home::with(&[("ris", RIS), ("ct", &channel("ct", ""))])?;
-    let punte = home.serve()?;
-    let all = [
-        ordered("1", "Țîră", "20261127083000+0200"),
-        ordered("2", "Pop", "20261127100000+0200"),
-    ];
-    orders(&punte, &all).await?;
-    let mut modality = Modality::start(
-        &python::root().join("tests/python"),
-        punte.listens("ct").port(),
-        "CT",
-        "CT1",
-    )?;
+    let (home, punte, mut modality) = two_are_planned().await?;
     let does = |modality: &mut Modality, word: &str, status: u32| -> Result<()> {
         let told = modality.does(word)?;
         ensure!(told["status"] == status, "{word}: {told}");
