@@ -45,6 +45,8 @@ pub struct Settings {
     pub shape: Option<String>,
     /// The address of the server that is spoken to, where its format counts ids in it.
     pub server: Option<String>,
+    /// Which processing ids are taken here (`processing` of a source); empty: all of them.
+    pub processing: Vec<String>,
     /// How CSV is written that comes in here.
     pub csv: Csv,
     /// Which value of a document is which value of the clinic.
@@ -320,6 +322,10 @@ pub trait Format: Send + Sync {
     }
     /// True where its messages can be questions.
     fn can_be_asked(&self) -> bool {
+        false
+    }
+    /// True where its messages say what they are for: production, training, debugging (HL7 MSH-11).
+    fn has_processing_ids(&self) -> bool {
         false
     }
     /// Whether `candidate` is the answer to a question, and not only word that the question has come.

@@ -178,6 +178,7 @@ impl Reader<'_> {
             destinations.extend(destination);
         }
         let questions = self.questions(root, source_format.as_deref());
+        source_settings.processing = self.processing(root, source_format.as_deref());
         let is_sent_to = |node: &Node| !is_only_asked(node);
         if !nodes.iter().any(is_sent_to) && !flow.applied && !questions && self.findings.is_empty() {
             self.warning(top.clone(), NOWHERE.to_owned());
@@ -323,6 +324,20 @@ impl Reader<'_> {
             self.problem(Path::default().key("source").key("questions"), what);
         }
         is_said
+    }
+
+    /// Which processing ids are taken; empty: all, as where the format has none.
+    fn processing(&mut self, root: &Node, format: Option<&dyn Format>) -> Vec<String> {
+        let said = root.get("source").and_then(|source| source.get("processing"));
+        if said.is_some()
+            && let Some(format) = format
+            && !format.has_processing_ids()
+        {
+            let what = format!("{} has no processing ids; leave it out", format.name());
+            self.problem(Path::default().key("source").key("processing"), what);
+        }
+        let ids = said.map(Node::items).unwrap_or_default();
+        ids.iter().filter_map(|id| id.text().map(str::to_owned)).collect()
     }
 
     /// The format of what comes in: that of the decode, else the key, else what the connector brings.

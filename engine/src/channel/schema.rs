@@ -206,6 +206,17 @@ fn source(connectors: &Connectors) -> Value {
             "enum": ["clinic"]
         }),
     );
+    properties.insert(
+        "processing".to_owned(),
+        json!({
+            "description": "Which processing ids are taken (HL7 MSH-11; none there is P): P production, T training and tests, D debugging. Others are refused with 202 and kept as failed. Unless said all are taken.",
+            "type": "array",
+            "items": { "enum": ["P", "T", "D"] },
+            "minItems": 1,
+            "uniqueItems": true,
+            "examples": [["P"]]
+        }),
+    );
     let mut names = Vec::new();
     for connector in connectors.all() {
         if let Some(schema) = connector.source_schema() {

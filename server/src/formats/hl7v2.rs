@@ -15,7 +15,11 @@ use mappings::hl7v2::{self, Change, Charset, Message, Path, Reading};
 use super::bytes::by_status;
 
 /// HL7 v2.
-pub struct Hl7v2;
+#[derive(Default)]
+pub struct Hl7v2 {
+    /// The processing ids that are taken; empty: all of them.
+    processing: Vec<String>,
+}
 
 impl Format for Hl7v2 {
     fn name(&self) -> &'static str {
@@ -24,6 +28,11 @@ impl Format for Hl7v2 {
 
     fn content_type(&self) -> &'static str {
         "x-application/hl7-v2+er7"
+    }
+
+    fn of_channel(&self, settings: &Settings) -> Option<Arc<dyn Format>> {
+        let processing = settings.processing.clone();
+        (!processing.is_empty()).then(|| Arc::new(Hl7v2 { processing }) as Arc<dyn Format>)
     }
 
     fn keys(&self, message: &[u8]) -> Keys {
@@ -47,7 +56,7 @@ impl Format for Hl7v2 {
         if kind.component(1).text().trim().is_empty() {
             return Err(MapError::missing("MSH-9.1", "the message type"));
         }
-        Ok(())
+        self.is_for_here(&message)
     }
 
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
@@ -94,6 +103,10 @@ impl Format for Hl7v2 {
     }
 
     fn can_be_asked(&self) -> bool {
+        true
+    }
+
+    fn has_processing_ids(&self) -> bool {
         true
     }
 
@@ -198,6 +211,31 @@ impl Format for Hl7v2 {
             .iter()
             .map(|part| (part.offset, part.offset + part.bytes.len()))
             .collect()
+    }
+}
+
+impl Hl7v2 {
+    /// Whether a message is for those who are here: HL7 v2.5.1, 2.9.2.1, MSH-11 by table 0103. One that says nothing is
+    /// in production.
+    fn is_for_here(&self, message: &Message) -> Result<(), MapError> {
+        let field = message.msh().field(11);
+        let said = field.component(1).text();
+        let said = match said.trim() {
+            "" => "P",
+            said => said,
+        };
+        if self.processing.is_empty() || self.processing.iter().any(|taken| taken == said) {
+            return Ok(());
+        }
+        let what = format!(
+            "is another processing id than the source takes (processing: {})",
+            self.processing.join(", ")
+        );
+        Err(MapError::new(
+            Reason::UnsupportedProcessingId,
+            Some("MSH-11"),
+            what,
+        ))
     }
 }
 

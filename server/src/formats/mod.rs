@@ -13,7 +13,7 @@ use engine::format::Formats;
 /// All formats.
 pub fn all() -> Formats {
     Formats::default()
-        .with(hl7v2::Hl7v2)
+        .with(hl7v2::Hl7v2::default())
         .with(fhir::FhirR4)
         .with(document::Document::json())
         .with(document::Document::xml())

@@ -79,6 +79,46 @@ async fn what_is_no_hl7_is_kept_with_the_reason() -> Result<()> {
     Ok(())
 }
 
+/// What is marked as a test comes into no chart where the source takes production alone: HL7 v2.5.1, 2.9.2.1 and table 0103.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processing_id_that_is_not_taken_is_refused() -> Result<()> {
+    let channel = CHANNEL.replace("source.mllp", "source.processing = [\"P\"]\nsource.mllp");
+    let home = Home::with(&[("clinic", &channel)])?;
+    let tested = home.path().join("test.hl7");
+    let message = |id: &str, said: &str| {
+        scenes::register(id, "P-1", "Pop").replacen(&format!("|{id}|P|"), &format!("|{id}|{said}|"), 1)
+    };
+    std::fs::write(&tested, message("TRY", "T"))?;
+    let tried = home.run(&["try", "clinic", &tested.display().to_string()])?;
+    let said = String::from_utf8_lossy(&tried.stdout).into_owned();
+    assert!(said.contains("MSH-11: is another processing id"), "{said}");
+    let punte = home.serve()?;
+    let mut sender = Sender::connect(punte.listens("clinic")).await?;
+    for (count, (said, verdict)) in [
+        ("P", "AA"),
+        ("T", "AR"),
+        ("D", "AR"),
+        ("", "AA"),
+        ("P^T", "AA"),
+        ("T^T", "AR"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = sender
+            .ask(message(&format!("PROC-{count}"), said).as_bytes())
+            .await?;
+        assert_eq!(field(&answer, "MSA", 1), verdict, "{said:?}");
+        if verdict == "AR" {
+            assert!(field(&answer, "ERR", 3).starts_with("202^"), "{said:?}");
+            assert_eq!(field(&answer, "ERR", 2), "MSH^1^11^1");
+        }
+    }
+    let failed = punte.messages("&state=failed").await?;
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    Ok(())
+}
+
 /// Some senders probe a listener with an empty frame: there is nothing to keep, and nothing to answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_frame_is_passed_over() -> Result<()> {

@@ -43,6 +43,10 @@ impl Format for Lines {
         Keys::default()
     }
 
+    fn has_processing_ids(&self) -> bool {
+        self.name == "hl7v2"
+    }
+
     fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
         Ok(())
     }
