@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
-use clinic::exchange::{Course, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::exchange::{Course, Extra, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 
 use uuid::Uuid;
@@ -254,6 +254,18 @@ pub trait Format: Send + Sync {
     fn inspect(&self, message: &[u8]) -> Result<(), MapError>;
     /// What it says about the clinic.
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError>;
+
+    /// What a long message of so many bytes says after the beginning that [`Format::decode`] reads: values without a place in the
+    /// model. Blocks while it reads.
+    fn losses_of_rest(
+        &self,
+        _beginning: &[u8],
+        _file: &mut dyn ReadSeek,
+        _length: u64,
+        _settings: &Settings,
+    ) -> Result<Vec<Extra>, MapError> {
+        Ok(vec![])
+    }
 
     /// Where in a message begins what tells it apart from another one of the same number, after what its transport wrote
     /// before it. None: all of it does.

@@ -3,11 +3,13 @@
 
 use anyhow::anyhow;
 use clinic::ChangeSet;
+use clinic::exchange::{Extra, Place};
+use engine::body::StoredBody;
 use engine::channel::{Channel, Step};
-use engine::format::Formats;
+use engine::format::{Formats, Settings};
 use engine::message::{By, DeliveryState, MessageDetail, MessageRow, MessageState};
 use engine::run::{Outcome, Trace};
-use engine::store::{MessageFilter, Store};
+use engine::store::{MessageFilter, Store, StoreError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -141,7 +143,8 @@ pub async fn parked(store: &dyn Store) -> anyhow::Result<Value> {
 }
 
 /// One message whole.
-pub fn message(
+pub async fn message(
+    store: &dyn Store,
     channels: &(dyn Fn(&str) -> Option<Channel> + Send + Sync),
     formats: &Formats,
     detail: &MessageDetail,
@@ -151,7 +154,14 @@ pub fn message(
         .as_ref()
         .and_then(|channel| decode(channel, formats, detail));
     let (changes, decode_error) = match decoded {
-        Some(Ok(changes)) => (Some(serde_json::to_value(changes)?), None),
+        Some(Ok(mut changes)) => {
+            if let Some(channel) = &channel {
+                changes
+                    .extra
+                    .extend(losses_of_rest(store, channel, formats, detail).await?);
+            }
+            (Some(serde_json::to_value(changes)?), None)
+        }
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
@@ -237,6 +247,59 @@ pub fn rehearsal(outcome: &Outcome, traces: &[Trace]) -> Value {
     })
 }
 
+/// What a long message says after the beginning that was decoded; all of it has no place in the model.
+async fn losses_of_rest(
+    store: &dyn Store,
+    channel: &Channel,
+    formats: &Formats,
+    detail: &MessageDetail,
+) -> anyhow::Result<Vec<Extra>> {
+    let Some(name) = detail.big.filter(|_| detail.is_beginning()) else {
+        return Ok(vec![]);
+    };
+    let Some((format, settings)) = decode_step(channel) else {
+        return Ok(vec![]);
+    };
+    let Some(format) = formats.open(format, settings) else {
+        return Ok(vec![]);
+    };
+    let (body, beginning, settings) = (
+        StoredBody::new(store.vault(), name),
+        detail.body.clone(),
+        settings.clone(),
+    );
+    let read = tokio::task::spawn_blocking(move || {
+        let mut file = body.open()?;
+        let found = format.losses_of_rest(&beginning, &mut *file, name.length(), &settings);
+        // What can't be read is told, with the rest of the message.
+        Ok::<_, StoreError>(found.unwrap_or_else(|error| {
+            vec![Extra {
+                place: error.place.unwrap_or(Place(String::new())),
+                value: String::new(),
+                note: Some(error.what),
+            }]
+        }))
+    });
+    Ok(read.await??)
+}
+
+/// The first decode of a channel.
+fn decode_step(channel: &Channel) -> Option<(&str, &Settings)> {
+    channel.steps.iter().find_map(|step| match step {
+        Step::Decode { format, settings } => Some((format.as_str(), settings)),
+        Step::Filter(_)
+        | Step::Set(_)
+        | Step::Deidentify(_)
+        | Step::Transcode { .. }
+        | Step::Apply { .. }
+        | Step::Encode { .. }
+        | Step::Lookup(_)
+        | Step::Ask(_)
+        | Step::Script(_)
+        | Step::Split { .. } => None,
+    })
+}
+
 /// What the message says, read again by its channel's decode step (after the steps before it).
 pub fn decode(
     channel: &Channel,
@@ -260,19 +323,7 @@ pub fn decode(
         // An answer says it of what was sent.
         return None;
     }
-    let (format, settings) = channel.steps.iter().find_map(|step| match step {
-        Step::Decode { format, settings } => Some((format, settings)),
-        Step::Filter(_)
-        | Step::Set(_)
-        | Step::Deidentify(_)
-        | Step::Transcode { .. }
-        | Step::Apply { .. }
-        | Step::Encode { .. }
-        | Step::Lookup(_)
-        | Step::Ask(_)
-        | Step::Script(_)
-        | Step::Split { .. } => None,
-    })?;
+    let (format, settings) = decode_step(channel)?;
     let format = formats.get(format)?;
     Some(
         format

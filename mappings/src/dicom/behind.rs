@@ -1,15 +1,149 @@
 //! What stands behind the pixels of an object: private elements, signatures, what fills up (PS3.3 C.12.1.1.3, PS3.10 §7.2).
+//! Nothing of it is carried into the model, and all of it is told.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use clinic::exchange::MapError;
+use clinic::exchange::{Extra, MapError, Place};
 
-use super::part10;
+use super::charset::Fallback;
+use super::dataset::Value;
+use super::names;
+use super::part10::{self, File, packing};
 use super::pixels::places::header;
-use super::pixels::wrong;
+use super::pixels::{PIXELS, wrong};
+use super::said::{At, Ledger};
+use super::scan::{self, Coding, Event, Until, is_pixels};
 
 /// The most fragments that are passed.
 const MAX_FRAGMENTS: usize = 200_000;
+/// The most bytes behind the pixels that are looked through.
+const LONGEST: u64 = 8 * 1024 * 1024;
+/// The most bytes of a deflated object that are inflated to come behind its pixels.
+const MOST_INFLATED: u64 = 1024 * 1024 * 1024;
+
+/// What a long object, of which the beginning is at hand, says behind its pixels, as losses.
+pub fn losses(
+    beginning: &[u8],
+    file: &mut (impl Read + Seek),
+    length: u64,
+    fallback: Fallback,
+) -> Result<Vec<Extra>, MapError> {
+    let of = File::read(beginning)?;
+    let found = match packing(&of.meta.syntax).deflated {
+        true => inflated(&of, file)?,
+        false => match begins(beginning, file)? {
+            None => return Ok(vec![]),
+            Some(from) if LONGEST < length.saturating_sub(from) => {
+                Err(format!("{} bytes stand behind the pixels", length - from))
+            }
+            Some(from) => {
+                file.seek(SeekFrom::Start(from)).map_err(unreadable)?;
+                let mut bytes = vec![];
+                file.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+                Ok(bytes)
+            }
+        },
+    };
+    match found {
+        Ok(bytes) => told(&of, &bytes, fallback),
+        Err(why) => Ok(vec![note(PIXELS, format!("{why}, which are not looked through"))]),
+    }
+}
+
+/// What an object says behind its pixels that is at hand as a whole; nothing: it is not, or there are none.
+pub(super) fn losses_of_whole(file: &File<'_>, fallback: Fallback) -> Vec<Extra> {
+    let data = match packing(&file.meta.syntax).deflated {
+        false => Cow::Borrowed(file.data),
+        true => match part10::inflate_whole(file.data, part10::MAX_INFLATED) {
+            Ok(data) => Cow::Owned(data),
+            Err(_) => return vec![],
+        },
+    };
+    let behind = end_of_pixels(&data, file.coding()).and_then(|end| data.get(end..));
+    match behind {
+        None | Some([]) => vec![],
+        Some(behind) => told(file, behind, fallback).unwrap_or_default(),
+    }
+}
+
+/// The elements in these bytes, as losses.
+fn told(file: &File<'_>, behind: &[u8], fallback: Fallback) -> Result<Vec<Extra>, MapError> {
+    let set = file.data_set(fallback)?;
+    let set = match set.behind(behind, file.coding(), fallback) {
+        Ok(set) => set,
+        Err(error) => {
+            let why = format!("what stands behind the pixels can't be read: {}", error.what);
+            return Ok(vec![note(PIXELS, why)]);
+        }
+    };
+    let mut losses = At::new(&set, &Ledger::default()).rest();
+    // Other pixels, at which the reading ends.
+    let others = set.elements.iter().find(|element| is_pixels(element.header.tag));
+    if let Some(others) = others {
+        debug_assert!(matches!(others.value, Value::Elsewhere));
+        let why = "a second value of pixels; it, and what stands behind it, is not carried";
+        losses.push(note(others.header.tag, why.to_owned()));
+    }
+    Ok(losses)
+}
+
+fn note(tag: dicom_core::Tag, why: String) -> Extra {
+    Extra {
+        place: Place(names::name(tag)),
+        value: String::new(),
+        note: Some(why),
+    }
+}
+
+fn unreadable(_: io::Error) -> MapError {
+    wrong("can't be read to their end")
+}
+
+/// The bytes behind the pixels of a deflated object, or what there is too much of.
+fn inflated(of: &File<'_>, file: &mut (impl Read + Seek)) -> Result<Result<Vec<u8>, String>, MapError> {
+    let Some((header, length)) = header(of.plain(), &of.meta.syntax)? else {
+        return Ok(Ok(vec![]));
+    };
+    let pixels = length.ok_or_else(|| wrong("are deflated and have no length"))?;
+    let before = header.from as u64 + u64::from(pixels);
+    if MOST_INFLATED < before {
+        return Ok(Err(format!(
+            "{before} bytes are deflated before what stands behind the pixels"
+        )));
+    }
+    file.seek(SeekFrom::Start(of.begins as u64)).map_err(unreadable)?;
+    let mut reader = flate2::read::DeflateDecoder::new(file);
+    let passed = io::copy(&mut reader.by_ref().take(before), &mut io::sink()).map_err(unreadable)?;
+    let mut bytes = vec![];
+    reader
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if passed < before {
+        return Err(wrong("are longer than what is there"));
+    }
+    Ok(match bytes.len() as u64 <= LONGEST {
+        true => Ok(bytes),
+        false => Err(format!("more than {LONGEST} bytes stand behind the pixels")),
+    })
+}
+
+/// The first byte behind the pixels of a data set; none: it has none, or they are cut off.
+pub(super) fn end_of_pixels(data: &[u8], coding: Coding) -> Option<usize> {
+    let (mut depth, mut end) = (0_usize, None);
+    // What holds together behind them is no matter here.
+    let _ = scan::walk(data, coding, Until::End, &mut |event| match event {
+        Event::Begin(_) => depth += 1,
+        Event::End(_) => depth = depth.saturating_sub(1),
+        Event::Value(header, value) if depth == 0 && is_pixels(header.tag) => {
+            end = end.or(Some(header.from + value.len()));
+        }
+        Event::Fragments(header, at) if depth == 0 && is_pixels(header.tag) => end = end.or(Some(at)),
+        Event::Value(..) | Event::Fragments(..) | Event::Pixels(..) | Event::Item | Event::ItemEnd => {}
+    });
+    end
+}
 
 /// At which byte of the file that begins, whose own beginning, up to its pixels, this is. None: it has no pixels. What is deflated
 /// has no such place.

@@ -120,13 +120,24 @@ impl<'a> DataSet<'a> {
         coding: Coding,
         fallback: Fallback,
     ) -> Result<(), MapError> {
+        let mut read = self.behind(behind, coding, fallback)?;
+        self.elements.append(&mut read.elements);
+        Ok(())
+    }
+
+    /// The elements that stand behind the pixels, up to other pixels, as a set of their own.
+    pub fn behind<'b>(
+        &self,
+        behind: &'b [u8],
+        coding: Coding,
+        fallback: Fallback,
+    ) -> Result<DataSet<'b>, MapError> {
         let mut read = DataSet::read(behind, coding, fallback)?;
         if coding.implicit && is_signed(self) {
             read.sign();
         }
         read.settle(&self.charset, fallback);
-        self.elements.append(&mut read.elements);
-        Ok(())
+        Ok(read)
     }
 
     /// What is of the kind of the pixels may be below zero, as they may.

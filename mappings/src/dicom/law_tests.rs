@@ -1,5 +1,7 @@
 //! What holds for every sample, and what comes of a day of them.
 
+use std::io::Cursor;
+
 use clinic::aggregate::Source;
 use clinic::apply::{ApplyError, Context, OnUnmatched};
 use clinic::exchange::Reason;
@@ -175,6 +177,102 @@ fn no_element_is_dropped_in_silence() {
     }
     assert!(150 < count, "{count} elements");
     assert!(silent.is_empty(), "nothing changes without {silent:#?}");
+}
+
+/// Every element behind the pixels blanked: the losses change, of what is at hand as a whole and of what is not, deflated or not.
+#[test]
+fn no_element_behind_the_pixels_is_dropped_in_silence() {
+    const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+    const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+    const JPEG: &str = "1.2.840.10008.1.2.4.50";
+    let bytes = sample("ct-explicit");
+    let file = File::read(&bytes).expect("a file");
+    let set = file.data_set(Fallback::default()).expect("a data set");
+    let mut before = vec![];
+    blanked(&set, Coding::EXPLICIT, None, &mut before);
+    let begins = [&b"\xE0\x7F\x10\0OW"[..], b"\xE0\x7F\x10\0OB"];
+    let at = begins
+        .iter()
+        .find_map(|head| before.windows(6).rposition(|six| six == *head));
+    before.truncate(at.expect("pixels"));
+    let tail = b"\xE1\x7F\x10\0LO\x04\0ACME\xE1\x7F\x01\x10LO\x02\0A1\xE1\x7F\x02\x10UN\0\0\x04\0\0\0\x01\x02\x03\x04\
+        \xFA\xFF\xFA\xFFSQ\0\0\x1A\0\0\0\xFE\xFF\0\xE0\x12\0\0\0\0\x04\x05\0US\x02\0\x07\0\0\x04\0\x01CS\0\0";
+    let behind = DataSet::read(tail, Coding::EXPLICIT, Fallback::default()).expect("what stands behind");
+    let mut leaves_of_it = vec![];
+    leaves(&behind, "", &mut leaves_of_it);
+    assert_eq!(leaves_of_it.len(), 4);
+    let plain = [&b"\xE0\x7F\x10\0OW\0\0\x80\0\0\0"[..], &[7; 128]].concat();
+    let packed = b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0\xFE\xFF\0\xE0\x04\0\0\0abcd\xFE\xFF\xDD\xE0\0\0\0\0".to_vec();
+    for (syntax, pixels) in [(EXPLICIT, &plain), (DEFLATED, &plain), (JPEG, &packed)] {
+        let of = |at: Option<usize>| {
+            let mut tail = vec![];
+            blanked(&behind, Coding::EXPLICIT, at, &mut tail);
+            let data = [&before[..], pixels, &tail].concat();
+            let data = match syntax {
+                DEFLATED => super::part10::deflate(&data),
+                _ => data,
+            };
+            let meta = Meta {
+                syntax: syntax.to_owned(),
+                ..file.meta.clone()
+            };
+            [meta.written(), data].concat()
+        };
+        let places = |bytes: &[u8]| -> Vec<String> {
+            let whole = decode(bytes, &Profile::default()).expect("what it says").extra;
+            // Of one of which the beginning alone was decoded.
+            let length = bytes.len() as u64;
+            let rest = super::behind::losses(bytes, &mut Cursor::new(bytes), length, Fallback::default());
+            let rest = rest.expect("readable");
+            assert_eq!(whole[whole.len() - rest.len()..], rest, "{syntax}");
+            rest.into_iter().map(|extra| extra.place.0).collect()
+        };
+        let all = places(&of(None));
+        assert_eq!(all.len(), 4, "{syntax}: {all:?}");
+        for (at, place) in &leaves_of_it {
+            let left = places(&of(Some(*at)));
+            assert_eq!(left.len(), 3, "{syntax}: {place}");
+            assert!(!left.contains(place), "{syntax}: {place} in {left:?}");
+        }
+    }
+    // What can't be read is told as such, and so is what is too long.
+    let long = [
+        &before[..],
+        &plain,
+        b"\xE1\x7F\x10\0UN\0\0",
+        &9_000_000_u32.to_le_bytes(),
+        &[1; 9_000_000],
+    ]
+    .concat();
+    let long = [file.meta.written(), long].concat();
+    let length = long.len() as u64;
+    let told = super::behind::losses(
+        &long[..8_000],
+        &mut Cursor::new(&long),
+        length,
+        Fallback::default(),
+    );
+    let why = told.expect("readable")[0].note.clone().expect("why");
+    assert_eq!(
+        why,
+        "9000012 bytes stand behind the pixels, which are not looked through"
+    );
+    let garbage = [
+        file.meta.written(),
+        before.clone(),
+        plain.clone(),
+        b"abc".to_vec(),
+    ]
+    .concat();
+    let length = garbage.len() as u64;
+    let told = super::behind::losses(&garbage, &mut Cursor::new(&garbage), length, Fallback::default());
+    assert!(
+        told.expect("told")[0]
+            .note
+            .as_deref()
+            .expect("why")
+            .contains("can't be read")
+    );
 }
 
 /// Cut anywhere, with any byte changed: an answer, never a panic.

@@ -19,6 +19,7 @@ use clinic::{About, ChangeSet};
 use sha2::{Digest, Sha256};
 
 use super::Profile;
+use super::behind;
 use super::part10::File;
 use super::said::{At, Ledger};
 use super::scan::Until;
@@ -30,7 +31,8 @@ const MAX_MEASURED: usize = 5_000;
 
 /// What an object says about the clinic.
 pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError> {
-    let set = file.data_set(profile.of(&file.meta.calling).fallback)?;
+    let fallback = profile.of(&file.meta.calling).fallback;
+    let set = file.data_set(fallback)?;
     let ledger = Ledger::default();
     let at = At::new(&set, &ledger);
     let required = |keyword: &str, place: &str, what: &str| {
@@ -53,6 +55,8 @@ pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError>
     if class.starts_with("1.2.840.10008.5.1.4.1.1.88.") {
         measurements(&at, &object_uid, profile, &mut changes);
     }
+    let mut extra = at.rest();
+    extra.extend(behind::losses_of_whole(file, fallback));
     Ok(ChangeSet {
         about: About {
             notes: at.doubts(),
@@ -60,7 +64,7 @@ pub fn decode(file: &File<'_>, profile: &Profile) -> Result<ChangeSet, MapError>
         },
         changes,
         merges: vec![],
-        extra: at.rest(),
+        extra,
     })
 }
 

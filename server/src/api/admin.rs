@@ -80,7 +80,7 @@ async fn message(Extract(state): Extract<State>, who: Who, Path(id): Path<String
     let (seen, detail) = journal::message(store, &channels, formats, &id).await?;
     journal::note(store, asker, "message", seen).await?;
     let detail = detail.ok_or_else(|| no_message(&id))?;
-    Ok(Json(views::message(&channels, formats, &detail)?))
+    Ok(Json(views::message(store, &channels, formats, &detail).await?))
 }
 
 fn no_message(id: &str) -> Problem {

@@ -10,6 +10,7 @@ use clinic::apply::{ApplyError, Context, Nobody, OnUnmatched};
 use clinic::exchange::{MapError, Stamp};
 use engine::channel::CHARSETS;
 use engine::format::{Mapping, Settings};
+use mappings::dicom::charset::Fallback;
 use mappings::hl7v2::batch;
 use mappings::hl7v2::charset::Charset;
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use crate::formats;
 /// What it is told.
 #[derive(clap::Args)]
 #[command(
-    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register-minimal.hl7\n  punte convert --losses batch.hl7\n  punte convert --from csv --mapping day.map.toml --to hl7v2 day.csv\n  cat *.hl7 | punte convert -"
+    after_help = "One JSON document is printed for each message; several come one a line. What can't be converted is said on standard error with its place, the rest goes on, and the exit code is 1.\n\nExamples:\n  punte convert samples/hl7v2/adt-a04-register-minimal.hl7\n  punte convert --losses batch.hl7\n  punte convert --from csv --mapping day.map.toml --to hl7v2 day.csv\n  punte convert --from dicom --losses ct.dcm\n  cat *.hl7 | punte convert -"
 )]
 pub struct Args {
     /// The format to read
@@ -32,9 +33,9 @@ pub struct Args {
     /// The mapping file of what is written, for json, xml and csv
     #[arg(long)]
     to_mapping: Option<PathBuf>,
-    /// The format to write
-    #[arg(long, default_value = "fhir-r4")]
-    to: String,
+    /// The format to write; fhir-r4, and of dicom clinic, where nothing else is said
+    #[arg(long)]
+    to: Option<String>,
     /// List every field that was not carried into the model: place, value, note
     #[arg(long)]
     losses: bool,
@@ -51,19 +52,21 @@ pub struct Args {
 
 /// Converts; exit code 1 where a message could not be.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if !matches!(args.from.as_str(), "hl7v2" | "json" | "xml" | "csv") {
+    if !matches!(args.from.as_str(), "hl7v2" | "json" | "xml" | "csv" | "dicom") {
         bail!(
-            "{:?} can't be read; --from takes hl7v2, json, xml and csv",
+            "{:?} can't be read; --from takes hl7v2, json, xml, csv and dicom",
             args.from
         );
     }
-    if !matches!(
-        args.to.as_str(),
-        "fhir-r4" | "clinic" | "hl7v2" | "json" | "xml" | "csv"
-    ) {
+    // An image says of whom it is, and nothing that makes a patient.
+    let to = args.to.as_deref().unwrap_or(match args.from.as_str() {
+        "dicom" => "clinic",
+        _ => "fhir-r4",
+    });
+    if !matches!(to, "fhir-r4" | "clinic" | "hl7v2" | "json" | "xml" | "csv") {
         bail!(
             "{:?} can't be written; --to takes fhir-r4, hl7v2, json, xml, csv and clinic (the change set)",
-            args.to
+            to
         );
     }
     if jiff::tz::TimeZone::get(&args.zone).is_err() {
@@ -73,6 +76,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         );
     }
     if let Some(charset) = &args.charset
+        && args.from == "dicom"
+    {
+        if Fallback::named(charset).is_none() {
+            bail!(
+                "{charset:?} is no character set of DICOM; --charset takes its defined terms, such as ISO_IR 100"
+            );
+        }
+    } else if let Some(charset) = &args.charset
         && Charset::named(charset).is_none()
     {
         bail!(
@@ -89,14 +100,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let (Some(reads), Some(writes)) = (
         mapping(&args.from, args.mapping.as_deref(), "--mapping", false)?,
-        mapping(&args.to, args.to_mapping.as_deref(), "--to-mapping", true)?,
+        mapping(to, args.to_mapping.as_deref(), "--to-mapping", true)?,
     ) else {
         return Ok(ExitCode::FAILURE);
     };
     let way = Way {
         from: args.from.clone(),
         reads: settings(reads),
-        to: args.to.clone(),
+        to: to.to_owned(),
         writes: settings(writes),
     };
     let input = read_input(&args.file)?;

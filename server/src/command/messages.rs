@@ -275,9 +275,12 @@ async fn show(home: &Home, id: &str, raw: bool, changes: bool, json: bool) -> an
             let formats = formats::all();
             let (seen, detail) = journal::message(store.as_ref(), &by_name, &formats, id).await?;
             journal::note(store.as_ref(), journal::owner(), "message", seen).await?;
+            let shown = match &detail {
+                Some(detail) => Some(views::message(store.as_ref(), &by_name, &formats, detail).await?),
+                None => None,
+            };
             store.close().await?;
-            let detail = detail.ok_or_else(|| anyhow!("there is no message {id}"))?;
-            views::message(&by_name, &formats, &detail)?
+            shown.ok_or_else(|| anyhow!("there is no message {id}"))?
         }
     };
     if raw {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
-use clinic::exchange::{Course, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
+use clinic::exchange::{Course, Extra, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 use engine::anew::Rewritten;
 use engine::body::ReadSeek;
@@ -23,7 +23,8 @@ use mappings::dicom::part10::{self, File};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
 use mappings::dicom::{
-    self, Device, Enough, Profile, archive, commitment, is_enough, native, question, reply, web, worklist,
+    self, Device, Enough, Profile, archive, behind, commitment, is_enough, native, question, reply, web,
+    worklist,
 };
 
 use super::bytes::by_status;
@@ -83,6 +84,18 @@ impl Format for Dicom {
 
     fn decode(&self, message: &[u8], settings: &Settings) -> Result<ChangeSet, MapError> {
         dicom::decode(message, &profile(settings))
+    }
+
+    fn losses_of_rest(
+        &self,
+        beginning: &[u8],
+        mut file: &mut dyn ReadSeek,
+        length: u64,
+        settings: &Settings,
+    ) -> Result<Vec<Extra>, MapError> {
+        let (meta, _) = part10::meta(beginning)?;
+        let fallback = profile(settings).of(&meta.calling).fallback;
+        behind::losses(beginning, &mut file, length, fallback)
     }
 
     /// After the meta group: who has sent it is no part of an object.

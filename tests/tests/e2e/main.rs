@@ -45,6 +45,7 @@ mod journal;
 mod keyed;
 mod keys;
 mod links;
+mod losses;
 mod metrics;
 mod operate;
 mod prune;

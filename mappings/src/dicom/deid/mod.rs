@@ -22,12 +22,12 @@ use clinic::exchange::{MapError, Reason};
 use dicom_core::{Tag, VR};
 use jiff::civil::Date;
 
+use super::behind::end_of_pixels;
 use super::charset::Fallback;
 use super::dataset::{DataSet, Element, Value, trimmed};
 use super::edit::{Becomes, Editor, edited};
 use super::part10::{self, File};
 use super::pixels::places::header;
-use super::scan::{self, Coding, Event, Until, is_pixels};
 use super::write::{Out, Said, most};
 use rules::Does;
 
@@ -280,22 +280,6 @@ fn without_rest(bytes: &[u8]) -> Result<Cow<'_, [u8]>, MapError> {
         false => Cow::Borrowed(&data[..end]),
     };
     Ok(Cow::Owned([head, &kept].concat()))
-}
-
-/// The first byte behind the pixels of a data set; none: it has none, or they are cut off.
-fn end_of_pixels(data: &[u8], coding: Coding) -> Option<usize> {
-    let (mut depth, mut end) = (0_usize, None);
-    // What holds together behind them is no matter here.
-    let _ = scan::walk(data, coding, Until::End, &mut |event| match event {
-        Event::Begin(_) => depth += 1,
-        Event::End(_) => depth = depth.saturating_sub(1),
-        Event::Value(header, value) if depth == 0 && is_pixels(header.tag) => {
-            end = Some(header.from + value.len());
-        }
-        Event::Fragments(header, at) if depth == 0 && is_pixels(header.tag) => end = Some(at),
-        Event::Value(..) | Event::Fragments(..) | Event::Pixels(..) | Event::Item | Event::ItemEnd => {}
-    });
-    end
 }
 
 /// The words by which an object names people: the parts of names, and the numbers of the patient and the order.
@@ -665,6 +649,7 @@ fn uids(profile: &Profile, set: &DataSet<'_>, element: &Element<'_>) -> Becomes 
 mod tests {
     use super::super::charset::Set;
     use super::super::part10::Meta;
+    use super::super::scan::{Coding, Until};
     use super::*;
 
     const SECRET: &[u8; 32] = &[7; 32];
