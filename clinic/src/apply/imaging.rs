@@ -247,7 +247,8 @@ fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<()
                 None => None,
             };
             if let Aggregate::ImagingStudy(study) = &mut after
-                && study.orders.is_empty()
+                && (study.orders.is_empty() || is_one_of_several(study, imaging.accession.as_deref()))
+                && !study.orders.iter().any(|order| order.id() == Some(id))
                 && theirs == Some(patient)
             {
                 study.orders.push(Ref::Id(Kind::Order, id));
@@ -258,6 +259,12 @@ fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether a study was done for several orders, of which one has this number.
+fn is_one_of_several(study: &ImagingStudy, number: Option<&str>) -> bool {
+    let numbers = accessions(&study.identifiers);
+    1 < numbers.len() && numbers.iter().any(|known| Some(known.value.as_str()) == number)
 }
 
 /// Moves the appointment and the visit of an order, and keeps on the MPPS what they were.
@@ -385,18 +392,21 @@ fn others_ended(work: &mut Work<'_>, appointment: Option<usize>, order: usize) -
 
 // ---- studies ----
 
-/// A study belongs to the order that its UID or its accession number names, if it is of the same patient. Whom the
-/// images name has to be the patient of the study, or of the order where there is no study yet.
+/// A study belongs to the order that its UID or its accession number names, if it is of the same patient; one that names several
+/// numbers was done for several orders. Whom the images name has to be the patient of the study, or of the order where there is no study yet.
 fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Result<(), ApplyError> {
     let Aggregate::ImagingStudy(study) = &work.touched[place].after else {
         return Ok(());
     };
     let identifiers = study.identifiers.clone();
-    let order = if study.orders.is_empty() {
-        order_of(work, &identifiers)?
+    let is_for_several = 1 < accessions(&identifiers).len();
+    let mut orders = if study.orders.is_empty() || is_for_several {
+        orders_of(work, &identifiers)?
     } else {
-        None
+        vec![]
     };
+    let others = orders.split_off(orders.len().min(1));
+    let order = orders.pop();
     let before = work.touched[place].before.as_ref();
     let known = before.and_then(|record| record.aggregate.patient().and_then(Ref::id));
     let theirs = order
@@ -432,9 +442,17 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
         && (theirs.is_none() || said == theirs)
         && let Aggregate::ImagingStudy(study) = &mut work.touched[place].after
     {
-        study.orders.push(Ref::Id(Kind::Order, id));
         study.patient = study.patient.take().or(order.patient);
         study.encounter = study.encounter.take().or(order.encounter);
+        let others = others
+            .into_iter()
+            .filter(|(_, other)| other.patient == study.patient);
+        for id in std::iter::once(id).chain(others.map(|(id, _)| id)) {
+            let order = Ref::Id(Kind::Order, id);
+            if !study.orders.contains(&order) {
+                study.orders.push(order);
+            }
+        }
     }
     if matches!(&work.touched[place].after, Aggregate::ImagingStudy(study) if study.patient.is_some())
         || !matches!(said_patient(work, place)?, Said::Unknown)
@@ -510,8 +528,9 @@ fn check_number(work: &mut Work<'_>, place: usize, key: Option<String>) -> Resul
     }
 }
 
-/// The order with this study UID, else the only one with this accession number.
-fn order_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Option<(Uuid, Order)>, ApplyError> {
+/// The order with this study UID, else the only one with this accession number; of several numbers those of each.
+fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uuid, Order)>, ApplyError> {
+    let mut all: Vec<(Uuid, Order)> = vec![];
     let uids = identifiers
         .iter()
         .filter(|id| id.system.as_deref() == Some(UID_SYSTEM));
@@ -524,11 +543,18 @@ fn order_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Option<(U
             own == Some(&uid.value)
         };
         let key = FindKey::system_value(Kind::Order, UID_SYSTEM, &uid.value);
-        if let Some(found) = orders_by(work, &key, &has)?.into_iter().next() {
-            return Ok(Some(found));
+        let found = orders_by(work, &key, &has)?.into_iter().next();
+        if let (Some(found), true) = (found, all.is_empty()) {
+            all.push(found);
         }
     }
-    for number in identifiers.iter().filter(|id| id.kind_code() == Some(ACCESSION)) {
+    let numbers = accessions(identifiers);
+    // Where the UID is that of an order, a single number says nothing more.
+    let numbers = match numbers.len() {
+        1 if !all.is_empty() => vec![],
+        _ => numbers,
+    };
+    for number in numbers {
         let has = |order: &Order| {
             let fits = |id: &Identifier| {
                 let parted = id.system.is_some() && number.system.is_some() && id.system != number.system;
@@ -537,11 +563,19 @@ fn order_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Option<(U
             order.imaging.is_some() && order.identifiers.iter().any(fits)
         };
         let mut found = orders_by(work, &FindKey::value(Kind::Order, &number.value), &has)?;
-        if found.len() == 1 {
-            return Ok(found.pop());
+        if let (Some(only), true) = (found.pop(), found.is_empty())
+            && all.iter().all(|(known, _)| *known != only.0)
+        {
+            all.push(only);
         }
     }
-    Ok(None)
+    Ok(all)
+}
+
+/// The accession numbers among some identifiers.
+fn accessions(identifiers: &[Identifier]) -> Vec<&Identifier> {
+    let all = identifiers.iter();
+    all.filter(|id| id.kind_code() == Some(ACCESSION)).collect()
 }
 
 fn orders_by(

@@ -16,7 +16,7 @@ use super::dataset::{DataSet, Value};
 use super::message::{Service, command, inspect, keys};
 use super::part10::{File, Meta};
 use super::scan::{Coding, Until, is_pixels};
-use super::write::{Out, element};
+use super::write::{Out, Said, element};
 use super::{Profile, decode, names, worklist};
 
 fn samples() -> Vec<(String, Vec<u8>)> {
@@ -452,6 +452,91 @@ fn a_guessed_text_is_told() {
 
 fn set_of(bytes: &[u8]) -> ChangeSet {
     decode(bytes, &Profile::default()).expect("what it says")
+}
+
+/// What was done for several orders names none itself, and each in the Request Attributes Sequence.
+#[test]
+fn images_that_name_their_orders_in_their_requests_are_found_by_them() {
+    let object = |of_study: &str, requests: &[&str]| {
+        let mut set = Out::default();
+        for (keyword, value) in [
+            ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"),
+            ("SOPInstanceUID", "2.25.9.1.1"),
+            ("AccessionNumber", of_study),
+            ("PatientName", "Tira-Serban^Ana"),
+            ("PatientID", "N-501"),
+            ("StudyInstanceUID", "2.25.9"),
+            ("SeriesInstanceUID", "2.25.9.1"),
+        ] {
+            set.text(keyword, value);
+        }
+        let items = requests.iter().map(|number| {
+            let mut item = Out::default();
+            item.text("AccessionNumber", number);
+            item.text("RequestedProcedureID", "RP");
+            item
+        });
+        set.put("RequestAttributesSequence", Said::Items(items.collect()));
+        set_of(&super::message::tests::object(
+            "1.2.840.10008.5.1.4.1.1.2",
+            "2.25.9.1.1",
+            &set,
+        ))
+    };
+    let second = r#"{"changes":[{"key":"p","find":{"identifiers":[{"system":"NORD","value":"N-501"}]},"say":{"Patient":{}}},
+        {"key":"o","say":{"Order":{"identifiers":[{"system":"RIS","value":"C-9200","kind":{"codings":[{"code":"PLAC"}]}}],"status":"active",
+          "patient":{"local":"p"},"imaging":{"accession":"A-9200","study_uid":"2.25.7200","procedure_id":"RP-2","steps":[{"id":"S-2","modality":"CT"}]}}}}]}"#;
+    let second: ChangeSet = serde_json::from_str(second).expect("a change set");
+    let orders = |day: &Day| -> usize {
+        let study = day.all(Kind::ImagingStudy).pop().expect("a study");
+        study["orders"].as_array().map_or(0, Vec::len)
+    };
+    let places = |set: &ChangeSet| -> Vec<String> {
+        let numbers = set.extra.iter().map(|extra| extra.place.0.clone());
+        numbers.filter(|place| place.contains("Accession")).collect()
+    };
+    // (what the study says, what its requests say) → how many orders it is linked with, and which numbers are left.
+    for (of_study, requests, linked, left) in [
+        ("", &["A-9100"][..], 1, &[][..]),
+        ("", &["A-9100", "A-9200"], 2, &[]),
+        (
+            "",
+            &["A-9200", "A-9200"],
+            1,
+            &["RequestAttributesSequence[1].AccessionNumber"],
+        ),
+        ("", &["A-9999"], 0, &[]),
+        (
+            "A-9100",
+            &["A-9200"],
+            1,
+            &["RequestAttributesSequence[0].AccessionNumber"],
+        ),
+    ] {
+        let set = object(of_study, requests);
+        assert_eq!(places(&set), left, "{of_study} {requests:?}");
+        let mut day = Day::new();
+        day.apply(&second).expect("applied");
+        day.apply(&set).expect("applied");
+        assert_eq!(orders(&day), linked, "{of_study} {requests:?}");
+        // And where the second order comes after its images.
+        let mut late = Day::new();
+        late.apply(&set).expect("applied");
+        late.apply(&second).expect("applied");
+        assert_eq!(orders(&late), linked, "{of_study} {requests:?}, late");
+    }
+    // What another series of the study was done for is an order of it too.
+    let mut day = Day::new();
+    day.apply(&second).expect("applied");
+    day.apply(&object("", &["A-9100"])).expect("applied");
+    let mut other = object("", &["A-9200"]);
+    for change in &mut other.changes {
+        if let Body::ImagingInstance(say) = &mut change.say {
+            say.identifiers = clinic::patch::Items::merge(vec![clinic::imaging::uid("2.25.9.1.2")]);
+        }
+    }
+    day.apply(&other).expect("applied");
+    assert_eq!(orders(&day), 2);
 }
 
 #[test]

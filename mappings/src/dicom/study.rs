@@ -4,6 +4,8 @@
 //! Whose it is, is said by the order or the study; the number and the name in it are held against that, and change
 //! nothing of the patient.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use clinic::change_set::{Change, Find, Missing, Natural};
 use clinic::diagnostics::{ObservationChange, ObservationStatus, Value as Measured};
@@ -24,6 +26,8 @@ use super::part10::File;
 use super::said::{At, Ledger};
 use super::scan::Until;
 
+/// The most requests that one object may be for.
+const MAX_REQUESTS: usize = 64;
 /// How deep the content of a report is read.
 const MAX_CONTENT: usize = 32;
 /// The most measurements of one report.
@@ -129,7 +133,7 @@ fn sex(at: &At<'_>) -> Option<Sex> {
 fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> Change {
     let modality = at.text("Modality");
     let mut identifiers = vec![uid(study_uid)];
-    identifiers.extend(at.text("AccessionNumber").map(|number| accession(&number, None)));
+    identifiers.extend(accessions(at).iter().map(|number| accession(number, None)));
     let codes = at.concepts("AnatomicRegionSequence");
     let examined = at.text("BodyPartExamined");
     let site = match codes.into_iter().next() {
@@ -172,6 +176,24 @@ fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> C
         say_if_new: Some(first.into()),
         ..Change::new("study", say)
     }
+}
+
+/// The numbers of the orders that a study is for. One that was done for several orders names none itself, and each of them in the
+/// Request Attributes Sequence (PS3.3 table 10-9; IHE RAD TF-2, group case); so do devices that leave (0008,0050) empty.
+fn accessions(at: &At<'_>) -> Vec<String> {
+    if at.peek("AccessionNumber").is_some() {
+        // Another one than that of the study itself is told, and not believed.
+        return at.text("AccessionNumber").into_iter().collect();
+    }
+    let items = at.items("RequestAttributesSequence").into_iter();
+    let mut known = HashSet::new();
+    // One that is said again is told.
+    let mut is_new = |item: &At<'_>| {
+        let number = item.peek("AccessionNumber");
+        number.is_some_and(|number| known.insert(number))
+    };
+    let items = items.take(MAX_REQUESTS).filter(|item| is_new(item));
+    items.filter_map(|item| item.text("AccessionNumber")).collect()
 }
 
 fn instance(
