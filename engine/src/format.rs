@@ -292,6 +292,10 @@ pub trait Format: Send + Sync {
     fn told_of_repeat(&self, _: &[u8]) -> Option<MapError> {
         None
     }
+    /// Whether messages begin something and go on with it ([`Format::course`]).
+    fn has_courses(&self) -> bool {
+        false
+    }
     /// What a message with these keys begins or goes on with; none: it stands for itself.
     fn course(&self, _: &Keys) -> Option<Course> {
         None

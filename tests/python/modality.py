@@ -7,6 +7,8 @@
     begin [N[,M...]]         MPPS N-CREATE for the Nth step of the last worklist (from 0), or for several, IN PROGRESS
     mistake N M              the Nth step of the last worklist is taken for one of the patient of the Mth
     again [DESCRIPTION]      the same N-CREATE once more, or one of the same UID that says something else
+    together COUNT N [alike] the N-CREATE for the Nth step so often at the same moment, by as many associations, each in words of its
+                             own or all alike
     images COUNT [SIDE]      stores so many images of the step, SIDE x SIDE pixels of 16 bits
     numbered N [SIDE]        stores the image of this number, the same one each time
     twist                    stores the last image once more with other pixels under the same UID
@@ -24,6 +26,8 @@ import json
 import os
 import queue
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -124,6 +128,10 @@ class Modality:
         return now.strftime("%Y%m%d"), now.strftime("%H%M%S")
 
     def begin(self, number="0"):
+        self.prepare(number)
+        return self.again()
+
+    def prepare(self, number):
         chosen = [self.steps[int(one)] for one in number.split(",")]
         self.step = chosen[0]
         self.mpps = generate_uid()
@@ -151,7 +159,25 @@ class Modality:
         made.PerformedProtocolCodeSequence = Sequence()
         made.PerformedSeriesSequence = Sequence()
         self.created = made
-        return self.again()
+
+    def together(self, count, number, alike=None):
+        self.prepare(number)
+        everybody = threading.Barrier(int(count))
+
+        def one(nr):
+            ae = AE(ae_title=CALLING)
+            ae.add_requested_context(ModalityPerformedProcedureStep)
+            association = ae.associate(HOST, PORT, ae_title=CALLED)
+            said = copy.deepcopy(self.created)
+            if alike is None:
+                said.PerformedProcedureStepDescription = f"device {nr}"
+            everybody.wait(timeout=20)
+            status, _ = association.send_n_create(said, ModalityPerformedProcedureStep, self.mpps)
+            association.release()
+            return status.get("Status")
+
+        with ThreadPoolExecutor(int(count)) as pool:
+            return {"statuses": sorted(pool.map(one, range(int(count))))}
 
     def mistake(self, number, other):
         step, other = self.steps[int(number)], self.steps[int(other)]

@@ -343,6 +343,7 @@ impl Engine {
                 courses: tokio::sync::Mutex::default(),
                 bells: self.lanes.bells(&channel.id, &lanes_of(channel)),
             });
+            self.begin_to_take_left(door.clone());
             match known {
                 Some(life) => life.doorway.hang(door),
                 None => {
@@ -407,6 +408,15 @@ impl Engine {
         if channels.iter().any(|channel| channel.questions) && !self.store.knows_planned() {
             self.begin_to_read_planned();
         }
+    }
+
+    /// Takes what was left waiting where the program ended too early.
+    fn begin_to_take_left(&self, door: Arc<Door>) {
+        self.tasks.spawn(async move {
+            if let Err(error) = door.take_left().await {
+                tracing::error!(channel = %door.channel.id, %error, "What waits behind a decided message could not be taken; it is still parked. It is tried again at the next start.");
+            }
+        });
     }
 
     /// Reads what is planned beside everything else: whoever asks meanwhile waits for that, as if they had begun it.

@@ -14,6 +14,9 @@ use crate::store::{MessageFilter, StoreError};
 /// The most messages of one control id that are looked at.
 const MOST: u32 = 50;
 
+/// So many parked messages are looked at with each look.
+const PAGE: u32 = 500;
+
 /// What is known of the beginning of what a message is part of.
 #[derive(Clone, Copy)]
 pub(super) enum Beginning {
@@ -127,6 +130,54 @@ impl Door {
             };
             if stored.row.state == MessageState::Parked {
                 let case = self.case_of(stored, row.resolutions, None).await?;
+                self.commit(case).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is still parked behind a beginning that is not: a person had decided about that, and the program ended before
+    /// what waited was taken.
+    pub(super) async fn take_left(&self) -> Result<(), StoreError> {
+        if !self.format.has_courses() {
+            return Ok(());
+        }
+        let mut waiting = vec![];
+        let mut before = None;
+        loop {
+            let filter = MessageFilter {
+                channel: Some(self.channel.id.clone()),
+                state: Some(MessageState::Parked),
+                before,
+                limit: PAGE,
+                ..MessageFilter::default()
+            };
+            let rows = self.store.messages(&filter).await?;
+            before = rows.last().map(|row| row.seq);
+            let is_last = rows.len() < PAGE as usize;
+            waiting.extend(rows.into_iter().filter(|row| {
+                let keys = Keys {
+                    control_id: row.control_id.clone(),
+                    message_type: row.message_type.clone(),
+                    ..Keys::default()
+                };
+                let course = self.format.course(&keys);
+                course.is_some_and(|course| !course.is_beginning)
+            }));
+            if is_last {
+                break;
+            }
+        }
+        for row in waiting.into_iter().rev() {
+            let Some(stored) = self.store.message(row.id).await? else {
+                continue;
+            };
+            let case = self.case_of(stored, row.resolutions, None).await?;
+            let is_left = {
+                let _turn = self.turn_of_course(&case.keys).await;
+                !matches!(self.beginning(&case).await?, Beginning::Parked(_))
+            };
+            if is_left {
                 self.commit(case).await?;
             }
         }

@@ -415,7 +415,10 @@ impl Door {
         Ok(decided)
     }
 
-    async fn decide(&self, case: Case) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
+    pub(super) async fn decide(
+        &self,
+        case: Case,
+    ) -> Result<Option<(MessageState, Option<Failure>)>, StoreError> {
         let is_ignored = case
             .resolutions
             .last()

@@ -120,6 +120,10 @@ impl Format for Dicom {
         reply::told_of_repeat(message)
     }
 
+    fn has_courses(&self) -> bool {
+        true
+    }
+
     fn course(&self, keys: &Keys) -> Option<Course> {
         course(keys)
     }

@@ -262,3 +262,50 @@ async fn what_follows_a_parked_beginning_is_taken_with_it() -> Result<()> {
     assert_eq!(filtered.len(), 3, "{filtered:?}");
     Ok(())
 }
+
+/// Several devices, or one that is impatient, begin the same examination at the same moment: one of them has begun it, also where a
+/// person has to decide about it first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_beginnings_at_the_same_moment_one_counts() -> Result<()> {
+    let (_home, punte, mut modality) = two_are_planned().await?;
+    let statuses: Vec<u32> = std::iter::once(0).chain([0x0111; 7]).collect();
+    for (day, words, is_parked) in [
+        ("05", "together 8 0", false),
+        ("06", "together 8 0 alike", false),
+        ("07", "together 8 0", true),
+        ("08", "together 8 0 alike", true),
+    ] {
+        let all = [("1", "Pop", "08"), ("2", "Rusu", "09")].map(|(n, family, hour)| {
+            ordered(
+                &format!("{day}{n}"),
+                family,
+                &format!("202612{day}{hour}0000+0200"),
+            )
+        });
+        orders(&punte, &all).await?;
+        let told = modality.does(&format!("worklist Date=202612{day}"))?;
+        ensure!(told["steps"].as_array().context("steps")?.len() == 2, "{told}");
+        if is_parked {
+            modality.does("mistake 0 1")?;
+        }
+        let before = punte.messages("&channel=ct").await?.len();
+        let told = modality.does(words)?;
+        ensure!(
+            told["statuses"] == json!(statuses),
+            "{words}, {is_parked}: {told}"
+        );
+        let rows = punte.messages("&channel=ct").await?;
+        let of = |state: &str| {
+            let begun = rows[..rows.len() - before].iter();
+            begun
+                .filter(|row| row["message_type"] == "N-CREATE^MPPS" && row["state"] == state)
+                .count()
+        };
+        let wanted = if is_parked { (0, 1) } else { (1, 0) };
+        ensure!(
+            (of("routed"), of("parked")) == wanted,
+            "{words}, {is_parked}: {rows:?}"
+        );
+    }
+    Ok(())
+}

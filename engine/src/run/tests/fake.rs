@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use clinic::exchange::{Judgement, Keys, MapError, Place, Reason, Response, Stamp, Verdict};
+use clinic::exchange::{Course, Judgement, Keys, MapError, Place, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -25,7 +25,8 @@ use crate::split::{Part, Splitter};
 
 /// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it, `none` has
 /// no value. Called
-/// `heads`, it reads only the beginning of what is long, to the first dot.
+/// `heads`, it reads only the beginning of what is long, to the first dot; called `courses`, a change set that says `begin` or `end`
+/// as its type begins something or ends it.
 pub(super) struct Text {
     pub name: &'static str,
 }
@@ -49,6 +50,15 @@ impl Format for Text {
 
     fn keys(&self, message: &[u8]) -> Keys {
         let text = String::from_utf8_lossy(message);
+        if self.name == "courses"
+            && let Ok(set) = serde_json::from_slice::<ChangeSet>(message)
+        {
+            return Keys {
+                control_id: set.about.control_id,
+                message_type: set.about.message_type,
+                ..Keys::default()
+            };
+        }
         if text.starts_with('{') {
             return Keys::default();
         }
@@ -72,6 +82,23 @@ impl Format for Text {
             return Err(MapError::new(Reason::Sequence, Some("1"), "this is no message"));
         }
         Ok(())
+    }
+
+    fn has_courses(&self) -> bool {
+        self.name == "courses"
+    }
+
+    /// `begin` and `end` of the number before the dash.
+    fn course(&self, keys: &Keys) -> Option<Course> {
+        let kind = keys.message_type.as_deref()?;
+        let (number, _) = keys.control_id.as_deref()?.split_once('-')?;
+        self.has_courses().then(|| Course {
+            is_beginning: kind == "begin",
+            begun_by: "begin".into(),
+            begins: format!("{number}-begin"),
+            goes_on_by: "end".into(),
+            goes_on: vec![format!("{number}-end")],
+        })
     }
 
     /// What begins with `{` is a change set.

@@ -4,6 +4,7 @@
 
 mod archive;
 mod bell;
+mod course;
 mod decide;
 mod events;
 mod fake;
@@ -115,6 +116,7 @@ fn formats() -> Formats {
         .with(Text { name: "anything" })
         .with(Text { name: "clinic" })
         .with(Text { name: "heads" })
+        .with(Text { name: "courses" })
         .with_splitter(Counted)
 }
 
