@@ -292,6 +292,10 @@ pub trait Format: Send + Sync {
     fn told_of_repeat(&self, _: &[u8]) -> Option<MapError> {
         None
     }
+    /// Whether an answer that puts a message off may mean that message alone, and not the state of the far side.
+    fn may_mean_this_one(&self, _answer: &Response) -> bool {
+        false
+    }
     /// Whether messages begin something and go on with it ([`Format::course`]).
     fn has_courses(&self) -> bool {
         false

@@ -446,6 +446,8 @@ pub struct Retry {
     pub max: Duration,
     /// When it ends, counted from the first try.
     pub give_up: Duration,
+    /// When a message has been refused that the far side puts off by its answers while it takes others.
+    pub put_off: Duration,
 }
 
 impl Default for Retry {
@@ -454,6 +456,7 @@ impl Default for Retry {
             first: Duration::from_secs(2),
             max: Duration::from_secs(600),
             give_up: Duration::from_secs(7 * 24 * 3600),
+            put_off: Duration::from_secs(30 * 60),
         }
     }
 }

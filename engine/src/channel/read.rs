@@ -722,6 +722,7 @@ impl Reader<'_> {
         retry.first = first.unwrap_or(retry.first);
         retry.max = max.unwrap_or(retry.max.max(retry.first));
         retry.give_up = give_up.unwrap_or(retry.give_up);
+        retry.put_off = self.duration(node, &path, "put_off").unwrap_or(retry.put_off);
         if first.is_none() {
             retry.first = retry.first.min(retry.max);
         }

@@ -278,6 +278,12 @@ fn destination(connectors: &Connectors, split: &Value) -> Value {
                     "type": "string",
                     "examples": ["7d"],
                 "default": "7d"
+                },
+                "put_off": {
+                    "description": "DICOM: when one has been refused that the far side puts off (A700) while it takes others.",
+                    "type": "string",
+                    "examples": ["30m"],
+                "default": "30m"
                 }
             }
         },

@@ -24,6 +24,7 @@ pub(super) use self::hands::Claim;
 use self::hands::InHand;
 use super::World;
 use super::asking::Askables;
+use super::break_offs::How;
 use super::breaker::Turned;
 use super::door::{Door, Settled};
 use super::numbers::EndNumbers;
@@ -338,6 +339,7 @@ impl Worker {
         if let Some(rate) = self.settings.rate {
             self.bell.tries.note(rate, Instant::now());
         }
+        let mut is_judged = true;
         let (verdict, response) = match answer {
             Ok(response) if !self.answers => (Verdict::new("accepted", None), Some(response)),
             Ok(response) => {
@@ -345,6 +347,13 @@ impl Worker {
                 let verdict = match std::panic::catch_unwind(judge) {
                     Ok(judgement) => Verdict::from(judgement),
                     Err(_) => Verdict::unsure("the judgement of its answer panicked; please report it"),
+                };
+                let verdict = match verdict.word == "retry" && self.format.may_mean_this_one(&response) {
+                    true => {
+                        is_judged = false;
+                        self.put_off(head, verdict)
+                    }
+                    false => verdict,
                 };
                 (verdict, Some(response))
             }
@@ -359,7 +368,7 @@ impl Worker {
             Err(SendError::Unsure { why }) => (Verdict::unsure(&why), None),
             Err(SendError::BrokenOff { why, is_sent }) => (self.broken_off(head.id, why, is_sent), None),
         };
-        if response.is_some() && matches!(verdict.word, "accepted" | "pending" | "refused") {
+        if is_judged && response.is_some() && matches!(verdict.word, "accepted" | "pending" | "refused") {
             self.bell.break_offs.taken(head.id);
         }
         self.turn_breaker(verdict.word);
@@ -378,10 +387,27 @@ impl Worker {
         if is_sent && self.settings.on_unsure != OnUnsure::Repeat {
             return Verdict::unsure(&why);
         }
-        match self.bell.break_offs.broke(delivery) {
+        match self.bell.break_offs.not_taken(delivery, How::BrokeOff) {
             Some(refusal) => Verdict::new("refused", Some(format!("{refusal}. The last time: {why}"))),
             None if is_sent => Verdict::unsure(&why),
             None => Verdict::retry(&why),
+        }
+    }
+
+    /// What it means that the far side puts a message off by its answer: it is tried again, until that was for long enough to be a
+    /// refusal.
+    fn put_off(&self, head: &Waiting, verdict: Verdict) -> Verdict {
+        let now = (self.world.now)();
+        let how = How::PutOff {
+            tried: duration_until(head.first_attempt_at.unwrap_or(now), now),
+            patience: self.settings.retry.put_off,
+        };
+        match self.bell.break_offs.not_taken(head.id, how) {
+            Some(refusal) => {
+                let last = verdict.why.unwrap_or_default();
+                Verdict::new("refused", Some(format!("{refusal}. The last time: {last}")))
+            }
+            None => verdict,
         }
     }
 

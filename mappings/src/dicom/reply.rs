@@ -122,6 +122,11 @@ pub fn judge(answer: &Response) -> Judgement {
     by_status(code, why)
 }
 
+/// Whether the far side says that it has no room, or not enough of something, for this (PS3.4 table B.2-1).
+pub fn is_out_of_resources(answer: &Response) -> bool {
+    answer.status.is_none() && matches!(read_status(&answer.body), Some((0xA700..=0xA7FF, _)))
+}
+
 /// What a status means for what was sent, where it came by another way: `how` says by which.
 pub(super) fn judge_status(code: u16, how: &str) -> Judgement {
     by_status(code, format!("{how}: status {code:04X}"))

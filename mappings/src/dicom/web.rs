@@ -27,19 +27,7 @@ pub fn judge(sent: &[u8], answer: &Response) -> Option<Judgement> {
     let status = answer.status?;
     let why = format!("HTTP {status}");
     let listed = serde_json::from_slice::<Json>(&answer.body).ok();
-    let listed = listed.as_ref().map(|listed| listed.get(0).unwrap_or(listed));
-    let items = |tag: &str| {
-        let items = listed.and_then(|listed| listed.get(tag)?.get("Value")?.as_array());
-        items.cloned().unwrap_or_default()
-    };
-    let failed = items(FAILED).into_iter().chain(items(OTHER_FAILURES)).next();
-    if let Some(failed) = failed
-        && matches!(status, 200 | 202 | 409)
-    {
-        let code = failed
-            .get(REASON)
-            .and_then(|reason| reason.get("Value")?.get(0)?.as_u64());
-        let code = code.and_then(|code| u16::try_from(code).ok());
+    if let Some(code) = failure(status, listed.as_ref()) {
         return Some(match code {
             Some(code) => reply::judge_status(code, &why),
             None => Judgement::Refused { why },
@@ -48,7 +36,7 @@ pub fn judge(sent: &[u8], answer: &Response) -> Option<Judgement> {
     let instance = part10::meta(sent)
         .map(|(meta, _)| meta.instance)
         .unwrap_or_default();
-    let has_it = items(STORED).iter().any(|item| {
+    let has_it = items(listed.as_ref(), STORED).iter().any(|item| {
         let uid = item
             .get(INSTANCE)
             .and_then(|uid| uid.get("Value")?.get(0)?.as_str());
@@ -67,6 +55,32 @@ pub fn judge(sent: &[u8], answer: &Response) -> Option<Judgement> {
         // Another status says nothing of what became of the object.
         _ => Judgement::Unsure { why },
     })
+}
+
+/// Whether an archive says that it has no room, or not enough of something, for the object.
+pub fn is_out_of_resources(answer: &Response) -> bool {
+    let listed = serde_json::from_slice::<Json>(&answer.body).ok();
+    let failed = answer.status.and_then(|status| failure(status, listed.as_ref()));
+    matches!(failed, Some(Some(0xA700..=0xA7FF)))
+}
+
+/// What an answer lists as failed: the reason that it gives, where it gives one.
+fn failure(status: u16, listed: Option<&Json>) -> Option<Option<u16>> {
+    let mut failed = items(listed, FAILED)
+        .into_iter()
+        .chain(items(listed, OTHER_FAILURES));
+    let failed = failed.next().filter(|_| matches!(status, 200 | 202 | 409))?;
+    let code = failed
+        .get(REASON)
+        .and_then(|reason| reason.get("Value")?.get(0)?.as_u64());
+    Some(code.and_then(|code| u16::try_from(code).ok()))
+}
+
+/// The items of a sequence in an answer, which some archives write as a list of one.
+fn items(listed: Option<&Json>, tag: &str) -> Vec<Json> {
+    let set = listed.map(|listed| listed.get(0).unwrap_or(listed));
+    let items = set.and_then(|set| set.get(tag)?.get("Value")?.as_array());
+    items.cloned().unwrap_or_default()
 }
 
 /// The rows of an answer to a search, or what objects say; none: it is no such answer.

@@ -217,6 +217,12 @@ impl Format for Dicom {
         }
     }
 
+    /// Out of resources: for this object, or for all.
+    fn may_mean_this_one(&self, answer: &Response) -> bool {
+        !commitment::is_report(&answer.body)
+            && (reply::is_out_of_resources(answer) || web::is_out_of_resources(answer))
+    }
+
     /// The status of a C-STORE is none, and neither is what a web server says of an upload.
     fn is_message(&self, answer: &[u8]) -> bool {
         answer.get(128..132) == Some(b"DICM")

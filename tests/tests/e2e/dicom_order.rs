@@ -267,6 +267,42 @@ async fn an_object_that_an_archive_breaks_off_at_holds_up_nothing_for_long() -> 
     Ok(())
 }
 
+/// Out of resources (A700) for one object, always: its study goes on without it, whether another study comes by or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_for_which_an_archive_never_has_room_holds_up_its_study_for_a_time() -> Result<()> {
+    for studies in [2, 1] {
+        let (folder, port) = (TempDir::new()?, free_port()?);
+        let none = folder.path().join("none");
+        let archive = Archive::run(port, &["-", &none.to_string_lossy(), "-", &instance(1, 2)])?;
+        listens(port).await;
+        let more = "order_by = \"study\"\non_error = \"dead\"\n";
+        let text =
+            channel_with(port, more).replace("max = \"200ms\"", "max = \"200ms\", put_off = \"1500ms\"");
+        let home = Home::with(&[("images", &text)])?;
+        let punte = home.serve()?;
+        send(&punte, studies)?;
+        let begun = std::time::Instant::now();
+        eventually("all but one arrive", SOON, async || {
+            (archive.taken(1) == [instance(1, 1), instance(1, 3)]
+                && archive.taken(2).len() == EACH * (studies - 1))
+                .then_some(())
+        })
+        .await;
+        ensure!(Duration::from_millis(1400) < begun.elapsed(), "it had its time");
+        let dead: Vec<_> = deliveries(&home)?
+            .into_iter()
+            .filter(|delivery| delivery.state == "dead")
+            .collect();
+        ensure!(
+            dead.len() == 1
+                && dead[0].last.contains("times, for longer than 1s500ms")
+                && dead[0].last.contains("A700"),
+            "{dead:?}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_breaks_off_at_all_objects_loses_one_at_most() -> Result<()> {
     let (kept, port) = (TempDir::new()?, free_port()?);
