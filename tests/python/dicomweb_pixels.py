@@ -423,10 +423,14 @@ def main():
         check(shown.mode == ("RGB" if one.SamplesPerPixel == 3 else "L"), (name, shown))
 
     # What nobody here decodes.
-    check(get(path(moving), "application/dicom").status_code == 406, "an object of a film")
-    check(get(f"{path(moving)}/rendered").status_code == 406, "a picture of a film")
+    check(get(path(moving), "application/dicom; transfer-syntax=1.2.840.10008.1.2.1").status_code == 406, "a film that is not packed")
+    check(get(path(moving), "application/dicom").status_code == 200, "a film as it lies")
+    check(get(f"{path(moving)}/rendered", "image/jpeg").status_code == 406, "a picture of a film")
     check(get(path(moving), "application/dicom; transfer-syntax=*").status_code == 200, "a film as it lies")
     answer = get(f"studies/{STUDY}", 'multipart/related; type="application/dicom"')
+    check(answer.status_code == 200 and len(parts(answer)) == len(everything) + 1, answer.status_code)
+    explicit = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1'
+    answer = get(f"studies/{STUDY}", explicit)
     check(answer.status_code == 206 and len(parts(answer)) == len(everything), answer.status_code)
     check(get(f"{path(ct)}/frames/1", "image/jls").status_code == 406, "frames of another kind")
 

@@ -23,6 +23,7 @@ pub mod charset;
 pub mod commitment;
 pub mod dataset;
 pub mod deid;
+pub mod document;
 pub mod edit;
 pub mod explicit;
 pub mod found;

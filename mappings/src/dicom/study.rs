@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::Profile;
 use super::behind;
+use super::document::without_filling;
 use super::part10::File;
 use super::said::{At, Ledger};
 use super::scan::Until;
@@ -246,11 +247,7 @@ fn document(at: &At<'_>, object_uid: &str, profile: &Profile) -> Option<Change> 
     let length = at
         .number("EncapsulatedDocumentLength")
         .map(|length| length as usize);
-    let bytes = match length {
-        Some(length) if length <= bytes.len() => &bytes[..length],
-        // One zero makes an odd length even.
-        Some(_) | None => bytes.strip_suffix(&[0]).unwrap_or(bytes),
-    };
+    let bytes = without_filling(bytes, length);
     let title = at.text("DocumentTitle");
     let date = at.when("ContentDate", "ContentTime", &profile.zone);
     let contents = Attachment {

@@ -286,3 +286,21 @@ async fn orthanc_sends_finds_and_fetches() -> Result<()> {
     .await;
     Ok(())
 }
+
+/// Long values, films and documents: as one, with the media type that PS3.18 has for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_reads_what_is_one_as_one() -> Result<()> {
+    let (home, punte) = clinic().await?;
+    let key = key(&home, "viewer", &["images:write", "clinic:read"])?;
+    let base = format!("http://{}/dicom-web", punte.http);
+    let output =
+        tokio::task::spawn_blocking(move || python::run("dicomweb_whole.py", &[base, key], "")).await??;
+    assert!(
+        output.status.success(),
+        "{}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        home.log_end(30)
+    );
+    Ok(())
+}

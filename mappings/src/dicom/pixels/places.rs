@@ -39,6 +39,18 @@ pub fn media(syntax: &str) -> Option<(&'static str, &str)> {
     })
 }
 
+/// The media type of a film in a transfer syntax (PS3.18 table 8.7.3-5): its frames are one stream. None: it is none.
+pub fn film(syntax: &str) -> Option<&'static str> {
+    // Those that may lie in several fragments have a part more.
+    let number = syntax.strip_prefix("1.2.840.10008.1.2.4.")?;
+    Some(match number.strip_suffix(".1").unwrap_or(number) {
+        "100" | "101" => "video/mpeg",
+        "102" | "103" | "104" | "105" | "106" => "video/mp4",
+        "107" | "108" => "video/H265",
+        _ => return None,
+    })
+}
+
 /// The frames of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frames {
@@ -51,6 +63,8 @@ pub struct Frames {
     /// Values of so many bytes lie with the high one first; 1: they do not.
     turned: usize,
     is_packed: bool,
+    /// Where all of them lie, not compressed, as one value.
+    value: Option<Place>,
     /// True: the values are fractions, as computers write them (IEEE 754).
     pub is_fraction: bool,
 }
@@ -103,13 +117,19 @@ impl Frames {
         let from = (begins + header.from) as u64;
         let turned = turned(&meta.syntax, header.vr);
         let is_packed = length.is_none() || header.tag == PIXELS && !is_native(&meta.syntax);
-        let places = match length {
-            Some(length) if !is_packed => whole(from, length.into(), &shape, turned as u64)?,
-            length => packed(file, from, length, shape.frames)?.0,
+        let (places, value) = match length {
+            Some(length) if !is_packed => {
+                let length = length.into();
+                let places = whole(from, length, &shape, turned as u64)?;
+                (places, Some(Place { from, length }))
+            }
+            length if film(&meta.syntax).is_some() => (vec![stream(file, from, length)?], None),
+            length => (packed(file, from, length, shape.frames)?.0, None),
         };
         Ok(Frames {
             turned,
             is_packed,
+            value,
             is_fraction: FRACTIONS.contains(&header.tag),
             shape,
             syntax: meta.syntax,
@@ -128,6 +148,15 @@ impl Frames {
     /// About how many bytes of memory a frame takes while it is decoded.
     pub fn memory(&self) -> usize {
         decode::memory(&self.syntax, &self.shape, &self.places)
+    }
+
+    /// The same as one frame: all of them as one value, as it lies in explicit little endian. None: they do not lie like this.
+    pub fn as_one_value(&self) -> Option<Frames> {
+        let value = self.value.clone().filter(|_| self.turned == 1)?;
+        Some(Frames {
+            places: vec![vec![value]],
+            ..self.clone()
+        })
     }
 
     /// One frame, counted from 0, as its values in explicit little endian; none: there is no such frame.
@@ -224,6 +253,13 @@ fn begins_frame(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51])
 }
 
+/// What a stream of MPEG, its transport stream, or an MP4 begins with; a table of offsets begins with zero.
+fn begins_film(bytes: &[u8]) -> bool {
+    let is_box = matches!(bytes, [0, 0, 0, length] if 8 <= *length);
+    let beginnings: [&[u8]; 3] = [&[0, 0, 1], &[0, 0, 0, 1], &[0x47]];
+    is_box || beginnings.iter().any(|beginning| bytes.starts_with(beginning))
+}
+
 /// The first bytes at a place, at most four.
 fn first_bytes(file: &mut (impl Read + Seek), place: &Place) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(place.from))?;
@@ -241,7 +277,7 @@ pub(in super::super) fn packed(
     frames: usize,
 ) -> Result<(Vec<Vec<Place>>, u64), MapError> {
     let Some(length) = length else {
-        return fragments(file, from, None, frames);
+        return fragments(file, from, None, frames, begins_frame);
     };
     let all = Place {
         from,
@@ -250,7 +286,7 @@ pub(in super::super) fn packed(
     let begins = first_bytes(file, &all).map_err(|_| wrong("ends inside its fragments"))?;
     let end = from + all.length;
     if begins == [0xFE, 0xFF, 0x00, 0xE0] {
-        return Ok((fragments(file, from, Some(end), frames)?.0, end));
+        return Ok((fragments(file, from, Some(end), frames, begins_frame)?.0, end));
     }
     match frames == 1 && begins_frame(&begins) {
         true => Ok((vec![vec![all]], end)),
@@ -258,13 +294,31 @@ pub(in super::super) fn packed(
     }
 }
 
+/// The stream of a film: its fragments behind each other, without the table of offsets.
+fn stream(file: &mut (impl Read + Seek), from: u64, length: Option<u32>) -> Result<Vec<Place>, MapError> {
+    let whole = length.map(|length| Place {
+        from,
+        length: length.into(),
+    });
+    if let Some(whole) = whole {
+        let begins = first_bytes(file, &whole).map_err(|_| wrong("ends inside its fragments"))?;
+        if begins != [0xFE, 0xFF, 0x00, 0xE0] {
+            return Ok(vec![whole]);
+        }
+    }
+    let end = length.map(|length| from + u64::from(length));
+    let (frames, _) = fragments(file, from, end, 1, begins_film)?;
+    Ok(frames.into_iter().flatten().collect())
+}
+
 /// Frames that are put together of fragments, and where what follows them begins.
-/// `end`: where they end at the latest, where that is said.
+/// `end`: where they end at the latest, where that is said. `begins`: what a frame begins with, where the table was left out.
 fn fragments(
     file: &mut (impl Read + Seek),
     from: u64,
     end: Option<u64>,
     frames: usize,
+    begins: fn(&[u8]) -> bool,
 ) -> Result<(Vec<Vec<Place>>, u64), MapError> {
     let unreadable = |_: io::Error| wrong("ends inside its fragments");
     let mut at = from;
@@ -289,7 +343,7 @@ fn fragments(
             length: length.into(),
         };
         // A table that somebody left out: the first item is a frame.
-        let is_frame = is_table && begins_frame(&first_bytes(file, &place).map_err(unreadable)?);
+        let is_frame = is_table && begins(&first_bytes(file, &place).map_err(unreadable)?);
         if std::mem::take(&mut is_table) && !is_frame {
             file.seek(SeekFrom::Start(place.from)).map_err(unreadable)?;
             if MAX_FRAGMENTS < length as usize / 4 {

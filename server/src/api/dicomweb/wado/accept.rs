@@ -26,7 +26,7 @@ impl Media {
     pub fn takes(&self, kind: &str) -> bool {
         let wanted = self.kind.as_str();
         wanted.is_empty()
-            || wanted == kind
+            || wanted.eq_ignore_ascii_case(kind)
             || wanted
                 .strip_suffix("/*")
                 .is_some_and(|whole| kind.split_once('/').is_some_and(|(of, _)| of == whole))
@@ -94,6 +94,13 @@ fn media(text: &str) -> (u32, Media) {
             .replace("*/*", ""),
         false => media,
     };
+    // As they were called before, and as some askers write them.
+    let kind = match kind.as_str() {
+        "image/x-jls" => "image/jls".to_owned(),
+        "image/x-dicom-rle" => "image/dicom-rle".to_owned(),
+        "video/mpeg2" => "video/mpeg".to_owned(),
+        _ => kind,
+    };
     let media = Media {
         kind,
         in_parts: anything || is_related,
@@ -130,6 +137,8 @@ pub fn object(accepted: &[Media], stored: &str) -> Option<(Answered, bool)> {
                 Some(wanted) if wanted == stored => Answered::AsStored,
                 None | Some(EXPLICIT) if stored == EXPLICIT => Answered::AsStored,
                 None | Some(EXPLICIT) if is_written_anew(stored) => Answered::Native,
+                // A film is there in no other way (§8.7.3).
+                None if places::film(stored).is_some() => Answered::AsStored,
                 None | Some(_) => return None,
             };
             Some((answered, is_bare))
@@ -162,6 +171,23 @@ pub fn frames(accepted: &[Media], stored: &str) -> Option<(Answered, bool)> {
         let is_native = matches!(media.syntax.as_deref(), None | Some(EXPLICIT | "*"));
         (takes_octets && is_native && is_written_anew(stored)).then_some((Answered::Native, is_bare))
     })
+}
+
+/// Whether a film of this kind that lies in this transfer syntax is answered by itself; none: not at all.
+pub fn film(accepted: &[Media], kind: &str, stored: &str) -> Option<bool> {
+    accepted.iter().find_map(|media| {
+        let of_syntax = matches!(media.syntax.as_deref(), Some(wanted) if wanted == "*" || wanted == stored);
+        // There is no other way to have it than as it lies; who takes octets alone has to say so.
+        let by_name = media.takes(kind) && (media.syntax.is_none() || of_syntax);
+        let takes = by_name || media.takes("application/octet-stream") && of_syntax;
+        takes.then_some(media.is_bare && !media.in_parts)
+    })
+}
+
+/// Whether something of this kind is answered by itself; none: not at all.
+pub fn document(accepted: &[Media], kind: &str) -> Option<bool> {
+    let media = accepted.iter().find(|media| media.takes(kind))?;
+    Some(media.is_bare)
 }
 
 #[cfg(test)]
@@ -219,7 +245,12 @@ mod tests {
                 JPEG,
                 None,
             ),
-            (parts, FILM, None),
+            (parts, FILM, Some((AsStored, false))),
+            (
+                "application/dicom; transfer-syntax=1.2.840.10008.1.2.1",
+                FILM,
+                None,
+            ),
             (
                 "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
                 FILM,
@@ -229,6 +260,28 @@ mod tests {
         ] {
             assert_eq!(object(&said(accept), stored), answer, "{accept} {stored}");
         }
+    }
+
+    #[test]
+    fn films_are_answered_as_they_lie() {
+        for (accept, answer) in [
+            ("*/*", Some(false)),
+            ("video/mp4", Some(true)),
+            ("multipart/related; type=\"video/mp4\"", Some(false)),
+            ("multipart/related; type=\"video/*\"", Some(false)),
+            ("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.102", Some(true)),
+            ("video/mp4; transfer-syntax=1.2.840.10008.1.2.4.105", None),
+            ("application/octet-stream; transfer-syntax=*", Some(true)),
+            ("application/octet-stream", None),
+            ("video/mpeg2", None),
+        ] {
+            assert_eq!(film(&said(accept), "video/mp4", FILM), answer, "{accept}");
+        }
+        let mpeg = film(&said("video/mpeg2"), "video/mpeg", "1.2.840.10008.1.2.4.100");
+        assert_eq!(mpeg, Some(true));
+        assert_eq!(film(&said("video/h265"), "video/H265", FILM), Some(true));
+        assert_eq!(document(&said("application/pdf"), "application/pdf"), Some(true));
+        assert_eq!(document(&said("image/png"), "application/pdf"), None);
     }
 
     #[test]

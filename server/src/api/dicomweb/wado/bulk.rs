@@ -3,17 +3,19 @@
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use mappings::dicom::json;
+use mappings::dicom::{document, json};
 
 use super::super::super::auth::Who;
 use super::super::super::{Problem, State};
-use super::accept::{accepted, not_acceptable};
-use super::stored::{Wanted, told};
+use super::accept::{Media, accepted, not_acceptable};
+use super::stored::{Stored, Wanted, told};
 use super::{boundary, frames};
 
 const OCTETS: &str = "application/octet-stream";
-/// The pixel data, also of fractions: all frames, each a part.
+/// The pixel data, also of fractions: one value where it is not compressed, else all frames, each a part.
 const PIXELS: [&str; 3] = ["7FE00010", "7FE00008", "7FE00009"];
+/// An encapsulated document.
+const DOCUMENT: &str = "00420011";
 
 pub async fn bulk_data(
     Extract(state): Extract<State>,
@@ -27,20 +29,52 @@ pub async fn bulk_data(
     if PIXELS.contains(&path.as_str()) {
         return frames::answer(state, who, &accepted, wanted, None).await;
     }
-    let media = accepted.iter().find(|media| media.takes(OCTETS));
-    let media = media.ok_or_else(|| not_acceptable("values are answered as application/octet-stream"))?;
     let stored = wanted.object(&state, who).await?;
+    if path == DOCUMENT {
+        let (lies, bytes) = document(stored).await?;
+        let kinds = [lies.as_str(), OCTETS];
+        let kind = accepted
+            .iter()
+            .find_map(|media| kinds.into_iter().find(|kind| media.takes(kind)));
+        let kind = kind.ok_or_else(|| not_acceptable(format!("it is a document in {lies}")))?;
+        let is_bare = is_bare(&accepted, kind);
+        return Ok(one(kind, bytes, is_bare));
+    }
+    if !accepted.iter().any(|media| media.takes(OCTETS)) {
+        return Err(not_acceptable("values are answered as application/octet-stream"));
+    }
     let value = told(stored).await?.read(move |set| json::referred(set, &path));
     let value = value
         .await?
         .ok_or_else(|| Problem::not_found("there is no value of bytes at this address"))?;
-    if media.is_bare && !media.in_parts {
-        return Ok(([(header::CONTENT_TYPE, OCTETS)], value).into_response());
+    Ok(one(OCTETS, value, is_bare(&accepted, OCTETS)))
+}
+
+/// Whether something of this kind is answered by itself: anything is answered in parts.
+fn is_bare(accepted: &[Media], kind: &str) -> bool {
+    let media = accepted.iter().find(|media| media.takes(kind));
+    media.is_some_and(|media| media.is_bare && !media.in_parts)
+}
+
+/// An answer of one thing, by itself or as the only part.
+pub fn one(kind: &str, value: Vec<u8>, is_bare: bool) -> Response {
+    if is_bare {
+        return ([(header::CONTENT_TYPE, kind)], value).into_response();
     }
     let boundary = boundary();
-    let mut body = format!("\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n\r\n").into_bytes();
+    let mut body = format!("\r\n--{boundary}\r\nContent-Type: {kind}\r\n\r\n").into_bytes();
     body.extend(value);
     body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
-    let kind = format!("multipart/related; type=\"{OCTETS}\"; boundary={boundary}");
-    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+    let kind = format!("multipart/related; type=\"{kind}\"; boundary={boundary}");
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// The document of an object, its media type first; 404 where there is none.
+pub async fn document(stored: Stored) -> Result<(String, Vec<u8>), Problem> {
+    let read = told(stored).await?.read(|set| {
+        let found = document::document(set)?;
+        Some((found.kind, found.bytes.to_vec()))
+    });
+    read.await?
+        .ok_or_else(|| Problem::not_found("there is no document in it"))
 }

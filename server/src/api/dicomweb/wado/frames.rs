@@ -20,6 +20,7 @@ use super::boundary;
 use super::stored::{Stored, Wanted, head, inflated};
 use super::written::{Unable, blocking};
 
+const OCTETS: &str = "application/octet-stream";
 /// The most frames of one request.
 const MAX_FRAMES: usize = 1_000;
 
@@ -87,6 +88,9 @@ pub async fn answer(
     numbers: Option<Vec<usize>>,
 ) -> Result<Response, Problem> {
     let stored = inflated(wanted.object(&state, who).await?).await?;
+    if let Some(kind) = places::film(&stored.meta.syntax) {
+        return film(stored, accepted, kind, numbers).await;
+    }
     let lies = places::media(&stored.meta.syntax);
     let (answered, may_be_bare) = accept::frames(accepted, &stored.meta.syntax).ok_or_else(|| {
         not_acceptable(match lies {
@@ -99,53 +103,103 @@ pub async fn answer(
         true => Answered::Native,
         false => answered,
     };
+    let (kind, syntax) = match (answered, lies) {
+        (Answered::AsStored, Some((kind, syntax))) => (kind, syntax.to_owned()),
+        _ => (OCTETS, EXPLICIT.to_owned()),
+    };
+    // A value that is not compressed is one, however many frames are in it; of what is compressed each frame is a part.
+    let is_one_value = numbers.is_none() && kind == OCTETS;
+    let (frames, answered) = match is_one_value.then(|| frames.as_one_value()).flatten() {
+        Some(value) => (value, Answered::AsStored),
+        None => (frames, answered),
+    };
     let numbers = numbers.unwrap_or_else(|| (0..frames.places.len()).collect());
     if numbers.iter().any(|number| frames.places.len() <= *number) {
         return Err(Problem::not_found("there is no such frame"));
     }
-    let is_bare = may_be_bare && numbers.len() == 1;
-    let (kind, syntax) = match (answered, lies) {
-        (Answered::AsStored, Some((kind, syntax))) => (kind, syntax.to_owned()),
-        _ => ("application/octet-stream", EXPLICIT.to_owned()),
-    };
-    let of_part = format!("{kind}; transfer-syntax={syntax}");
-    let boundary = boundary();
-    let mut going = Going {
-        body: stored.body,
-        waiting: numbers.into(),
-        frames: Some(frames),
-        answered,
-        file: None,
-        open: VecDeque::new(),
-        ahead: None,
-        is_begun: false,
-        reading: None,
-        head: format!("\r\n--{boundary}\r\nContent-Type: {of_part}\r\n\r\n").into(),
-        end: Some(format!("\r\n--{boundary}--\r\n").into()),
-    };
-    if is_bare {
-        (going.head, going.end) = (Bytes::new(), None);
+    let is_bare = may_be_bare && (is_one_value || numbers.len() == 1);
+    Going {
+        is_one_value,
+        ..Going::of(stored.body, frames, answered, numbers)
     }
-    // The first is decoded before anything is answered.
-    if let Some(first) = going.waiting.front().copied()
-        && answered == Answered::Native
-    {
-        going.ahead = Some(going.decoded(first).await?);
+    .answer(kind, &syntax, is_bare)
+    .await
+}
+
+/// All of a film: its frames lie in one stream, and are not told apart.
+async fn film(
+    stored: Stored,
+    accepted: &[Media],
+    kind: &'static str,
+    numbers: Option<Vec<usize>>,
+) -> Result<Response, Problem> {
+    let is_bare = accept::film(accepted, kind, &stored.meta.syntax).ok_or_else(|| {
+        not_acceptable(format!(
+            "it is a film, in one stream; ask for {kind}, or for transfer-syntax=*"
+        ))
+    })?;
+    let frames = found(&stored).await?;
+    let count = frames.shape.frames;
+    if numbers.is_some_and(|numbers| numbers.iter().any(|number| count <= *number)) {
+        return Err(Problem::not_found("there is no such frame"));
     }
-    let body = futures_util::stream::try_unfold(going, async |mut going| {
-        let piece = going.next().await?;
-        Ok::<_, StoreError>(piece.map(|piece| (piece, going)))
-    });
-    let kind = match is_bare {
-        true => of_part,
-        false => format!("multipart/related; type=\"{kind}\"; boundary={boundary}"),
-    };
-    Ok((
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, kind)],
-        Body::from_stream(body),
-    )
-        .into_response())
+    stream(stored, frames, kind, is_bare).await
+}
+
+/// The stream of a film.
+pub async fn stream(stored: Stored, frames: Frames, kind: &str, is_bare: bool) -> Result<Response, Problem> {
+    Going::of(stored.body, frames, Answered::AsStored, vec![0])
+        .answer(kind, &stored.meta.syntax, is_bare)
+        .await
+}
+
+impl Going {
+    fn of(body: StoredBody, frames: Frames, answered: Answered, numbers: Vec<usize>) -> Self {
+        Going {
+            body,
+            waiting: numbers.into(),
+            frames: Some(frames),
+            answered,
+            is_one_value: false,
+            file: None,
+            open: VecDeque::new(),
+            ahead: None,
+            is_begun: false,
+            reading: None,
+            head: Bytes::new(),
+            end: None,
+        }
+    }
+
+    async fn answer(mut self, kind: &str, syntax: &str, is_bare: bool) -> Result<Response, Problem> {
+        let of_part = format!("{kind}; transfer-syntax={syntax}");
+        let boundary = boundary();
+        if !is_bare {
+            self.head = format!("\r\n--{boundary}\r\nContent-Type: {of_part}\r\n\r\n").into();
+            self.end = Some(format!("\r\n--{boundary}--\r\n").into());
+        }
+        let mut going = self;
+        // The first is decoded before anything is answered.
+        if let Some(first) = going.waiting.front().copied()
+            && going.answered == Answered::Native
+        {
+            going.ahead = Some(going.decoded(first).await?);
+        }
+        let body = futures_util::stream::try_unfold(going, async |mut going| {
+            let piece = going.next().await?;
+            Ok::<_, StoreError>(piece.map(|piece| (piece, going)))
+        });
+        let kind = match is_bare {
+            true => of_part,
+            false => format!("multipart/related; type=\"{kind}\"; boundary={boundary}"),
+        };
+        Ok((
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, kind)],
+            Body::from_stream(body),
+        )
+            .into_response())
+    }
 }
 
 /// Frames on their way.
@@ -156,6 +210,8 @@ struct Going {
     /// None while a thread has it.
     frames: Option<Frames>,
     answered: Answered,
+    /// They follow each other in one part.
+    is_one_value: bool,
     file: Option<Box<dyn ReadSeek>>,
     /// What is still to be read of the frame.
     open: VecDeque<Place>,
@@ -222,8 +278,12 @@ impl Going {
                 }
             }
             self.is_begun = true;
-            if !self.head.is_empty() {
-                return Ok(Some(self.head.clone()));
+            let head = match self.is_one_value {
+                true => std::mem::take(&mut self.head),
+                false => self.head.clone(),
+            };
+            if !head.is_empty() {
+                return Ok(Some(head));
             }
         }
     }

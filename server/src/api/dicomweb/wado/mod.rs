@@ -26,6 +26,7 @@ mod frames;
 mod metadata;
 mod rendered;
 mod stored;
+mod whole;
 mod written;
 
 pub use bulk::bulk_data;

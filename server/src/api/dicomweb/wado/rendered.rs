@@ -25,6 +25,7 @@ use super::accept::{accepted, not_acceptable};
 use super::boundary;
 use super::frames::{self, numbers};
 use super::stored::{Stored, Wanted, gone, head, inflated, stored};
+use super::whole;
 use super::written::{Unable, blocking};
 
 /// So many are made at the same time.
@@ -293,6 +294,15 @@ async fn show(
     numbers: Option<Vec<usize>>,
 ) -> Result<Response, Problem> {
     let objects = wanted.objects(&state, who, "read").await?;
+    show_objects(state, view, objects, numbers).await
+}
+
+async fn show_objects(
+    state: State,
+    view: View,
+    objects: Vec<Object>,
+    numbers: Option<Vec<usize>>,
+) -> Result<Response, Problem> {
     let mut images: Vec<Object> = objects.into_iter().filter(is_image).collect();
     if images.is_empty() && numbers.is_some() {
         return Err(Problem::not_found("it has no frames"));
@@ -351,6 +361,23 @@ async fn show(
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
+/// One object, which may be something else than a picture.
+pub async fn instance_rendered(
+    Extract(state): Extract<State>,
+    who: Who,
+    headers: HeaderMap,
+    Path((study, series, instance)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let wanted = Wanted::of_instance(study, series, instance);
+    let objects = wanted.objects(&state, who, "read").await?;
+    if let Some(object) = objects.first().filter(|object| whole::is_whole(object)) {
+        return whole::show(&state, object, &accepted(&headers, query.as_deref())).await;
+    }
+    let view = View::read(&headers, query.as_deref(), false)?;
+    show_objects(state, view, objects, None).await
+}
+
 macro_rules! shown {
     ($($name:ident: $thumbnail:literal, ($($uid:ident),+) => $wanted:expr, $numbers:expr;)*) => {$(
         pub async fn $name(
@@ -373,7 +400,6 @@ shown! {
     study_thumbnail: true, (study) => Wanted::of_study(study), None;
     series_rendered: false, (study, series) => Wanted::of_series(study, series), None;
     series_thumbnail: true, (study, series) => Wanted::of_series(study, series), None;
-    instance_rendered: false, (study, series, instance) => Wanted::of_instance(study, series, instance), None;
     instance_thumbnail: true, (study, series, instance) => Wanted::of_instance(study, series, instance), None;
     frames_rendered: false, (study, series, instance, list) => Wanted::of_instance(study, series, instance), Some(numbers(&list)?);
     frames_thumbnail: true, (study, series, instance, list) => Wanted::of_instance(study, series, instance), Some(numbers(&list)?);
