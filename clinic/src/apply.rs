@@ -24,6 +24,7 @@ mod patients;
 mod reader;
 mod resolve;
 mod settle;
+mod visits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -248,5 +249,6 @@ pub fn apply(
     settle::settle(&mut work, writer)?;
     imaging::settle(&mut work, writer, context.decisions)?;
     merges::merge(&mut work, writer)?;
+    visits::join(&mut work, writer);
     settle::finish(work, &context)
 }

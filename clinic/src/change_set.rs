@@ -189,6 +189,14 @@ pub struct Find {
     /// a find is parked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub moves: bool,
+    /// Whose it is so far, where the sender says so: a number without a system is looked for there too, and who has it there
+    /// is meant before others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Ref>,
+    /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were
+    /// entered in error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joins: bool,
     /// True: several may be found, and it is said of each of them. Without it such a find is parked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub each: bool,

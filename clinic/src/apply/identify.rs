@@ -7,7 +7,8 @@ use super::{ApplyError, Candidate, FindKey};
 use crate::change_set::Change;
 use crate::cnp::is_national;
 use crate::keys::{Care, care, kind_code, names_one, same_series, system};
-use crate::kinds::Kind;
+use crate::kinds::{Aggregate, Kind};
+use crate::records::EncounterStatus;
 use crate::value::{Identifier, Ref};
 
 impl<'a> Work<'a> {
@@ -22,6 +23,7 @@ impl<'a> Work<'a> {
         let set = self.set;
         let change = &set.changes[idx];
         let kind = change.kind();
+        let from = self.local_or_id(change.find.from.as_ref())?;
         let others = self.named_by_survivors(idx);
         let mut all: Vec<&'a Identifier> = named(change).filter(|id| names_one(kind, id)).collect();
         // A merge may name the old record by all its numbers, also by those that the survivor has too: only the
@@ -36,10 +38,12 @@ impl<'a> Work<'a> {
                 out.push(Lookup { key, identifier });
                 continue;
             }
-            let owners = match patient {
-                Some(patient) if system(identifier).is_none() => self.reader.selves(patient)?,
-                _ => vec![],
-            };
+            let mut owners = vec![];
+            if system(identifier).is_none() {
+                for patient in [patient, from].into_iter().flatten() {
+                    owners.extend(self.reader.selves(patient)?);
+                }
+            }
             let owners: Vec<Option<Uuid>> = if owners.is_empty() {
                 vec![None]
             } else {
@@ -105,13 +109,18 @@ impl<'a> Work<'a> {
         let change = &set.changes[idx];
         let kind = change.kind();
         let chart = care(kind) == Care::Chart;
-        let (mut mine, mut others) = (vec![], vec![]);
+        let from = self
+            .local_or_id(change.find.from.as_ref())?
+            .filter(|from| Some(*from) != patient);
+        let (mut mine, mut others, mut moving) = (vec![], vec![], vec![]);
         for found in self.matches(lookups)? {
             if chart && self.has_another_number(kind, found.id, change)? {
                 continue;
             }
             let theirs = self.patient_of(kind, found.id)?;
-            if change.find.moves || patient.is_none() || theirs.is_none() || theirs == patient {
+            if from.is_some() && theirs == from {
+                moving.push(found);
+            } else if change.find.moves || patient.is_none() || theirs.is_none() || theirs == patient {
                 mine.push(found);
             } else {
                 others.push(found);
@@ -130,11 +139,40 @@ impl<'a> Work<'a> {
                 candidates: others.iter().map(|found| found.candidate(kind)).collect(),
             });
         }
+        if !moving.is_empty() {
+            mine = moving;
+        }
+        if 1 < mine.len() {
+            mine = self.in_use(kind, mine)?;
+        }
         match mine.as_slice() {
-            all if change.find.each => Ok(all.iter().map(|found| found.id).collect()),
+            all if change.find.each || change.find.joins => Ok(all.iter().map(|found| found.id).collect()),
             several @ [_, _, ..] if chart => Err(self.ambiguous(idx, several)),
             all => Ok(all.first().map(|found| found.id).into_iter().collect()),
         }
+    }
+
+    /// Without the visits that were entered in error, where others have the number too: after two became one, it is the
+    /// other's.
+    fn in_use(&mut self, kind: Kind, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
+        let mut used: Vec<Found> = vec![];
+        for one in &found {
+            let record = match self.index.get(&(kind, one.id)) {
+                Some(place) => self.touched[*place].before.as_ref(),
+                None => self.reader.load(kind, one.id)?,
+            };
+            let is_error = record.is_some_and(|record| match &record.aggregate {
+                Aggregate::Encounter(visit) => visit.status == Some(EncounterStatus::EnteredInError),
+                _ => false,
+            });
+            if !is_error {
+                used.push(one.clone());
+            }
+        }
+        Ok(match used.is_empty() {
+            true => found,
+            false => used,
+        })
     }
 
     /// Two tests of one order share the placer's number, and each has its own of the filler: who has another number
@@ -147,12 +185,14 @@ impl<'a> Work<'a> {
     ) -> Result<bool, ApplyError> {
         let set = self.set;
         let differ = |theirs: &[Identifier]| {
-            named(change)
-                .filter(|said| !kind_code(said).is_empty() && names_one(kind, said))
-                .any(|said| {
-                    let mut series = theirs.iter().filter(|t| same_series(t, said)).peekable();
-                    series.peek().is_some() && series.all(|t| t.value != said.value)
-                })
+            let of_series =
+                || named(change).filter(|said| !kind_code(said).is_empty() && names_one(kind, said));
+            // A message may name an old number of a series and a new one: either will do.
+            of_series().any(|said| {
+                let mut series = theirs.iter().filter(|t| same_series(t, said)).peekable();
+                let is_said = |t: &Identifier| of_series().any(|s| same_series(s, t) && s.value == t.value);
+                series.peek().is_some() && !series.any(is_said)
+            })
         };
         let stored = match self.index.get(&(kind, id)) {
             Some(place) => self.touched[*place].before.as_ref(),

@@ -69,6 +69,8 @@ pub(super) struct Work<'a> {
     /// What gave way to what a person wrote.
     pub(super) kept: Vec<Kept>,
     pub(super) parts: HashMap<usize, Part>,
+    /// Visits that are one: the place of the one that stays, and of the one that goes.
+    pub(super) joined: Vec<(usize, usize)>,
     /// What is found by the words of this set alone.
     pub(super) pending: HashMap<FindKey, Vec<usize>>,
 }
@@ -92,6 +94,7 @@ pub(super) fn resolve<'a>(
         left_out: vec![],
         kept: vec![],
         parts: HashMap::new(),
+        joined: vec![],
         pending: HashMap::with_capacity(count),
     };
     for (idx, change) in set.changes.iter().enumerate() {
@@ -191,7 +194,8 @@ impl<'a> Work<'a> {
             .natural
             .as_ref()
             .and_then(|natural| natural.owner.as_ref());
-        for reference in [owner, patient_said(change)].into_iter().flatten() {
+        let from = change.find.from.as_ref();
+        for reference in [owner, patient_said(change), from].into_iter().flatten() {
             if let Ref::Local(key) = reference
                 && let Some(idx) = self.keys.get(key.as_str())
             {
@@ -252,8 +256,12 @@ impl<'a> Work<'a> {
         };
         for other in others {
             let other = self.touch(kind, other)?;
-            if other != target {
-                self.touched[other].changes.push(idx);
+            if other == target {
+                continue;
+            }
+            match change.find.joins {
+                true => self.joined.push((target, other)),
+                false => self.touched[other].changes.push(idx),
             }
         }
         let keys = lookups

@@ -139,8 +139,11 @@ fn check_ids(work: &mut Work<'_>) -> Result<(), ApplyError> {
         };
         change.say.refs(&mut note);
         change.say_if_new.iter().for_each(|body| body.refs(&mut note));
-        if let Some(Ref::Id(kind, id)) = change.find.natural.as_ref().and_then(|n| n.owner.as_ref()) {
-            ids.push((*kind, *id));
+        let owner = change.find.natural.as_ref().and_then(|n| n.owner.as_ref());
+        for reference in [owner, change.find.from.as_ref()].into_iter().flatten() {
+            if let Ref::Id(kind, id) = reference {
+                ids.push((*kind, *id));
+            }
         }
         for (kind, id) in ids {
             if !work.index.contains_key(&(kind, id)) && work.reader.load(kind, id)?.is_none() {

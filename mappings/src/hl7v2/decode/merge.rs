@@ -5,12 +5,13 @@
 //! | A18 A34 A36 A39 A40 | MRG is merged into PID; PID stays |
 //! | A46 A47 | the number of MRG becomes that of PID; nobody is merged |
 //! | A50 A51 | the visit number of MRG becomes that of PV1 |
-//! | A42 A45 | the visit of MRG-5 is one of the patient in PID |
+//! | A42 | the visits of MRG-5 and PV1-19 are one; that of PV1-19 stays |
+//! | A45 | the visit of MRG-5 is one of the patient in PID |
 //! | A24 | the two patients are linked, both in use |
 //! | A30 A35 A41 A43 A44 A48 A49 | the patient is carried; what moves waits in `extra` |
 
 use clinic::Body;
-use clinic::change_set::{Find, Merge};
+use clinic::change_set::{Find, Merge, Missing};
 use clinic::patch::{Items, Patch};
 use clinic::people::{LinkKind, PatientChange, PatientLink};
 use clinic::records::EncounterChange;
@@ -108,7 +109,8 @@ fn renumber(out: &mut Collected<'_>, mrg: Seg<'_>, patient: &Ref) {
     }
 }
 
-/// MRG-5 with PV1: the visit has the number of PV1-19 now (A50, A51), or is that of another patient now (A42, A45).
+/// MRG-5 with PV1: the visit has the number of PV1-19 now (A50, A51), is that of another patient now (A45), or one with the
+/// visit that has that number (A42). HL7 v2.5.1, 3.3.42, 3.3.45, 3.3.50.
 fn move_visit<'m>(
     out: &mut Collected<'m>,
     event: &str,
@@ -131,14 +133,20 @@ fn move_visit<'m>(
         };
         out.add("encounter", say)
     });
+    let from = match event {
+        "A42" | "A45" => patient_so_far(out, mrg),
+        _ => None,
+    };
     let Some(change) = out.change_mut(&key) else {
         return;
     };
-    let mut numbers = vec![old.clone()];
-    numbers.extend(change.say.identifiers().iter().cloned());
+    let mut numbers = change.say.identifiers().to_vec();
+    numbers.push(old.clone());
     change.find = Find {
         identifiers: numbers,
         moves: matches!(event, "A42" | "A45"),
+        from,
+        joins: event == "A42",
         ..Find::default()
     };
     if let Body::Encounter(say) = &mut change.say {
@@ -147,10 +155,21 @@ fn move_visit<'m>(
             .clone()
             .any(|new| new.system == old.system && new.value == old.value)
         {
-            let usage = matches!(event, "A50" | "A51").then_some(IdentifierUse::Old);
+            let usage = matches!(event, "A42" | "A50" | "A51").then_some(IdentifierUse::Old);
             add(&mut say.identifiers, Some(Identifier { usage, ..old }));
         }
     }
+}
+
+/// MRG-1 → the patient whose visit it is so far, of whom nothing else is said.
+fn patient_so_far(out: &mut Collected<'_>, mrg: Seg<'_>) -> Option<Ref> {
+    let numbers = old_numbers(mrg);
+    let find = Find {
+        identifiers: numbers,
+        missing: Missing::Skip,
+        ..Find::default()
+    };
+    (!find.identifiers.is_empty()).then(|| out.add_found("patient", find, PatientChange::default()))
 }
 
 /// A24: two records of one person, both in use.

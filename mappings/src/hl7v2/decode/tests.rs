@@ -245,6 +245,91 @@ fn a_stay_is_one_visit_of_one_patient() {
     assert_eq!(visits.len(), 1);
 }
 
+/// The visits: whose, in which state, with which numbers.
+fn visits(clinic: &Played) -> Vec<(String, String, Vec<String>)> {
+    let all = clinic.clinic.all(clinic::Kind::Encounter).into_iter();
+    all.map(|record| {
+        let clinic::Aggregate::Encounter(visit) = &record.aggregate else {
+            panic!("no visit")
+        };
+        let whose = visit.patient.as_ref().and_then(Ref::id).unwrap();
+        let whose = clinic
+            .clinic
+            .versions(clinic::Kind::Patient, whose)
+            .last()
+            .unwrap();
+        let status = visit.status.map(|status| status.as_str().to_owned());
+        let numbers = visit.identifiers.iter().map(|number| number.value.clone());
+        (
+            whose.aggregate.identifiers()[0].value.clone(),
+            status.unwrap_or_default(),
+            numbers.collect(),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn numbers_of_visits_change_and_visits_move_and_become_one() {
+    for authority in ["^^^HOSP^VN", ""] {
+        let mut clinic = Played::new();
+        let say = |clinic: &mut Played, event: &str, whose: &str, mrg: &str, number: &str| {
+            let pid = format!("PID|1||{whose}^^^CODRUL^MR||Pop^Ana");
+            let mrg = match mrg.split_once(' ') {
+                Some((whose, number)) => format!("MRG|{whose}^^^CODRUL^MR||||{number}{authority}"),
+                None => String::new(),
+            };
+            let pv1 = format!("PV1|1|I|||||||||||||||||{number}{authority}");
+            let segments: Vec<&str> = [pid.as_str(), &mrg, &pv1]
+                .into_iter()
+                .filter(|segment| !segment.is_empty())
+                .collect();
+            clinic.plays(&adt(event, &segments));
+        };
+        let is = |clinic: &Played, wanted: &[(&str, &str, &[&str])]| {
+            let wanted: Vec<(String, String, Vec<String>)> = wanted
+                .iter()
+                .map(|(whose, status, numbers)| {
+                    let numbers = numbers.iter().map(|number| (*number).to_owned());
+                    ((*whose).to_owned(), (*status).to_owned(), numbers.collect())
+                })
+                .collect();
+            assert_eq!(visits(clinic), wanted, "{authority:?}");
+        };
+        say(&mut clinic, "A01", "1", "", "V");
+        say(&mut clinic, "A01", "2", "", "W");
+        // The visit is the other patient's now; told again, it stays so.
+        for _ in 0..2 {
+            say(&mut clinic, "A45", "2", "1 V", "V");
+            is(
+                &clinic,
+                &[("2", "in-progress", &["V"]), ("2", "in-progress", &["W"])],
+            );
+        }
+        // It has another number, and is found by both.
+        say(&mut clinic, "A50", "2", "2 V", "N");
+        say(&mut clinic, "A08", "2", "", "V");
+        say(&mut clinic, "A08", "2", "", "N");
+        is(
+            &clinic,
+            &[("2", "in-progress", &["V", "N"]), ("2", "in-progress", &["W"])],
+        );
+        // Two become one, which all their numbers lead to from now on.
+        for _ in 0..2 {
+            say(&mut clinic, "A42", "2", "2 V", "W");
+        }
+        say(&mut clinic, "A08", "2", "", "V");
+        say(&mut clinic, "A03", "2", "", "N");
+        is(
+            &clinic,
+            &[
+                ("2", "entered-in-error", &["V", "N"]),
+                ("2", "finished", &["W", "V", "N"]),
+            ],
+        );
+    }
+}
+
 /// The message with one thing emptied at a time: each field, and each component and sub-component.
 fn emptied(text: &str) -> Vec<(String, String)> {
     let bytes = text.as_bytes();
