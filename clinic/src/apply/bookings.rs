@@ -2,15 +2,46 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use super::Booking;
 use crate::kinds::{Aggregate, Kind};
+use crate::places::{Room, RoomKind};
 use crate::scheduling::{Appointment, AppointmentStatus, Participant, ParticipantStatus};
-use crate::value::{Period, Ref, When};
+use crate::value::{Concept, Period, Ref, When};
 
-/// The time that an aggregate takes. Spans of one practitioner or room that meet within one appointment are one span:
+/// What is no one's alone: a department or a building is there for many at a time.
+pub(super) fn is_shared(room: &Room) -> bool {
+    match room.kind {
+        Some(
+            RoomKind::Site
+            | RoomKind::Building
+            | RoomKind::Wing
+            | RoomKind::Ward
+            | RoomKind::Level
+            | RoomKind::Corridor
+            | RoomKind::House
+            | RoomKind::Road
+            | RoomKind::Area
+            | RoomKind::Jurisdiction,
+        ) => true,
+        Some(RoomKind::Room | RoomKind::Bed | RoomKind::Vehicle | RoomKind::Cabinet) | None => false,
+    }
+}
+
+/// True for one who placed, filled or entered the appointment, and has no other part in it: HL7 v2.5.1, 10.6.1, SCH-12,
+/// SCH-16, SCH-20.
+fn is_contact(participant: &Participant) -> bool {
+    let is_role = |role: &Concept| {
+        let code = role.code().unwrap_or_default();
+        matches!(code, "placer contact" | "filler contact" | "enterer")
+    };
+    !participant.roles.is_empty() && participant.roles.iter().all(is_role)
+}
+
+/// The time that an aggregate takes, of all but those rooms that are shared. Spans of one practitioner or room that meet within one appointment are one span:
 /// it does not collide with itself.
-pub(super) fn bookings(aggregate: &Aggregate) -> Vec<Booking> {
+pub(super) fn bookings(aggregate: &Aggregate, shared: &[Uuid]) -> Vec<Booking> {
     let Aggregate::Appointment(appointment) = aggregate else {
         return vec![];
     };
@@ -21,6 +52,7 @@ pub(super) fn bookings(aggregate: &Aggregate) -> Vec<Booking> {
         .participants
         .iter()
         .filter_map(|p| booking(appointment, p))
+        .filter(|booking| !shared.contains(&booking.resource))
         .collect();
     all.sort_by_key(|b| (b.resource, b.start, b.end));
     let mut out: Vec<Booking> = Vec::with_capacity(all.len());
@@ -39,7 +71,7 @@ fn booking(appointment: &Appointment, participant: &Participant) -> Option<Booki
     let Some(Ref::Id(Kind::Practitioner | Kind::Room, resource)) = participant.actor else {
         return None;
     };
-    if participant.status == Some(ParticipantStatus::Declined) {
+    if participant.status == Some(ParticipantStatus::Declined) || is_contact(participant) {
         return None;
     }
     let own = participant.period.as_ref();

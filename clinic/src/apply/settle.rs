@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::bookings::bookings;
+use super::bookings::{bookings, is_shared};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
@@ -208,6 +208,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
         }
     }
     let mut neighbours = about_refs(&work);
+    let shared = shared_rooms(&mut work)?;
     for touched in std::mem::take(&mut work.touched) {
         touched.after.refs(&mut |reference| {
             if let Ref::Id(kind, id) = reference {
@@ -215,7 +216,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
             }
         });
         let id = touched.id;
-        let record = match written(touched, context) {
+        let record = match written(touched, context, &shared) {
             Outcome::Write(write) => {
                 let record = write.record.clone();
                 applied.writes.push(*write);
@@ -231,6 +232,33 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
     applied.finds = work.reader.finds();
     applied.reads = work.reader.reads;
     Ok(applied)
+}
+
+/// The rooms of the appointments of the set that are there for many at a time.
+fn shared_rooms(work: &mut Work<'_>) -> Result<Vec<Uuid>, ApplyError> {
+    let mut rooms: Vec<Uuid> = vec![];
+    for touched in &work.touched {
+        if let Aggregate::Appointment(appointment) = &touched.after {
+            let actors = appointment.participants.iter().flat_map(|one| &one.actor);
+            rooms.extend(actors.filter_map(|actor| match actor {
+                Ref::Id(Kind::Room, id) => Some(*id),
+                Ref::Id(..) | Ref::Local(_) => None,
+            }));
+        }
+    }
+    let mut shared = vec![];
+    for id in rooms {
+        let room = match work.index.get(&(Kind::Room, id)) {
+            Some(place) => Some(&work.touched[*place].after),
+            None => work.reader.load(Kind::Room, id)?.map(|record| &record.aggregate),
+        };
+        if let Some(Aggregate::Room(room)) = room
+            && is_shared(room)
+        {
+            shared.push(id);
+        }
+    }
+    Ok(shared)
 }
 
 /// What the touched ones and the message itself refer to, as it stands.
@@ -278,7 +306,7 @@ enum Outcome {
     Same(Arc<Record>),
 }
 
-fn written(touched: Touched, context: &Context<'_>) -> Outcome {
+fn written(touched: Touched, context: &Context<'_>, shared: &[Uuid]) -> Outcome {
     let Touched {
         id,
         before,
@@ -323,7 +351,7 @@ fn written(touched: Touched, context: &Context<'_>) -> Outcome {
         keys,
         keys_changed,
         natural_keys,
-        bookings: bookings(&after),
+        bookings: bookings(&after, shared),
         record: Arc::new(Record {
             meta,
             aggregate: after,
