@@ -29,9 +29,10 @@ const WRONG_ENTRY: &str = "110514";
 pub enum Progress {
     /// What was begun was taken back: to be done.
     Scheduled,
-    /// A modality works on it, or has done some of its steps.
+    /// A modality works on it, or has done some of its steps. So it stays where another planned step was broken off: that one
+    /// is to be booked again, or the order ended, by a person.
     Started,
-    /// Every step has ended, and one of them at least was done.
+    /// Every step has ended, and one of them at least was done; no planned one was broken off.
     Completed,
     /// Every step was broken off.
     Discontinued,
@@ -107,6 +108,7 @@ pub fn progress(order: &Order) -> Option<Progress> {
         .iter()
         .map(|step| step_status(&order.performed, step.id.as_deref()).unwrap_or(StepStatus::Scheduled))
         .collect();
+    let is_broken_off = states.contains(&StepStatus::Discontinued);
     // Of an order without steps, and of steps that nobody planned, each MPPS stands for itself.
     let unplanned = order.performed.iter().filter(|one| {
         let known = |id: &String| planned.iter().any(|step| step.id.as_ref() == Some(id));
@@ -128,7 +130,10 @@ pub fn progress(order: &Order) -> Option<Progress> {
             Progress::Scheduled
         }
     } else if any(StepStatus::Completed) {
-        Progress::Completed
+        match is_broken_off {
+            true => Progress::Started,
+            false => Progress::Completed,
+        }
     } else {
         Progress::Discontinued
     })

@@ -324,6 +324,25 @@ fn a_wrong_entry_is_taken_back_and_a_broken_off_examination_ends() {
 }
 
 #[test]
+fn an_order_of_which_a_step_was_broken_off_is_not_completed() {
+    use PerformedStatus::{Completed, Discontinued, InProgress};
+    for ends in [[Completed, Discontinued], [Discontinued, Completed]] {
+        let mut play = Play::new();
+        let order = play.takes(&ordered(asked(Some(STUDY), &["S1", "S2"]))).ids["o"].1;
+        for (step, uid, end) in [("S1", "1.1", ends[0]), ("S2", "1.2", ends[1])] {
+            play.takes(&mpps(uid, &[step], InProgress, None));
+            play.takes(&mpps(uid, &[step], end, None));
+        }
+        assert_eq!(states(&play, order).0, Some(OrderStatus::Active), "{ends:?}");
+        // What was broken off is done after all.
+        for end in [InProgress, Completed] {
+            play.takes(&mpps("1.3", &["S1", "S2"], end, None));
+        }
+        assert_eq!(states(&play, order).0, Some(OrderStatus::Completed));
+    }
+}
+
+#[test]
 fn what_the_reception_said_is_not_taken_back() {
     let mut play = Play::new();
     let (_, appointment, visit) = booked(&mut play);
@@ -371,7 +390,7 @@ fn several_mpps_for_a_step_and_several_steps_for_an_mpps() {
     assert_eq!(
         states(&play, order),
         (
-            Some(OrderStatus::Completed),
+            Some(OrderStatus::Active),
             vec![StepStatus::Completed, StepStatus::Discontinued]
         )
     );

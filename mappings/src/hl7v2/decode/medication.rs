@@ -197,11 +197,11 @@ fn status(group: &Group<'_>) -> Option<MedicationOrderStatus> {
         return by_status;
     }
     let by_control = match group.orc(1).part(1).peek().as_deref()? {
-        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "RE" | "AF" | "RQ" => {
+        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "RE" | "AF" => {
             MedicationOrderStatus::Active
         }
         "HD" | "OH" | "HR" => MedicationOrderStatus::OnHold,
-        "CA" | "OC" | "CR" => MedicationOrderStatus::Cancelled,
+        "RP" | "RU" | "RQ" | "CA" | "OC" | "CR" => MedicationOrderStatus::Cancelled,
         "DC" | "OD" | "DR" | "DF" => MedicationOrderStatus::Stopped,
         "FU" => MedicationOrderStatus::Completed,
         _ => return None,

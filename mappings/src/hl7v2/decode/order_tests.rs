@@ -341,6 +341,10 @@ fn the_state_of_an_order_is_orc_5_else_orc_1() {
     assert_eq!(state("NW", ""), "active");
     assert_eq!(state("CA", ""), "revoked");
     assert_eq!(state("HD", ""), "on-hold");
+    for replaced in ["RP", "RQ", "RU"] {
+        assert_eq!(state(replaced, ""), "revoked", "{replaced}");
+    }
+    assert_eq!(state("RO", ""), "active", "what stands for it");
     assert_eq!(state("SC", "CM"), "completed");
     assert_eq!(state("NW", "HD"), "on-hold");
     assert_eq!(state("UC", ""), "-", "an answer to a request moves nothing");

@@ -335,10 +335,12 @@ fn order_status(code: &str) -> Option<OrderStatus> {
 /// ORC-1, table 0119. `RE` comes with results: it makes an order active that is new, and moves none that is known.
 fn control_status(code: &str) -> Option<OrderStatus> {
     Some(match code {
-        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "AF" | "PR" | "PY"
-        | "RQ" => OrderStatus::Active,
+        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "AF" | "PR" | "PY" => {
+            OrderStatus::Active
+        }
         "HD" | "OH" | "HR" => OrderStatus::OnHold,
-        "CA" | "OC" | "CR" | "DC" | "OD" | "DR" | "DF" => OrderStatus::Revoked,
+        // What is replaced is not to be done any more; RO is what stands for it.
+        "RP" | "RU" | "RQ" | "CA" | "OC" | "CR" | "DC" | "OD" | "DR" | "DF" => OrderStatus::Revoked,
         "FU" => OrderStatus::Completed,
         _ => return None,
     })
