@@ -162,6 +162,61 @@ fn a_change_without_the_patient_leaves_whose_it_is() {
 }
 
 #[test]
+fn who_is_taken_out_goes_alone() {
+    let rest = "\nPID|1||1^^^C^MR||POP^ANA\n";
+    let first = super::said::read(&format!(
+        "{BOOKED}{rest}RGS|1|A\nAIG|1|A|SONO^Sono^L|DEV\nAIL|1|A|R1^1\nAIP|1|A|D1^Unu^Ion\nAIP|2|A|D2^Doi^Ana\nRGS|2|A\nAIL|1|A|R2^1\n"
+    ));
+    let change = BOOKED.replace("S12", "S14").replace("|1|P|", "|2|P|");
+    let second = super::said::read(&format!(
+        "{change}{rest}RGS|1|U\nAIP|1|D|D1^Unu^Ion\nAIP|2|A|D4^Patru^Dan\nRGS|2|D\nAIL|1||R2^1\n"
+    ));
+    let whole = super::said::read(&format!("{change}{rest}RGS|1|U\nAIP|1|U|D2^Doi^Ana\n"));
+    let taking_part = |sets: &[clinic::ChangeSet]| {
+        let clinic = super::said::told(sets);
+        let appointment = of_kind(&clinic, clinic::Kind::Appointment)[0].clone();
+        let all = appointment["participants"].as_array().expect("all").clone();
+        let declined = all.iter().filter(|one| one["status"] == "declined").count();
+        (all.len(), declined)
+    };
+    let (first, second) = (first.set, second.set);
+    // The device, a room and a doctor stay, another one comes; the first doctor and the second room have declined.
+    assert_eq!(taking_part(&[first.clone(), second]), (6, 2));
+    assert_eq!(
+        taking_part(&[first, whole.set]),
+        (1, 0),
+        "a list that takes nobody out is whole"
+    );
+}
+
+#[test]
+fn who_books_and_a_department_take_no_time() {
+    let said = |number: &str, rest: &str| {
+        let sch = format!(
+            "SCH|A-{number}^P|||||R|||30|min|^^^20260516130000|K-1^Clerk^Ann||||K-2^Clerk^Dan||||K-3^Sistem"
+        );
+        let msh = BOOKED.lines().next().expect("MSH");
+        super::said::read(&format!(
+            "{msh}\n{sch}\nPID|1||{number}^^^C^MR||POP^ANA\nRGS|1\n{rest}\n"
+        ))
+    };
+    let both = [said("1", "AIL|1||DEP"), said("2", "AIL|1||DEP")];
+    let clinic = super::said::told(&both.map(|said| said.set));
+    assert_eq!(of_kind(&clinic, clinic::Kind::Appointment).len(), 2);
+    let one = said(
+        "3",
+        "AIL|1||DEP^CAB-2\nAIP|1||K-1^Clerk^Ann\nAIG|1||SONO^Sono^L|DEV",
+    );
+    let clinic = super::said::told(&[one.set]);
+    let id = clinic.all(clinic::Kind::Appointment)[0].meta.id;
+    assert_eq!(
+        clinic.bookings(id).len(),
+        3,
+        "the room, the device, and who takes part beside booking it"
+    );
+}
+
+#[test]
 fn the_status_of_a_service_is_that_of_the_appointment_or_is_left() {
     let said = |sch_25: &str, ais_10: &str| {
         super::said::read(&format!(
@@ -176,4 +231,7 @@ fn the_status_of_a_service_is_that_of_the_appointment_or_is_left() {
     assert_eq!(other.one("Appointment")["status"], "booked");
     assert!(other.lost("AIS-10.1"));
     assert_eq!(said("", "Pending").one("Appointment")["status"], "pending");
+    for code in ["Dc", "DC", "Discontinued"] {
+        assert_eq!(said(code, "").one("Appointment")["status"], "cancelled", "{code}");
+    }
 }

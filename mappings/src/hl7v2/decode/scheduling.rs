@@ -32,16 +32,25 @@ pub(super) struct Schedule<'m> {
 pub(super) struct Resource<'m> {
     segment: Seg<'m>,
     start: usize,
+    /// The whole group below its RGS is taken out.
+    group_goes: bool,
 }
 
 impl<'m> Resource<'m> {
-    fn of(segment: Seg<'m>) -> Self {
-        let start = if segment.name() == "AIG" { 8 } else { 6 };
-        Resource { segment, start }
+    fn of(segment: Seg<'m>, rgs: Option<Seg<'m>>) -> Self {
+        Resource {
+            segment,
+            start: if segment.name() == "AIG" { 8 } else { 6 },
+            group_goes: rgs.is_some_and(|rgs| rgs.f(2).part(1).is("D")),
+        }
     }
 
+    /// AIx-2, and RGS-2 for all below it: A add, D take out, U change, X nothing (table 0206).
     fn action(&self) -> String {
-        self.segment.f(2).part(1).peek().unwrap_or_default()
+        match self.group_goes {
+            true => "D".to_owned(),
+            false => self.segment.f(2).part(1).peek().unwrap_or_default(),
+        }
     }
 
     fn kind(&self) -> At<'m> {
@@ -87,14 +96,15 @@ fn sort<'m>(segments: &[Seg<'m>]) -> Schedule<'m> {
         .unwrap_or(segments.len());
     let first_resource = segments.iter().position(is_resource).unwrap_or(segments.len());
     let mut patients: Vec<Seg<'m>> = vec![];
-    let mut in_resources = false;
+    let (mut in_resources, mut rgs) = (false, None);
     for (idx, segment) in segments.iter().enumerate() {
         in_resources |= is_resource(segment);
         match segment.name() {
             "SCH" => schedule.sch = schedule.sch.or(Some(*segment)),
             "TQ1" => schedule.tq1 = schedule.tq1.or(Some(*segment)),
             "AIS" => schedule.services.push(*segment),
-            "AIG" | "AIL" | "AIP" => schedule.resources.push(Resource::of(*segment)),
+            "RGS" => rgs = Some(*segment),
+            "AIG" | "AIL" | "AIP" => schedule.resources.push(Resource::of(*segment, rgs)),
             // An NTE before the patient or below a resource is about the appointment; the others are the patient's.
             "NTE" if idx < first_pid.min(first_resource) || in_resources => schedule.notes.push(*segment),
             "MSH" => {}
@@ -198,7 +208,8 @@ pub(super) fn numbers(sch: Seg<'_>) -> Vec<Identifier> {
 /// SCH-25, else the status of the first AIS, AIG, AIL or AIP that has one, else the event.
 fn state(event: &str, schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
     let of_services = schedule.services.iter().map(|ais| ais.f(10).first());
-    let of_resources = schedule.resources.iter().map(Resource::status);
+    let stays = |resource: &&Resource<'_>| resource.action() != "D";
+    let of_resources = schedule.resources.iter().filter(stays).map(Resource::status);
     let mut places = std::iter::once(sch.f(25).first())
         .chain(of_services)
         .chain(of_resources);
@@ -251,7 +262,7 @@ fn status_of_code(code: &str) -> Option<AppointmentStatus> {
         "booked" | "overbook" => AppointmentStatus::Booked,
         "started" => AppointmentStatus::CheckedIn,
         "complete" => AppointmentStatus::Fulfilled,
-        "cancelled" | "canceled" | "discontinued" => AppointmentStatus::Cancelled,
+        "cancelled" | "canceled" | "dc" | "discontinued" => AppointmentStatus::Cancelled,
         "deleted" => AppointmentStatus::EnteredInError,
         "noshow" => AppointmentStatus::NoShow,
         _ => return None,
@@ -498,12 +509,15 @@ fn enterer<'m>(out: &mut Collected<'m>, sch: Seg<'m>, target: Ref) {
     }
 }
 
-/// True for events that change single services and resources of an appointment, and leave the others alone.
-fn is_partial(event: &str) -> bool {
-    matches!(event, "S18" | "S19" | "S20" | "S21" | "S22")
+/// True where a message names all services and resources of an appointment: a booking, a move and a change do, unless they
+/// take one out, and so speak of single ones as S18 to S22 do. HL7 v2.5.1, 10.6.4.2.
+fn names_all(event: &str, schedule: &Schedule<'_>) -> bool {
+    let by_action = schedule.resources.iter().any(|resource| resource.action() == "D")
+        || schedule.services.iter().any(|ais| ais.f(2).part(1).is("D"));
+    matches!(event, "S12" | "S13" | "S14") && !by_action
 }
 
-/// AIG, AIL, AIP and the contacts → participants. A booking, a move and a change name them all; other events some.
+/// AIG, AIL, AIP and the contacts → participants. Where a message does not name them all, who is not named stays.
 fn participants<'m>(
     out: &mut Collected<'m>,
     event: &str,
@@ -512,16 +526,12 @@ fn participants<'m>(
     default: ParticipantStatus,
     start: Option<&When>,
 ) -> Items<Participant> {
-    let whole = matches!(event, "S12" | "S13" | "S14");
+    let whole = names_all(event, schedule);
     let mut all = vec![];
     let mut named = 0;
     for resource in &schedule.resources {
         let removed =
             resource.action() == "D" || matches!(event, "S20" | "S21" | "S22") && resource.action() != "X";
-        if removed && whole {
-            resource.segment.f(3).note("taken out of the appointment");
-            continue;
-        }
         let Some(actor) = actor(out, *resource) else {
             continue;
         };
@@ -531,7 +541,7 @@ fn participants<'m>(
         } else {
             said_status(*resource, default)
         };
-        if removed {
+        if removed && !resource.group_goes {
             resource.segment.f(2).part(1).take();
         }
         let kind = resource.kind();
@@ -551,9 +561,8 @@ fn participants<'m>(
             period: span(resource.times(), start),
         });
     }
-    let replace = whole && named > 0 && !is_partial(event);
     all.extend(contacts);
-    if replace {
+    if whole && named > 0 {
         Items::replace(all)
     } else {
         Items::merge(all)
@@ -567,7 +576,7 @@ fn said_status(resource: Resource<'_>, default: ParticipantStatus) -> Option<Par
     let status = match code.to_ascii_lowercase().as_str() {
         "booked" | "started" | "complete" | "overbook" | "accepted" => ParticipantStatus::Accepted,
         "pending" | "tentative" | "waitlist" => ParticipantStatus::Tentative,
-        "cancelled" | "canceled" | "deleted" | "discontinued" | "declined" | "noshow" => {
+        "cancelled" | "canceled" | "deleted" | "dc" | "discontinued" | "declined" | "noshow" => {
             ParticipantStatus::Declined
         }
         _ => return None,

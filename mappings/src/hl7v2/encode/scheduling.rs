@@ -159,7 +159,7 @@ fn numbers(world: &World<'_>, identifiers: &[Identifier], sch: &mut Seg) {
     }
 }
 
-/// SCH-25: the sender's own code; without one only where the event does not say it already.
+/// SCH-25: the sender's own code; without one only where the event does not say it already, for all who take part.
 fn status(said: &Said<'_>, booked: &Appointment, event: &str, profile: &Profile) -> Vec<String> {
     if let Some(original) = &booked.status_original
         && !said.outdates("status", "status_original")
@@ -175,7 +175,13 @@ fn status(said: &Said<'_>, booked: &Appointment, event: &str, profile: &Profile)
         "S26" => AppointmentStatus::NoShow,
         _ => AppointmentStatus::Booked,
     };
-    if status == by_event {
+    // A status of one who takes part would be read as that of the whole, where that says none.
+    let default = agreed(booked.status);
+    let is_mixed = booked
+        .participants
+        .iter()
+        .any(|one| one.status.is_some_and(|status| status != default));
+    if status == by_event && !is_mixed {
         return vec![];
     }
     let code = match status {

@@ -168,6 +168,8 @@ fn may_differ(line: &str) -> bool {
         // Who is responsible for sending and receiving: our own header says nothing of it.
         || line.starts_with("Clinic Clinic:C77")
         || line.starts_with("Clinic Clinic:C78")
+        // The status of an appointment is written in its code where those who take part have other ones.
+        || line.starts_with("Appointment ") && line.contains(".status_original.")
         // Numbers that the clinic made for an imaging order whose sender gave none.
         || [".procedure_id", ".study_uid", ".accession", ".steps[].id"]
             .iter()
@@ -604,4 +606,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_visit_that_moves_is_told_of_the_one_whose_it_is() {
+    let mut clinic = MemoryClinic::new();
+    let message = |event: &str, whose: &str, mrg: &str| {
+        let pid = format!("PID|1||{whose}^^^CODRUL^MR||Pop^Ana");
+        let header = format!("MSH|^~\\&|A|B|C|D|20260914091530||ADT^{event}|1|P|2.5.1");
+        let all = [
+            header,
+            pid,
+            mrg.to_owned(),
+            "PV1|1|I|||||||||||||||||V".to_owned(),
+        ];
+        all.into_iter()
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<String>>()
+    };
+    let mut written = |event: &str, whose: &str, mrg: &str| {
+        let lines = message(event, whose, mrg);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        written_of(&mut clinic, &lines)
+    };
+    written("A01", "1", "");
+    let moved = written("A45", "2", "MRG|1^^^CODRUL^MR||||V");
+    assert_eq!(moved.matches("\rPID|").count(), 1, "{moved}");
+    assert!(moved.contains("|2^^^CODRUL^MR|"), "{moved}");
 }

@@ -8,7 +8,7 @@ use clinic::places::{Clinic, Room, Site};
 use clinic::records::{Allergy, Condition, Coverage, Document, Encounter, MedicationOrder, Procedure};
 use clinic::scheduling::{Appointment, Schedule, Slot};
 use clinic::value::Ref;
-use clinic::{Aggregate, Applied, Body, ChangeSet, Kind};
+use clinic::{Aggregate, Applied, Body, Change, ChangeSet, Kind};
 use uuid::Uuid;
 
 use crate::hl7v2::decode::Profile;
@@ -81,7 +81,17 @@ impl<'a> World<'a> {
     pub(super) fn new(changes: &'a ChangeSet, applied: &'a Applied, profile: &'a Profile) -> Self {
         let mut said: Vec<Said<'a>> = vec![];
         let mut places: HashMap<Uuid, usize> = HashMap::new();
-        for change in &changes.changes {
+        // Whose something was so far is named to find it, and not to tell of them.
+        let so_far: Vec<&Ref> = changes
+            .changes
+            .iter()
+            .filter_map(|change| change.find.from.as_ref())
+            .collect();
+        let is_so_far = |change: &Change| {
+            let is_it = |of: &&&Ref| matches!(of, Ref::Local(key) if *key == change.key);
+            change.say.is_silent() && so_far.iter().any(|of| is_it(&of))
+        };
+        for change in changes.changes.iter().filter(|change| !is_so_far(change)) {
             let Some((kind, id)) = applied.ids.get(&change.key).copied() else {
                 continue;
             };
