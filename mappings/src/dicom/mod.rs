@@ -49,6 +49,8 @@ pub mod write;
 #[cfg(test)]
 mod archive_tests;
 #[cfg(test)]
+mod day_tests;
+#[cfg(test)]
 mod law_tests;
 #[cfg(test)]
 mod worklist_tests;
