@@ -219,7 +219,10 @@ def main():
         head = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
         return b"".join(head + file + b"\r\n" for file in files) + b"--b--\r\n"
 
-    check(post("studies", parts(written(first)), "application/dicom").status_code == 415, "no parts")
+    check(post("studies", parts(written(first)), "image/png").status_code == 415, "no parts")
+    check(post("studies", parts(written(first)), "application/dicom").status_code == 400, "parts that are said to be none")
+    answer = post(f"studies/{STUDY}", written(first), "application/dicom")
+    check(answer.status_code == 200 and len(answer.json()["00081199"]["Value"]) == 1, (answer.status_code, answer.text))
     check(post("studies", b"nothing").status_code == 400, "no boundary at its end")
     answer = post("studies/1.2.3", parts(written(first)))
     check(answer.status_code == 409, answer.text)

@@ -1,4 +1,4 @@
-//! STOW-RS (PS3.18 §10.5): each part of a request is an object, and a message of the channel whose source is `dicomweb`.
+//! STOW-RS (PS3.18 §10.5): each part of a request, or all of it, is an object, and a message of the channel whose source is `dicomweb`.
 //! Parts are read one after the other and handed in as they arrive; none is whole in memory.
 
 use axum::body::Body;
@@ -11,16 +11,19 @@ use connectors::dicomweb::multipart::{Parts, Wrong, parameters};
 use engine::body::{BodyError, BodyWriter};
 use engine::connector::{Acknowledgement, Outcome};
 use engine::message::Incoming;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use mappings::dicom::json;
 use mappings::dicom::part10::{self, File, Meta};
 use mappings::dicom::scan::{self, Event, Until};
 use mappings::dicom::write::{Out, Said};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::super::auth::{Asker, Scope, Who};
 use super::super::{Problem, State};
 
+/// An object.
+const OBJECT: &str = "application/dicom";
 /// So much of an object is looked at to see which one it is.
 const HEAD: usize = 256 * 1024;
 /// The most objects of one request.
@@ -84,7 +87,7 @@ async fn take(
     {
         return Err(unsupported("a compressed body is not taken; send it as it is"));
     }
-    let form = "objects are sent as multipart/related; type=\"application/dicom\"; boundary=…";
+    let form = "objects are sent as multipart/related; type=\"application/dicom\"; boundary=…, or one by itself as application/dicom";
     let said = headers
         .get(header::CONTENT_TYPE)
         .and_then(|said| said.to_str().ok());
@@ -95,13 +98,25 @@ async fn take(
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     };
-    if media != "multipart/related"
-        || said("type").is_some_and(|of| !of.eq_ignore_ascii_case("application/dicom"))
-    {
+    let is_one = media == OBJECT;
+    let in_parts =
+        media == "multipart/related" && said("type").is_none_or(|of| of.eq_ignore_ascii_case(OBJECT));
+    if !is_one && !in_parts {
         return Err(unsupported(form));
     }
-    let boundary = said("boundary").unwrap_or_default();
-    let parts = Parts::new(body.into_data_stream(), boundary);
+    // One object by itself (§8.6.1.1) is read as the only part.
+    let (boundary, before, after) = match is_one {
+        false => (said("boundary").unwrap_or_default().to_owned(), None, None),
+        true => {
+            let boundary = Uuid::now_v7().simple().to_string();
+            let before = format!("--{boundary}\r\nContent-Type: {OBJECT}\r\n\r\n");
+            let after = format!("\r\n--{boundary}--\r\n");
+            (boundary, Some(before), Some(after))
+        }
+    };
+    let around = |text: Option<String>| stream::iter(text.map(|text| Ok(Bytes::from(text))));
+    let body = around(before).chain(body.into_data_stream()).chain(around(after));
+    let parts = Parts::new(body, &boundary);
     let mut parts = parts.ok_or_else(|| Problem::bad_request(form))?;
     let open = state.image_door().open().await.ok_or_else(|| {
         let what = "no channel takes objects; a channel file with the source `dicomweb` opens this door";
@@ -111,9 +126,9 @@ async fn take(
     loop {
         match parts.next().await {
             Ok(Some(headers)) => {
-                let is_object = headers.iter().all(|(name, value)| {
-                    name != "content-type" || self::parameters(value).0 == "application/dicom"
-                });
+                let is_object = headers
+                    .iter()
+                    .all(|(name, value)| name != "content-type" || self::parameters(value).0 == OBJECT);
                 if MOST <= became.stored.len() + became.failed.len() + became.unreadable {
                     return Err(Problem::new(
                         StatusCode::PAYLOAD_TOO_LARGE,
