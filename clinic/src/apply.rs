@@ -26,7 +26,7 @@ mod resolve;
 mod settle;
 mod visits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -156,6 +156,8 @@ pub struct Applied {
     /// The keys of the change set that nothing came of: changes that were left out because nothing was found, and
     /// references to keys that are not in the set. What referred to them was left out too.
     pub left_out: Vec<String>,
+    /// The orders whose number others have too, so that it names none of them outside.
+    pub share_number: BTreeSet<Uuid>,
     /// What the change set says otherwise than a person who wrote it, and what therefore was not taken.
     pub kept: Vec<Kept>,
 }

@@ -193,6 +193,10 @@ pub struct Find {
     /// is meant before others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Ref>,
+    /// True, of orders: one with the number but with another code is another one. A requisition has many tests under one
+    /// number.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_code: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were
     /// entered in error.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

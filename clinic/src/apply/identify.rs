@@ -7,9 +7,9 @@ use super::{ApplyError, Candidate, FindKey};
 use crate::change_set::Change;
 use crate::cnp::is_national;
 use crate::keys::{Care, care, kind_code, names_one, same_series, system};
-use crate::kinds::{Aggregate, Kind};
+use crate::kinds::{Aggregate, Body, Kind};
 use crate::records::EncounterStatus;
-use crate::value::{Identifier, Ref};
+use crate::value::{Coding, Concept, Identifier, Ref};
 
 impl<'a> Work<'a> {
     // ---- by identifiers ----
@@ -145,11 +145,87 @@ impl<'a> Work<'a> {
         if 1 < mine.len() {
             mine = self.in_use(kind, mine)?;
         }
+        if kind == Kind::Order {
+            mine = self.by_what_is_ordered(idx, mine)?;
+        }
         match mine.as_slice() {
             all if change.find.each || change.find.joins => Ok(all.iter().map(|found| found.id).collect()),
             several @ [_, _, ..] if chart => Err(self.ambiguous(idx, several)),
             all => Ok(all.first().map(|found| found.id).into_iter().collect()),
         }
+    }
+
+    /// Of the orders that were found those of what the change says is ordered: a requisition has many tests under one number.
+    /// Where it is of none of several, it is a further one.
+    fn by_what_is_ordered(&mut self, idx: usize, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let Some(code) = order_code(change) else {
+            return Ok(found);
+        };
+        let is_told_apart = change.find.by_code || (1 < found.len() && self.one_number_names(&found)?);
+        if !is_told_apart {
+            return Ok(found);
+        }
+        let (mut of_it, mut of_nothing, mut others) = (vec![], vec![], vec![]);
+        for one in found {
+            let (codes, _) = self.ordered(one.id)?;
+            match codes.as_slice() {
+                [] => of_nothing.push(one),
+                codes if codes.iter().any(|known| is_same_test(known, code)) => of_it.push(one),
+                _ => others.push(one.id),
+            }
+        }
+        if !others.is_empty() {
+            self.share_number.0.extend(others);
+            self.share_number.1.insert(idx);
+        }
+        Ok(match of_it.is_empty() {
+            true => of_nothing,
+            false => of_it,
+        })
+    }
+
+    /// Whether one and the same number is that of all of these orders.
+    fn one_number_names(&mut self, found: &[Found]) -> Result<bool, ApplyError> {
+        let Some((first, rest)) = found.split_first() else {
+            return Ok(false);
+        };
+        let (_, mut numbers) = self.ordered(first.id)?;
+        for one in rest {
+            let (_, theirs) = self.ordered(one.id)?;
+            numbers.retain(|number| theirs.iter().any(|other| same(number, other)));
+        }
+        Ok(numbers.iter().any(|number| names_one(Kind::Order, number)))
+    }
+
+    /// What an order is of and its numbers, as it stands and as this set says.
+    fn ordered(&mut self, id: Uuid) -> Result<(Vec<Concept>, Vec<Identifier>), ApplyError> {
+        let set = self.set;
+        let touched = self
+            .index
+            .get(&(Kind::Order, id))
+            .map(|place| &self.touched[*place]);
+        let changes = touched.map_or(&[][..], |touched| &touched.changes);
+        let mut codes: Vec<Concept> = changes
+            .iter()
+            .filter_map(|idx| order_code(&set.changes[*idx]))
+            .cloned()
+            .collect();
+        let mut numbers: Vec<Identifier> = changes
+            .iter()
+            .flat_map(|idx| named(&set.changes[*idx]))
+            .cloned()
+            .collect();
+        let before = match touched {
+            Some(touched) => touched.before.as_ref(),
+            None => self.reader.load(Kind::Order, id)?,
+        };
+        if let Some(Aggregate::Order(order)) = before.map(|record| &record.aggregate) {
+            codes.extend(order.code.clone());
+            numbers.extend(order.identifiers.iter().cloned());
+        }
+        Ok((codes, numbers))
     }
 
     /// Without the visits that were entered in error, where others have the number too: after two became one, it is the
@@ -254,6 +330,43 @@ impl<'a> Work<'a> {
             candidates: stored.map(|found| found.candidate(kind)).collect(),
         }
     }
+}
+
+/// What a change says is ordered.
+fn order_code(change: &Change) -> Option<&Concept> {
+    let mut bodies = std::iter::once(&change.say).chain(&change.say_if_new);
+    bodies
+        .find_map(|body| match body {
+            Body::Order(say) => say.code.value(),
+            _ => None,
+        })
+        .filter(|code| !code.is_empty())
+}
+
+/// One code of one system in both, else the same words.
+fn is_same_test(one: &Concept, other: &Concept) -> bool {
+    let same_code = |one: &Coding, other: &Coding| {
+        one.code.is_some() && one.code == other.code && one.system == other.system
+    };
+    if one
+        .codings
+        .iter()
+        .any(|a| other.codings.iter().any(|b| same_code(a, b)))
+    {
+        return true;
+    }
+    if one.code().is_some() && other.code().is_some() {
+        return false;
+    }
+    let words = |of: &Concept| -> Vec<String> {
+        let displays = of.codings.iter().filter_map(|coding| coding.display.as_deref());
+        displays
+            .chain(of.text.as_deref())
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let other = words(other);
+    words(one).iter().any(|words| other.contains(words))
 }
 
 pub(super) struct Lookup<'a> {

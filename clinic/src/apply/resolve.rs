@@ -1,6 +1,6 @@
 //! Which aggregate each change is about.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -71,6 +71,8 @@ pub(super) struct Work<'a> {
     pub(super) parts: HashMap<usize, Part>,
     /// Visits that are one: the place of the one that stays, and of the one that goes.
     pub(super) joined: Vec<(usize, usize)>,
+    /// Orders whose number others have too, and the changes that turned out to be about such ones.
+    pub(super) share_number: (BTreeSet<Uuid>, BTreeSet<usize>),
     /// What is found by the words of this set alone.
     pub(super) pending: HashMap<FindKey, Vec<usize>>,
 }
@@ -95,6 +97,7 @@ pub(super) fn resolve<'a>(
         kept: vec![],
         parts: HashMap::new(),
         joined: vec![],
+        share_number: Default::default(),
         pending: HashMap::with_capacity(count),
     };
     for (idx, change) in set.changes.iter().enumerate() {

@@ -207,6 +207,9 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
             applied.ids.entry(key).or_insert((touched.kind, touched.id));
         }
     }
+    let (mut share_number, changes) = std::mem::take(&mut work.share_number);
+    share_number.extend(changes.iter().filter_map(|idx| work.target_id(*idx)));
+    applied.share_number = share_number;
     let mut neighbours = about_refs(&work);
     let shared = shared_rooms(&mut work)?;
     for touched in std::mem::take(&mut work.touched) {

@@ -155,7 +155,9 @@ impl<'a> Set<'a> {
             out.push(Resource {
                 id: record.meta.id,
                 json: main,
-                found_by: business_identifier(record).cloned(),
+                found_by: business_identifier(record)
+                    .filter(|_| !self.applied.share_number.contains(&record.meta.id))
+                    .cloned(),
                 id_there: self.id_there(record),
             });
         }

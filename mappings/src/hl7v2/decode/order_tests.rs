@@ -351,6 +351,68 @@ fn the_state_of_an_order_is_orc_5_else_orc_1() {
 }
 
 #[test]
+fn a_requisition_has_a_test_for_each_code_under_its_number() {
+    let header = |kind: &str| format!("{}\n{PID}\n", MSH.replace("ORU^R01^ORU_R01", kind));
+    let test =
+        |control: &str, code: &str| format!("ORC|{control}|R100^HIS\nOBR|1|R100^HIS||{code}^{code} x^L\n");
+    let orders = |messages: &[String]| -> Vec<(String, String)> {
+        let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
+        let clinic = super::said::told(&sets);
+        let all = super::said::of_kind(&clinic, clinic::Kind::Order).into_iter();
+        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        all.map(|order| (word(&order["code"]["codings"][0]["code"]), word(&order["status"])))
+            .collect()
+    };
+    let is = |wanted: &[(&str, &str)], messages: &[String]| {
+        let wanted: Vec<(String, String)> = wanted
+            .iter()
+            .map(|(code, status)| ((*code).to_owned(), (*status).to_owned()))
+            .collect();
+        assert_eq!(orders(messages), wanted, "{messages:?}");
+    };
+    let oml = header("OML^O21^OML_O21");
+    let three = format!(
+        "{oml}{}{}{}",
+        test("NW", "GLU"),
+        test("NW", "CREA"),
+        test("NW", "UREA")
+    );
+    let active = [("GLU", "active"), ("CREA", "active"), ("UREA", "active")];
+    is(&active, std::slice::from_ref(&three));
+    is(&active, &[three.clone(), three.clone()]);
+    // One ORC with several OBR; then single ones, each found by its number and test.
+    let bare = format!("{oml}ORC|NW|R100^HIS\nOBR|1|R100^HIS||GLU^Glu^L\nOBR|2|R100^HIS||CREA^Crea^L\n");
+    let rest = format!("{oml}{}", test("NW", "UREA"));
+    let cancel = format!("{oml}{}", test("CA", "CREA"));
+    is(
+        &[("GLU", "active"), ("CREA", "revoked"), ("UREA", "active")],
+        &[three.clone(), cancel.clone()],
+    );
+    let with_bare = orders(&[bare, rest, cancel]);
+    assert_eq!(with_bare.len(), 3, "{with_bare:?}");
+    // A change of the only order of a number may be one of what is ordered.
+    is(
+        &[("HBA1C", "active")],
+        &[
+            format!("{oml}{}", test("NW", "GLU")),
+            format!("{oml}{}", test("XO", "HBA1C")),
+        ],
+    );
+    // A report finds its test; of a test that nobody ordered there is an order of its own, and the others stay.
+    let report = |code: &str| {
+        format!(
+            "{}OBR|1|R100^HIS|F1^LAB|{code}^{code}^L|||20260512||||||||||||||||||F\n",
+            header("ORU^R01^ORU_R01")
+        )
+    };
+    is(&active, &[three.clone(), report("UREA")]);
+    assert_eq!(orders(&[three, report("K")]).len(), 4);
+    // Twice the same is told among the losses.
+    let twice = read(&format!("{oml}{}{}", test("NW", "GLU"), test("NW", "GLU")));
+    assert!(twice.lost("OBR[2]-4.1"), "{:?}", twice.extra());
+}
+
+#[test]
 fn orders_of_version_2_3_have_their_times_in_tq() {
     let said = sample("orm-o01-imaging-v23");
     let order = said.one("Order");

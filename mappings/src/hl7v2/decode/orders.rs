@@ -23,19 +23,64 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
     }
     for case in &cases {
         let subject = cases::subject(out, case)?;
-        for group in &case.groups {
+        let tests: Vec<Test> = case.groups.iter().map(Test::of).collect();
+        for (idx, group) in case.groups.iter().enumerate() {
             if group.is_medication() {
                 medication::medication_order(out, group, &subject);
-            } else {
-                order(out, group, &subject);
+                continue;
+            }
+            if tests[..idx].contains(&tests[idx]) && tests[idx].is_named() {
+                let again = [group.obr(4), group.obr(2), group.orc(2)];
+                if let Some(at) = again.into_iter().find(At::is_there) {
+                    at.note("the order of this number and test stands above; two of them have two numbers");
+                }
+                continue;
+            }
+            let is_one_of_many = tests
+                .iter()
+                .filter(|test| test.numbers == tests[idx].numbers)
+                .count()
+                > 1;
+            let order = order(out, group, &subject);
+            // A new order of a known number and another test is another order.
+            if (is_one_of_many || group.orc(1).part(1).is("NW"))
+                && let Some(change) = out.change_mut(&order)
+                && !change.find.identifiers.is_empty()
+            {
+                change.find.by_code = true;
             }
         }
     }
     Ok(())
 }
 
+/// What tells the orders of a message apart: their numbers as they stand there, and what is ordered.
+#[derive(PartialEq, Eq)]
+struct Test {
+    numbers: [String; 2],
+    code: String,
+}
+
+impl Test {
+    fn of(group: &Group<'_>) -> Self {
+        let number = |field: usize| {
+            let all = [group.orc(field), group.obr(field)];
+            let there = all.into_iter().find(At::is_there);
+            there.map(|at| at.raw().to_owned()).unwrap_or_default()
+        };
+        Test {
+            numbers: [number(2), number(3)],
+            code: group.obr(4).raw().to_owned(),
+        }
+    }
+
+    fn is_named(&self) -> bool {
+        self.numbers.iter().any(|number| !number.is_empty()) && !self.code.is_empty()
+    }
+}
+
 /// ORC, TQ1, OBR with all that stands below them → order.
-fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) {
+fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) -> Ref {
     let key = out.key("order");
     let order = Ref::Local(key.clone());
     let mut say = order_from_orc_obr(out, group, subject);
@@ -59,8 +104,9 @@ fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) {
     let information: Vec<Ref> = prior.collect::<Vec<_>>().into_iter().chain(answers).collect();
     say.supporting_info = Items::replace(information);
     say.specimens = Items::merge(specimens);
-    push(out, group, key, say, subject);
+    let pushed = push(out, group, key, say, subject);
     act(out, group, order);
+    pushed
 }
 
 /// OBX of an order: answers to questions asked at ordering, and what was seen of a specimen.
