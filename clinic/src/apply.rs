@@ -20,6 +20,7 @@ mod identify;
 mod imaging;
 mod late;
 mod merges;
+mod old_records;
 mod patients;
 mod reader;
 mod resolve;

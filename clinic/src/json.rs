@@ -258,6 +258,32 @@ fn dangling(value: &Value, locals: &[(String, String)]) -> Vec<Wrong> {
             }
         }
     }
+    wrongs.extend(merges_against_each_other(changes, merges));
+    wrongs
+}
+
+/// Merges of a record with itself, and of two in both directions: whoever writes that means something else.
+fn merges_against_each_other(changes: &[Value], merges: &[Value]) -> Vec<Wrong> {
+    // By its id, where it is found by that: the same record may stand under two keys.
+    let names = |merge: &Value, side: &str| -> String {
+        let key = merge[side].as_str().unwrap_or_default();
+        let change = changes.iter().find(|change| change["key"].as_str() == Some(key));
+        let id = change.and_then(|change| change["find"]["id"].as_str());
+        id.map_or_else(|| key.to_owned(), str::to_lowercase)
+    };
+    let mut done: HashMap<(String, String), usize> = HashMap::new();
+    let mut wrongs = vec![];
+    for (idx, merge) in merges.iter().enumerate() {
+        let (survivor, old) = (names(merge, "survivor"), names(merge, "old"));
+        if survivor == old {
+            let what = "is the survivor too; a merge is of two records";
+            wrongs.push(Wrong::new(format!("/merges/{idx}/old"), what));
+        } else if let Some(earlier) = done.get(&(old.clone(), survivor.clone())) {
+            let what = format!("is the survivor of /merges/{earlier}; say which of the two stays");
+            wrongs.push(Wrong::new(format!("/merges/{idx}/old"), what));
+        }
+        done.insert((survivor, old), idx);
+    }
     wrongs
 }
 

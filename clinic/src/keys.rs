@@ -181,6 +181,13 @@ impl Aggregate {
     }
 }
 
+impl Aggregate {
+    /// Whose it is, to be changed.
+    pub(crate) fn patient_mut(&mut self) -> Option<&mut Ref> {
+        of_a_patient!(Aggregate, self, |a| a.patient.as_mut())
+    }
+}
+
 impl Body {
     /// Whose it is said to be.
     pub fn patient(&self) -> Option<&Ref> {

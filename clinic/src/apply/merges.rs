@@ -14,6 +14,7 @@ use super::resolve::{Target, Work};
 use super::{ApplyError, Candidate};
 use crate::change_set::Merge;
 use crate::events;
+use crate::exchange::{MapError, Reason};
 use crate::held::{Kept, Writer};
 use crate::keys::same_series;
 use crate::kinds::{Aggregate, Body, Kind};
@@ -29,7 +30,7 @@ const MAX_CHAIN: usize = 16;
 /// Does or undoes the merges of the set, in their order.
 pub(super) fn merge(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), ApplyError> {
     let set = work.set;
-    for merge in &set.merges {
+    for (idx, merge) in set.merges.iter().enumerate() {
         let side = |key: &str| work.keys.get(key).copied();
         let (Some(survivor_idx), Some(old_idx)) = (side(&merge.survivor), side(&merge.old)) else {
             continue;
@@ -39,7 +40,7 @@ pub(super) fn merge(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Apply
             continue;
         };
         if merge.undo {
-            undo(work, survivor, old, writer)?;
+            undo(work, idx, [survivor, old], writer)?;
         } else {
             join(work, merge, survivor, old, old_idx, writer)?;
         }
@@ -125,13 +126,27 @@ fn join(
     Ok(())
 }
 
-fn undo(work: &mut Work<'_>, survivor: usize, old: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
+fn undo(
+    work: &mut Work<'_>,
+    merge: usize,
+    [survivor, old]: [usize; 2],
+    writer: Writer<'_>,
+) -> Result<(), ApplyError> {
     let (survivor_id, old_id) = (work.touched[survivor].id, work.touched[old].id);
     let Some(patient) = patient_mut(work, old) else {
         return Ok(());
     };
     if replaced_by(patient) != Some(survivor_id) {
-        return Ok(());
+        // A feed may say again what has been done; a person who undoes nothing has others in mind.
+        return match writer {
+            Writer::Feed { .. } => Ok(()),
+            Writer::Actor(_) => {
+                let place = format!("merges[{merge}]");
+                let what = "The old record is not merged into that survivor, so that there is nothing to undo. \
+                            Look up which records are one.";
+                Err(MapError::new(Reason::Conflict, Some(&place), what).into())
+            }
+        };
     }
     let links_to =
         |link: &PatientLink, kind: LinkKind, id: Uuid| link.kind == kind && link.other.id() == Some(id);

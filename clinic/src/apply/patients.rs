@@ -69,6 +69,7 @@ impl Work<'_> {
             return Ok(Some(unmerged));
         }
         let mut found: Vec<Found> = vec![];
+        let named_by: Vec<Uuid> = raw.iter().map(|candidate| candidate.id).collect();
         for candidate in raw {
             let id = self.follow(idx, candidate.id)?;
             match found.iter_mut().find(|f| f.id == id) {
@@ -92,10 +93,36 @@ impl Work<'_> {
                 if self.by_link.contains_key(&idx) && self.has_of_its_own(one.id, lookups)? {
                     self.by_link.remove(&idx);
                 }
-                Ok(Some(one.id))
+                let (id, others) = (one.id, named_by.into_iter().filter(|id| *id != one.id));
+                self.note_old_record(idx, id, others.collect(), lookups)?;
+                Ok(Some(id))
             }
             several => Err(self.ambiguous(idx, several)),
         }
+    }
+
+    /// A sender who knows nothing of a merge names the old record. What they say of it hangs on it, so that it goes with it
+    /// where the merge is undone.
+    fn note_old_record(
+        &mut self,
+        idx: usize,
+        survivor: Uuid,
+        merged: Vec<Uuid>,
+        lookups: &[Lookup<'_>],
+    ) -> Result<(), ApplyError> {
+        if merged.is_empty() || self.parts.contains_key(&idx) || self.has_of_its_own(survivor, lookups)? {
+            return Ok(());
+        }
+        let mut named = vec![];
+        for id in merged {
+            if self.merged_into(id)?.is_some() && self.has_of_its_own(id, lookups)? {
+                named.push(id);
+            }
+        }
+        if let [one] = named.as_slice() {
+            self.by_old_record.insert(idx, *one);
+        }
+        Ok(())
     }
 
     /// True where one of the numbers is the patient's own, and did not come by a merge.

@@ -65,6 +65,8 @@ pub(super) struct Work<'a> {
     pub(super) mute: Vec<bool>,
     /// For the old record of a merge: the record through which the survivor was found.
     pub(super) by_link: HashMap<usize, Uuid>,
+    /// For a patient who is named by no number but those of a record that was merged into them: that record.
+    pub(super) by_old_record: HashMap<usize, Uuid>,
     pub(super) left_out: Vec<String>,
     /// What gave way to what a person wrote.
     pub(super) kept: Vec<Kept>,
@@ -93,6 +95,7 @@ pub(super) fn resolve<'a>(
         keys: HashMap::with_capacity(count),
         mute: vec![false; count],
         by_link: HashMap::new(),
+        by_old_record: HashMap::new(),
         left_out: vec![],
         kept: vec![],
         parts: HashMap::new(),
@@ -452,11 +455,17 @@ impl<'a> Work<'a> {
                 &natural.key,
             )));
         }
-        let owners = if self.is_patient(owner) {
+        let mut owners = if self.is_patient(owner) {
             self.reader.selves(id)?
         } else {
             vec![id]
         };
+        // What is new is within the record that is named.
+        if let Some(old) = self.old_record(owner)
+            && let Some(at) = owners.iter().position(|one| *one == old)
+        {
+            owners.swap(0, at);
+        }
         let keys = owners
             .into_iter()
             .map(|id| FindKey::natural(kind, Some(id), &natural.key));
@@ -479,6 +488,13 @@ impl<'a> Work<'a> {
     fn said_before(&self, key: &FindKey) -> Option<Uuid> {
         let place = self.pending.get(key)?.first()?;
         Some(self.touched[*place].id)
+    }
+
+    /// The merged record by whose number alone a patient of the set is named.
+    pub(super) fn old_record(&self, reference: &Ref) -> Option<Uuid> {
+        let Ref::Local(key) = reference else { return None };
+        let idx = self.keys.get(key.as_str())?;
+        self.by_old_record.get(idx).copied()
     }
 
     fn is_patient(&self, reference: &Ref) -> bool {

@@ -10,6 +10,7 @@ use super::bookings::{bookings, is_shared};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
+use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
@@ -27,6 +28,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
     check_ids(work)?;
     let mut dangling: Vec<String> = vec![];
     let late_places = late::late(work, writer);
+    let parted = old_records::parted(work)?;
     for place in 0..work.touched.len() {
         let changes = std::mem::take(&mut work.touched[place].changes);
         let kind = work.touched[place].kind;
@@ -51,7 +53,8 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
         let mut kept: Vec<Kept> = vec![];
         for change in said {
-            let mut body = settled(&change.say, work, &mut dangling);
+            let said = parted.survivors.get(change.key.as_str()).unwrap_or(&change.say);
+            let mut body = settled(said, work, &mut dangling);
             if late_places.contains(&place) {
                 kept.push(Kept {
                     kind,
@@ -79,9 +82,11 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         work.kept.extend(kept);
         note_who(&mut work.touched[place], &after, writer);
         keep_old_numbers(&mut after);
+        old_records::stay(work, place, &changes, &mut after)?;
         work.touched[place].after = after;
         work.touched[place].changes = changes;
     }
+    old_records::take(work, parted.olds, writer);
     for key in dangling {
         if !work.left_out.contains(&key) {
             work.left_out.push(key);

@@ -132,6 +132,23 @@ fn what_is_no_json_is_told() {
 }
 
 #[test]
+fn a_merge_is_of_two_records_in_one_direction() {
+    let changes = r#""changes":[
+        {"key":"a","find":{"id":"0199c001-0000-7000-8000-000000000001"},"say":{"Patient":{}}},
+        {"key":"b","say":{"Patient":{}}},
+        {"key":"c","find":{"id":"0199C001-0000-7000-8000-000000000001"},"say":{"Patient":{}}}]"#;
+    let merges = |merges: &str| told(&format!("{{{changes},\"merges\":[{merges}]}}"));
+    assert!(merges(r#"{"survivor":"a","old":"b"}"#).is_empty());
+    let itself = ["/merges/0/old: is the survivor too; a merge is of two records"];
+    assert_eq!(merges(r#"{"survivor":"b","old":"b"}"#), itself);
+    assert_eq!(merges(r#"{"survivor":"a","old":"c"}"#), itself);
+    assert_eq!(
+        merges(r#"{"survivor":"a","old":"b"},{"survivor":"b","old":"c"}"#),
+        ["/merges/1/old: is the survivor of /merges/0; say which of the two stays"]
+    );
+}
+
+#[test]
 fn one_error_holds_all() {
     let error = decode(br#"{"changes":[{"key":1,"say":{"Site":{"nam":2}}}]}"#).expect_err("wrong");
     assert_eq!(

@@ -4,8 +4,10 @@ use clinic::Kind;
 use clinic::apply::FindKey;
 use clinic::apply::Snapshot;
 use clinic::change_set::Merge;
+use clinic::patch::Items;
 use clinic::people::LinkKind;
-use clinic::value::IdentifierUse;
+use clinic::value::{IdentifierUse, Ref};
+use uuid::Uuid;
 
 use crate::people::*;
 
@@ -75,10 +77,13 @@ fn the_old_one_stays_and_leads_to_the_survivor() {
     // Late messages under the old number, or the old id, reach the survivor.
     let late = play.takes(&set(vec![patient("p", vec![chart("377")], "Bălan")]));
     assert_eq!(late.ids["p"].1, stays);
+    // What the person is called there is the old record's.
+    assert_ne!(play.patient(stays).names, [named("Bălan")]);
+    assert_eq!(play.patient(goes).names, [named("Bălan")]);
     let mut by_id = patient("p", vec![], "Bălan-Rusu");
     by_id.find.id = Some(goes);
     assert_eq!(play.takes(&set(vec![by_id])).ids["p"].1, stays);
-    assert_eq!(play.patient(goes).names, [named("Balan")]);
+    assert_eq!(play.patient(goes).names, [named("Bălan")]);
     assert!(
         play.clinic
             .find(&FindKey::system_value(Kind::Patient, "NORD", "377"))
@@ -239,6 +244,58 @@ fn things_of_the_old_record_are_found_for_the_survivor() {
     assert_eq!(again.ids["o"].1, id);
     assert_eq!(play.count(Kind::Order), 1);
     assert_ne!(again.ids["p"].1, goes);
+}
+
+/// A merge may be undone: what came meanwhile by the old number goes with it, and nothing of it stays with the other.
+#[test]
+fn what_came_by_the_old_number_goes_with_it() {
+    let (mut play, stays, goes) = two();
+    let words = |who: &str, name: &str, orders: &[&str]| {
+        let mut all = vec![patient("p", vec![chart(who)], name)];
+        for number_of in orders {
+            all.push(order(number_of, "p", vec![number("HIS", "PLAC", number_of)]));
+        }
+        // Without a number of its own: known by what it is.
+        let mut bare = order("bare", "p", vec![]);
+        bare.find = natural(Some(local("p")), "glucose");
+        all.push(bare);
+        set(all)
+    };
+    let before = play.takes(&words("377", "Balan", &["before"]));
+    let survivor = play.patient(stays).clone();
+    let old_numbers = play.patient(goes).identifiers.clone();
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    // A correction of what was there, something new, another name, a further number.
+    let mut during = words("377", "Altul", &["before", "during"]);
+    if let clinic::Body::Patient(say) = &mut during.changes[0].say {
+        say.identifiers = Items::merge(vec![chart("377"), number("CARD", "PC", "9")]);
+    }
+    let applied = play.takes(&during);
+    assert_eq!(applied.ids["p"].1, stays, "read on the survivor's chart");
+    assert_eq!(applied.ids["before"], before.ids["before"]);
+    assert_eq!(applied.ids["bare"], before.ids["bare"]);
+    assert!(play.takes(&during).writes.is_empty(), "and found again");
+    let whose = |play: &Play, id: Uuid| {
+        let record = play.record(Kind::Order, id);
+        record.aggregate.patient().and_then(Ref::id)
+    };
+    for key in ["before", "during", "bare"] {
+        assert_eq!(whose(&play, applied.ids[key].1), Some(goes), "{key}");
+    }
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], true));
+    assert_eq!(play.patient(stays), &survivor);
+    let old = play.patient(goes);
+    assert_eq!(old.names, [named("Altul")]);
+    assert_eq!(old.identifiers.len(), old_numbers.len() + 1);
+    assert_eq!(play.takes(&during).writes.len(), 0, "they are theirs as before");
+    // Nothing is left to be undone.
+    let again = pair(vec![chart("501")], vec![chart("377")], true);
+    assert!(play.tries(&again).is_ok(), "a feed may say it again");
+    play.actor = Some("reception");
+    assert!(matches!(
+        play.tries(&again),
+        Err(clinic::apply::ApplyError::Refused(error)) if error.place.as_ref().is_some_and(|place| place.0 == "merges[0]")
+    ));
 }
 
 #[test]
