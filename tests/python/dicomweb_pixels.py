@@ -308,7 +308,8 @@ def frames_that_are_not_to_be_had(ct, film):
             for way in ("rendered", "thumbnail"):
                 answer = get(f"{path(of)}/frames/{numbers}/{way}", "image/jpeg, multipart/related; type=image/jpeg")
                 check(answer.status_code == status, (asked, numbers, way, answer.status_code, answer.text[:200]))
-    check(get(f"{path(report)}/rendered").status_code == 406, "a report has no picture")
+    check(get(f"{path(report)}/rendered", "image/jpeg").status_code == 406, "a report has no picture")
+    check("text/html" in get(f"{path(report)}/rendered").headers["Content-Type"], "a report is read")
     for address in (f"{path(ct)}/frames/1", path(ct), f"{path(ct)}/metadata", f"{path(ct)}/rendered", "studies"):
         check(get(address, "text/html").status_code == 406, address)
 

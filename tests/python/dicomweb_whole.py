@@ -15,6 +15,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    BasicTextSRStorage,
     EncapsulatedPDFStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -226,11 +227,35 @@ def documents(client):
     check([bytes(part) for part in client.retrieve_bulkdata(url)] == [PDF], "its bulk data in a part")
 
 
+def reports(client):
+    def code(meaning):
+        one = Dataset()
+        one.CodeValue, one.CodingSchemeDesignator, one.CodeMeaning = "X", "99L", meaning
+        return [one]
+
+    one = base(30, BasicTextSRStorage, ExplicitVRLittleEndian)
+    one.Modality, one.ValueType, one.ConceptNameCodeSequence = "SR", "CONTAINER", code("Raport")
+    one.CompletionFlag, one.VerificationFlag, one.ContentDate = "COMPLETE", "UNVERIFIED", "20260505"
+    text = Dataset()
+    text.RelationshipType, text.ValueType, text.ConceptNameCodeSequence = "CONTAINS", "TEXT", code("Concluzie")
+    text.TextValue = "Fără leziuni <script>alert(1)</script>"
+    one.ContentSequence = [text]
+    sent([one])
+    page = get(place(one, "/rendered"), "*/*")
+    check(page.headers["Content-Type"] == "text/html; charset=utf-8", page.headers)
+    check("Concluzie: Fără leziuni &lt;script&gt;" in page.text and "<script" not in page.text, page.text)
+    check("sandbox" in page.headers["Content-Security-Policy"], page.headers)
+    plain = client.retrieve_instance_rendered(STUDY, SERIES, one.SOPInstanceUID, media_types=("text/plain",))
+    check("Concluzie: Fără leziuni <script>" in plain.decode() and "Patient: Ana Pop" in plain.decode(), plain)
+    check(get(place(one, "/rendered"), "image/png").status_code == 406, "a picture of a report")
+
+
 def main():
     client = DICOMwebClient(BASE, headers=HEADERS)
     values(client)
     films(client)
     documents(client)
+    reports(client)
 
 
 main()

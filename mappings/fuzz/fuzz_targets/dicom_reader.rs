@@ -12,7 +12,8 @@ use mappings::dicom::message::{inspect, keys};
 use mappings::dicom::part10::{File, Meta};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
-use mappings::dicom::{Device, Profile, behind, decode, is_enough, json, reply, worklist};
+use mappings::dicom::report::Report;
+use mappings::dicom::{Device, Profile, behind, decode, document, is_enough, json, reply, worklist};
 
 /// Transfer syntaxes: implicit, explicit, big endian, deflated.
 const SYNTAXES: [&str; 4] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"];
@@ -73,6 +74,10 @@ fn message(bytes: &[u8]) {
         let rest = usize::try_from(from).ok().and_then(|from| bytes.get(from..)).unwrap_or_default();
         let _ = set.add_behind(rest, file.coding(), Fallback::default());
     }
+    let _ = behind::losses(bytes, &mut Cursor::new(bytes), bytes.len() as u64, Fallback::default());
+    let report = Report::of(&set);
+    assert!(report.html().len() >= report.title.len() && !report.plain().is_empty());
+    let _ = document::document(&set);
     let _ = json::referring(&set, 16, &str::to_owned);
     for element in &set.elements {
         let _ = (set.values(element), set.shown(element), set.doubt(element));

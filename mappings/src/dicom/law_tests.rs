@@ -283,6 +283,15 @@ fn damaged_samples_never_panic() {
                 let mut changed = bytes.clone();
                 changed[at] = value;
                 let _ = decode(&changed, &Profile::default());
+                let length = changed.len() as u64;
+                let _ =
+                    super::behind::losses(&changed, &mut Cursor::new(&changed), length, Fallback::default());
+                if let Ok(set) = File::read(&changed).and_then(|file| {
+                    let set = file.data_set(Fallback::default())?;
+                    Ok(super::report::Report::of(&set).html())
+                }) {
+                    assert!(set.ends_with("</html>\n"));
+                }
                 let _ = inspect(&changed, Until::End);
                 let found = super::worklist::question(&changed, &Profile::default());
                 assert!(found.is_none() || name.starts_with("worklist") || !bytes.starts_with(&changed));

@@ -39,6 +39,7 @@ pub mod path;
 pub mod pixels;
 pub mod question;
 pub mod reply;
+pub mod report;
 mod said;
 pub mod scan;
 mod study;

@@ -1,7 +1,7 @@
 //! Long values by the addresses that the metadata names (PS3.18 §10.4.1.1.5).
 
 use axum::extract::{Path, RawQuery, State as Extract};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use mappings::dicom::{document, json};
 
@@ -59,13 +59,25 @@ fn is_bare(accepted: &[Media], kind: &str) -> bool {
 /// An answer of one thing, by itself or as the only part.
 pub fn one(kind: &str, value: Vec<u8>, is_bare: bool) -> Response {
     if is_bare {
-        return ([(header::CONTENT_TYPE, kind)], value).into_response();
+        let mut answer = ([(header::CONTENT_TYPE, kind)], value).into_response();
+        // It came from outside: a browser that opens it runs nothing in it, and takes it for nothing else.
+        let headers = answer.headers_mut();
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        if kind != "application/pdf" {
+            let policy = "sandbox; default-src 'none'; style-src 'unsafe-inline'";
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        }
+        return answer;
     }
     let boundary = boundary();
     let mut body = format!("\r\n--{boundary}\r\nContent-Type: {kind}\r\n\r\n").into_bytes();
     body.extend(value);
     body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
-    let kind = format!("multipart/related; type=\"{kind}\"; boundary={boundary}");
+    let (of, _) = kind.split_once(';').unwrap_or((kind, ""));
+    let kind = format!("multipart/related; type=\"{of}\"; boundary={boundary}");
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
