@@ -398,9 +398,10 @@ impl Worker {
     /// refusal.
     fn put_off(&self, head: &Waiting, verdict: Verdict) -> Verdict {
         let now = (self.world.now)();
+        let patience = self.settings.retry.put_off;
         let how = How::PutOff {
-            tried: duration_until(head.first_attempt_at.unwrap_or(now), now),
-            patience: self.settings.retry.put_off,
+            tried: self.tried_for(head.first_attempt_at.unwrap_or(now), now, patience),
+            patience,
         };
         match self.bell.break_offs.not_taken(head.id, how) {
             Some(refusal) => {
@@ -500,7 +501,8 @@ impl Worker {
     /// Whether it has been tried for so long that it is not tried again.
     fn gives_up(&self, head: &Waiting, now: Timestamp) -> bool {
         let first = head.first_attempt_at.unwrap_or(now);
-        self.settings.retry.give_up <= self.tried_for(first, now)
+        let give_up = self.settings.retry.give_up;
+        give_up <= self.tried_for(first, now, give_up)
     }
 
     /// Whether the destination is to be left alone after this try, or is there again.
@@ -530,10 +532,10 @@ impl Worker {
     }
 
     /// How long it has been tried: only the time counts in which the destination could be sent to. So a night in which
-    /// it is shut uses nothing up, nor does the time in which it is left alone.
-    fn tried_for(&self, first: Timestamp, now: Timestamp) -> Duration {
+    /// it is shut uses nothing up, nor does the time in which it is left alone. Less than `matters` is told as it comes.
+    fn tried_for(&self, first: Timestamp, now: Timestamp, matters: Duration) -> Duration {
         let all = duration_until(first, now);
-        if all < self.settings.retry.give_up {
+        if all < matters {
             // To reckon is only worth it where it can matter.
             return all;
         }

@@ -84,6 +84,10 @@ impl Format for Text {
         Ok(())
     }
 
+    fn may_mean_this_one(&self, answer: &Response) -> bool {
+        answer.body.starts_with(b"full")
+    }
+
     fn has_courses(&self) -> bool {
         self.name == "courses"
     }
@@ -143,8 +147,9 @@ impl Format for Text {
         if answer.body.starts_with(b"pending") {
             let reference = self.keys(sent).control_id.unwrap();
             Judgement::Pending { reference }
-        } else if answer.body.starts_with(b"busy") {
-            Judgement::Retry { why: "busy".into() }
+        } else if answer.body.starts_with(b"busy") || answer.body.starts_with(b"full") {
+            let why = String::from_utf8_lossy(&answer.body).into_owned();
+            Judgement::Retry { why }
         } else if answer.body.ends_with(b"no") {
             Judgement::Refused { why: "no".into() }
         } else {
@@ -431,7 +436,7 @@ impl Destination for End {
                 is_sent: true,
             });
         }
-        if !matches!(answer.as_str(), "gone" | "busy" | "no") {
+        if !matches!(answer.as_str(), "gone" | "busy" | "full" | "no") {
             self.ends.taken.lock().unwrap().push(text);
         }
         if matches!(answer.as_str(), "lost" | "gone") {

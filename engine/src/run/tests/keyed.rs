@@ -419,6 +419,40 @@ async fn one_that_the_far_side_breaks_off_at_is_set_aside_while_it_takes_others(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_put_off_while_others_are_taken_is_set_aside_after_its_time() {
+    let place = Place::new();
+    let more = "order_by = \"patient\"\non_error = \"dead\"\nretry = { first = \"5ms\", max = \"5ms\", put_off = \"100ms\" }\n\
+        breaker = { after = 10000, pause = \"30ms\" }\n";
+    place.ends.always("bad", Some("full"));
+    // What is busy is busy for all.
+    place.ends.always("late", Some("busy"));
+    let running = place.start(place.channels(&[&file(more)])).await;
+    send_all(
+        &running,
+        &["1:bad for P1", "2:a for P1", "3:late for P2", "4:b for P2"],
+    )
+    .await;
+    let (dead, sent) = (DeliveryState::Dead, DeliveryState::Sent);
+    let mut n = 4;
+    eventually(async || {
+        n += 1;
+        send_all(&running, &[&format!("{n}:c for P3")]).await;
+        (states(&running).await[..2] == [dead, sent]).then_some(())
+    })
+    .await;
+    let rows = running.messages("adt").await;
+    let last = rows[0].deliveries[0].last.clone().unwrap();
+    assert!(
+        last.contains("for longer than 100ms, while it took others"),
+        "{last}"
+    );
+    let times = |text: &str| place.ends.got("lis").iter().filter(|got| *got == text).count();
+    eventually(async || (30 < times("3:late for P2")).then_some(())).await;
+    assert_ne!(states(&running).await[2], dead);
+    running.engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_never_taken_does_not_ask_for_all() {
     let place = Place::new();
     let more = "order_by = \"patient\"\nparallel = 1\nretry = { first = \"5ms\", max = \"5ms\" }\n\

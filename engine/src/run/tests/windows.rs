@@ -34,6 +34,38 @@ async fn tried(running: &Running, n: usize, tries: u32) -> MessageRow {
     .await
 }
 
+/// What is put off has its time while the destination is open: a night uses nothing of it up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_night_is_no_part_of_the_time_for_which_one_is_put_off() {
+    let place = Place::new();
+    place.ends.clock.set(at("2026-03-19T18:55:00+02:00"));
+    place.ends.always("bad", Some("full"));
+    let retry = "retry = { first = \"10m\", max = \"10m\", put_off = \"30m\" }\n";
+    let running = place
+        .start(place.channels(&[&format!("{FILE}{WORKDAYS}{retry}")]))
+        .await;
+    running.send("in", "1:bad").await;
+    // Five tries, and 56 minutes in which it was open: twice the time is an hour, since nothing else was taken.
+    let times = ["19T18:55", "20T07:15", "20T07:27", "20T07:39", "20T07:51"];
+    for (tries, time) in (1..).zip(times) {
+        place.ends.clock.set(at(&format!("2026-03-{time}:00+02:00")));
+        // Who comes wakes it.
+        running.send("in", &format!("{time}:good")).await;
+        let row = tried(&running, 0, tries).await;
+        assert_eq!(row.deliveries[0].state, DeliveryState::Retrying, "{time}");
+    }
+    place.ends.clock.set(at("2026-03-20T08:03:00+02:00"));
+    running.send("in", "9:good").await;
+    let row = tried(&running, 0, 6).await;
+    assert_eq!(row.deliveries[0].state, DeliveryState::Held);
+    let last = row.deliveries[0].last.clone().unwrap();
+    assert_eq!(
+        last,
+        "refused: The far side has put this one off 6 times, for longer than 30m, and was there each time. The last time: full"
+    );
+    running.engine.stop().await.unwrap();
+}
+
 /// Hour by hour through the weeks of both clock changes: what comes is sent in order, and nothing while it is shut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn weeks_with_both_clock_changes() {
