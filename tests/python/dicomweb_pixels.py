@@ -458,6 +458,13 @@ def main():
     check(numpy.corrcoef(shown.ravel(), inverse.pixel_array.ravel())[0, 1] < -0.999, "black is white")
     painted = objects["RLE, colour"][0]
     shown = numpy.array(picture(get(f"{path(painted)}/rendered", "image/png")))
+    # As GIF, grey is what it is, and colours are near.
+    for one, most in ((ct, 0), (inverse, 0), (painted, 26)):
+        png = picture(get(f"{path(one)}/rendered", "image/png")).convert("RGB")
+        gif = picture(get(f"{path(one)}/rendered", "image/gif"))
+        check(gif.format == "GIF" and gif.size == png.size, gif)
+        apart = numpy.abs(numpy.array(gif.convert("RGB")).astype(int) - numpy.array(png).astype(int)).max()
+        check(apart <= most, ("GIF", apart))
     same_pixels("colour in a picture", painted, shown)
     small, large = (len(get(f"{path(ct)}/rendered", quality=quality).content) for quality in (10, 95))
     check(small < large, "quality")

@@ -3,7 +3,7 @@
 //!
 //! The way: [`Shape`] is what the data set says of its pixels, and bounds everything after it; [`places`] finds the bytes
 //! of each frame; [`decode`] makes samples of them, low byte first and colour by pixel; [`render`] makes a picture of those,
-//! which [`picture`] scales and writes as JPEG or PNG.
+//! which [`picture`] scales and writes as JPEG, PNG or GIF.
 
 use clinic::exchange::{MapError, Reason};
 use dicom_core::Tag;
@@ -12,6 +12,7 @@ use super::dataset::DataSet;
 
 mod bits;
 pub mod decode;
+mod gif;
 mod jpeg;
 mod jpeg_2000;
 mod jpeg_ls;

@@ -1,4 +1,4 @@
-//! A picture of eight bits: cut, scaled, and written as JPEG or PNG.
+//! A picture of eight bits: cut, scaled, and written as JPEG, PNG or GIF.
 
 use std::io::Write;
 
@@ -112,6 +112,11 @@ impl Picture {
             is_colour: self.is_colour,
             pixels: pixels.collect(),
         }
+    }
+
+    /// As GIF: of more than 256 colours, those that are near to them.
+    pub fn gif(&self) -> Vec<u8> {
+        super::gif::gif(self)
     }
 
     /// As JPEG. `quality`: from 1 to 100.

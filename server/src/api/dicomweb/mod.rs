@@ -6,7 +6,7 @@
 //! | `GET /studies`, `/series`, `/instances`, and those below a study or a series | what matches, as JSON |
 //! | `GET /studies/{study}[/series/{series}[/instances/{instance}]]` | the objects, in explicit little endian or as they were received |
 //! | the same with `/metadata` | what they say, without pixels and long values, as JSON |
-//! | the same with `/rendered` or `/thumbnail` | how they look, as JPEG or PNG |
+//! | the same with `/rendered` or `/thumbnail` | how they look, as JPEG, PNG or GIF |
 //! | `…/instances/{instance}/frames/{list}` | frames, decoded or as they lie in the object; how they look |
 //! | `…/instances/{instance}/bulkdata/…` | a long value |
 //!

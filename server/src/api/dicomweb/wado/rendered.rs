@@ -1,4 +1,4 @@
-//! How objects look (PS3.18 §8.3.5, §10.4.1.1.4, §10.4.1.1.6): as JPEG, or as PNG for who asks for it. Of several frames
+//! How objects look (PS3.18 §8.3.5, §10.4.1.1.4, §10.4.1.1.6): as JPEG, or as PNG or GIF for who asks for it. Of several frames
 //! the first, unless they are named; of a study or a series each image, and as a thumbnail the one in its middle.
 
 use std::collections::VecDeque;
@@ -41,6 +41,7 @@ const QUALITY: u8 = 90;
 enum Kind {
     Jpeg,
     Png,
+    Gif,
 }
 
 impl Kind {
@@ -48,6 +49,7 @@ impl Kind {
         match self {
             Kind::Jpeg => "image/jpeg",
             Kind::Png => "image/png",
+            Kind::Gif => "image/gif",
         }
     }
 }
@@ -72,14 +74,14 @@ impl View {
     fn read(headers: &HeaderMap, query: Option<&str>, is_thumbnail: bool) -> Result<Self, Problem> {
         let accepted = accepted(headers, query);
         let wanted = accepted.iter().find_map(|media| {
-            let kinds = [Kind::Jpeg, Kind::Png];
+            let kinds = [Kind::Jpeg, Kind::Png, Kind::Gif];
             let kind = kinds.into_iter().find(|kind| media.takes(kind.as_str()))?;
             let mut same = accepted.iter().filter(|media| media.takes(kind.as_str()));
             // One by itself or in parts, as is wanted most; several in parts where those are taken at all.
             Some((kind, media.is_bare, same.any(|media| media.in_parts)))
         });
         let (kind, is_bare, in_parts) =
-            wanted.ok_or_else(|| not_acceptable("pictures are image/jpeg or image/png"))?;
+            wanted.ok_or_else(|| not_acceptable("pictures are image/jpeg, image/png or image/gif"))?;
         let mut view = View {
             kind,
             is_bare,
@@ -165,6 +167,7 @@ impl View {
         Ok(match self.kind {
             Kind::Jpeg => picture.jpeg(self.quality)?,
             Kind::Png => picture.png(),
+            Kind::Gif => picture.gif(),
         })
     }
 }
