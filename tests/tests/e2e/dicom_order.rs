@@ -275,7 +275,8 @@ async fn an_object_for_which_an_archive_never_has_room_holds_up_its_study_for_a_
         let none = folder.path().join("none");
         let archive = Archive::run(port, &["-", &none.to_string_lossy(), "-", &instance(1, 2)])?;
         listens(port).await;
-        let more = "order_by = \"study\"\non_error = \"dead\"\n";
+        let more =
+            "order_by = \"study\"\non_error = \"dead\"\nbreaker = { after = 100, pause = \"100ms\" }\n";
         let text =
             channel_with(port, more).replace("max = \"200ms\"", "max = \"200ms\", put_off = \"1500ms\"");
         let home = Home::with(&[("images", &text)])?;
