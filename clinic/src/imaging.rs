@@ -75,6 +75,12 @@ pub struct Imaging {
     /// How the patient comes (0040,1004; HL7 OBR-30).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
+    /// Whom those at the modality have to be careful of: an infection, a violent patient (0038,0500; HL7 OBR-12).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub danger: Option<Concept>,
+    /// The requested procedure, where it is coded otherwise than the order (0032,1064; HL7 OBR-44).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub procedure: Option<Concept>,
     /// What is to be done, each at one modality.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ImagingStep>,

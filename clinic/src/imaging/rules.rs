@@ -252,6 +252,8 @@ pub(crate) fn planned(said: &Imaging, known: Option<&Imaging>, order: Uuid) -> I
         procedure_id: Some(or(&said.procedure_id, &known.procedure_id).unwrap_or_else(|| number(order))),
         study_uid: Some(or(&known.study_uid, &said.study_uid).unwrap_or_else(|| study_uid(order))),
         transport: or(&said.transport, &known.transport),
+        danger: said.danger.clone().or_else(|| known.danger.clone()),
+        procedure: said.procedure.clone().or_else(|| known.procedure.clone()),
         steps: steps(&said.steps, &known.steps, order),
     }
 }

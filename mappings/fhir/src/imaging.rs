@@ -234,6 +234,8 @@ pub(crate) fn planned(of: &Order, ctx: &Context<'_>) -> Option<Json> {
     let Imaging {
         procedure_id,
         transport,
+        danger,
+        procedure,
         steps,
         // These two are identifiers.
         accession: _,
@@ -243,6 +245,12 @@ pub(crate) fn planned(of: &Order, ctx: &Context<'_>) -> Option<Json> {
     let mut parts = vec![
         extension("procedureId", "valueString", procedure_id.as_ref()),
         extension("transport", "valueString", transport.as_ref()),
+        extension("danger", "valueCodeableConcept", danger.as_ref().map(concept)),
+        extension(
+            "procedure",
+            "valueCodeableConcept",
+            procedure.as_ref().map(concept),
+        ),
     ];
     parts.extend(steps.iter().map(|one| step(one, ctx)));
     nested_extension("urn:punte:extension:imaging", parts)

@@ -10,7 +10,9 @@ use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::imaging::StepStatus;
 use clinic::people::{Patient, Practitioner, Sex};
 use clinic::records::Criticality;
-use clinic::value::{Annotation, Coding, Concept, Identifier, NameRepresentation, PersonName, When};
+use clinic::value::{
+    Annotation, Coding, Concept, Identifier, IdentifierUse, NameRepresentation, PersonName, When,
+};
 use clinic::worklist::{Entry, Measure, entries, in_si};
 use dicom_core::Tag;
 use jiff::SignedDuration;
@@ -218,7 +220,8 @@ fn written(entry: &Entry<'_>, asker: &Asker<'_>, profile: &Profile, stamp: &Stam
     let Entry { order, imaging, .. } = entry;
     let mut out = Out::default();
     about_patient(&mut out, entry, stamp);
-    let about = order.code.as_ref().map(words).unwrap_or_default();
+    let procedure = imaging.procedure.as_ref().or(order.code.as_ref());
+    let about = procedure.map(words).unwrap_or_default();
     let step = step(entry, &about, asker, profile, stamp);
     out.put("ScheduledProcedureStepSequence", Said::Items(vec![step]));
     out.put("RequestedProcedureID", some(imaging.procedure_id.as_deref()));
@@ -227,7 +230,7 @@ fn written(entry: &Entry<'_>, asker: &Asker<'_>, profile: &Profile, stamp: &Stam
         false => about,
     };
     out.text("RequestedProcedureDescription", &description);
-    out.put("RequestedProcedureCodeSequence", codes(order.code.iter()));
+    out.put("RequestedProcedureCodeSequence", codes(procedure.into_iter()));
     out.put("StudyInstanceUID", some(imaging.study_uid.as_deref()));
     out.put("ReferencedStudySequence", Said::Items(vec![]));
     out.put("RequestedProcedurePriority", some(priority(entry)));
@@ -372,7 +375,11 @@ fn about_patient(out: &mut Out, entry: &Entry<'_>, stamp: &Stamp) {
     let measured = |measure| number_of(entry.last(measure).and_then(in_si));
     out.put("PatientSize", some(measured(Measure::Height).as_deref()));
     out.put("PatientWeight", some(measured(Measure::Weight).as_deref()));
-    out.put("PatientState", Said::Texts(vec![]));
+    let danger = entry.imaging.danger.as_ref().map(words);
+    out.put(
+        "PatientState",
+        Said::Texts(danger.into_iter().filter(|text| !text.is_empty()).collect()),
+    );
     let dangerous = entry
         .allergies
         .iter()
@@ -448,9 +455,13 @@ fn pregnancy(observation: &Observation, stamp: &Stamp) -> Option<u16> {
 
 /// The number by which devices know a patient: the clinic's own, and never the personal number of the state.
 pub(super) fn device_number(patient: &Patient) -> Option<&Identifier> {
+    // One that does not hold any more (after an A47, a merge) only where there is no other.
+    let is_old = |number: &&Identifier| number.usage == Some(IdentifierUse::Old);
     let all = || patient.identifiers.iter().filter(|number| !is_personal(number));
-    let of_kind = |kind: &str| all().find(|number| number.kind_code() == Some(kind));
-    of_kind("MR").or_else(|| of_kind("PI")).or_else(|| all().next())
+    let holds = || all().filter(|number| !is_old(number));
+    let of_kind = |kind: &str| holds().find(|number| number.kind_code() == Some(kind));
+    let of_any = || holds().next().or_else(|| all().next());
+    of_kind("MR").or_else(|| of_kind("PI")).or_else(of_any)
 }
 
 fn is_personal(number: &Identifier) -> bool {

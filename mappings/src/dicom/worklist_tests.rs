@@ -396,6 +396,17 @@ fn a_merged_patient_is_told_as_the_one_who_stays() {
     assert_eq!(answers.told, [Uuid::from_u128(9)]);
 }
 
+#[test]
+fn a_number_that_was_changed_is_not_told() {
+    let mut renumbered = patient();
+    let mut old = number("MR", "NORD", "N-1");
+    old.usage = Some(clinic::value::IdentifierUse::Old);
+    renumbered.identifiers.insert(0, old);
+    let found = found(vec![order()], vec![record(PATIENT, renumbered)]);
+    assert_eq!(told(&asked(&[("PatientID", "N-501")], &[]), &found).0, 1);
+    assert_eq!(told(&asked(&[("PatientID", "N-1")], &[]), &found).0, 0);
+}
+
 /// What PS3.4 K.6 wants a value of has one, however little the order says; a code sequence has no empty item.
 #[test]
 fn what_has_to_have_a_value_has_one() {

@@ -16,7 +16,7 @@ use clinic::exchange::{Extra, MapError, Place, Reason};
 use clinic::patch::{Items, Patch};
 use clinic::value::{Identifier, Ref};
 use clinic::{About, Body, Change, ChangeSet};
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 
 use super::Profile;
 use crate::hl7v2::{Component, Field, Message, Repetition, Segment, SubComponent, Tree};
@@ -39,11 +39,13 @@ pub struct Ledger<'m> {
     remarks: RefCell<Vec<Extra>>,
     assumed_zone: Cell<bool>,
     sender_offset: Option<Offset>,
+    zone: TimeZone,
 }
 
 impl<'m> Ledger<'m> {
     /// Nothing is taken yet.
     pub fn new(message: &'m Message, profile: &'m Profile) -> Self {
+        let sent = message.msh().field(7).component(1).text();
         Ledger {
             message,
             profile,
@@ -51,7 +53,8 @@ impl<'m> Ledger<'m> {
             notes: RefCell::default(),
             remarks: RefCell::default(),
             assumed_zone: Cell::new(false),
-            sender_offset: super::times::named_offset(&message.msh().field(7).component(1).text()),
+            sender_offset: super::times::named_offset(&sent),
+            zone: super::times::zone_of_message(&sent, profile),
         }
     }
 
@@ -348,9 +351,14 @@ impl<'m> At<'m> {
         });
     }
 
-    /// A time named no zone, and was read as one of the channel's. Said once a message, in `about.notes`.
+    /// A time named no zone, and was read as one of the message's or the channel's. Said once a message, in `about.notes`.
     pub fn assumed_zone(&self) {
         self.ledger.assumed_zone.set(true);
+    }
+
+    /// The zone of times that name none.
+    pub fn zone(&self) -> &TimeZone {
+        &self.ledger.zone
     }
 
     /// The offset that MSH-7 names.
@@ -558,7 +566,7 @@ impl<'m> Collected<'m> {
         if self.ledger.assumed_zone.get() {
             self.about.notes.push(Extra {
                 place: "MSH-7".into(),
-                value: self.profile().zone.iana_name().unwrap_or("UTC").to_owned(),
+                value: super::times::zone_name(&self.ledger.zone),
                 note: Some("times that name no zone were read as times of this one".to_owned()),
             });
         }

@@ -85,13 +85,15 @@ fn is_imaging(group: &Group<'_>) -> bool {
     !group.protocols.is_empty() || group.study.is_some() || section()
 }
 
-/// IPC, ZDS, OBR-18 to -20, -24, -30, -34, -36 → what is asked of a modality.
+/// IPC, ZDS, OBR-12, -18 to -20, -24, -30, -34, -36, -44 → what is asked of a modality.
 pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChange) {
     if !is_imaging(group) {
         return;
     }
     let mut imaging = Imaging {
         transport: group.obr(30).text(),
+        danger: terms::concept(group.obr(12).first(), NO_TABLE),
+        procedure: terms::concept(group.obr(44).first(), NO_TABLE),
         ..Imaging::default()
     };
     for ipc in &group.protocols {

@@ -55,6 +55,21 @@ fn an_omi_has_all_that_a_worklist_asks_for() {
 }
 
 #[test]
+fn who_is_dangerous_and_what_is_done_reach_the_modality() {
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||CT^Torace^L||||||||INF^MRSA^L||||||||||||CT||||||||||||||||||||P1^CT torace nativ^99X"
+    ));
+    let imaging = imaging(&said);
+    assert_eq!(imaging["danger"]["codings"][0]["display"], "MRSA");
+    assert_eq!(imaging["procedure"]["codings"][0]["code"], "P1");
+    assert!(
+        !said.lost("OBR-12.1") && !said.lost("OBR-44.1"),
+        "{:?}",
+        said.extra()
+    );
+}
+
+#[test]
 fn an_omg_says_the_same_as_an_orm() {
     let body = "ORC|NW|P-1|F-1||SC\nTQ1|1||||||20260513101500+0300|||R\nOBR|1|P-1|F-1|36643-5^Rx torace^LN^RX-T^Torace PA^99NORD||||||||||||||ACC-9|RP-9|SPS-9||||NMR\nZDS|1.2.3.4^100^Application^DICOM";
     let orm = read(&format!("{MSH}\n{body}"));

@@ -565,6 +565,48 @@ fn a_snapshot_field_replaces_the_list() {
     assert!(patient["telecoms"]["merge"].is_array(), "merged");
 }
 
+/// HL7 v2.5.1, 2.15.9.7: the zone of MSH-7 is that of all times that name none.
+#[test]
+fn the_zone_of_the_header_is_that_of_the_message() {
+    let birth = |sent: &str, text: &str| {
+        let header = format!(r"MSH|^~\&|A|B|C|D|{sent}||ADT^A28|1|P|2.5.1");
+        let set = read(&message(&[&header, &format!("PID|1||70001||Pop^Ana||{text}")])).unwrap();
+        let zone = set.about.notes.first().map(|note| note.value.clone());
+        (
+            json(&set, "patient")["birth_date"].as_str().unwrap().to_owned(),
+            zone.unwrap_or_default(),
+        )
+    };
+    let is = |sent: &str, text: &str, wanted: &str, zone: &str| {
+        assert_eq!(birth(sent, text), (wanted.to_owned(), zone.to_owned()), "{sent}");
+    };
+    is(
+        "20260704120000-0500",
+        "202607040800",
+        "2026-07-04T08:00:00-05:00",
+        "-05:00",
+    );
+    is(
+        "20260704120000",
+        "202607040800",
+        "2026-07-04T08:00:00+03:00",
+        "Europe/Bucharest",
+    );
+    // The channel's own clocks, which change in autumn.
+    is(
+        "20260704120000+0300",
+        "202612040800",
+        "2026-12-04T08:00:00+02:00",
+        "Europe/Bucharest",
+    );
+    is(
+        "20260704120000-0500",
+        "202607040800+0100",
+        "2026-07-04T08:00:00+01:00",
+        "",
+    );
+}
+
 #[test]
 fn times_keep_their_precision_and_get_the_zone() {
     let birth = |text: &str| {

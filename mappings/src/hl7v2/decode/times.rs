@@ -1,12 +1,13 @@
 //! Dates and times: TS, DTM, DT, TM, DR (HL7 v2.5.1 §2.A.21, .77, .79).
 //!
 //! The precision stays: `1980`, `198005`, `19800512`. A time gets seconds where it has none, since a moment without
-//! them can't be said in the clinic's model. A time without an offset is of the channel's zone: one that the clocks
+//! them can't be said in the clinic's model. A time without an offset is of the zone that MSH-7 names, else the channel's: one that the clocks
 //! skip in spring is shifted forward, one that they show twice in autumn is the first, unless MSH-7 names the offset.
 
 use clinic::value::{Period, When};
+use jiff::Timestamp;
 use jiff::civil::{Date, Time};
-use jiff::tz::{AmbiguousOffset, Offset};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use super::Profile;
 use super::collect::At;
@@ -17,7 +18,7 @@ pub fn when(at: At<'_>) -> Option<When> {
     let at = at.part(1);
     let mut read = None;
     let when = at.read(|text| {
-        let moment = moment(text, at.profile(), at.sender_offset())?;
+        let moment = moment(text, at.profile(), at.zone(), at.sender_offset())?;
         read = Some(moment.assumed);
         moment.text.parse::<When>().map_err(|error| error.0)
     })?;
@@ -71,7 +72,12 @@ struct Moment {
     assumed: Assumed,
 }
 
-fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Moment, &'static str> {
+fn moment(
+    text: &str,
+    profile: &Profile,
+    zone: &TimeZone,
+    sender: Option<Offset>,
+) -> Result<Moment, &'static str> {
     const WRONG: &str = "not a date or a time as HL7 writes it (YYYYMMDDHHMMSS)";
     let digits_only = text.bytes().all(|b| b.is_ascii_digit());
     let one_digit = |digit: u8| text.len() >= 8 && text.bytes().all(|b| b == digit);
@@ -126,7 +132,7 @@ fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Momen
         let offset = read_offset(offset)?;
         return nothing(format!("{local}{fraction}{}", offset_text(offset)));
     }
-    let ambiguous = profile.zone.to_ambiguous_timestamp(local);
+    let ambiguous = zone.to_ambiguous_timestamp(local);
     let (offset, assumed) = match ambiguous.offset() {
         AmbiguousOffset::Unambiguous { offset } => (offset, Assumed::Zone),
         // Read with the offset of before the change, the moment is the one after it on the new clock.
@@ -138,7 +144,7 @@ fn moment(text: &str, profile: &Profile, sender: Option<Offset>) -> Result<Momen
         AmbiguousOffset::Fold { before, .. } => (before, Assumed::First),
     };
     let moment = offset.to_timestamp(local).map_err(|_| WRONG)?;
-    let offset = profile.zone.to_offset(moment);
+    let offset = zone.to_offset(moment);
     let shown = offset.to_datetime(moment);
     Ok(Moment {
         text: format!("{shown}{fraction}{}", offset_text(offset)),
@@ -216,6 +222,33 @@ fn offset_text(offset: Offset) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     let minutes = seconds.unsigned_abs() / 60;
     format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// The zone of times of a message that name none: that of MSH-7, where it names an offset that the channel's zone has not at
+/// that moment, else the channel's. HL7 v2.5.1, 2.15.9.7.
+pub fn zone_of_message(sent: &str, profile: &Profile) -> TimeZone {
+    let channels = || profile.zone.clone();
+    let Some(offset) = named_offset(sent) else {
+        return channels();
+    };
+    let at = moment(sent, profile, &profile.zone, None).ok();
+    let at = at.and_then(|moment| moment.text.parse::<Timestamp>().ok());
+    match at {
+        // Of the same place: its clocks change as the channel's do.
+        Some(at) if profile.zone.to_offset(at) == offset => channels(),
+        Some(_) => TimeZone::fixed(offset),
+        None => channels(),
+    }
+}
+
+/// The name of a zone, or its offset.
+pub fn zone_name(zone: &TimeZone) -> String {
+    let named = zone.iana_name().map(str::to_owned);
+    let offset = || {
+        zone.to_fixed_offset()
+            .map_or_else(|_| "UTC".to_owned(), offset_text)
+    };
+    named.unwrap_or_else(offset)
 }
 
 /// The offset that a time names, if it names one.

@@ -140,6 +140,86 @@ fn each_event_has_its_message() {
     is(&message, "ADT^A08^ADT_A01", &["PID"]);
 }
 
+/// A clinic after messages, each with a header of its own.
+fn after_all(messages: &[&str]) -> MemoryClinic {
+    let mut clinic = MemoryClinic::new();
+    let mut count = 0_u128;
+    for message in messages {
+        let set = decode(message.replace('\n', "\r").as_bytes(), &Profile::default()).unwrap();
+        let context = Context {
+            source: Source::Actor {
+                name: "test".to_owned(),
+                message: None,
+            },
+            now: stamp().now,
+            site: None,
+            on_unmatched: OnUnmatched::Create,
+            decisions: &[],
+            overwrite: false,
+            new_id: &mut || {
+                count += 1;
+                Uuid::from_u128(count)
+            },
+        };
+        let applied = clinic::apply(&set, &clinic, context).unwrap();
+        clinic.commit(&applied).unwrap();
+    }
+    clinic
+}
+
+const HEADER: &str = "MSH|^~\\&|A|B|C|D|20260512||";
+
+#[test]
+fn what_was_booked_is_moved_and_changed_and_not_booked_again() {
+    let booking = |event: &str, start: &str| {
+        format!(
+            "{HEADER}SIU^{event}|1|P|2.5.1\nSCH|A-1^HIS|||||B|||30|MIN|^^^{start}\nPID|1||1^^^M^MR||Pop^Ana\nRGS|1\nAIP|1||D1^Doc^Dan"
+        )
+    };
+    let clinic = after_all(&[&booking("S12", "202705031000"), &booking("S13", "202705041000")]);
+    let id = clinic.all(Kind::Appointment)[0].meta.id;
+    for (verb, event) in [
+        ("booked", "S12"),
+        ("rescheduled", "S13"),
+        ("updated", "S14"),
+        ("arrived", "S14"),
+    ] {
+        let message = told(&clinic, &format!("Appointment.{verb}"), Kind::Appointment, id).unwrap();
+        is(&message, &format!("SIU^{event}^SIU_S12"), &["SCH", "AIP"]);
+    }
+    let cancelled = after_all(&[&booking("S12", "202705031000"), &booking("S15", "202705031000")]);
+    let id = cancelled.all(Kind::Appointment)[0].meta.id;
+    let message = told(&cancelled, "Appointment.updated", Kind::Appointment, id).unwrap();
+    is(&message, "SIU^S15^SIU_S12", &["SCH"]);
+}
+
+#[test]
+fn a_number_that_changed_is_told_with_the_one_before() {
+    let clinic = after_all(&[
+        &format!("{HEADER}ADT^A28|1|P|2.5.1\nPID|1||2^^^M^MR||Two^X"),
+        &format!("{HEADER}ADT^A47|2|P|2.5.1\nPID|1||3^^^M^MR||Two^X\nMRG|2^^^M^MR"),
+    ]);
+    let id = clinic.all(Kind::Patient)[0].meta.id;
+    let message = told(&clinic, "Patient.updated", Kind::Patient, id).unwrap();
+    assert!(
+        message.contains("|3^^^M^MR~2^^^M^MR|"),
+        "the new one first: {message}"
+    );
+}
+
+#[test]
+fn a_merge_is_told_with_the_name_of_the_record_that_goes() {
+    let clinic = after_all(&[
+        &format!("{HEADER}ADT^A28|1|P|2.5.1\nPID|1||1^^^M^MR||Evv^X"),
+        &format!("{HEADER}ADT^A28|2|P|2.5.1\nPID|1||2^^^M^MR||Two^X"),
+        &format!("{HEADER}ADT^A40|3|P|2.5.1\nPID|1||2^^^M^MR||Two^X\nMRG|1^^^M^MR"),
+    ]);
+    let stays = clinic.all(Kind::Patient)[1].meta.id;
+    let message = told(&clinic, "Patient.merged", Kind::Patient, stays).unwrap();
+    assert!(message.contains("\rPID|1||2^^^M^MR||Two^X"), "{message}");
+    assert!(message.contains("\rMRG|1^^^M^MR||||||Evv^X\r"), "{message}");
+}
+
 #[test]
 fn whatever_a_sample_writes_can_be_told() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/hl7v2");

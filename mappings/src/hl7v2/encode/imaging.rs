@@ -86,9 +86,15 @@ fn step_of<'i>(imaging: &'i Imaging, last: Option<&PerformedStep>) -> Option<&'i
     imaging.steps.iter().find(|step| step.id.as_ref() == Some(id))
 }
 
-/// What an order says to its modality beside what every order says → OBR-30, OBR-34.
+/// What an order says to its modality beside what every order says → OBR-12, OBR-30, OBR-34, OBR-44.
 pub(super) fn on_obr(world: &World<'_>, imaging: &Imaging, obr: &mut Seg) {
     obr.text(30, imaging.transport.as_ref());
+    for (field, concept) in [(12, &imaging.danger), (44, &imaging.procedure)] {
+        let said = concept
+            .as_ref()
+            .map(|one| terms::cwe(one, NO_TABLE, world.profile));
+        obr.comps(field, said.unwrap_or_default());
+    }
     let performer = imaging.steps.iter().find_map(|step| step.performer.as_ref());
     if let Some(person) = performer.and_then(|person| world.practitioner(person)) {
         obr.comps(34, data::ndl(person, world.profile));

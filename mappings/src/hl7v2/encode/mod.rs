@@ -150,7 +150,10 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
             return Err(one_only("SCH", "appointment"));
         }
         let status = booked.first().and_then(|(_, booked)| booked.status);
-        return siu(if fits { event } else { scheduling::event_of(status) });
+        return siu(match fits {
+            true => event,
+            false => scheduling::event_of(status, original),
+        });
     }
     if let Some((_, slot)) = world.slots().first() {
         let is_free = slot.status == Some(SlotStatus::Free);
@@ -577,11 +580,10 @@ fn renumbered(world: &World<'_>, out: &mut Vec<Seg>) {
 /// PID of the record that stays, MRG of the one that goes; for each merge.
 fn merges(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
     let of = |key: &str| world.applied.ids.get(key).and_then(|(_, id)| world.said_of(*id));
-    let numbers = |key: &str| {
+    // As the change says it: the record itself is the survivor's by now.
+    let say = |key: &str| {
         let change = world.changes.changes.iter().find(|change| change.key == key);
-        change
-            .map(|change| change.say.identifiers().to_vec())
-            .unwrap_or_default()
+        change.map(|change| &change.say)
     };
     for (idx, merge) in world.changes.merges.iter().enumerate() {
         if merge.undo {
@@ -591,12 +593,13 @@ fn merges(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
                 "a merge that is undone has no message here. Undo it in the receiving system by hand.",
             ));
         }
-        let (Some(survivor), Some(old)) = (of(&merge.survivor), of(&merge.old)) else {
+        let (Some(survivor), Some(_), Some(old)) = (of(&merge.survivor), of(&merge.old), say(&merge.old))
+        else {
             return Err(MapError::missing("MRG-1", "a record of the merge"));
         };
-        let gone = numbers(&merge.old);
-        person(world, survivor, idx + 1, &gone, out);
-        out.push(record::mrg(world, &gone, old));
+        let gone = old.identifiers();
+        person(world, survivor, idx + 1, gone, out);
+        out.push(record::mrg(world, gone, old));
     }
     Ok(())
 }

@@ -38,12 +38,26 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
     let same = |one: &Identifier, other: &Identifier| one.system == other.system && one.value == other.value;
     // A number that is not used any more names nobody to the receiver.
     let is_old = |id: &Identifier| id.usage == Some(IdentifierUse::Old);
+    // Who hears of changes only learns of a new number beside the one that they know.
+    let is_event = world
+        .changes
+        .about
+        .message_type
+        .as_deref()
+        .is_some_and(|of| of.contains('.'));
+    let came = |id: &Identifier| {
+        let mut of_merges = patient.links.iter().flat_map(|link| &link.identifiers);
+        of_merges.any(|number| same(number, id))
+    };
+    let is_left_out = |id: &Identifier| is_old(id) && !(is_event && !came(id));
     let all_old = patient.identifiers.iter().all(is_old);
     let kept = patient
         .identifiers
         .iter()
-        .filter(|id| !without.iter().any(|old| same(old, id)) && (all_old || !is_old(id)));
-    pid.reps(3, kept.map(|id| data::cx(id, profile)));
+        .filter(|id| !without.iter().any(|old| same(old, id)) && (all_old || !is_left_out(id)));
+    let (old, holds): (Vec<&Identifier>, Vec<&Identifier>) = kept.partition(|id| is_old(id));
+    let numbers = holds.into_iter().chain(old);
+    pid.reps(3, numbers.map(|id| data::cx(id, profile)));
     if pid.is_empty(3) {
         let id = said.id.to_string();
         pid.comps(

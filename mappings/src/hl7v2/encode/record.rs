@@ -1,6 +1,7 @@
 //! Allergies, diagnoses, procedures, covers → AL1, DG1, PR1, IN1; records that prove to be of one person → MRG.
 //! HL7 v2.5.1, 3.4.6, 6.5.2, 6.5.4, 6.5.6, 3.4.9.
 
+use clinic::Body;
 use clinic::records::{
     Allergy, AllergyCategory, Condition, Coverage, Criticality, Encounter, EventStatus, Procedure, Severity,
 };
@@ -342,13 +343,13 @@ fn relationship(relationship: Option<&Concept>, profile: &Profile) -> String {
 }
 
 /// The numbers and the name of the record that goes → MRG.
-pub(super) fn mrg(world: &World<'_>, numbers: &[Identifier], old: &Said<'_>) -> Seg {
+pub(super) fn mrg(world: &World<'_>, numbers: &[Identifier], old: &Body) -> Seg {
     let mut mrg = Seg::new("MRG");
     mrg.reps(1, numbers.iter().map(|id| data::cx(id, world.profile)));
-    let said_name = old.says.iter().find_map(|say| match say {
-        clinic::Body::Patient(say) => say.names.values().first(),
+    let said_name = match old {
+        Body::Patient(say) => say.names.values().first(),
         _ => None,
-    });
+    };
     mrg.reps(7, said_name.map(data::xpn));
     mrg
 }

@@ -40,9 +40,9 @@ fn agreed(status: Option<AppointmentStatus>) -> ParticipantStatus {
     }
 }
 
-/// The trigger for how far an appointment is.
-pub(super) fn event_of(status: Option<AppointmentStatus>) -> &'static str {
-    match status {
+/// The trigger for how far an appointment is, and for the event of the clinic that is told, where it is one. HL7 v2.5.1, 10.3.
+pub(super) fn event_of(status: Option<AppointmentStatus>, told: &str) -> &'static str {
+    let by_state = match status {
         Some(AppointmentStatus::Cancelled) => "S15",
         Some(AppointmentStatus::EnteredInError) => "S17",
         Some(AppointmentStatus::NoShow) => "S26",
@@ -56,6 +56,12 @@ pub(super) fn event_of(status: Option<AppointmentStatus>) -> &'static str {
             | AppointmentStatus::Waitlist,
         )
         | None => "S12",
+    };
+    // What was booked before is moved or changed, and not booked again.
+    match (by_state, told.strip_prefix("Appointment.")) {
+        ("S12", Some("rescheduled")) => "S13",
+        ("S12", Some("updated" | "arrived" | "checked-in" | "fulfilled")) => "S14",
+        (by_state, _) => by_state,
     }
 }
 
