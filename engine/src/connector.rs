@@ -122,7 +122,7 @@ pub trait Source: Send {
 /// What a destination is given to send.
 #[derive(Clone)]
 pub struct Outgoing {
-    /// The delivery's number: the same for each try, also the idempotency key.
+    /// The delivery's number: the same for each try, and of this store alone; see [`Outgoing::key`].
     pub delivery: i64,
     /// The bytes; for a destination that takes them in pieces, of a long one at least its beginning.
     pub body: Bytes,
@@ -135,6 +135,18 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// What a far side knows a repeat by: the same for each try, and of no other delivery, also after a restore and of another
+    /// store. A UUID (version 8) made of the message, the number of the delivery and what is sent.
+    pub fn key(&self) -> Uuid {
+        let mut hash = blake3::Hasher::new();
+        hash.update(self.about.message.as_bytes());
+        hash.update(&self.delivery.to_be_bytes());
+        hash.update(&self.body);
+        let mut bytes = [0; 16];
+        hash.finalize_xof().fill(&mut bytes);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
     /// All of its bytes, to be read in pieces.
     pub fn whole(&self) -> StoredBody {
         self.big.clone().unwrap_or_else(|| self.body.clone().into())
@@ -478,5 +490,34 @@ impl Connectors {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
         self.connectors.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_delivery_is_that_of_no_other() {
+        let of = |message: u128, delivery: i64, body: &'static str| {
+            let outgoing = Outgoing {
+                delivery,
+                body: Bytes::from_static(body.as_bytes()),
+                big: None,
+                content_type: String::new(),
+                about: About {
+                    message: Uuid::from_u128(message),
+                    ..About::default()
+                },
+            };
+            outgoing.key()
+        };
+        let key = of(1, 1024, "a");
+        assert_eq!(key, of(1, 1024, "a"), "at each try");
+        // Of another store the same number; of one message again; of one that was edited after a restore.
+        for other in [of(2, 1024, "a"), of(1, 2048, "a"), of(1, 1024, "b")] {
+            assert_ne!(key, other);
+        }
+        assert_eq!(key.get_version_num(), 8);
     }
 }

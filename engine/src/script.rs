@@ -152,8 +152,8 @@ pub enum Task {
     Step,
     /// It is a destination: it takes a delivery.
     Deliver {
-        /// The number of the delivery, the same at each try.
-        delivery: i64,
+        /// What the delivery is known by, the same at each try ([`crate::connector::Outgoing::key`]).
+        delivery: String,
     },
     /// It is a source: it fetches messages.
     Poll {

@@ -453,7 +453,7 @@
     ask(destination, question) {
       return sure(host.ask(text(destination), text(question)));
     },
-    /** Where a script is a destination: the number of the delivery, the same at each try. */
+    /** Where a script is a destination: what the delivery is known by, the same at each try and of no other. */
     get delivery() {
       return parse(host.task()).deliver?.delivery;
     },

@@ -610,7 +610,12 @@ fn a_destination_is_asked_only_where_that_is_granted() {
 #[test]
 fn a_destination_says_what_became_of_its_delivery() {
     let said = |body: &str| {
-        let done = run_for(Task::Deliver { delivery: 7 }, body)?;
+        let done = run_for(
+            Task::Deliver {
+                delivery: "7".to_owned(),
+            },
+            body,
+        )?;
         Ok::<_, String>(done.current.verdict)
     };
     for (body, verdict) in [

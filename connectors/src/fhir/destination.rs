@@ -43,7 +43,7 @@ impl FhirDestination {
         let request = self.caller.client().await?.request(verb, address);
         Ok(request
             .header(ACCEPT, FHIR_JSON)
-            .header(X_REQUEST_ID, outgoing.delivery.to_string()))
+            .header(X_REQUEST_ID, outgoing.key().to_string()))
     }
 
     async fn transaction(&self, outgoing: &Outgoing) -> Result<Response, SendError> {

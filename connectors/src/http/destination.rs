@@ -41,7 +41,7 @@ impl engine::connector::Destination for HttpDestination {
             request = request.header(CONTENT_TYPE, &outgoing.content_type);
         }
         if let Some(name) = &self.settings.idempotency_header {
-            request = request.header(name, outgoing.delivery.to_string());
+            request = request.header(name, outgoing.key().to_string());
         }
         let request = match &outgoing.big {
             None => request.body(outgoing.body.clone()),

@@ -39,7 +39,7 @@
 //! `header:NAME`.
 //!
 //! **Destination.** Every answer is handed to the format's judge with its status; no redirect is followed. *Retry*: not
-//! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. The number
+//! connected, and 429 or 503 with a Retry-After. *Unsure*: sent, and the answer did not come, or not whole. A UUID
 //! of the delivery travels as `Idempotency-Key`, the same at each try.
 //!
 //! **Asked.** A question that begins with `/` or `?` is fetched (GET) from that address below the `url`; any other is sent

@@ -47,7 +47,8 @@ async fn a_transaction_is_one_request() {
         Some("application/fhir+json")
     );
     assert_eq!(header(&request, "prefer").as_deref(), Some("return=minimal"));
-    assert_eq!(header(&request, "x-request-id").as_deref(), Some("42"));
+    let key = crate::outgoing(BUNDLE).key().to_string();
+    assert_eq!(header(&request, "x-request-id"), Some(key));
     let requests = far.answers(&[&answer("200 OK", "", "{}")]);
     server.probe().await.unwrap();
     assert!(requests.await.unwrap()[0].starts_with("GET /fhir/metadata HTTP/1.1\r\n"));

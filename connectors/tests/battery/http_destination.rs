@@ -69,7 +69,10 @@ async fn a_message_is_a_request() {
     assert!(request.ends_with("\r\n\r\na message"));
     let found = |name| header(&request, name).unwrap_or_default();
     assert_eq!(found("content-type"), "text/plain");
-    assert_eq!(found("idempotency-key"), "42");
+    assert_eq!(
+        found("idempotency-key"),
+        crate::outgoing("a message").key().to_string()
+    );
     assert_eq!(found("authorization"), "Bearer s3cret");
     assert_eq!(found("x-clinic"), "one");
     // A user and a password.

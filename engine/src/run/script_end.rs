@@ -101,7 +101,7 @@ impl ScriptEnd {
     /// that changes something and was sent makes what follows unsure, whatever went wrong.
     pub async fn deliver(&self, outgoing: &Outgoing) -> Result<Option<String>, SendError> {
         let task = Task::Deliver {
-            delivery: outgoing.delivery,
+            delivery: outgoing.key().to_string(),
         };
         let (returned, called) = self
             .run(task, outgoing.about.message, outgoing.body.clone())
