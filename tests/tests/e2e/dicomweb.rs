@@ -89,6 +89,22 @@ async fn a_viewer_sees_what_lies_compressed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_with_an_empty_part_tells_nobody() -> Result<()> {
+    let home = Home::with(&[])?;
+    let punte = home.serve()?;
+    for address in [
+        "studies//series",
+        "studies//instances",
+        "studies/1.2//metadata",
+        "/studies",
+    ] {
+        let (status, body) = punte.get(&format!("/dicom-web/{address}")).await?;
+        assert!(matches!(status, 400 | 404), "{address}: {status} {body}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_search_can_not_be_is_told() -> Result<()> {
     let (home, punte) = clinic().await?;
     for (query, wanted) in [

@@ -423,7 +423,7 @@ fn of_patients(
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
         on_chart(world, patient, &taken, out);
         let below_orders = of_orders(world);
-        record::chart(world, patient.id, visit, &below_orders, out);
+        record::chart(world, patient.id, visit, &below_orders, true, out);
         below(world, patient.id, out);
     }
     Ok(())
@@ -505,7 +505,7 @@ fn schedule(world: &World<'_>, event: &str, out: &mut Vec<Seg>) -> Result<(), Ma
         visit_of(world, patient, false, out);
         on_chart(world, patient, &of_reports(world), out);
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
-        record::chart(world, patient.id, visit, &of_orders(world), out);
+        record::chart(world, patient.id, visit, &of_orders(world), false, out);
     }
     out.extend(schedule.resources);
     Ok(())
@@ -531,7 +531,7 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
         visit_of(world, patient, event != "A24", out);
         on_chart(world, patient, &[], out);
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
-        record::chart(world, patient.id, visit, &[], out);
+        record::chart(world, patient.id, visit, &[], false, out);
     }
     Ok(())
 }

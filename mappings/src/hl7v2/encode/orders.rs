@@ -16,7 +16,7 @@ use super::record;
 use super::results;
 use super::terms;
 use super::timing;
-use super::wire::{Seg, comps, t};
+use super::wire::{Seg, comps, subs, t};
 use super::world::{Said, World};
 use crate::hl7v2::decode::terms::{NO_TABLE, mapped, table, v2};
 
@@ -47,8 +47,11 @@ pub(super) fn of_patient(world: &World<'_>, patient: Uuid, out: &mut Vec<Seg>) {
                 .iter()
                 .map(|one| terms::cwe(one, table("0074"), world.profile)),
         );
-        let specimens = specimens(world, &order.specimens);
+        let mut specimens = specimens(world, &order.specimens);
         collector(world, &specimens, &mut obr);
+        if imaging::is_all_imaging(world) {
+            source(world, &mut specimens, &mut obr);
+        }
         out.push(obr);
         out.extend(notes::ntes(world, remarks));
         diagnoses(world, order, out);
@@ -420,6 +423,47 @@ pub(super) fn obr(world: &World<'_>, order: &Order, number: usize) -> Seg {
             .map(|detail| terms::cwe(detail, table("0411"), profile)),
     );
     obr
+}
+
+/// A specimen of which nothing is said but what OBR-15 has a place for → OBR-15 (SPS, HL7 v2.5.1, 2.A.72), with OBR-9 and OBR-14:
+/// OMI_O23 has no SPM. One of which more is said stays for its SPM.
+fn source(world: &World<'_>, specimens: &mut Vec<(Uuid, &Specimen)>, obr: &mut Seg) {
+    let [(_, specimen)] = specimens.as_slice() else {
+        return;
+    };
+    let rest = Specimen {
+        kind: None,
+        body_site: None,
+        additives: vec![],
+        conditions: vec![],
+        quantity: None,
+        received: None,
+        collector: None,
+        patient: None,
+        orders: vec![],
+        ..(*specimen).clone()
+    };
+    if rest != Specimen::default() || 1 < specimen.additives.len() || 1 < specimen.conditions.len() {
+        return;
+    }
+    let part = |concept: Option<&Concept>, of| {
+        let said = concept.map(|concept| terms::cwe(concept, of, world.profile));
+        subs(said.unwrap_or_default())
+    };
+    obr.comps(9, specimen.quantity.as_ref().map(data::cq).unwrap_or_default());
+    obr.put(14, data::owhen(specimen.received.as_ref()));
+    obr.comps(
+        15,
+        vec![
+            part(specimen.kind.as_ref(), table("0487")),
+            part(specimen.additives.first(), table("0371")),
+            String::new(),
+            part(specimen.body_site.as_ref(), table("0163")),
+            String::new(),
+            part(specimen.conditions.first(), table("0493")),
+        ],
+    );
+    specimens.clear();
 }
 
 /// Specimen → SPM with NTE. HL7 v2.5.1, 7.4.3.

@@ -49,7 +49,7 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
         let mut of_merges = patient.links.iter().flat_map(|link| &link.identifiers);
         of_merges.any(|number| same(number, id))
     };
-    let is_left_out = |id: &Identifier| is_old(id) && !(is_event && !came(id));
+    let is_left_out = |id: &Identifier| is_old(id) && (!is_event || came(id));
     let all_old = patient.identifiers.iter().all(is_old);
     let kept = patient
         .identifiers

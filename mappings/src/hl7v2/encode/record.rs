@@ -26,14 +26,35 @@ fn is_of(world: &World<'_>, whose: Option<&Ref>, patient: Uuid) -> bool {
     whose.and_then(|of| world.id(of)) == Some(patient)
 }
 
-/// AL1, DG1, PR1, IN1 of a patient, in the order that ADT_A01 has them. `taken` stand below an order.
+/// AL1, DG1, PR1, IN1 of a patient, in the order that ADT_A01 has them; before orders IN1 stands first, as OML_O21 and OMI_O23
+/// have it. `taken` stand below an order.
 pub(super) fn chart(
     world: &World<'_>,
     patient: Uuid,
     visit: Option<&Encounter>,
     taken: &[Uuid],
+    before_orders: bool,
     out: &mut Vec<Seg>,
 ) {
+    if !before_orders {
+        clinical(world, patient, visit, taken, out);
+    }
+    let coverages = world.coverages().into_iter();
+    let theirs = coverages.filter(|(_, cover)| {
+        is_of(world, cover.patient.as_ref(), patient) && cover.financial_class.is_none()
+    });
+    out.extend(
+        theirs
+            .enumerate()
+            .map(|(idx, (said, cover))| in1(world, said, cover, patient, idx + 1)),
+    );
+    if before_orders {
+        clinical(world, patient, visit, taken, out);
+    }
+}
+
+/// AL1, DG1, PR1 of a patient.
+fn clinical(world: &World<'_>, patient: Uuid, visit: Option<&Encounter>, taken: &[Uuid], out: &mut Vec<Seg>) {
     let allergies = world.allergies().into_iter();
     let theirs = allergies.filter(|(_, allergy)| is_of(world, allergy.patient.as_ref(), patient));
     out.extend(
@@ -49,15 +70,6 @@ pub(super) fn chart(
         theirs
             .enumerate()
             .map(|(idx, (_, procedure))| pr1(world, procedure, idx + 1)),
-    );
-    let coverages = world.coverages().into_iter();
-    let theirs = coverages.filter(|(_, cover)| {
-        is_of(world, cover.patient.as_ref(), patient) && cover.financial_class.is_none()
-    });
-    out.extend(
-        theirs
-            .enumerate()
-            .map(|(idx, (said, cover))| in1(world, said, cover, patient, idx + 1)),
     );
 }
 

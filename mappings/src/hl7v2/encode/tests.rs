@@ -634,3 +634,39 @@ fn a_visit_that_moves_is_told_of_the_one_whose_it_is() {
     assert_eq!(moved.matches("\rPID|").count(), 1, "{moved}");
     assert!(moved.contains("|2^^^CODRUL^MR|"), "{moved}");
 }
+
+/// HL7 v2.5.1, 4.4.6 and 4.4.12: insurance stands before allergies, and OMI^O23 has no SPM.
+#[test]
+fn segments_stand_where_the_structure_of_orders_has_them() {
+    let written = |kind: &str, order: &str| {
+        let header = format!("MSH|^~\\&|A|B|C|D|20260914091530||{kind}|1|P|2.5.1");
+        let mut lines = vec![
+            header.as_str(),
+            "PID|1||1^^^CODRUL^MR||Pop^Ana",
+            "AL1|1|DA|IOD^Iod^L|SV",
+            "IN1|1|PL^Plan^L|CO1",
+            "ORC|NW|P1^HIS",
+        ];
+        lines.extend(order.split('\n'));
+        written_of(&mut MemoryClinic::new(), &lines)
+    };
+    let place = |text: &str, segment: &str| text.find(&format!("\r{segment}|"));
+    let oml = written(
+        "OML^O21^OML_O21",
+        "OBR|1|P1^HIS||GLU^Glucoza^L\nSPM|1|||SER^Ser^HL70487",
+    );
+    assert!(
+        place(&oml, "IN1") < place(&oml, "AL1") && place(&oml, "AL1") < place(&oml, "ORC"),
+        "{oml}"
+    );
+    assert!(place(&oml, "SPM").is_some());
+    let omi = written(
+        "OMI^O23^OMI_O23",
+        "OBR|1|P1^HIS||CTT^CT torace^L|||||||||||^^^THX&torace&HL70163|||||||||CT\nIPC|ACC1|RP1|1.2.3|S1|CT^CT^DCM",
+    );
+    assert!(place(&omi, "IN1") < place(&omi, "AL1"), "{omi}");
+    assert!(
+        place(&omi, "SPM").is_none() && omi.contains("|^^^THX&torace"),
+        "{omi}"
+    );
+}

@@ -41,7 +41,20 @@ pub fn routes(state: State) -> Router<State> {
         .route("/series", get(qido::series))
         .route("/instances", get(qido::instances))
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(whole_address))
         .layer(axum::middleware::from_fn_with_state(state, cors::allow))
+}
+
+/// Refuses an address with an empty part: a client whose variable is empty would be told of everybody.
+async fn whole_address(
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Result<axum::response::Response, Problem> {
+    if request.uri().path().contains("//") {
+        let what = "the address has an empty part: write the UID that stands there";
+        return Err(Problem::new(axum::http::StatusCode::BAD_REQUEST, what));
+    }
+    Ok(next.run(request).await)
 }
 
 /// What there is of a study and below it.
