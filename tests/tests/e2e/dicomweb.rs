@@ -90,8 +90,7 @@ async fn a_viewer_sees_what_lies_compressed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_with_an_empty_part_tells_nobody() -> Result<()> {
-    let home = Home::with(&[])?;
-    let punte = home.serve()?;
+    let (_home, punte) = clinic().await?;
     for address in [
         "studies//series",
         "studies//instances",
