@@ -166,7 +166,9 @@ pub struct Repeat {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full.
-    #[error("the disk is full; nothing was stored. Make room in the data folder: it goes on by itself")]
+    #[error(
+        "the disk is full; nothing was stored. Make room in the data folder: an engine that runs goes on by itself, a start has to be tried again"
+    )]
     Full,
     /// The store failed and is being opened again.
     #[error("the store is not available: {0}")]

@@ -293,6 +293,23 @@ const DAMAGES: &[(&str, Damage, &str, &str)] = &[
         "(number 4) that wrote version 1 is not there",
     ),
     (
+        "a record in the list of another patient",
+        |folder| sql(folder, "UPDATE aggregate SET patient = zeroblob(16) WHERE nr = 2"),
+        "Patient ",
+        "listed with another patient than its own",
+    ),
+    (
+        "a record changed at another time",
+        |folder| {
+            sql(
+                folder,
+                "UPDATE aggregate SET updated_at = updated_at + 1 WHERE nr = 2",
+            )
+        },
+        "Patient ",
+        "another time of its last change",
+    ),
+    (
         "a patient's key missing",
         |folder| sql(folder, "DELETE FROM find WHERE aggregate = 2"),
         "Patient ",

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
-use ::clinic::Kind;
+use ::clinic::value::Ref;
+use ::clinic::{Kind, Record};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -538,7 +539,8 @@ impl Check {
 
     fn records_of(&mut self, connection: &Connection, range: [i64; 2]) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
-            "SELECT nr, id, kind, version, message, keys, data FROM aggregate WHERE nr >= ?1 AND nr < ?2",
+            "SELECT nr, id, kind, version, message, keys, data, patient, updated_at FROM aggregate
+             WHERE nr >= ?1 AND nr < ?2",
         )?;
         let mut rows = statement.query(range)?;
         while let Some(row) = rows.next()? {
@@ -552,13 +554,27 @@ impl Check {
                 continue;
             };
             let name = format!("{} {id}", kind.as_str());
-            self.version(
+            let record = self.version(
                 connection,
                 &name,
                 (kind, id, version),
                 row.get(4)?,
                 row.get_ref(6)?.as_blob()?,
             )?;
+            if let Some(record) = record {
+                // What lists and pages go by.
+                let patient = record.aggregate.patient().and_then(Ref::id);
+                if row.get::<_, Option<Vec<u8>>>(7)?.as_deref()
+                    != patient.as_ref().map(|id| &id.as_bytes()[..])
+                {
+                    self.report
+                        .add(&name, "it is listed with another patient than its own", RECORD);
+                }
+                if row.get::<_, i64>(8)? != record.meta.updated_at.as_microsecond() {
+                    self.report
+                        .add(&name, "it is listed with another time of its last change", RECORD);
+                }
+            }
             self.found_by(connection, &name, nr, row.get::<_, Option<Vec<u8>>>(5)?)?;
             self.history(connection, &name, nr, (kind, id, version))?;
         }
@@ -572,9 +588,10 @@ impl Check {
         (kind, id, version): (Kind, Uuid, u64),
         message: Option<i64>,
         sealed: &[u8],
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Option<Record>> {
         self.report.records += 1;
-        if open_record(&self.shared, kind, id, version, sealed).is_err() {
+        let record = open_record(&self.shared, kind, id, version, sealed).ok();
+        if record.is_none() {
             self.report.add(
                 name,
                 format!("version {version} was changed, or is that of another record or version"),
@@ -592,7 +609,7 @@ impl Check {
                 FROM_A_BACKUP,
             );
         }
-        Ok(())
+        Ok(record)
     }
 
     fn found_by(
