@@ -345,6 +345,25 @@ impl Home {
         Ok(store)
     }
 
+    /// Tries to write into the data folder, so that a start on one that can't be written to ends before anything is opened.
+    pub fn is_written_to(&self) -> anyhow::Result<()> {
+        let data = self.data();
+        if !data.is_dir() {
+            // It is made with the store, which is the first thing that is opened.
+            return Ok(());
+        }
+        let path = data.join("starting");
+        let _ = std::fs::remove_file(&path);
+        let written = write_private(&path, b"");
+        let _ = std::fs::remove_file(&path);
+        written.with_context(|| {
+            format!(
+                "the data folder {} can't be written to, and nothing was started. Give it to the user who runs this, or make room",
+                data.display()
+            )
+        })
+    }
+
     fn running_file(&self) -> PathBuf {
         self.data().join("running.json")
     }

@@ -140,7 +140,9 @@ pub async fn start(home: &Home, http: Option<&str>) -> anyhow::Result<Started> {
         .await
         .with_context(|| format!("http can't listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let odd = doctor::system::at_start(home, (crate::world::real().now)());
+    home.is_written_to()?;
+    let mut odd = doctor::system::at_start(home, (crate::world::real().now)());
+    odd.extend(doctor::files::key_at_start(home, &settings));
     let store = home.open_store(true).await?;
     for line in odd {
         tracing::error!(check = line.check, to_do = line.to_do, "{}.", line.says);

@@ -2,9 +2,16 @@
 
 use engine::store::{MasterKey, SqliteStore};
 
-use super::Line;
+use super::{Level, Line};
 use crate::home::{Home, Settings};
 use crate::master::KeyPlace;
+
+/// What is odd about a master key that is there, for the log of a start.
+pub fn key_at_start(home: &Home, settings: &Settings) -> Option<Line> {
+    let is_there = matches!(home.key_place(settings), Ok(KeyPlace::File(path)) if path.exists());
+    let line = is_there.then(|| key(home, settings))?;
+    (line.level != Level::Ok).then_some(line)
+}
 
 /// Where the master key lies, and who can read it.
 pub fn key(home: &Home, settings: &Settings) -> Line {

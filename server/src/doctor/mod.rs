@@ -2,7 +2,7 @@
 //! nothing but a file of its own that it takes away again.
 
 mod ends;
-mod files;
+pub mod files;
 mod ports;
 pub mod system;
 

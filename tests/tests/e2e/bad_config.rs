@@ -400,3 +400,32 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() -> Result<()> {
     drop(punte);
     Ok(())
 }
+
+/// Before the store or a channel is opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_takes_no_file_is_refused() -> Result<()> {
+    let home = used().await?;
+    // Whoever runs the tests may write everywhere: a folder with something in it stands in the way.
+    std::fs::create_dir_all(home.path().join("data/starting/x"))?;
+    let before = bytes(&home.path().join("data"))?;
+    let refused = home.serve().err().context("it started")?.to_string();
+    assert!(
+        refused.contains("can't be written to, and nothing was started"),
+        "{refused}"
+    );
+    assert_eq!(bytes(&home.path().join("data"))?, before);
+    std::fs::remove_dir_all(home.path().join("data/starting"))?;
+    home.serve()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_others_may_read_is_said_at_the_start() -> Result<()> {
+    let home = used().await?;
+    let said = "others on this machine may read the master key";
+    assert!(!home.log().contains(said));
+    std::fs::set_permissions(home.key_file(), std::fs::Permissions::from_mode(0o644))?;
+    let _punte = home.serve()?;
+    assert!(home.log().contains(said), "{}", home.log());
+    Ok(())
+}
