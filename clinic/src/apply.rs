@@ -17,6 +17,7 @@
 
 mod bookings;
 mod identify;
+mod images;
 mod imaging;
 mod late;
 mod merges;
@@ -25,6 +26,7 @@ mod patients;
 mod reader;
 mod resolve;
 mod settle;
+mod strangers;
 mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};

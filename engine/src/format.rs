@@ -39,6 +39,8 @@ pub struct Settings {
     pub zone: Option<String>,
     /// The local codes of the partner.
     pub codes: Option<Arc<CodeTable>>,
+    /// Whose the numbers of patients, visits and people are that name no authority.
+    pub authority: Option<String>,
     /// Lists that a message says whole (`snapshot = ["PID-3"]`).
     pub snapshot: Vec<String>,
     /// For FHIR: `transaction` or `message`.
@@ -296,6 +298,11 @@ pub trait Format: Send + Sync {
     fn may_mean_this_one(&self, _answer: &Response) -> bool {
         false
     }
+    /// The order number of what is decided together with a message of these keys: what is parked under it is tried again
+    /// when a person has decided about that one.
+    fn decided_with(&self, _: &Keys) -> Option<String> {
+        None
+    }
     /// Whether messages begin something and go on with it ([`Format::course`]).
     fn has_courses(&self) -> bool {
         false
@@ -346,6 +353,10 @@ pub trait Format: Send + Sync {
     }
     /// True where its messages say what they are for: production, training, debugging (HL7 MSH-11).
     fn has_processing_ids(&self) -> bool {
+        false
+    }
+    /// True where a number of a patient may come without a word of whose it is (HL7 CX-4).
+    fn has_bare_numbers(&self) -> bool {
         false
     }
     /// Whether `candidate` is the answer to a question, and not only word that the question has come.

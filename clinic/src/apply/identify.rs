@@ -79,9 +79,10 @@ impl<'a> Work<'a> {
             let own = self.own_id(lookup)?;
             for id in stored.into_iter().chain(pending).chain(own) {
                 let why = kind_code(lookup.identifier);
+                let one = Found::new(id, why, lookup.identifier);
                 match found.iter_mut().find(|f| f.id == id) {
-                    Some(known) => known.note(why),
-                    None => found.push(Found::new(id, why)),
+                    Some(known) => known.join(one),
+                    None => found.push(one),
                 }
             }
         }
@@ -378,19 +379,31 @@ pub(super) struct Lookup<'a> {
 pub(super) struct Found {
     pub(super) id: Uuid,
     pub(super) why: Vec<String>,
+    /// By nothing but numbers that name no authority.
+    pub(super) is_bare: bool,
+    /// By a national number, among others.
+    pub(super) is_national: bool,
 }
 
 impl Found {
-    pub(super) fn new(id: Uuid, why: &str) -> Self {
+    fn new(id: Uuid, why: &str, by: &Identifier) -> Self {
+        let is_national = is_national(by);
         Found {
             id,
             why: vec![why.to_owned()],
+            is_bare: system(by).is_none() && !is_national,
+            is_national,
         }
     }
 
-    pub(super) fn note(&mut self, why: &str) {
-        if !self.why.iter().any(|known| known == why) {
-            self.why.push(why.to_owned());
+    /// The same one was found by another way.
+    pub(super) fn join(&mut self, other: Found) {
+        self.is_bare &= other.is_bare;
+        self.is_national |= other.is_national;
+        for why in other.why {
+            if !self.why.contains(&why) {
+                self.why.push(why);
+            }
         }
     }
 

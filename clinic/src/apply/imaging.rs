@@ -5,10 +5,10 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::resolve::{Work, patient_said};
+use super::images::{Said, check_number, check_patient, keep_decision, patient_key, said_patient};
+use super::resolve::Work;
 use super::settle::note_who;
-use super::{ApplyError, Candidate, Decision, FindKey};
-use crate::change_set::{Change, ChangeSet};
+use super::{ApplyError, Decision, FindKey};
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
@@ -18,9 +18,7 @@ use crate::imaging::{
 };
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
-use crate::people::Patient;
-use crate::search::fold;
-use crate::value::{Identifier, PersonName, Ref};
+use crate::value::{Identifier, Ref};
 
 /// What is said of one aggregate, together with what is known of the parts that it speaks of.
 pub(super) fn completed<'b>(
@@ -418,9 +416,12 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
     }
     let [known, theirs] = survivors;
     let key = patient_key(work, place);
-    let decided = decisions
-        .iter()
-        .any(|decision| Some(&decision.key) == key.as_ref());
+    let is_theirs = |decision: &Decision| Some(&decision.key) == key.as_ref();
+    let is_now = decisions.iter().any(is_theirs);
+    let decided = is_now || work.decided_before.iter().any(is_theirs);
+    if let (true, Some(key)) = (is_now, &key) {
+        keep_decision(work, place, key);
+    }
     // Who names the study by its id knows which one it is.
     let mut changes = work.touched[place].changes.iter();
     let by_id = changes.any(|idx| work.set.changes[*idx].find.id.is_some());
@@ -466,66 +467,6 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
         about: key,
         candidates: vec![],
     })
-}
-
-/// Parks images that name somebody else than the one whom they are expected to be of.
-fn check_patient(
-    work: &mut Work<'_>,
-    place: usize,
-    expected: Uuid,
-    key: Option<String>,
-) -> Result<(), ApplyError> {
-    let differs = match said_patient(work, place)? {
-        Said::Nobody => return Ok(()),
-        Said::Unknown => true,
-        Said::Is(id) => id != expected,
-    };
-    let names = said_names(work, place);
-    let patient = patient_before(work, expected)?;
-    let what = if differs {
-        "another patient"
-    } else if patient.is_some_and(|known| !same_name(&names, &known.names)) {
-        "a patient of another name"
-    } else {
-        return Ok(());
-    };
-    Err(ApplyError::Parked {
-        why: format!("The images name {what} than their order or their study does. Decide whose they are."),
-        about: key,
-        candidates: vec![Candidate {
-            kind: Kind::Patient,
-            id: expected,
-            why: "is the patient of the order or the study".to_owned(),
-        }],
-    })
-}
-
-/// Parks images that nobody here has planned and whose number is that of somebody of another name: a number that was typed
-/// wrongly at a device is often somebody else's. What says how the patient is called, as a registration does, may rename.
-fn check_number(work: &mut Work<'_>, place: usize, key: Option<String>) -> Result<(), ApplyError> {
-    let Said::Is(id) = said_patient(work, place)? else {
-        return Ok(());
-    };
-    let renames = |change: &Change| match &change.say {
-        Body::Patient(say) => Some(&change.key) == key.as_ref() && !say.names.values().is_empty(),
-        _ => false,
-    };
-    if work.set.changes.iter().any(renames) {
-        return Ok(());
-    }
-    let names = said_names(work, place);
-    match patient_before(work, id)? {
-        Some(known) if !same_name(&names, &known.names) => Err(ApplyError::Parked {
-            why: "The images have the number of a patient of another name. Decide whose they are.".to_owned(),
-            about: key,
-            candidates: vec![Candidate {
-                kind: Kind::Patient,
-                id,
-                why: "has the number that the images name".to_owned(),
-            }],
-        }),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// The order with this study UID, else the only one with this accession number; of several numbers those of each.
@@ -603,110 +544,6 @@ fn orders_by(
         }
     }
     Ok(out)
-}
-
-/// Whom the images name.
-enum Said {
-    /// Nobody.
-    Nobody,
-    /// Somebody whom nobody here is.
-    Unknown,
-    /// This one.
-    Is(Uuid),
-}
-
-fn said_patient(work: &mut Work<'_>, place: usize) -> Result<Said, ApplyError> {
-    let set = work.set;
-    let changes = work.touched[place].changes.clone();
-    let said = changes
-        .into_iter()
-        .find_map(|idx| patient_said(&set.changes[idx]));
-    let Some(said) = said else { return Ok(Said::Nobody) };
-    Ok(work.local_or_id(Some(said))?.map_or(Said::Unknown, Said::Is))
-}
-
-/// The key of the change that says whose a study is.
-fn patient_key(work: &Work<'_>, place: usize) -> Option<String> {
-    let changes = work.touched[place].changes.iter();
-    let said = changes
-        .into_iter()
-        .find_map(|idx| patient_said(&work.set.changes[*idx]));
-    match said? {
-        Ref::Local(key) if work.keys.contains_key(key.as_str()) => Some(key.clone()),
-        Ref::Local(_) | Ref::Id(..) => None,
-    }
-}
-
-/// The names that the set gives the patient of a study.
-fn said_names(work: &Work<'_>, place: usize) -> Vec<PersonName> {
-    patient_key(work, place).map_or_else(Vec::new, |key| names_said(work.set, &key))
-}
-
-/// The names that a set gives the patient with this key.
-fn names_said(set: &ChangeSet, key: &str) -> Vec<PersonName> {
-    let changes = set.changes.iter().filter(|change| change.key == key);
-    let bodies = changes.flat_map(|change| std::iter::once(&change.say).chain(&change.say_if_new));
-    let names = bodies.flat_map(|body| match body {
-        Body::Patient(say) => say.names.values(),
-        _ => &[],
-    });
-    names.cloned().collect()
-}
-
-impl Work<'_> {
-    /// Whether the patient of a change is known, and by the name that the set says.
-    pub(super) fn is_of_a_known_patient(&mut self, idx: usize) -> Result<bool, ApplyError> {
-        let said = patient_said(&self.set.changes[idx]);
-        let Some(id) = self.local_or_id(said)? else {
-            return Ok(false);
-        };
-        let names = match said {
-            Some(Ref::Local(key)) => names_said(self.set, key),
-            Some(Ref::Id(..)) | None => vec![],
-        };
-        let known = patient_before(self, id)?;
-        Ok(known.is_some_and(|known| same_name(&names, &known.names)))
-    }
-}
-
-/// A patient as known before this set.
-fn patient_before(work: &mut Work<'_>, id: Uuid) -> Result<Option<Patient>, ApplyError> {
-    Ok(work
-        .reader
-        .load(Kind::Patient, id)?
-        .and_then(|record| match &record.aggregate {
-            Aggregate::Patient(patient) => Some((**patient).clone()),
-            _ => None,
-        }))
-}
-
-/// Whether one of the names said may be one of those known: they share a word of the family name, and one of the given
-/// names where both have some. Case and diacritics make no difference. Nothing said is no difference.
-fn same_name(said: &[PersonName], known: &[PersonName]) -> bool {
-    let words = |parts: Vec<&String>| -> Vec<String> {
-        let folded = parts.into_iter().map(|part| fold(part));
-        folded
-            .flat_map(|part| part.split(' ').map(str::to_owned).collect::<Vec<_>>())
-            .collect()
-    };
-    let family = |name: &PersonName| {
-        words(
-            [&name.family, &name.own_name, &name.partner_name]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
-    };
-    let given = |name: &PersonName| words(name.given.iter().collect());
-    let share = |one: &[String], other: &[String]| {
-        one.is_empty() || other.is_empty() || one.iter().any(|word| other.contains(word))
-    };
-    let same = |one: &PersonName| {
-        known
-            .iter()
-            .any(|other| share(&family(one), &family(other)) && share(&given(one), &given(other)))
-    };
-    said.is_empty() || known.is_empty() || said.iter().any(same)
 }
 
 // ---- instances ----

@@ -63,6 +63,7 @@ impl Work<'_> {
         &mut self,
         idx: usize,
         lookups: &[Lookup<'_>],
+        context: &Context<'_>,
     ) -> Result<Option<Uuid>, ApplyError> {
         let raw = self.matches(lookups)?;
         if let Some(unmerged) = self.by_undone_merge(idx, &raw, lookups)? {
@@ -73,7 +74,7 @@ impl Work<'_> {
         for candidate in raw {
             let id = self.follow(idx, candidate.id)?;
             match found.iter_mut().find(|f| f.id == id) {
-                Some(known) => candidate.why.iter().for_each(|why| known.note(why)),
+                Some(known) => known.join(candidate),
                 None => found.push(Found { id, ..candidate }),
             }
         }
@@ -86,6 +87,7 @@ impl Work<'_> {
         if found.iter().any(|f| !olds.contains(&f.id)) {
             found.retain(|f| !olds.contains(&f.id));
         }
+        let found = self.without_strangers(idx, found, context)?;
         match found.as_slice() {
             [] => Ok(None),
             [one] => {

@@ -50,6 +50,14 @@ impl<'a> Reader<'a> {
         Ok(record.as_ref())
     }
 
+    /// The record, where it was not made for this set.
+    pub(super) fn stored(&mut self, kind: Kind, id: Uuid) -> Result<Option<&Arc<Record>>, SnapshotError> {
+        match self.was_made(id) {
+            true => Ok(None),
+            false => self.load(kind, id),
+        }
+    }
+
     /// Who is found by a key, looked up once.
     pub(super) fn find(&mut self, key: &FindKey) -> Result<&[Uuid], SnapshotError> {
         if !self.found.contains_key(key) {

@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::identify::named;
 use super::patients::Part;
 use super::reader::Reader;
-use super::{ApplyError, Choice, Context, FindKey, OnUnmatched, Record, Snapshot};
+use super::{ApplyError, Choice, Context, Decision, FindKey, OnUnmatched, Record, Snapshot, images};
 use crate::change_set::{Change, ChangeSet, Missing};
 use crate::exchange::{MapError, Reason};
 use crate::held::{Held, Kept};
 use crate::keys::{Care, care};
 use crate::kinds::{Aggregate, Kind};
-use crate::value::Ref;
+use crate::value::{Identifier, Ref};
 
 /// How many new ones of one set are remembered under one key. A set that brings more under one number has no use for
 /// that number.
@@ -67,6 +67,10 @@ pub(super) struct Work<'a> {
     pub(super) by_link: HashMap<usize, Uuid>,
     /// For a patient who is named by no number but those of a record that was merged into them: that record.
     pub(super) by_old_record: HashMap<usize, Uuid>,
+    /// Numbers that a change says of a patient whom a person has chosen, and that another patient has.
+    pub(super) of_others: HashMap<usize, Vec<Identifier>>,
+    /// What a person has decided about another message, and what holds for this one too.
+    pub(super) decided_before: Vec<Decision>,
     pub(super) left_out: Vec<String>,
     /// What gave way to what a person wrote.
     pub(super) kept: Vec<Kept>,
@@ -96,6 +100,8 @@ pub(super) fn resolve<'a>(
         mute: vec![false; count],
         by_link: HashMap::new(),
         by_old_record: HashMap::new(),
+        of_others: HashMap::new(),
+        decided_before: vec![],
         left_out: vec![],
         kept: vec![],
         parts: HashMap::new(),
@@ -112,6 +118,7 @@ pub(super) fn resolve<'a>(
         }
     }
     work.note_parts()?;
+    work.decided_before = images::decided_before(&mut work)?;
     // Who is merged into whom decides whom everything else belongs to, so they are found first.
     let mut merged: Vec<usize> = work.parts.keys().copied().collect();
     merged.sort_unstable();
@@ -225,19 +232,28 @@ impl<'a> Work<'a> {
         }
         let patient = self.local_or_id(patient_said(change))?;
         let lookups = self.lookups(idx, patient)?;
-        let decided = decided(context, &change.key);
+        let decided = self.decided(context, &change.key);
         let mut others = vec![];
         let found = match (decided, care(kind)) {
-            (Some(Choice::Is(id)), _) => Some(self.chosen(idx, id)?),
+            (Some(Choice::Is(id)), _) => {
+                let id = self.chosen(idx, id)?;
+                if kind == Kind::Patient {
+                    self.part_from_others(idx, id, &lookups)?;
+                }
+                Some(id)
+            }
             (Some(Choice::New), _) => None,
-            (None, Care::Patient) => self.patient_by_identifiers(idx, &lookups)?,
+            (None, Care::Patient) => self.patient_by_identifiers(idx, &lookups, context)?,
             (None, Care::Chart | Care::Detail) => {
                 let mut found = self.on_chart_by_identifiers(idx, &lookups, patient)?.into_iter();
                 let first = found.next();
                 others.extend(found);
                 first
             }
-            (None, Care::Directory) => self.matches(&lookups)?.first().map(|found| found.id),
+            (None, Care::Directory) => {
+                let found = self.matches(&lookups)?;
+                self.first_not_strange(idx, &found)?
+            }
         };
         let natural = self.natural_keys(change)?;
         let found = match (found, &natural) {
@@ -360,7 +376,7 @@ impl<'a> Work<'a> {
         match change.find.missing {
             Missing::Create if is_old => return Ok(None),
             Missing::Skip => return Ok(None),
-            Missing::SkipUnlessSaid if decided(context, &change.key).is_some() => {}
+            Missing::SkipUnlessSaid if self.decided(context, &change.key).is_some() => {}
             Missing::SkipUnlessSaid
                 if context.on_unmatched != OnUnmatched::CreateSaid || named(change).next().is_none() =>
             {
@@ -369,7 +385,7 @@ impl<'a> Work<'a> {
             Missing::Create | Missing::SkipUnlessSaid => {}
             // What a person decided stands before both.
             Missing::Park | Missing::ParkUnlessSaid | Missing::Refuse
-                if decided(context, &change.key).is_some() => {}
+                if self.decided(context, &change.key).is_some() => {}
             Missing::ParkUnlessSaid
                 if context.on_unmatched == OnUnmatched::CreateSaid && self.is_of_a_known_patient(idx)? => {}
             Missing::Park | Missing::ParkUnlessSaid => {
@@ -389,7 +405,7 @@ impl<'a> Work<'a> {
             }
         }
         let named = named(change).next().is_some();
-        if kind == Kind::Patient && decided(context, &change.key).is_none() {
+        if kind == Kind::Patient && self.decided(context, &change.key).is_none() {
             let why = match (context.on_unmatched, named || natural.is_some()) {
                 (OnUnmatched::Create | OnUnmatched::CreateSaid, true) | (OnUnmatched::Invent, _) => None,
                 (OnUnmatched::Create | OnUnmatched::CreateSaid, false) => {
@@ -517,18 +533,20 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// What a person decided about the change with this key: whoever decides again about the same takes the first back, and
+    /// what was decided about this message stands before what was about another.
+    pub(super) fn decided(&self, context: &Context<'_>, key: &str) -> Option<Choice> {
+        let mut all = self.decided_before.iter().chain(context.decisions);
+        all.rfind(|decision| decision.key == key)
+            .map(|decision| decision.choice)
+    }
+
     pub(super) fn target_id(&self, idx: usize) -> Option<Uuid> {
         match self.targets[idx] {
             Target::Is(place) => Some(self.touched[place].id),
             Target::Unseen | Target::Open | Target::LeftOut | Target::NoOld => None,
         }
     }
-}
-
-/// What a person decided about the change with this key: whoever decides again about the same takes the first back.
-fn decided(context: &Context<'_>, key: &str) -> Option<Choice> {
-    let decision = context.decisions.iter().rfind(|decision| decision.key == key);
-    decision.map(|decision| decision.choice)
 }
 
 /// The keys of what a change is within another aggregate; the first is the one that a new one gets.

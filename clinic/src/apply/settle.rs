@@ -80,6 +80,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             }
         }
         work.kept.extend(kept);
+        work.without_numbers_of_others(place, &changes, &mut after);
         note_who(&mut work.touched[place], &after, writer);
         keep_old_numbers(&mut after);
         old_records::stay(work, place, &changes, &mut after)?;
@@ -328,7 +329,9 @@ fn written(touched: Touched, context: &Context<'_>, shared: &[Uuid]) -> Outcome 
     let keys_changed;
     let state_verb = events::verb(before.as_ref().map(|record| &record.aggregate), &after);
     let meta = match before {
-        Some(record) if record.aggregate == after => return Outcome::Same(record),
+        Some(record) if record.aggregate == after && record.meta.held == held => {
+            return Outcome::Same(record);
+        }
         Some(record) => {
             keys = find_keys(&after);
             keys_changed = keys != find_keys(&record.aggregate);

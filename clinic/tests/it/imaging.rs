@@ -13,7 +13,7 @@ use clinic::records::{EncounterChange, EncounterStatus};
 use clinic::scheduling::{AppointmentChange, AppointmentStatus};
 use clinic::search::{LIVE, search_keys};
 use clinic::value::{Concept, Identifier, Ref};
-use clinic::{Aggregate, ChangeSet, Kind};
+use clinic::{Aggregate, Body, ChangeSet, Kind};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -661,6 +661,84 @@ fn unplanned_images_with_the_number_of_somebody_else_are_parked() {
     }];
     play.takes(&stored("1", "IONESCU", "1.8", None, "1.8.1", "cc"));
     assert_eq!(play.count(Kind::ImagingStudy), 3);
+}
+
+#[test]
+fn what_a_person_says_of_one_object_holds_for_its_study_under_that_name() {
+    let mut play = Play::new();
+    let who = play.takes(&set(vec![patient("p", vec![chart("1")], "Pop")])).ids["p"].1;
+    let other = play.takes(&set(vec![patient("p", vec![chart("2")], "Rusu")])).ids["p"].1;
+    let named = |family: &str, number: &str, object: &str| stored(number, family, STUDY, None, object, "aa");
+    play.parks(&named("IONESCU", "1", "1.2.1"));
+    play.parks(&named("IONESCU", "1", "1.2.2"));
+    play.decisions = vec![Decision {
+        key: "patient".to_owned(),
+        choice: Choice::Is(who),
+    }];
+    play.takes(&named("IONESCU", "1", "1.2.1"));
+    play.decisions.clear();
+    for object in ["1.2.2", "1.2.3"] {
+        let ids = play.takes(&named("Ionescu", "1", object)).ids;
+        assert_eq!(
+            study(&play, ids["study"].1).patient.as_ref().and_then(Ref::id),
+            Some(who)
+        );
+    }
+    // Under another name or number it is another question, and in another study too.
+    play.parks(&named("MARIN", "1", "1.2.4"));
+    play.parks(&named("RUSU", "2", "1.2.5"));
+    play.parks(&stored("1", "IONESCU", "1.9", None, "1.9.1", "bb"));
+    // Said of a study that was whole before: nothing of it differs but what was decided.
+    play.decisions = vec![Decision {
+        key: "patient".to_owned(),
+        choice: Choice::Is(who),
+    }];
+    play.takes(&named("RUSU", "2", "1.2.5"));
+    play.decisions.clear();
+    play.takes(&named("RUSU", "2", "1.2.6"));
+    let hers = |id: Uuid| {
+        play.clinic
+            .all(Kind::ImagingStudy)
+            .iter()
+            .filter(|one| one.aggregate.patient().and_then(Ref::id) == Some(id))
+            .count()
+    };
+    assert_eq!((hers(who), hers(other)), (1, 0));
+}
+
+#[test]
+fn unplanned_images_of_another_authority_or_birth_date_are_parked() {
+    let mut play = Play::new();
+    let mut who = patient("p", vec![chart("1")], "Pop");
+    if let Body::Patient(say) = &mut who.say {
+        say.birth_date = Patch::Set("1980-01-02".parse().expect("a date"));
+    }
+    play.takes(&set(vec![who]));
+    let images = |issuer: Option<&str>, born: Option<&str>| {
+        let mut images = stored("1", "POP", STUDY, None, "1.2.1", "aa");
+        let patient = &mut images.changes[0];
+        patient.find.bare = true;
+        patient.find.identifiers = vec![Identifier {
+            assigner: issuer.map(str::to_owned),
+            ..Identifier::new(None, "1")
+        }];
+        if let Some(Body::Patient(say)) = &mut patient.say_if_new {
+            say.birth_date = born.map(|born| born.parse().expect("a date")).into();
+        }
+        images
+    };
+    for (issuer, born) in [
+        (None, None),
+        (Some("nord"), None),
+        (Some("NORD"), Some("1980-01-02")),
+        (None, Some("1980")),
+    ] {
+        assert!(play.tries(&images(issuer, born)).is_ok(), "{issuer:?} {born:?}");
+    }
+    let (why, _) = play.parks(&images(Some("SUD"), None));
+    assert!(why.contains("from another authority"), "{why}");
+    let (why, _) = play.parks(&images(None, Some("1980-02-01")));
+    assert!(why.contains("another birth date"), "{why}");
 }
 
 #[test]

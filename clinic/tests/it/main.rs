@@ -11,4 +11,5 @@ mod patches;
 mod patients;
 mod people;
 mod planned;
+mod strangers;
 mod values;

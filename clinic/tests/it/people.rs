@@ -22,6 +22,8 @@ pub struct Play {
     pub decisions: Vec<Decision>,
     /// The channel writes over what a person wrote.
     pub overwrite: bool,
+    /// The channel, where it is not `test`.
+    pub channel: &'static str,
     /// Who writes by the write door; none: a channel.
     pub actor: Option<&'static str>,
     minutes: i64,
@@ -44,7 +46,10 @@ impl Play {
                     message: None,
                 },
                 None => Source::Message {
-                    channel: "test".to_owned(),
+                    channel: match self.channel {
+                        "" => "test".to_owned(),
+                        channel => channel.to_owned(),
+                    },
                     message: Uuid::from_u128(u128::MAX - u128::from(self.minutes.unsigned_abs())),
                 },
             },

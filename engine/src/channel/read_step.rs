@@ -17,11 +17,12 @@ use crate::format::{CodeTables, Format, Mapping, SetOp, Settings};
 use crate::script::{self, Script, Wanted};
 
 /// The options of a step and the verbs that take them.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("mapping", "decode"),
     ("codes", "decode"),
     ("charset", "decode"),
     ("snapshot", "decode"),
+    ("authority", "decode"),
     ("as", "encode"),
     ("timeout", "script"),
     ("memory", "script"),
@@ -116,6 +117,15 @@ impl Reader<'_> {
         }
         if let Some(name) = node.get("codes").and_then(Node::text) {
             flow.settings.codes = self.table(name, &path.key("codes"));
+        }
+        if let Some(authority) = node.get("authority").and_then(Node::text) {
+            if let Some(format) = &format
+                && !format.has_bare_numbers()
+            {
+                let what = format!("{} always says whose a number is; leave it out", format.name());
+                self.problem(path.key("authority"), what);
+            }
+            flow.settings.authority = Some(authority.to_owned());
         }
         let snapshot = node.get("snapshot").map(Node::items).unwrap_or_default();
         for (idx, item) in snapshot.iter().enumerate() {

@@ -584,6 +584,11 @@ fn step(split: &Value) -> Value {
                 "items": { "type": "string" },
                 "minItems": 1
             },
+            "authority": {
+                "description": "With decode: whose the numbers of patients, visits and people are that name no authority (HL7 CX-4, XCN-9), as if it stood there.",
+                "type": "string",
+                "minLength": 1
+            },
             "set": {
                 "description": "Changes values of the message; everything else stays byte for byte.",
                 "type": "object",

@@ -136,6 +136,43 @@ impl Door {
         Ok(())
     }
 
+    /// Tries again what is parked with a message that a person has decided about, such as the other objects of its study. What
+    /// is another question stays parked.
+    pub(super) async fn take_with(&self, keys: &Keys) -> Result<(), StoreError> {
+        let Some(order) = self.format.decided_with(keys) else {
+            return Ok(());
+        };
+        let mut waiting = vec![];
+        let mut before = None;
+        loop {
+            let filter = MessageFilter {
+                channel: Some(self.channel.id.clone()),
+                state: Some(MessageState::Parked),
+                order: Some(order.clone()),
+                before,
+                limit: PAGE,
+                ..MessageFilter::default()
+            };
+            let rows = self.store.messages(&filter).await?;
+            before = rows.last().map(|row| row.seq);
+            let is_last = rows.len() < PAGE as usize;
+            waiting.extend(rows);
+            if is_last {
+                break;
+            }
+        }
+        for row in waiting.into_iter().rev() {
+            let Some(stored) = self.store.message(row.id).await? else {
+                continue;
+            };
+            if stored.row.state == MessageState::Parked {
+                let case = self.case_of(stored, row.resolutions, None).await?;
+                self.commit(case).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what is still parked behind a beginning that is not: a person had decided about that, and the program ended before
     /// what waited was taken.
     pub(super) async fn take_left(&self) -> Result<(), StoreError> {

@@ -412,6 +412,13 @@ impl Door {
         {
             tracing::error!(channel = %self.channel.id, %error, "What waits behind a decided message could not be taken; it is still parked.");
         }
+        if decided
+            .as_ref()
+            .is_some_and(|(state, _)| !matches!(state, MessageState::Parked | MessageState::Filtered))
+            && let Err(error) = self.take_with(&keys).await
+        {
+            tracing::error!(channel = %self.channel.id, %error, "What is parked with a decided message could not be taken; it is still parked.");
+        }
         Ok(decided)
     }
 

@@ -90,14 +90,21 @@ pub(super) fn about(file: &File<'_>, kind: &str, id: &str) -> About {
 /// patient, and is held against what is known.
 pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
     let number = at.text("PatientID");
+    // Whose number it is: PS3.3 §C.7.1.1. Nothing without the number.
+    let issuer = number.as_ref().and_then(|_| at.text("IssuerOfPatientID"));
+    let number = number.map(|number| Identifier {
+        assigner: issuer.clone(),
+        ..Identifier::new(None, &number)
+    });
+    let theirs = number.clone().map(|number| Identifier {
+        system: issuer,
+        ..number
+    });
     let names = at.names("PatientName");
     Change {
         key: "patient".to_owned(),
         find: Find {
-            identifiers: number
-                .iter()
-                .map(|number| Identifier::new(None, number))
-                .collect(),
+            identifiers: number.into_iter().collect(),
             bare: true,
             missing,
             ..Find::default()
@@ -105,12 +112,7 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
         say: PatientChange::default().into(),
         say_if_new: Some(
             PatientChange {
-                identifiers: Items::merge(
-                    number
-                        .iter()
-                        .map(|number| Identifier::new(None, number))
-                        .collect(),
-                ),
+                identifiers: Items::merge(theirs.into_iter().collect()),
                 names: Items::merge(names),
                 birth_date: at.day("PatientBirthDate").into(),
                 sex: sex(at).into(),

@@ -120,6 +120,15 @@ impl Format for Dicom {
         reply::told_of_repeat(message)
     }
 
+    /// The objects of a study: its UID is the first of their order numbers.
+    fn decided_with(&self, keys: &Keys) -> Option<String> {
+        let is_object = keys
+            .message_type
+            .as_ref()
+            .is_some_and(|kind| kind.starts_with("C-STORE"));
+        keys.orders.first().filter(|_| is_object).cloned()
+    }
+
     fn has_courses(&self) -> bool {
         true
     }

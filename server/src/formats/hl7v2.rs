@@ -110,6 +110,10 @@ impl Format for Hl7v2 {
         true
     }
 
+    fn has_bare_numbers(&self) -> bool {
+        true
+    }
+
     fn answers(&self, question: &[u8], candidate: &[u8]) -> bool {
         hl7v2::is_answer_to(question, candidate) && !hl7v2::query::is_receipt(candidate)
     }
@@ -265,7 +269,11 @@ fn is_same(one: &Settings, other: &Settings) -> bool {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),
         (Some(_), None) | (None, Some(_)) => false,
     };
-    same_codes && one.charset == other.charset && one.zone == other.zone && one.snapshot == other.snapshot
+    same_codes
+        && one.charset == other.charset
+        && one.zone == other.zone
+        && one.authority == other.authority
+        && one.snapshot == other.snapshot
 }
 
 fn make_profile(settings: &Settings) -> Profile {
@@ -280,6 +288,7 @@ fn make_profile(settings: &Settings) -> Profile {
     {
         profile.zone = zone;
     }
+    profile.authority = settings.authority.clone();
     profile.snapshots = settings.snapshot.iter().cloned().collect();
     for ((system, code), (to_system, to_code, display)) in settings.codes.iter().flat_map(|table| &table.rows)
     {

@@ -31,10 +31,15 @@ fn archive(folder: &Path, port: u16) -> Result<Listening> {
 
 /// An object with so many bytes of pixels.
 fn object(folder: &Path, number: usize, pixels: usize) -> Result<()> {
+    object_of(folder, number, pixels, "PROBA^IMAGINI")
+}
+
+/// An object of a patient who is called so.
+fn object_of(folder: &Path, number: usize, pixels: usize, name: &str) -> Result<()> {
     let file = folder.join(format!("{number:02}.dcm"));
     let elements = format!(
         "(0008,0016) UI [1.2.840.10008.5.1.4.1.1.2]\n(0008,0018) UI [2.25.{number}]\n(0008,0060) CS [CT]\n\
-         (0010,0010) PN [PROBA^IMAGINI]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
+         (0010,0010) PN [{name}]\n(0010,0020) LO [P-1]\n(0020,000d) UI [2.25.1000]\n(0020,000e) UI [2.25.1001]\n"
     );
     made(&file, &elements)?;
     let mut file = std::io::BufWriter::new(std::fs::OpenOptions::new().append(true).open(&file)?);
@@ -168,6 +173,53 @@ async fn other_pixels_under_the_same_uid_are_kept_aside() -> Result<()> {
             "{pixels}: other pixels under the same UID"
         );
     }
+    ensure!(punte.stop()?.success());
+    Ok(())
+}
+
+/// A study under a name that was typed in at the device: one decision, for what is parked of it and for what comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_study_that_names_somebody_else_is_decided_once() -> Result<()> {
+    let channel = "id = \"images\"\n[source.dicom]\nlisten = \"127.0.0.1:0\"\nservices = [\"store\"]\n\
+                   [[step]]\ndecode = \"dicom\"\n[[step]]\napply = true\n";
+    let home = Home::with(&[("images", channel)])?;
+    let punte = home.serve()?;
+    admit(&punte, &home, &["P-1".to_owned()]).await?;
+    let port = punte.listens("images").port().to_string();
+    let send = |number: usize, name: &str| -> Result<()> {
+        let folder = TempDir::new()?;
+        object_of(folder.path(), number, 30_000, name)?;
+        let file = folder.path().join(format!("{number:02}.dcm"));
+        let args = ["-aec", "PUNTE", "127.0.0.1", &port, &file.to_string_lossy()];
+        ensure!(dcmtk("storescu", &args)?.status.success());
+        Ok(())
+    };
+    let parked = || -> Result<Vec<serde_json::Value>> {
+        let parked = home.json(&["parked", "--json"])?;
+        Ok(parked["parked"].as_array().context("parked")?.clone())
+    };
+    for number in 1..=3 {
+        send(number, "ALTUL^CINEVA")?;
+    }
+    send(4, "UN^AL^TREILEA")?;
+    let waiting = parked()?;
+    ensure!(waiting.len() == 4, "{waiting:?}");
+    let first = waiting
+        .iter()
+        .min_by_key(|one| one["seq"].as_i64())
+        .context("one of them")?;
+    let id = first["id"].as_str().context("an id")?;
+    let candidate = first["candidates"][0]["id"].as_str().context("a candidate")?;
+    let done = home.run(&["parked", "resolve", id, "--as", candidate])?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    ensure!(
+        parked()?.len() == 1,
+        "one decision for the study, and none for another name"
+    );
+    send(5, "ALTUL^CINEVA")?;
+    ensure!(parked()?.len() == 1, "what comes later");
+    let routed = punte.messages("&channel=images&state=routed").await?;
+    ensure!(routed.len() == 4, "{routed:?}");
     ensure!(punte.stop()?.success());
     Ok(())
 }

@@ -47,6 +47,10 @@ impl Format for Lines {
         self.name == "hl7v2"
     }
 
+    fn has_bare_numbers(&self) -> bool {
+        self.name == "hl7v2"
+    }
+
     fn inspect(&self, _: &[u8]) -> Result<(), MapError> {
         Ok(())
     }

@@ -54,6 +54,7 @@ fn every_key_is_read() {
     assert_eq!(read.charset.as_deref(), Some("iso-8859-2"));
     assert_eq!(read.zone.as_deref(), Some("Europe/Bucharest"));
     assert_eq!(read.snapshot, ["PID-3"]);
+    assert_eq!(read.authority.as_deref(), Some("LAB-NORD"));
     assert_eq!(read.processing, ["P", "D"]);
     assert_eq!(read.codes.as_ref().expect("codes").rows.len(), 1);
     assert!(channel.tables.contains_key("lis-codes.csv"));

@@ -1,6 +1,7 @@
 //! The data types of HL7 v2 (v2.5.1 chapter 2.A) as values of the clinic. Each function takes what it carries and
 //! leaves the rest; what is malformed stays with a note.
 
+use super::Profile;
 use super::collect::At;
 use super::terms::{self, UCUM};
 pub use super::times::{period, period_of, time_of_day, when};
@@ -262,7 +263,10 @@ pub fn named(value: String, authority_at: At<'_>, kind_at: At<'_>) -> Identifier
             ..Identifier::default()
         },
         None => {
-            let authority = authority(authority_at);
+            let mut authority = authority(authority_at);
+            if authority == Authority::default() {
+                authority.system = implied(authority_at.profile());
+            }
             Identifier {
                 system: authority.system,
                 assigner: authority.name,
@@ -279,6 +283,17 @@ pub fn named(value: String, authority_at: At<'_>, kind_at: At<'_>) -> Identifier
         kind_at.remark(problem);
     }
     identifier
+}
+
+/// The system of numbers that name no authority, where the channel says whose they are. HL7 v2.5.1 §2.A.14.4.
+fn implied(profile: &Profile) -> Option<String> {
+    let name = profile.authority.as_ref()?;
+    let known = profile.authorities.get(name).cloned();
+    Some(
+        known
+            .or_else(|| terms::system_uri_of_id(name))
+            .unwrap_or_else(|| name.clone()),
+    )
 }
 
 /// The system of a personal number, if it is one.

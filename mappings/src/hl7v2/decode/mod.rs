@@ -70,6 +70,8 @@ pub struct Profile {
     pub snapshots: BTreeSet<String>,
     /// Dates that mean "not known" at this partner, beside 00000000 and 99999999.
     pub unknown_dates: BTreeSet<String>,
+    /// Whose the numbers (CX, XCN, XON) are that name no authority: a namespace or a URI.
+    pub authority: Option<String>,
     /// The URI of an assigning authority, by its namespace (HL7 HD.1).
     pub authorities: BTreeMap<String, String>,
 }
@@ -83,6 +85,7 @@ impl Default for Profile {
             codes: BTreeMap::new(),
             snapshots: BTreeSet::new(),
             unknown_dates: BTreeSet::new(),
+            authority: None,
             authorities: BTreeMap::new(),
         }
     }
