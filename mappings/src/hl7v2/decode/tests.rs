@@ -550,39 +550,6 @@ fn absent_empty_and_null_are_three_things() {
 }
 
 #[test]
-fn times_without_an_offset_have_that_of_msh_7_where_the_sender_is_elsewhere() {
-    let begins = |msh_7: &str, pv1_44: &str| {
-        let text = message(&[
-            &format!(r"MSH|^~\&|A|B|C|D|{msh_7}||ADT^A01|1|P|2.5.1"),
-            "PID|1||70001^^^CODRUL^MR||Pop^Ana",
-            &format!("PV1|1|I{}{pv1_44}", "|".repeat(42)),
-        ]);
-        let set = read(&text).unwrap();
-        let of = json(&set, "encounter")["period"]["start"]
-            .as_str()
-            .map(str::to_owned);
-        (
-            of.unwrap_or_default(),
-            set.about.notes.iter().any(|note| note.place.0 == "MSH-7"),
-        )
-    };
-    // From Chicago: eight hours away, and nothing is assumed.
-    let (chicago, assumed) = begins("20260704120000-0500", "20260704080000");
-    assert_eq!((chicago.as_str(), assumed), ("2026-07-04T08:00:00-05:00", false));
-    // From here, in summer, of a day in winter: the offset of summer is not that of the day.
-    let (here, assumed) = begins("20260704120000+0300", "20261204080000");
-    assert_eq!((here.as_str(), assumed), ("2026-12-04T08:00:00+02:00", true));
-    assert_eq!(
-        begins("20260704120000", "20260704080000").0,
-        "2026-07-04T08:00:00+03:00"
-    );
-    assert_eq!(
-        begins("20260704120000-0500", "20260704080000+0100").0,
-        "2026-07-04T08:00:00+01:00"
-    );
-}
-
-#[test]
 fn numbers_that_name_no_authority_have_that_of_the_channel() {
     let profile = Profile {
         authority: Some("LAB-NORD".to_owned()),
