@@ -5,11 +5,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::collect;
 use e2e::disk::SmallDisk;
 use e2e::mllp::{Sender, field};
 use e2e::program::{Home, Punte, binary};
 use e2e::sink::Sink;
+use e2e::{collect, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -139,6 +139,19 @@ async fn a_backup_while_messages_flow_has_all_that_was_acknowledged_before() -> 
     acknowledged.push("BIG-1".to_owned());
     // Somebody reads, so that there is a journal.
     home.json(&["messages", "--patient", "P-1", "--json"])?;
+    // It is written a moment later.
+    eventually(
+        "the read is in the journal",
+        Duration::from_secs(20),
+        async || {
+            let journal = home.json(&["journal", "--json"]).ok()?;
+            journal["journal"]
+                .as_array()
+                .is_some_and(|rows| !rows.is_empty())
+                .then_some(())
+        },
+    )
+    .await;
 
     let (over_tx, over) = watch::channel(false);
     let flows: Vec<_> = (1..4)
