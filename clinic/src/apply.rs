@@ -35,6 +35,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use imaging::PERFORMED_STATUS;
+
 use crate::aggregate::{Meta, Source};
 use crate::change_set::ChangeSet;
 use crate::exchange::{MapError, Reason};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exchange::Extra;
 use crate::kinds::{Body, Kind};
+use crate::records::EncounterStatus;
 use crate::value::{Concept, Identifier, Ref, When};
 
 /// Everything that one message says.
@@ -144,6 +145,10 @@ pub struct Change {
     /// What is said only where the aggregate is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub say_if_new: Option<Body>,
+    /// Of visits that are known: the states that what is said does not move them out of, as where a message comes late or
+    /// takes back what has gone on. The rest of what is said is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays_in: Vec<EncounterStatus>,
 }
 
 impl Change {
@@ -154,6 +159,7 @@ impl Change {
             find: Find::default(),
             say: say.into(),
             say_if_new: None,
+            stays_in: vec![],
         }
     }
 
@@ -248,4 +254,7 @@ pub struct Merge {
     /// True: undo an earlier merge of the two.
     #[serde(default)]
     pub undo: bool,
+    /// True: no merge is meant, but that the two are one person's and both in use (HL7 A24; undone by A37).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub link: bool,
 }

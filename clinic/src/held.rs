@@ -131,7 +131,8 @@ impl Groups<'_> {
     }
 }
 
-/// A value of a message that was not taken, because a person wrote another one, or a later report said it otherwise.
+/// A value of a message that was not taken, because a person wrote another one, a later report said it otherwise, or a visit is in a
+/// state that such a message does not move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Of which kind of aggregate.

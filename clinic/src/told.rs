@@ -74,6 +74,7 @@ pub fn change_set(
             survivor,
             old,
             undo: false,
+            link: false,
         }
     });
     Ok(Some(ChangeSet {

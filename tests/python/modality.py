@@ -272,7 +272,7 @@ class Modality:
         series.ReferencedImageSequence = Sequence(self.reference(image) for image in self.stored)
         said.PerformedSeriesSequence = Sequence([series])
         answer, _ = self.association.send_n_set(said, ModalityPerformedProcedureStep, self.mpps)
-        return {"status": answer.get("Status")}
+        return {"status": answer.get("Status"), "error": answer.get("ErrorID")}
 
     def reference(self, image):
         reference = Dataset()

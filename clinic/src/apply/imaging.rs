@@ -20,6 +20,9 @@ use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
 use crate::value::{Identifier, Ref};
 
+/// The place of the refusal to change a performed step that has ended.
+pub const PERFORMED_STATUS: &str = "performed.status";
+
 /// What is said of one aggregate, together with what is known of the parts that it speaks of.
 pub(super) fn completed<'b>(
     body: Cow<'b, Body>,
@@ -62,7 +65,7 @@ fn order(say: &OrderChange, known: &Order, id: Uuid) -> Result<Option<OrderChang
             let Some(one) = imaging::complete_performed(said, before) else {
                 let what =
                     "The performed procedure step has ended, and an end is final. Nothing was changed.";
-                return Err(MapError::new(Reason::Conflict, Some("performed.status"), what).into());
+                return Err(MapError::new(Reason::Conflict, Some(PERFORMED_STATUS), what).into());
             };
             all.push(one);
         }

@@ -1,4 +1,4 @@
-//! Two records of one person become one, and two again.
+//! Two records of one person become one, and two again; or they are linked, and stay two.
 //!
 //! The old record stays, with its identifiers: whoever finds it is led on by its link. The survivor gets those
 //! identifiers that it doesn't have, marked as old, and remembers on its link which ones they were, so that they leave
@@ -39,7 +39,9 @@ pub(super) fn merge(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Apply
         else {
             continue;
         };
-        if merge.undo {
+        if merge.link {
+            link(work, [survivor, old], merge.undo);
+        } else if merge.undo {
             undo(work, idx, [survivor, old], writer)?;
         } else {
             join(work, merge, survivor, old, old_idx, writer)?;
@@ -198,6 +200,26 @@ fn undo(
         remove_numbers(&mut patient.identifiers, &leaving);
     }
     Ok(())
+}
+
+/// Two records that are one person's and stay in use both: each names the other, or no longer does.
+fn link(work: &mut Work<'_>, both: [usize; 2], undo: bool) {
+    let ids = both.map(|place| work.touched[place].id);
+    if ids[0] == ids[1] {
+        return;
+    }
+    for (place, other) in [(both[0], ids[1]), (both[1], ids[0])] {
+        let Some(patient) = patient_mut(work, place) else {
+            continue;
+        };
+        let is_it = |link: &PatientLink| link.kind == LinkKind::SeeAlso && link.other.id() == Some(other);
+        if undo {
+            patient.links.retain(|link| !is_it(link));
+        } else if !patient.links.iter().any(is_it) {
+            let other = Ref::Id(Kind::Patient, other);
+            patient.links.push(PatientLink::new(other, LinkKind::SeeAlso));
+        }
+    }
 }
 
 /// The record at the end of the merges, also of those of this set.

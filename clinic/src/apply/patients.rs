@@ -40,6 +40,9 @@ impl Work<'_> {
                 })
             };
             let (survivor, old) = (side(&merge.survivor, "survivor")?, side(&merge.old, "old")?);
+            if merge.link {
+                continue;
+            }
             let part = self.parts.entry(old).or_default();
             part.old_of.push(survivor);
             part.undo |= merge.undo;
@@ -227,7 +230,7 @@ impl Work<'_> {
     /// already says nothing itself.
     pub(super) fn place_unknown_olds(&mut self, context: &mut Context<'_>) {
         let set = self.set;
-        for merge in &set.merges {
+        for merge in set.merges.iter().filter(|merge| !merge.link) {
             let side = |key: &str| self.keys.get(key).copied();
             let (Some(survivor), Some(old)) = (side(&merge.survivor), side(&merge.old)) else {
                 continue;

@@ -12,6 +12,7 @@ use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
 use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
+use super::visits;
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
@@ -63,6 +64,15 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                     by: LATER_REPORT.to_owned(),
                 });
                 let Some(rest) = late::rest(body) else { continue };
+                body = Cow::Owned(rest);
+            }
+            if let Some(rest) = visits::that_stays(change, &work.touched[place], &body) {
+                kept.push(Kept {
+                    kind,
+                    id: work.touched[place].id,
+                    field: "status".to_owned(),
+                    by: visits::ANOTHER_EVENT.to_owned(),
+                });
                 body = Cow::Owned(rest);
             }
             let body = completed(body, work.touched[place].id, &after, writer)?;

@@ -200,6 +200,7 @@ fn several_pairs_in_one_set() {
         survivor: "top".to_owned(),
         old: "survivor".to_owned(),
         undo: false,
+        link: false,
     });
     let applied = play.takes(&words);
     let top = applied.ids["top"].1;
@@ -313,6 +314,7 @@ fn a_circle_of_merges_ends() {
         survivor: "old".to_owned(),
         old: "survivor".to_owned(),
         undo: false,
+        link: false,
     });
     let applied = play.takes(&words);
     assert_eq!(applied.writes.len(), 2);

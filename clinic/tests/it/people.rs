@@ -129,6 +129,7 @@ pub fn merging(changes: Vec<Change>, survivor: &str, old: &str, undo: bool) -> C
             survivor: survivor.to_owned(),
             old: old.to_owned(),
             undo,
+            link: false,
         }],
         ..ChangeSet::default()
     }

@@ -14,6 +14,16 @@ pub(super) struct Answer {
     pub(super) status: Status,
     /// Why, in words.
     pub(super) comment: Option<String>,
+    /// Why, as a number of its service: Error ID (0000,0903).
+    pub(super) error_id: Option<u16>,
+}
+
+/// A status as a line says it.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    status: Status,
+    error_id: Option<u16>,
+    comment: Option<String>,
 }
 
 impl Answer {
@@ -23,6 +33,7 @@ impl Answer {
             pending: Status::PENDING,
             status,
             comment: None,
+            error_id: None,
         }
     }
 
@@ -44,20 +55,21 @@ impl Answer {
             };
         };
         let mut pending = Status::PENDING;
-        if let Some((said, _)) = acknowledgement
+        if let Some(said) = acknowledgement
             .frames
             .first()
             .and_then(|first| read_status_line(first))
         {
-            pending = said;
+            pending = said.status;
             acknowledgement.frames.remove(0);
         }
         match read_status_line(&last) {
-            Some((status, comment)) => Answer {
+            Some(line) => Answer {
                 data_sets: acknowledgement.frames,
                 pending,
-                status,
-                comment,
+                status: line.status,
+                comment: line.comment,
+                error_id: line.error_id,
             },
             None => {
                 tracing::error!(
@@ -70,7 +82,10 @@ impl Answer {
 
     /// As a command set.
     pub(super) fn command(&self, request: &Command) -> Command {
-        let answer = request.answer(self.status);
+        let mut answer = request.answer(self.status);
+        if let Some(id) = self.error_id {
+            answer = answer.number(dimse::tags::ERROR_ID, id);
+        }
         match &self.comment {
             Some(comment) if !comment.is_empty() => answer.comment(comment),
             Some(_) | None => answer,
@@ -106,24 +121,37 @@ fn is_composite(operation: Operation) -> bool {
     }
 }
 
-/// Four hex digits, and perhaps a space and a comment.
-fn read_status_line(line: &[u8]) -> Option<(Status, Option<String>)> {
+/// Four hex digits, perhaps a slash and an Error ID of four more, and perhaps a space and a comment.
+fn read_status_line(line: &[u8]) -> Option<Line> {
     let line = std::str::from_utf8(line).ok()?;
     let (code, comment) = match line.split_once(' ') {
         Some((code, comment)) => (code, Some(comment.to_owned())),
         None => (line, None),
     };
-    let is_code = code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let code = is_code.then(|| u16::from_str_radix(code, 16).ok()).flatten()?;
-    Some((Status(code), comment))
+    let number = |code: &str| {
+        let is_code = code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_code.then(|| u16::from_str_radix(code, 16).ok()).flatten()
+    };
+    let (code, error_id) = match code.split_once('/') {
+        Some((code, id)) => (code, Some(number(id)?)),
+        None => (code, None),
+    };
+    Some(Line {
+        status: Status(number(code)?),
+        error_id,
+        comment,
+    })
 }
 
 /// What a far side's answer says, for the format to judge.
 pub(super) fn status_line(answer: &Command) -> Vec<u8> {
-    let status = answer.status();
+    let status = match answer.get_number(dimse::tags::ERROR_ID) {
+        Some(id) => format!("{}/{id:04X}", answer.status()),
+        None => answer.status().to_string(),
+    };
     match answer.get_text(dimse::tags::ERROR_COMMENT) {
         Some(comment) => format!("{status} {comment}").into_bytes(),
-        None => status.to_string().into_bytes(),
+        None => status.into_bytes(),
     }
 }
 
@@ -133,20 +161,37 @@ mod tests {
 
     #[test]
     fn a_status_line() {
-        let read = |line: &[u8]| read_status_line(line);
+        let read = |line: &[u8]| read_status_line(line).map(|line| (line.status, line.comment));
         assert_eq!(read(b"0000"), Some((Status::SUCCESS, None)));
         let comment = Some("the UIDs differ".to_owned());
         assert_eq!(
             read(b"a900 the UIDs differ"),
             Some((Status::DATA_SET_MISMATCH, comment))
         );
-        for wrong in [&b""[..], b"0", b"00000", b"+000", b"A900: no", b"\xff"] {
+        for wrong in [
+            &b""[..],
+            b"0",
+            b"00000",
+            b"+000",
+            b"A900: no",
+            b"A900/",
+            b"A900/A71",
+            b"\xff",
+        ] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
         let request = Command::request(Operation::Store, 1);
         let answer = Answer::with(Status::OUT_OF_RESOURCES, "not now").command(&request);
         assert_eq!(status_line(&answer), b"A700 not now");
         assert_eq!(status_line(&request.answer(Status::SUCCESS)), b"0000");
+        let frames = vec![b"0110/A710 it has ended".to_vec()];
+        let acknowledgement = Acknowledgement {
+            frames,
+            ..Acknowledgement::default()
+        };
+        let answer = Answer::by(acknowledgement, Operation::NSet).command(&request);
+        assert_eq!(answer.get_number(dimse::tags::ERROR_ID), Some(0xA710));
+        assert_eq!(status_line(&answer), b"0110/A710 it has ended");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a sender is told, and what is made of what a far side says: status codes (PS3.7 annex C, PS3.4 B.2.3, F.7.2,
-//! J.3.2, C.4). Between a format and its connector a status is a line: `A900 the UIDs differ`.
+//! J.3.2, C.4). Between a format and its connector a status is a line: `A900 the UIDs differ`; where an Error ID goes with it,
+//! `0110/A710 …`.
 
 use clinic::exchange::{Judgement, MapError, Reason, Response, Verdict};
 
@@ -8,6 +9,9 @@ use super::part10::File;
 
 /// The longest comment that an answer carries (VR LO of (0000,0902)).
 const MAX_COMMENT: usize = 64;
+
+/// The Error ID of an N-SET of a step that has ended (PS3.4 table F.7.2-2).
+const NO_LONGER_UPDATED: u16 = 0xA710;
 
 /// A status line.
 pub fn status(code: u16, comment: &str) -> Vec<u8> {
@@ -27,10 +31,10 @@ pub fn status(code: u16, comment: &str) -> Vec<u8> {
     line.trim_end().as_bytes().to_vec()
 }
 
-/// The code of a status line, and its comment.
+/// The code of a status line, and its comment. An Error ID stands with the comment.
 pub fn read_status(line: &[u8]) -> Option<(u16, String)> {
     let text = String::from_utf8_lossy(line);
-    let (code, comment) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    let (code, comment) = text.trim().split_once([' ', '/']).unwrap_or((text.trim(), ""));
     if code.len() != 4 || !code.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -47,7 +51,16 @@ pub fn reply(to: &[u8], verdict: Verdict<'_>) -> Vec<u8> {
     let service = File::read(to)
         .and_then(|file| command(&file))
         .map(|command| command.service);
-    status(code(service.unwrap_or(Service::Store), error), &error.what)
+    let service = service.unwrap_or(Service::Store);
+    let mut line = status(code(service, error), &error.what);
+    let has_ended = error
+        .place
+        .as_ref()
+        .is_some_and(|place| place.0 == clinic::apply::PERFORMED_STATUS);
+    if service == Service::MppsSet && error.reason == Reason::Conflict && has_ended {
+        line.splice(4..4, format!("/{NO_LONGER_UPDATED:04X}").into_bytes());
+    }
+    line
 }
 
 /// What the sender of a repeat is told; none: what it was told the first time. A step that exists already is answered 0111
@@ -152,6 +165,10 @@ mod tests {
         assert_eq!(status(0x0000, ""), b"0000");
         assert_eq!(read_status(b"A900 differs"), Some((0xA900, "differs".to_owned())));
         assert_eq!(read_status(b"0000"), Some((0, String::new())));
+        assert_eq!(
+            read_status(b"0110/A710 it has ended"),
+            Some((0x0110, "A710 it has ended".to_owned()))
+        );
         for wrong in [&b""[..], b"000", b"00000", b"+000", b"OK"] {
             assert_eq!(read_status(wrong), None);
         }

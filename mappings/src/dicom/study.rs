@@ -120,6 +120,7 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
             }
             .into(),
         ),
+        stays_in: vec![],
     }
 }
 

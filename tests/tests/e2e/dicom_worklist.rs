@@ -182,6 +182,7 @@ async fn a_modality_moves_what_was_planned() -> Result<()> {
     ensure!(again["status"] == 0, "the same end again: {again}");
     let other = modality.does("end DISCONTINUED")?;
     ensure!(other["status"] == 0x0110, "an end is final: {other}");
+    ensure!(other["error"] == 0xA710, "PS3.4 table F.7.2-2: {other}");
     Ok(())
 }
 

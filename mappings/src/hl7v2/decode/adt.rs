@@ -4,7 +4,7 @@
 //! follows it is theirs. Which state a visit moves to is in [`super::visit`], what is merged in [`super::merge`].
 
 use clinic::Body;
-use clinic::exchange::{MapError, Reason};
+use clinic::exchange::{MapError, Place, Reason};
 use clinic::patch::Patch;
 use clinic::value::Ref;
 
@@ -35,10 +35,25 @@ pub fn read<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> R
     for group in &groups {
         keys.push(patient(out, event, group));
     }
-    if let ("A24", [one, other]) = (event, keys.as_slice()) {
-        merge::link(out, one, other);
+    match (event, keys.as_slice()) {
+        ("A24", [one, other]) => merge::link(out, one, other),
+        ("A37", [one, other]) => merge::unlink(out, one, other),
+        _ => {}
     }
+    does_nothing(out, event);
     Ok(())
+}
+
+/// Says of an event that deletes, or takes back what is not kept here, that it moved no state.
+fn does_nothing(out: &mut Collected<'_>, event: &str) {
+    let why = match event {
+        "A23" | "A29" => "deletes at the sender; nothing is deleted here, and the states stay",
+        "A25" | "A26" | "A32" | "A33" => {
+            "takes back a plan or the record of a way, of which no state is kept here; the visit stays as it is"
+        }
+        _ => return,
+    };
+    out.extra(Place("MSH-9.2".to_owned()), event, why);
 }
 
 /// The segments from each PID to the next.

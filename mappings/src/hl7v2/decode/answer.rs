@@ -79,6 +79,7 @@ fn named(change: Change) -> Option<Change> {
         find,
         say,
         say_if_new: None,
+        stays_in: vec![],
     })
 }
 

@@ -250,6 +250,23 @@ impl<'m> At<'m> {
         }
     }
 
+    /// The repetitions of a field, the empty ones among them too; of an empty field one.
+    pub fn every_rep(&self) -> Vec<At<'m>> {
+        let [segment, field, ..] = self.path;
+        match self.node {
+            Node::Field(view) if !self.is_empty() => view
+                .repetitions()
+                .map(|rep| At {
+                    ledger: self.ledger,
+                    path: [segment, field, rep.number() as u32, 0, 0],
+                    node: Node::Rep(rep),
+                })
+                .take(MAX_REPETITIONS)
+                .collect(),
+            Node::Field(_) | Node::Rep(_) | Node::Comp(_) | Node::Sub(_) => vec![self.first()],
+        }
+    }
+
     /// The first repetition of a field; anything else is itself.
     pub fn first(&self) -> At<'m> {
         let [segment, field, ..] = self.path;

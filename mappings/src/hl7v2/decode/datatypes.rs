@@ -4,7 +4,7 @@
 use super::Profile;
 use super::collect::At;
 use super::terms::{self, UCUM};
-pub use super::times::{period, period_of, time_of_day, when};
+pub use super::times::{end_of, period, period_of, time_of_day, when};
 use clinic::cnp::{self, Cnp, Idnp};
 use clinic::value::{
     Address, AddressKind, AddressUse, Concept, Decimal, Identifier, NameRepresentation, NameUse, Period,

@@ -7,7 +7,7 @@
 //! | A50 A51 | the visit number of MRG becomes that of PV1 |
 //! | A42 | the visits of MRG-5 and PV1-19 are one; that of PV1-19 stays |
 //! | A45 | the visit of MRG-5 is one of the patient in PID |
-//! | A24 | the two patients are linked, both in use |
+//! | A24, A37 | the two patients are linked, both in use; they are linked no longer |
 //! | A30 A35 A41 A43 A44 A48 A49 | the patient is carried; what moves waits in `extra` |
 
 use clinic::Body;
@@ -82,6 +82,7 @@ fn merge(out: &mut Collected<'_>, mrg: Seg<'_>, survivor: &Ref) {
         survivor: survivor.clone(),
         old,
         undo: false,
+        link: false,
     });
 }
 
@@ -170,6 +171,18 @@ fn patient_so_far(out: &mut Collected<'_>, mrg: Seg<'_>) -> Option<Ref> {
         ..Find::default()
     };
     (!find.identifiers.is_empty()).then(|| out.add_found("patient", find, PatientChange::default()))
+}
+
+/// A37: two records that were linked by A24 are no longer.
+pub fn unlink(out: &mut Collected<'_>, one: &Ref, other: &Ref) {
+    if let (Ref::Local(one), Ref::Local(other)) = (one, other) {
+        out.merge(Merge {
+            survivor: one.clone(),
+            old: other.clone(),
+            undo: true,
+            link: true,
+        });
+    }
 }
 
 /// A24: two records of one person, both in use.

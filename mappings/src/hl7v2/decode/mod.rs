@@ -53,6 +53,8 @@ mod said;
 mod schedule_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod visit_tests;
 
 pub use answer::decode_answer;
 pub(super) use timing::shift;

@@ -210,7 +210,7 @@ fn value<'m>(
         ));
     }
     let reps = said.reps();
-    if reps.is_empty() || said.is_null() {
+    if reps.is_empty() && of.lines.is_empty() || said.is_null() {
         return None;
     }
     let kind = obx.f(2).part(1).peek().unwrap_or_default().to_ascii_uppercase();
@@ -232,11 +232,8 @@ fn value<'m>(
         }
         kind if values::is_array(kind) => values::array(&reps),
         kind if values::is_lines(kind) && (reps.len() > 1 || !of.lines.is_empty()) => {
-            let all: Vec<At<'_>> = reps
-                .iter()
-                .copied()
-                .chain(of.lines.iter().flat_map(|line| line.f(5).reps()))
-                .collect();
+            let fields = std::iter::once(said).chain(of.lines.iter().map(|line| line.f(5)));
+            let all: Vec<At<'_>> = fields.flat_map(|field| field.every_rep()).collect();
             values::lines(&all)
         }
         kind if reps.len() > 1 => {

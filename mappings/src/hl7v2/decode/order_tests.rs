@@ -620,3 +620,23 @@ fn what_stands_behind_a_moment_of_a_pattern_stays() {
         assert!(said.lost(place), "{place}: {:?}", said.extra());
     }
 }
+
+#[test]
+fn empty_lines_of_a_text_stay() {
+    let text = |obx: &[&str]| {
+        let said = super::said::read(&format!(
+            "{MSH}\n{PID}\nOBR|1||F-1^LIS|R^Report^L\n{}\n",
+            obx.join("\n")
+        ));
+        said.one("Observation")["value"]["text"].clone()
+    };
+    assert_eq!(text(&["OBX|1|TX|R^Report^L||l1~~l3||||||F"]), "l1\n\nl3");
+    let line = |said: &str| format!("OBX|1|TX|R^Report^L||{said}||||||F");
+    let lines = |all: &[&str]| {
+        let all: Vec<String> = all.iter().map(|said| line(said)).collect();
+        text(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(lines(&["First", "", "Third", ""]), "First\n\nThird");
+    assert_eq!(lines(&["", "Second"]), "Second");
+    assert_eq!(lines(&["a~", "b"]), "a\n\nb");
+}

@@ -137,6 +137,7 @@ fn report_of<'m>(
         find,
         say: say.into(),
         say_if_new,
+        stays_in: vec![],
     });
     if !prior {
         orders::act(out, group, order);

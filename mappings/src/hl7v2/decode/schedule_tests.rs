@@ -235,3 +235,19 @@ fn the_status_of_a_service_is_that_of_the_appointment_or_is_left() {
         assert_eq!(said(code, "").one("Appointment")["status"], "cancelled", "{code}");
     }
 }
+
+#[test]
+fn an_end_before_the_start_is_not_used() {
+    let read = |times: &str| {
+        super::said::read(&format!(
+            "MSH|^~\\&|A|B|C|D|20260512||SIU^S12^SIU_S12|1|P|2.5.1\nSCH|A-1^P||||||||30|min|^^^{times}\nPID|1||1^^^C^MR||POP^ANA\n"
+        ))
+    };
+    let said = read("20260516130000^20260516120000");
+    let appointment = said.one("Appointment");
+    assert_eq!(appointment["end"], "2026-05-16T13:30:00+03:00", "by its length");
+    assert!(said.lost("SCH-11.5"), "{:?}", said.extra());
+    let said = read("20260516130000^20260516140000");
+    assert_eq!(said.one("Appointment")["end"], "2026-05-16T14:00:00+03:00");
+    assert!(!said.lost("SCH-11.5"));
+}

@@ -307,10 +307,10 @@ fn reasons(event: &str, sch: Seg<'_>, say: &mut AppointmentChange) {
 pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut AppointmentChange) {
     let tq = sch.f(11).first();
     let mut start = data::when(tq.part(4));
-    let mut end = data::when(tq.part(5));
+    let mut end = data::end_of(tq.part(5), start.as_ref());
     if let Some(tq1) = schedule.tq1 {
         start = start.or_else(|| data::when(tq1.f(7)));
-        end = end.or_else(|| data::when(tq1.f(8)));
+        end = end.or_else(|| data::end_of(tq1.f(8), start.as_ref()));
     }
     let mut minutes = match (&start, &end) {
         (Some(start), Some(end)) if sch.f(10).is_empty() => length(sch.f(9).part(1), start, end),

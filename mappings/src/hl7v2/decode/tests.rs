@@ -463,7 +463,8 @@ fn events_move_the_states_that_they_should() {
         "a deletion deletes nothing"
     );
     assert_eq!(states("A29", open), if_new("unknown"));
-    assert_eq!(states("A38", planned), if_new("planned"));
+    assert_eq!(states("A27", open), says("cancelled"), "the plan of A14");
+    assert_eq!(states("A38", planned), says("cancelled"), "the plan of A05");
     assert_eq!(states("A60", open), if_new("in-progress"));
 }
 

@@ -33,6 +33,21 @@ pub fn when(at: At<'_>) -> Option<When> {
     Some(when)
 }
 
+/// As [`when`], of an end: one that lies before its start stays, with a note.
+pub fn end_of(at: At<'_>, start: Option<&When>) -> Option<When> {
+    let told = at.part(1).look().and_then(|text| {
+        let moment = moment(&text, at.profile(), at.zone(), at.sender_offset()).ok()?;
+        moment.text.parse::<When>().ok()
+    });
+    let latest = told.and_then(|end| end.latest(at.zone()));
+    let earliest = start.and_then(|start| start.earliest(at.zone()));
+    if latest.zip(earliest).is_some_and(|(end, start)| end < start) {
+        at.part(1).note("an end before the start, which is not used");
+        return None;
+    }
+    when(at)
+}
+
 /// DR → period.
 pub fn period(at: At<'_>) -> Option<Period> {
     period_of(at.part(1), at.part(2))

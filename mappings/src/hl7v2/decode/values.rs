@@ -254,11 +254,18 @@ pub fn array(reps: &[At<'_>]) -> Read {
     Read::of(Value::Sampled(points.join(" "))).from(sent)
 }
 
-/// Repetitions as lines of one text.
+/// Repetitions as lines of one text. An empty one is an empty line where others stand before and behind it.
 pub fn lines(reps: &[At<'_>]) -> Read {
-    let lines: Vec<String> = reps.iter().filter_map(At::long_text).collect();
+    let lines: Vec<Option<String>> = reps.iter().map(At::long_text).collect();
+    let first = lines.iter().position(Option::is_some);
+    let last = lines.iter().rposition(Option::is_some);
+    let text = first.zip(last).map(|(first, last)| {
+        let lines = lines[first..=last].iter();
+        let lines: Vec<&str> = lines.map(|line| line.as_deref().unwrap_or_default()).collect();
+        lines.join("\n")
+    });
     Read {
-        value: (!lines.is_empty()).then(|| Value::Text(lines.join("\n"))),
+        value: text.map(Value::Text),
         original: None,
     }
 }

@@ -86,6 +86,7 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     let key = out.key("encounter");
     let encounter = out.push(Change {
         find,
+        stays_in: stays_in(event, &say).to_vec(),
         say_if_new: moved.map(|status| {
             EncounterChange {
                 status: Patch::Set(status),
@@ -160,8 +161,10 @@ fn status(event: &str, pv1: Seg<'_>, say: &mut EncounterChange) -> Option<Encoun
         "A11" => Some(EncounterStatus::Cancelled),
         "A13" => Some(EncounterStatus::InProgress),
         "A03" => Some(EncounterStatus::Finished),
-        // Events that take back a plan or a record: what they leave behind is not ours to say.
-        "A23" | "A25" | "A26" | "A27" | "A29" | "A32" | "A33" | "A38" => None,
+        // What was planned by A05 or A14 is taken back.
+        "A27" | "A38" => Some(EncounterStatus::Cancelled),
+        // Events that take back another plan or a record: what they leave behind is not ours to say.
+        "A23" | "A25" | "A26" | "A29" | "A32" | "A33" => None,
         _ if discharged => Some(EncounterStatus::Finished),
         "A05" | "A14" => Some(EncounterStatus::Planned),
         "A01" | "A04" if planned => Some(EncounterStatus::Planned),
@@ -175,8 +178,21 @@ fn status(event: &str, pv1: Seg<'_>, say: &mut EncounterChange) -> Option<Encoun
             None
         }
         None if planned => Some(EncounterStatus::Planned),
-        None if matches!(event, "A23" | "A27" | "A29" | "A38") => Some(EncounterStatus::Unknown),
+        None if matches!(event, "A23" | "A29") => Some(EncounterStatus::Unknown),
         None => Some(EncounterStatus::InProgress),
+    }
+}
+
+/// The states that a known visit stays in. A visit that was ended begins again by A13 alone: an A01 that comes late, or a
+/// second time, says nothing of its end. What has begun is not planned any more, and only a plan is taken back by A27 and A38.
+fn stays_in(event: &str, say: &EncounterChange) -> &'static [EncounterStatus] {
+    use EncounterStatus as S;
+    match (event, say.status.value()) {
+        ("A27" | "A38", _) | ("A01" | "A04" | "A05" | "A14", Some(S::Planned)) => {
+            &[S::Arrived, S::Triaged, S::InProgress, S::OnLeave, S::Finished]
+        }
+        ("A01" | "A04", Some(S::InProgress | S::Arrived)) => &[S::Finished],
+        _ => &[],
     }
 }
 
