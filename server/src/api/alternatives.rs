@@ -2,7 +2,7 @@
 //!
 //! Where the practitioner or room has free slots in a schedule, those are offered. Else the time between their other
 //! appointments: from 8 to 20 o'clock (or wider, where they are booked earlier or later), Monday to Friday and on the
-//! other days on which they are booked.
+//! other days on which they are booked. Time that is blocked in a schedule of theirs is not offered.
 
 use clinic::aggregate::Source;
 use clinic::apply::{Booking, Context, OnUnmatched};
@@ -36,14 +36,16 @@ pub async fn of(state: &State, body: &[u8]) -> Result<Value, Problem> {
         let (Ok(from), Ok(to)) = span else { continue };
         let resources: Vec<Uuid> = wish.needs.iter().map(|need| need.resource).collect();
         let taken = state.store().bookings(&resources, from, to).await?;
-        let taken: Vec<Booked> = taken
+        let mut taken: Vec<Booked> = taken
             .into_iter()
             .filter(|booked| booked.appointment != wish.appointment && !booked.booking.overbooked)
             .collect();
         if wish.is_free_at(wish.start, &taken) {
             continue;
         }
-        let mut offers = free_slots(state, &wish, &resources, (from, to), &taken).await?;
+        let slots = slots(state, &resources, (from, to)).await?;
+        taken.extend(slots.iter().filter(|slot| !slot.is_free).flat_map(Slot::taken));
+        let mut offers = free_slots(&wish, &slots, &taken);
         if offers.is_empty() {
             offers = gaps(state, &wish, &taken);
         }
@@ -157,17 +159,44 @@ fn wishes(state: &State, body: &[u8]) -> Result<Vec<Wish>, Problem> {
     Ok(wishes.collect())
 }
 
-/// The free slots in the schedules of those who are needed.
-async fn free_slots(
+/// A piece of a schedule of those who are needed: time that is meant to be booked, or is blocked.
+struct Slot {
+    id: Uuid,
+    /// Whose, of those who are needed.
+    of: Vec<Uuid>,
+    start: Timestamp,
+    end: Timestamp,
+    is_free: bool,
+}
+
+impl Slot {
+    /// The time of each that it takes.
+    fn taken(&self) -> impl Iterator<Item = Booked> {
+        self.of.iter().map(|resource| Booked {
+            appointment: self.id,
+            booking: Booking {
+                resource: *resource,
+                start: self.start,
+                end: self.end,
+                overbooked: false,
+            },
+        })
+    }
+}
+
+/// The free and the blocked slots in the schedules of those who are needed.
+async fn slots(
     state: &State,
-    wish: &Wish,
     resources: &[Uuid],
     (from, to): (Timestamp, Timestamp),
-    taken: &[Booked],
-) -> Result<Vec<Offer>, Problem> {
+) -> Result<Vec<Slot>, Problem> {
     let query = ClinicQuery {
         kinds: vec![Kind::Slot],
-        statuses: Some(vec![SlotStatus::Free.as_str().to_owned()]),
+        statuses: Some(
+            [SlotStatus::Free, SlotStatus::Unavailable]
+                .map(|status| status.as_str().to_owned())
+                .to_vec(),
+        ),
         date_overlaps: vec![TimeRange {
             from: Some(from),
             to: Some(to),
@@ -175,8 +204,8 @@ async fn free_slots(
         limit: SLOTS,
         ..ClinicQuery::default()
     };
-    let mut offers = vec![];
-    let mut schedules: std::collections::HashMap<Uuid, bool> = Default::default();
+    let mut slots = vec![];
+    let mut schedules: std::collections::HashMap<Uuid, Vec<Uuid>> = Default::default();
     for record in state.store().search(&query).await? {
         let Aggregate::Slot(slot) = &record.aggregate else {
             continue;
@@ -187,31 +216,46 @@ async fn free_slots(
         let Some(schedule) = slot.schedule.as_ref().and_then(Ref::id) else {
             continue;
         };
-        let theirs = match schedules.get(&schedule) {
-            Some(theirs) => *theirs,
+        let of = match schedules.get(&schedule) {
+            Some(of) => of.clone(),
             None => {
                 let record = state.store().read(Kind::Schedule, schedule).await?;
-                let theirs = record.is_some_and(|record| match &record.aggregate {
-                    Aggregate::Schedule(schedule) => schedule
-                        .actors
-                        .iter()
-                        .filter_map(Ref::id)
-                        .any(|id| resources.contains(&id)),
-                    _ => false,
-                });
-                schedules.insert(schedule, theirs);
-                theirs
+                let of: Vec<Uuid> = match record.as_ref().map(|record| &record.aggregate) {
+                    Some(Aggregate::Schedule(schedule)) => {
+                        let actors = schedule.actors.iter().filter_map(Ref::id);
+                        actors.filter(|id| resources.contains(id)).collect()
+                    }
+                    _ => vec![],
+                };
+                schedules.insert(schedule, of.clone());
+                of
             }
         };
-        if theirs && wish.length() <= end.duration_since(start) && wish.is_free_at(start, taken) {
-            offers.push(Offer {
+        if !of.is_empty() {
+            slots.push(Slot {
+                id: record.meta.id,
+                of,
                 start,
-                end: start.saturating_add(wish.length()).unwrap_or(end),
-                slot: Some(record.meta.id),
+                end,
+                is_free: slot.status == Some(SlotStatus::Free),
             });
         }
     }
-    Ok(offers)
+    Ok(slots)
+}
+
+/// Those of them in which it could be.
+fn free_slots(wish: &Wish, slots: &[Slot], taken: &[Booked]) -> Vec<Offer> {
+    let fits = |slot: &&Slot| {
+        let is_long_enough = wish.length() <= slot.end.duration_since(slot.start);
+        slot.is_free && is_long_enough && wish.is_free_at(slot.start, taken)
+    };
+    let offers = slots.iter().filter(fits).map(|slot| Offer {
+        start: slot.start,
+        end: slot.start.saturating_add(wish.length()).unwrap_or(slot.end),
+        slot: Some(slot.id),
+    });
+    offers.collect()
 }
 
 fn moment(when: Option<&When>) -> Option<Timestamp> {

@@ -285,6 +285,59 @@ async fn of_fifty_who_want_one_time_one_gets_it_and_the_others_are_told_when_els
     Ok(())
 }
 
+/// A block (SIU^S23) refuses no booking, since those who book may know better; but nobody is sent there.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_that_is_blocked_is_not_offered() -> Result<()> {
+    let (_home, _punte, client) = clinic()?;
+    let (start, end) = ("2036-05-06T09:00:00Z", "2036-05-06T09:20:00Z");
+    let (status, answer) = client.post(&booking("W-0", start, end)).await?;
+    assert_eq!(status, 201, "{answer}");
+    // The hours around it.
+    let blocks = |status: &str| {
+        let slot = |key: &str, start: &str, end: &str| {
+            json!({ "key": key, "find": { "natural": { "owner": { "local": "schedule" }, "key": key } },
+                "say": { "Slot": { "schedule": { "local": "schedule" }, "status": status, "start": start, "end": end } } })
+        };
+        json!({ "changes": [
+            { "key": "doctor", "say": { "Practitioner": {
+                "identifiers": { "merge": [{ "system": "STAFF", "value": "D500" }] } } } },
+            { "key": "schedule", "find": { "natural": { "owner": { "local": "doctor" }, "key": "schedule" } },
+                "say": { "Schedule": { "actors": { "merge": [{ "local": "doctor" }] } } } },
+            slot("before", "2036-05-06T06:00:00Z", start),
+            slot("after", end, "2036-05-06T12:00:00Z"),
+        ] })
+    };
+    let offered = async || -> Result<Vec<String>> {
+        let (status, answer) = client.post(&booking("W-1", start, end)).await?;
+        assert_eq!(status, 409, "{answer}");
+        let times = answer["alternatives"][0]["times"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let starts = times
+            .iter()
+            .filter_map(|time| time["start"].as_str().map(str::to_owned));
+        Ok(starts.collect())
+    };
+    let nearest = offered().await?;
+    assert_eq!(nearest[0], "2036-05-06T11:40:00+03:00");
+    let (status, answer) = client.post(&blocks("busy-unavailable")).await?;
+    assert_eq!(status, 201, "{answer}");
+    let nearest = offered().await?;
+    assert_eq!(nearest.len(), 5);
+    assert!(
+        nearest
+            .iter()
+            .all(|start| !("2036-05-06T08:41".."2036-05-06T15:00").contains(&start.as_str())),
+        "{nearest:?}"
+    );
+    let (status, answer) = client
+        .post(&booking("W-1", "2036-05-06T10:00:00Z", "2036-05-06T10:20:00Z"))
+        .await?;
+    assert_eq!(status, 201, "the block refuses nothing: {answer}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_meant_may_have_to_be_decided() -> Result<()> {
     let (home, punte, client) = clinic()?;
