@@ -40,6 +40,7 @@
 
 use std::collections::HashSet;
 
+use clinic::change_set::Merge;
 use clinic::exchange::{MapError, Reason, Stamp, control_id};
 use clinic::scheduling::SlotStatus;
 use clinic::value::{Identifier, IdentifierUse};
@@ -168,7 +169,7 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
     if has(Kind::MedicationOrder) {
         return Ok(("OMP", "O09".to_owned(), "OMP_O09"));
     }
-    if !world.changes.merges.is_empty() {
+    if joined(world).next().is_some() {
         return Ok(("ADT", "A40".to_owned(), "ADT_A39"));
     }
     if kind == "ADT" && matches!(event, "A46" | "A47") && !old_numbers(world).is_empty() {
@@ -295,6 +296,8 @@ fn adt_structure<'e>(kind: &str, event: &'e str) -> (&'e str, &'static str) {
         "A17" => "ADT_A17",
         "A21" | "A22" | "A23" | "A25" | "A26" | "A27" | "A29" | "A32" | "A33" => "ADT_A21",
         "A24" => "ADT_A24",
+        "A37" => "ADT_A37",
+        "A38" => "ADT_A38",
         _ => "",
     };
     if kind == "ADT" && !structure.is_empty() {
@@ -394,12 +397,14 @@ fn charset_name(charset: Charset) -> String {
     .to_owned()
 }
 
+/// The merges, without those that are only links (A24, A37).
+fn joined<'w>(world: &'w World<'_>) -> impl Iterator<Item = &'w Merge> {
+    world.changes.merges.iter().filter(|merge| !merge.link)
+}
+
 /// Patients that are not the old record of a merge.
 fn patients<'w, 'a>(world: &'w World<'a>) -> Vec<&'w Said<'a>> {
-    let old: Vec<Uuid> = world
-        .changes
-        .merges
-        .iter()
+    let old: Vec<Uuid> = joined(world)
         .filter_map(|merge| world.applied.ids.get(&merge.old).map(|(_, id)| *id))
         .collect();
     let all = world.patients().into_iter().map(|(said, _)| said);
@@ -522,13 +527,13 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
         return Ok(());
     }
     let all = patients(world);
-    if all.len() > 1 && !matches!(event, "A17" | "A24") {
+    if all.len() > 1 && !matches!(event, "A17" | "A24" | "A37") {
         return Err(one_only("PID", "patient"));
     }
     for (idx, patient) in all.iter().enumerate() {
         person(world, patient, idx + 1, &[], out);
-        // A24 links people; of all others a PV1 is asked for.
-        visit_of(world, patient, event != "A24", out);
+        // A24 and A37 link people; of all others a PV1 is asked for.
+        visit_of(world, patient, !matches!(event, "A24" | "A37"), out);
         on_chart(world, patient, &[], out);
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);
         record::chart(world, patient.id, visit, &[], false, out);
@@ -585,7 +590,7 @@ fn merges(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
         let change = world.changes.changes.iter().find(|change| change.key == key);
         change.map(|change| &change.say)
     };
-    for (idx, merge) in world.changes.merges.iter().enumerate() {
+    for (idx, merge) in joined(world).enumerate() {
         if merge.undo {
             return Err(MapError::new(
                 Reason::UnsupportedEvent,

@@ -670,3 +670,24 @@ fn segments_stand_where_the_structure_of_orders_has_them() {
         "{omi}"
     );
 }
+
+#[test]
+fn what_takes_back_is_written_as_such() {
+    let msh = |event: &str| format!("MSH|^~\\&|HIS|H|PUNTE|H|20260505080000||ADT^{event}|1|P|2.5.1");
+    let (one, other) = (
+        "PID|1||A-1^^^AURORA^MR||Rusu^Adina",
+        "PID|2||A-2^^^AURORA^MR||Rusu^Adina",
+    );
+    let mut clinic = MemoryClinic::new();
+    written_of(&mut clinic, &[&msh("A24"), one, other]);
+    let unlinked = written_of(&mut clinic, &[&msh("A37"), one, other]);
+    assert!(unlinked.contains("|ADT^A37^ADT_A37|"), "{unlinked}");
+    assert_eq!(unlinked.matches("\rPID|").count(), 2, "{unlinked}");
+    assert!(!unlinked.contains("MRG"), "{unlinked}");
+    let back = read_again(unlinked.as_bytes()).unwrap();
+    assert!(back.merges[0].undo && back.merges[0].link);
+    let visit = "PV1|1|P|||||||||||||||||V-1^^^AURORA^VN";
+    written_of(&mut clinic, &[&msh("A05"), one, visit]);
+    let cancelled = written_of(&mut clinic, &[&msh("A38"), one, visit]);
+    assert!(cancelled.contains("|ADT^A38^ADT_A38|"), "{cancelled}");
+}
