@@ -23,6 +23,7 @@ mod late;
 mod merges;
 mod old_records;
 mod patients;
+mod person;
 mod reader;
 mod resolve;
 mod settle;

@@ -6,8 +6,8 @@
 use uuid::Uuid;
 
 use super::identify::named;
+use super::person::may_be_same;
 use super::resolve::{Work, patient_said};
-use super::strangers::may_be_same;
 use super::{ApplyError, Candidate, Choice, Decision};
 use crate::change_set::{Change, ChangeSet};
 use crate::imaging::UID_SYSTEM;
@@ -16,8 +16,9 @@ use crate::people::Patient;
 use crate::search::fold;
 use crate::value::{Identifier, PersonName, Ref};
 
-/// Under this word a study holds the number and the name under which a person has said that images are its patient's.
-const WHOSE: &str = "whose";
+/// Under this word a study holds the number and the name under which a person has said that images are its patient's, and a
+/// patient the name under which their results come.
+pub(super) const WHOSE: &str = "whose";
 
 /// What a person has decided before about the studies of a set, by one object of each.
 pub(super) fn decided_before(work: &mut Work<'_>) -> Result<Vec<Decision>, ApplyError> {
@@ -248,15 +249,29 @@ impl Work<'_> {
     }
 }
 
-/// A patient as known before this set.
+/// A patient as known before this set, by the names and numbers of the records that were merged into theirs too: a device may
+/// have been told those.
 fn patient_before(work: &mut Work<'_>, id: Uuid) -> Result<Option<Patient>, ApplyError> {
-    Ok(work
-        .reader
-        .load(Kind::Patient, id)?
-        .and_then(|record| match &record.aggregate {
-            Aggregate::Patient(patient) => Some((**patient).clone()),
-            _ => None,
-        }))
+    let mut known: Option<Patient> = None;
+    for id in work.reader.selves(id)? {
+        let Some(record) = work.reader.load(Kind::Patient, id)? else {
+            continue;
+        };
+        let Aggregate::Patient(patient) = &record.aggregate else {
+            continue;
+        };
+        match &mut known {
+            None => known = Some((**patient).clone()),
+            Some(known) => {
+                known.names.extend(patient.names.iter().cloned());
+                known.identifiers.extend(patient.identifiers.iter().cloned());
+                if known.birth_date != patient.birth_date {
+                    known.birth_date = None;
+                }
+            }
+        }
+    }
+    Ok(known)
 }
 
 /// Whether one of the names said may be one of those known: they share a word of the family name, and one of the given

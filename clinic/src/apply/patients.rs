@@ -130,6 +130,34 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A number that ended (A47) stays an old one, also where a late message names the patient by it. Who says which number ends
+    /// says with it which one holds.
+    pub(super) fn keep_ended_numbers(&self, place: usize, changes: &[usize], after: &mut Aggregate) {
+        let touched = &self.touched[place];
+        let Some(Aggregate::Patient(before)) = touched.before.as_ref().map(|record| &record.aggregate) else {
+            return;
+        };
+        let is_old = |number: &Identifier| number.usage == Some(IdentifierUse::Old);
+        let mut said = changes
+            .iter()
+            .flat_map(|idx| self.set.changes[*idx].say.identifiers());
+        if said.any(is_old) {
+            return;
+        }
+        let ended: Vec<&Identifier> = before
+            .identifiers
+            .iter()
+            .filter(|number| is_old(number))
+            .collect();
+        if let Aggregate::Patient(patient) = after {
+            for number in &mut patient.identifiers {
+                if number.usage.is_none() && ended.iter().any(|ended| same(ended, number)) {
+                    number.usage = Some(IdentifierUse::Old);
+                }
+            }
+        }
+    }
+
     /// True where one of the numbers is the patient's own, and did not come by a merge.
     pub(super) fn has_of_its_own(&mut self, id: Uuid, lookups: &[Lookup<'_>]) -> Result<bool, ApplyError> {
         let Some(record) = self.reader.load(Kind::Patient, id)? else {

@@ -242,7 +242,12 @@ impl<'a> Work<'a> {
                 }
                 Some(id)
             }
-            (Some(Choice::New), _) => None,
+            (Some(Choice::New), _) => {
+                if kind == Kind::Patient {
+                    self.part_new_from_others(idx, &lookups)?;
+                }
+                None
+            }
             (None, Care::Patient) => self.patient_by_identifiers(idx, &lookups, context)?,
             (None, Care::Chart | Care::Detail) => {
                 let mut found = self.on_chart_by_identifiers(idx, &lookups, patient)?.into_iter();

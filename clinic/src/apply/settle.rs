@@ -13,6 +13,7 @@ use super::late::{self, LATER_REPORT};
 use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
 use super::visits;
+use super::strangers::REGISTRATION;
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
@@ -75,6 +76,13 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 });
                 body = Cow::Owned(rest);
             }
+            let (body, identity) = work.without_identity(place, body, writer);
+            kept.extend(identity.into_iter().map(|field| Kept {
+                kind,
+                id: work.touched[place].id,
+                field: field.to_owned(),
+                by: REGISTRATION.to_owned(),
+            }));
             let body = completed(body, work.touched[place].id, &after, writer)?;
             if !yields {
                 take_in(body, &mut after);
@@ -91,6 +99,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
         work.kept.extend(kept);
         work.without_numbers_of_others(place, &changes, &mut after);
+        work.keep_ended_numbers(place, &changes, &mut after);
         note_who(&mut work.touched[place], &after, writer);
         keep_old_numbers(&mut after);
         old_records::stay(work, place, &changes, &mut after)?;

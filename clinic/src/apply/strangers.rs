@@ -4,29 +4,31 @@
 //!   others do. HL7 v2.5.1 §2.A.14.4 implies the sender's authority. That can't be taken by its word: a laboratory answers
 //!   with the number that the clinic has sent, and names no authority either. So the number is followed, and the person
 //!   has to fit.
-//! - **It brings a result, an order or a document**: a tube or a form with another one's number is a mistake of every day. A
+//! - **It brings a result, an order, a booking or a document**: a tube or a form with another one's number is a mistake of every day. A
 //!   registration may rename; a result may not.
 //!
 //! A national number is one person's, whatever the names are.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
-use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::identify::{Found, Lookup, same};
+use super::images::WHOSE;
+use super::person::{By, Person, have_other_families, same_words};
 use super::resolve::Work;
 use super::{ApplyError, Context};
 use crate::aggregate::Source;
-use crate::change_set::Change;
-use crate::held::Kept;
+use crate::held::{Kept, Writer};
+use crate::keys::system;
 use crate::kinds::{Aggregate, Body, Kind};
-use crate::people::Patient;
-use crate::search::fold;
-use crate::value::{Identifier, PersonName, When};
+use crate::patch::{Items, Patch};
+use crate::value::{Identifier, PersonName};
 
 /// Who is told to have written what stands there ([`Kept::by`]), where a person has chosen whose a message is.
 const CHOSEN: &str = "the patient who was chosen";
+/// The same where a result says otherwise who a patient is.
+pub(super) const REGISTRATION: &str = "the registration of the patient";
 
 impl Work<'_> {
     /// Of the patients who were found, those who may be the one whom the message names. Parked where there is none of them.
@@ -37,19 +39,23 @@ impl Work<'_> {
         context: &Context<'_>,
     ) -> Result<Vec<Found>, ApplyError> {
         let (set, change) = (self.set, &self.set.changes[idx]);
-        // A person who writes may give any name.
+        // A person who writes may give any name, and what a device says is looked at elsewhere.
         let Source::Message { channel, .. } = &context.source else {
             return Ok(found);
         };
-        let (names, birth_date) = patient_said(change);
-        if change.find.bare || names.is_empty() {
+        if change.find.bare {
             return Ok(found);
         }
+        let said = Person::said(change);
         let brings = self.brings_something();
         let mut fitting = vec![];
-        for one in found.iter() {
-            let is_doubtful = !one.is_national && (one.is_bare || brings);
-            if !is_doubtful || self.may_be(one.id, &names, birth_date, channel)? {
+        for one in &found {
+            let is_doubtful = one.is_bare || one.is_national || brings;
+            if !is_doubtful || self.may_be(one, &said, channel)? {
+                fitting.push(one.clone());
+            } else if self.was_decided(one, &said)? {
+                // Taken as the one that a person looked at: nothing of that name.
+                self.mute[idx] = true;
                 fitting.push(one.clone());
             }
         }
@@ -63,8 +69,8 @@ impl Work<'_> {
             };
             return Err(ApplyError::Parked {
                 why: format!(
-                    "The patient who is found by the number has another name than the message says, and no birth date says that \
-                     it is the same person. Decide whose this is.{hint}"
+                    "The patient who is found by the number has another name or birth date than the message says. Decide \
+                     whose this is.{hint}"
                 ),
                 about: Some(set.changes[idx].key.clone()),
                 candidates: found.iter().map(|one| one.candidate(Kind::Patient)).collect(),
@@ -73,81 +79,121 @@ impl Work<'_> {
         Ok(fitting)
     }
 
-    /// Whether a patient, or a record that was merged into theirs, may be the person of that name and birth date.
-    fn may_be(
-        &mut self,
-        id: Uuid,
-        names: &[&PersonName],
-        birth_date: Option<&When>,
-        channel: &str,
-    ) -> Result<bool, ApplyError> {
-        for id in self.reader.selves(id)? {
+    /// Whether a patient, or a record that was merged into theirs, may be the person of whom the message speaks. Who is not
+    /// known by name yet may be named by the channel that was the last to write the record.
+    fn may_be(&mut self, found: &Found, said: &Person<'_>, channel: &str) -> Result<bool, ApplyError> {
+        for id in self.reader.selves(found.id)? {
             let stored = self.reader.stored(Kind::Patient, id)?;
-            let is_another = stored.is_some_and(|record| {
+            let may_be = stored.is_none_or(|record| {
                 let is_own =
                     matches!(&record.meta.source, Source::Message { channel: by, .. } if by == channel);
+                let by = match found {
+                    Found {
+                        is_national: true, ..
+                    } => By::National,
+                    _ if is_own => By::Own,
+                    Found { is_bare: true, .. } => By::Bare,
+                    Found { .. } => By::Number,
+                };
                 match &record.aggregate {
-                    Aggregate::Patient(known) => is_stranger(names, birth_date, known, is_own),
-                    _ => false,
+                    Aggregate::Patient(known) => said.may_be(&Person::known(known), by),
+                    _ => true,
                 }
             });
-            if !is_another {
+            if may_be {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Whether the set brings a result, an order or a document.
+    /// Whether a person has filed something under that name on this chart.
+    fn was_decided(&mut self, found: &Found, said: &Person<'_>) -> Result<bool, ApplyError> {
+        let stored = self.reader.stored(Kind::Patient, found.id)?;
+        Ok(stored.is_some_and(|record| record.meta.held.has(WHOSE, &said.as_said())))
+    }
+
+    /// Whether the set brings a result, an order, a booking or a document.
     fn brings_something(&self) -> bool {
         let brought = |kind| {
             matches!(
                 kind,
-                Kind::Result | Kind::Order | Kind::Document | Kind::MedicationOrder
+                Kind::Result | Kind::Order | Kind::Appointment | Kind::Document | Kind::MedicationOrder
             )
         };
         self.set.changes.iter().any(|change| brought(change.kind()))
     }
 
     /// A person has chosen whose the message is. The chart takes from it no number that another patient has, which would lead to
-    /// both from then on; and where it brings something under another person's name, nothing of that person at all.
+    /// both from then on; and where it brings something under another person's name, nothing of that person at all: that name is
+    /// known from then on as one under which this patient's results come.
     pub(super) fn part_from_others(
         &mut self,
         idx: usize,
         chosen: Uuid,
         lookups: &[Lookup<'_>],
     ) -> Result<(), ApplyError> {
+        let numbers = self.numbers_of_others(Some(chosen), lookups)?;
+        let said = Person::said(&self.set.changes[idx]);
+        let record = self.reader.load(Kind::Patient, chosen)?;
+        let is_stranger = match record.map(|record| &record.aggregate) {
+            Some(Aggregate::Patient(known)) => !said.may_be(&Person::known(known), By::Number),
+            _ => false,
+        };
+        if is_stranger && self.brings_something() {
+            self.mute[idx] = true;
+            let place = self.touch(Kind::Patient, chosen)?;
+            self.touched[place]
+                .held
+                .hold(WHOSE, &said.as_said(), "a decision");
+            self.tell(chosen, "names");
+        }
+        if !numbers.is_empty() {
+            self.tell(chosen, "identifiers");
+        }
+        self.of_others.insert(idx, numbers);
+        Ok(())
+    }
+
+    /// A person has said that it is somebody new: who takes no number that names an authority, or that a device gave, and that
+    /// another patient has.
+    pub(super) fn part_new_from_others(
+        &mut self,
+        idx: usize,
+        lookups: &[Lookup<'_>],
+    ) -> Result<(), ApplyError> {
+        let is_bare = self.set.changes[idx].find.bare;
+        let mut numbers = self.numbers_of_others(None, lookups)?;
+        numbers.retain(|number| is_bare || system(number).is_some());
+        self.of_others.insert(idx, numbers);
+        Ok(())
+    }
+
+    /// The numbers that lead to another patient than this one.
+    fn numbers_of_others(
+        &mut self,
+        own: Option<Uuid>,
+        lookups: &[Lookup<'_>],
+    ) -> Result<Vec<Identifier>, ApplyError> {
         let mut numbers: Vec<Identifier> = vec![];
         for lookup in lookups {
             for found in self.reader.find(&lookup.key)?.to_vec() {
-                if self.reader.survivor(found)? != chosen {
+                if Some(self.reader.survivor(found)?) != own {
                     numbers.push(lookup.identifier.clone());
                     break;
                 }
             }
         }
-        let (names, birth_date) = patient_said(&self.set.changes[idx]);
-        let is_stranger = self.brings_something()
-            && match self
-                .reader
-                .load(Kind::Patient, chosen)?
-                .map(|record| &record.aggregate)
-            {
-                Some(Aggregate::Patient(known)) => is_stranger(&names, birth_date, known, false),
-                _ => false,
-            };
-        self.mute[idx] |= is_stranger;
-        let fields = [(is_stranger, "names"), (!numbers.is_empty(), "identifiers")];
-        for (_, field) in fields.into_iter().filter(|(is_so, _)| *is_so) {
-            self.kept.push(Kept {
-                kind: Kind::Patient,
-                id: chosen,
-                field: field.to_owned(),
-                by: CHOSEN.to_owned(),
-            });
-        }
-        self.of_others.insert(idx, numbers);
-        Ok(())
+        Ok(numbers)
+    }
+
+    fn tell(&mut self, patient: Uuid, field: &str) {
+        self.kept.push(Kept {
+            kind: Kind::Patient,
+            id: patient,
+            field: field.to_owned(),
+            by: CHOSEN.to_owned(),
+        });
     }
 
     /// Takes those numbers out again of what the changes have made of a patient.
@@ -158,10 +204,74 @@ impl Work<'_> {
         }
         let before = self.touched[place].before.as_ref();
         let known = before.map_or(&[][..], |record| record.aggregate.identifiers());
+        // What a device gave is looked for by its value alone.
+        let is_bare = changes.iter().any(|idx| self.set.changes[*idx].find.bare);
+        let is_same = |other: &Identifier, number: &Identifier| {
+            same(other, number) || (is_bare && other.value == number.value)
+        };
         let stays = |number: &Identifier| {
-            known.iter().any(|known| same(known, number)) || !of_others().any(|other| same(other, number))
+            known.iter().any(|known| same(known, number)) || !of_others().any(|other| is_same(other, number))
         };
         after.identifiers_mut().retain(stays);
+    }
+
+    /// Of what a result says of a patient who is known, all but the name, the birth date and the sex that the record has: a laboratory
+    /// does not register patients, and calls them as it did when they first came. With what was left out and differs.
+    pub(super) fn without_identity<'b>(
+        &self,
+        place: usize,
+        body: Cow<'b, Body>,
+        writer: Writer<'_>,
+    ) -> (Cow<'b, Body>, Vec<&'static str>) {
+        let is_result = self
+            .set
+            .changes
+            .iter()
+            .any(|change| change.kind() == Kind::Result);
+        let before = self.touched[place].before.as_ref();
+        let (Body::Patient(say), Some(Aggregate::Patient(known)), true, Writer::Feed { overwrite: false }) =
+            (&*body, before.map(|record| &record.aggregate), is_result, writer)
+        else {
+            return (body, vec![]);
+        };
+        let names = say.names.values().iter();
+        let is_known = |name: &PersonName| known.names.iter().any(|known| same_words(name, known));
+        let keeps = [
+            (
+                "names",
+                !known.names.is_empty() && !say.names.is_absent(),
+                names.clone().all(is_known),
+            ),
+            (
+                "birth_date",
+                known.birth_date.is_some() && !matches!(say.birth_date, Patch::Absent),
+                say.birth_date.value() == known.birth_date.as_ref(),
+            ),
+            (
+                "sex",
+                known.sex.is_some() && !matches!(say.sex, Patch::Absent),
+                say.sex.value() == known.sex.as_ref(),
+            ),
+        ];
+        if keeps.iter().all(|(_, is_kept, _)| !is_kept) {
+            return (body, vec![]);
+        }
+        let mut rest = (**say).clone();
+        let mut told = vec![];
+        for (field, is_kept, is_same) in keeps {
+            if !is_kept {
+                continue;
+            }
+            match field {
+                "names" => rest.names = Items::Absent,
+                "birth_date" => rest.birth_date = Patch::Absent,
+                _ => rest.sex = Patch::Absent,
+            }
+            if !is_same {
+                told.push(field);
+            }
+        }
+        (Cow::Owned(rest.into()), told)
     }
 
     /// The first one that was found; of practitioners, the first who may be the one whom the message names.
@@ -185,7 +295,7 @@ impl Work<'_> {
             let stored = self.reader.stored(Kind::Practitioner, one.id)?;
             let is_stranger = one.is_bare
                 && stored.is_some_and(|record| match &record.aggregate {
-                    Aggregate::Practitioner(known) => is_called_otherwise(&names, &known.names),
+                    Aggregate::Practitioner(known) => have_other_families(&names, &known.names),
                     _ => false,
                 });
             if !is_stranger {
@@ -193,63 +303,5 @@ impl Work<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-/// What the message says of who the patient is.
-fn patient_said(change: &Change) -> (Vec<&PersonName>, Option<&When>) {
-    let bodies = std::iter::once(&change.say).chain(&change.say_if_new);
-    let patients: Vec<_> = bodies
-        .filter_map(|body| match body {
-            Body::Patient(say) => Some(say),
-            _ => None,
-        })
-        .collect();
-    let names = patients.iter().flat_map(|say| say.names.values()).collect();
-    (names, patients.iter().find_map(|say| say.birth_date.value()))
-}
-
-/// Whether it is somebody else: no word of the names is the same, and the birth date does not say that it is the same person.
-/// `is_own`: the channel of the message was the last to write the record: it may say who somebody unknown was.
-fn is_stranger(names: &[&PersonName], birth_date: Option<&When>, known: &Patient, is_own: bool) -> bool {
-    is_called_otherwise(names, &known.names)
-        && match (birth_date, &known.birth_date) {
-            (Some(said), Some(known)) => !may_be_same(said, known),
-            (None, Some(_)) => true,
-            (_, None) => !is_own,
-        }
-}
-
-/// Whether no word of the one's names is among the other's. Nothing said is no difference; nor are the order of the words,
-/// case and diacritics.
-fn is_called_otherwise(said: &[&PersonName], known: &[PersonName]) -> bool {
-    let (said, known) = (words(said.iter().copied()), words(known.iter()));
-    !said.is_empty() && !known.is_empty() && said.is_disjoint(&known)
-}
-
-fn words<'a>(names: impl Iterator<Item = &'a PersonName>) -> HashSet<String> {
-    let parts = names.flat_map(|name| {
-        [&name.family, &name.own_name, &name.partner_name]
-            .into_iter()
-            .flatten()
-            .chain(&name.given)
-    });
-    let folded = parts.map(|part| fold(part));
-    folded
-        .flat_map(|part| {
-            part.split(|char: char| !char.is_alphanumeric())
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// Two dates of which one may be known less exactly.
-pub(super) fn may_be_same(one: &When, other: &When) -> bool {
-    let span = |when: &When| Some((when.earliest(&TimeZone::UTC)?, when.latest(&TimeZone::UTC)?));
-    match (span(one), span(other)) {
-        (Some(one), Some(other)) => one.0 <= other.1 && other.0 <= one.1,
-        _ => true,
     }
 }

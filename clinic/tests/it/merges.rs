@@ -267,7 +267,7 @@ fn what_came_by_the_old_number_goes_with_it() {
     let old_numbers = play.patient(goes).identifiers.clone();
     play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
     // A correction of what was there, something new, another name, a further number.
-    let mut during = words("377", "Altul", &["before", "during"]);
+    let mut during = words("377", "Balan Altul", &["before", "during"]);
     if let clinic::Body::Patient(say) = &mut during.changes[0].say {
         say.identifiers = Items::merge(vec![chart("377"), number("CARD", "PC", "9")]);
     }
@@ -286,7 +286,7 @@ fn what_came_by_the_old_number_goes_with_it() {
     play.takes(&pair(vec![chart("501")], vec![chart("377")], true));
     assert_eq!(play.patient(stays), &survivor);
     let old = play.patient(goes);
-    assert_eq!(old.names, [named("Altul")]);
+    assert_eq!(old.names, [named("Balan Altul")]);
     assert_eq!(old.identifiers.len(), old_numbers.len() + 1);
     assert_eq!(play.takes(&during).writes.len(), 0, "they are theirs as before");
     // Nothing is left to be undone.

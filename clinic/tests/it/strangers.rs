@@ -41,7 +41,10 @@ fn a_number_without_an_authority_is_followed_to_who_may_be_the_same_person() {
     for (given, family, born) in [
         ("ANA", "POP", ""),
         ("Ana Maria", "Ionescu", "1980-01-01"),
-        ("Pop", "Ana", "1981-02-03"),
+        ("Pop", "Ana", "1980-10-01"),
+        ("Ana", "Pop", "1980-01-01T00:00:00+02:00"),
+        ("A.", "", ""),
+        ("", "NECUNOSCUT", "1900-01-01"),
         ("Áná", "Muntean", ""),
         ("Elena", "Rusu", "1980-01-01"),
         ("Elena", "Rusu", "1980"),
@@ -50,7 +53,12 @@ fn a_number_without_an_authority_is_followed_to_who_may_be_the_same_person() {
         let found = play.tries(&said).expect("it may be the same").ids["p"].1;
         assert_eq!(found, id, "{given} {family} {born}");
     }
-    for (given, family, born) in [("Dan", "Rusu", "1970-01-01"), ("Dan", "Rusu", "")] {
+    for (given, family, born) in [
+        ("Dan", "Rusu", "1970-01-01"),
+        ("Dan", "Rusu", ""),
+        ("Ana", "Pop", "1950-05-06"),
+        ("Ion", "Pop", "2015-05-05"),
+    ] {
         let (why, candidates) = play.parks(&set(vec![person(bare("1"), given, family, born)]));
         assert!(why.contains("names no authority"), "{why}");
         assert_eq!(candidates.iter().map(|one| one.id).collect::<Vec<_>>(), [id]);
@@ -257,4 +265,190 @@ fn who_was_merged_is_known_by_the_old_name_too() {
         person(chart("1"), "Dan", "Marin", "1970-01-01"),
         order("o", "p", vec![number("HIS", "PLAC", "P2")]),
     ]));
+}
+
+/// A result by the clinic's own number: whose it is said to be, and whom the chart is of.
+#[test]
+fn a_result_is_that_of_the_person_whom_it_names() {
+    let parks = |known: [&str; 3], said: [&str; 3]| {
+        let mut play = Play::new();
+        let [given, family, born] = known;
+        play.takes(&set(vec![person(chart("1"), given, family, born)]));
+        play.channel = "laboratory";
+        let [given, family, born] = said;
+        let words = set(vec![
+            person(chart("1"), given, family, born),
+            order("o", "p", vec![number("HIS", "PLAC", "P1")]),
+        ]);
+        play.tries(&words).is_err()
+    };
+    for (known, said) in [
+        (["Maria", "Pop", "1950-01-01"], ["Maria", "Ionescu", "1990-03-03"]),
+        (["Ana", "Pop", "1980-01-01"], ["Ion", "Pop", "2015-05-05"]),
+        (["A", "Pop", ""], ["A", "Ionescu", "1950-01-01"]),
+        (["Jan", "de Boer", "1950-01-01"], ["Piet", "de Vries", ""]),
+        (
+            ["Jan", "van der Berg", "1950-01-01"],
+            ["Piet", "van der Velde", "1990-01-02"],
+        ),
+        (["Ana", "Dr. Pop", "1950-01-01"], ["Dan", "Dr. Ionescu", ""]),
+        (
+            ["POP", "NOU NASCUT", "2026-01-01"],
+            ["IONESCU", "NOU NASCUT", "2026-03-01"],
+        ),
+        (["Ana", "Pop", "1980-01-01"], ["", "", "1950-02-03"]),
+        (["Ion", "Pop", "1950-01-01"], ["Ion Andrei", "Pop", "1980-07-08"]),
+        (["Ana", "Pop", ""], ["Dan", "Ionescu", "1950-01-01"]),
+    ] {
+        assert!(parks(known, said), "{known:?} {said:?}");
+    }
+    for (known, said) in [
+        (["Maria", "Pop", "1950-01-01"], ["Maria", "Ionescu", "1950-01-01"]),
+        (["Maria", "Pop", "1950-01-01"], ["Maria", "Ionescu", ""]),
+        (
+            ["Maria Elena", "Pop", "1950-01-01"],
+            ["MARIA", "POP", "1950-01-10"],
+        ),
+        (["Maria", "Pop", "1950-03-01"], ["Pop", "Maria", "1950-01-03"]),
+        (["Maria", "Pop", "1950-01-01"], ["M.", "", ""]),
+        (["Maria", "Pop", "1950-01-01"], ["", "", ""]),
+        (["Ștefan", "Țârlea", ""], ["Stefan", "Tarlea", "1950-01-01"]),
+    ] {
+        assert!(!parks(known, said), "{known:?} {said:?}");
+    }
+}
+
+#[test]
+fn a_result_changes_nothing_of_who_the_patient_is() {
+    let report = |given: &str, family: &str, born: &str| {
+        let mut words = laboratory_report(clinic::diagnostics::ResultStatus::Final, &["1"]);
+        words.changes[0] = person(chart("1"), given, family, born);
+        words.changes[0].key = "patient".to_owned();
+        words
+    };
+    let mut play = Play::new();
+    let id = play
+        .takes(&set(vec![person(chart("1"), "Maria", "Pop", "1950-01-02")]))
+        .ids["p"]
+        .1;
+    let before = play.patient(id).clone();
+    let applied = play.takes(&report("Maria", "Ionescu", "1950"));
+    let mut told: Vec<&str> = applied.kept.iter().map(|kept| kept.field.as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["birth_date", "names"]);
+    assert_eq!(*play.patient(id), before);
+    // The same in other letters is the same, and is not told.
+    assert!(play.takes(&report("MARIA", "POP", "1950-01-02")).kept.is_empty());
+    assert_eq!(*play.patient(id), before);
+    // What was not known is.
+    let mut play = Play::new();
+    let id = play.takes(&set(vec![person(chart("1"), "Maria", "Pop", "")])).ids["p"].1;
+    play.takes(&report("Maria", "Pop", "1950-01-02"));
+    assert!(play.patient(id).birth_date.is_some());
+    play.overwrite = true;
+    play.takes(&report("Maria", "Ionescu", "1950-01-02"));
+    assert_eq!(
+        play.patient(id)
+            .names
+            .last()
+            .and_then(|name| name.family.clone())
+            .as_deref(),
+        Some("Ionescu")
+    );
+}
+
+#[test]
+fn a_decision_about_a_name_is_made_once() {
+    let mut play = Play::new();
+    let id = play
+        .takes(&set(vec![person(chart("1"), "Ana", "Pop", "1980-01-01")]))
+        .ids["p"]
+        .1;
+    let words = |family: &str, placer: &str| {
+        set(vec![
+            person(chart("1"), "Dan", family, "1970-01-01"),
+            order("o", "p", vec![number("HIS", "PLAC", placer)]),
+        ])
+    };
+    play.parks(&words("Rusu", "P1"));
+    play.decisions = vec![Decision {
+        key: "p".to_owned(),
+        choice: Choice::Is(id),
+    }];
+    play.takes(&words("Rusu", "P1"));
+    play.decisions.clear();
+    let before = play.patient(id).clone();
+    assert_eq!(play.takes(&words("Rusu", "P2")).ids["p"].1, id);
+    assert_eq!(*play.patient(id), before, "nor is the chart renamed by it");
+    play.parks(&words("Marin", "P3"));
+}
+
+#[test]
+fn somebody_new_takes_no_number_of_another_patient() {
+    let mut play = Play::new();
+    let ana = play
+        .takes(&set(vec![person(chart("1"), "Ana", "Pop", "1980-01-01")]))
+        .ids["p"]
+        .1;
+    let words = set(vec![
+        person(chart("1"), "Dan", "Rusu", "1970-01-01"),
+        order("o", "p", vec![number("HIS", "PLAC", "P1")]),
+    ]);
+    play.parks(&words);
+    play.decisions = vec![Decision {
+        key: "p".to_owned(),
+        choice: Choice::New,
+    }];
+    let dan = play.takes(&words).ids["p"].1;
+    assert_ne!(dan, ana);
+    assert!(play.patient(dan).identifiers.is_empty());
+    play.decisions.clear();
+    let hers = set(vec![person(chart("1"), "Ana", "Pop", "1980-01-01")]);
+    assert_eq!(play.takes(&hers).ids["p"].1, ana);
+}
+
+#[test]
+fn a_national_number_with_another_name_and_another_birth_date_is_a_wrong_one() {
+    let mut play = Play::new();
+    play.takes(&set(vec![person(
+        cnp("2850312120015"),
+        "Ana",
+        "Pop",
+        "1985-03-12",
+    )]));
+    play.takes(&set(vec![person(cnp("2850312120015"), "Elena", "Rusu", "")]));
+    play.parks(&set(vec![person(
+        cnp("2850312120015"),
+        "Dan",
+        "Marin",
+        "1950-05-05",
+    )]));
+}
+
+#[test]
+fn a_number_that_ended_stays_an_old_one() {
+    let mut play = Play::new();
+    let id = play.takes(&set(vec![patient("p", vec![chart("o")], "Pop")])).ids["p"].1;
+    let old = |value: &str| Identifier {
+        usage: Some(clinic::value::IdentifierUse::Old),
+        ..chart(value)
+    };
+    let mut renumbered = patient("p", vec![chart("n"), old("o")], "Pop");
+    renumbered.find.identifiers = vec![chart("o"), chart("n")];
+    play.takes(&set(vec![renumbered]));
+    play.takes(&set(vec![patient("p", vec![chart("o")], "Pop")]));
+    let holds = |play: &Play| -> Vec<String> {
+        let all = play
+            .patient(id)
+            .identifiers
+            .iter()
+            .filter(|number| number.usage.is_none());
+        all.map(|number| number.value.clone()).collect()
+    };
+    assert_eq!(holds(&play), ["n"]);
+    // Until the change is taken back.
+    let mut back = patient("p", vec![chart("o"), old("n")], "Pop");
+    back.find.identifiers = vec![chart("n"), chart("o")];
+    play.takes(&set(vec![back]));
+    assert_eq!(holds(&play), ["o"]);
 }
