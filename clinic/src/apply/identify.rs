@@ -6,6 +6,7 @@ use super::resolve::{Work, patient_said};
 use super::{ApplyError, Candidate, FindKey};
 use crate::change_set::Change;
 use crate::cnp::is_national;
+use crate::diagnostics::OrderStatus;
 use crate::keys::{Care, care, kind_code, names_one, same_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::records::EncounterStatus;
@@ -113,9 +114,10 @@ impl<'a> Work<'a> {
         let from = self
             .local_or_id(change.find.from.as_ref())?
             .filter(|from| Some(*from) != patient);
-        let (mut mine, mut others, mut moving) = (vec![], vec![], vec![]);
+        let (mut mine, mut others, mut moving, mut beside) = (vec![], vec![], vec![], vec![]);
         for found in self.matches(lookups)? {
             if chart && self.has_another_number(kind, found.id, change)? {
+                beside.push(found);
                 continue;
             }
             let theirs = self.patient_of(kind, found.id)?;
@@ -146,7 +148,10 @@ impl<'a> Work<'a> {
         if 1 < mine.len() {
             mine = self.in_use(kind, mine)?;
         }
-        if kind == Kind::Order {
+        if kind == Kind::Order && change.find.by_report {
+            beside.retain(|found| !mine.iter().any(|one| one.id == found.id));
+            mine = self.by_what_is_reported(idx, mine, beside, patient)?;
+        } else if kind == Kind::Order {
             mine = self.by_what_is_ordered(idx, mine)?;
         }
         match mine.as_slice() {
@@ -157,34 +162,117 @@ impl<'a> Work<'a> {
     }
 
     /// Of the orders that were found those of what the change says is ordered: a requisition has many tests under one number.
-    /// Where it is of none of several, it is a further one.
+    /// A new one that is of none of them is a further one; what is said of one that is there has to be of one of them, and
+    /// where no test is named it is of all.
     fn by_what_is_ordered(&mut self, idx: usize, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
         let set = self.set;
         let change = &set.changes[idx];
+        let is_requisition = 1 < found.len() && self.one_number_names(&found)?;
         let Some(code) = order_code(change) else {
-            return Ok(found);
+            return match found.as_slice() {
+                several @ [_, _, ..] if change.find.by_code && !is_requisition => {
+                    Err(self.ambiguous(idx, several))
+                }
+                _ => Ok(found),
+            };
         };
-        let is_told_apart = change.find.by_code || (1 < found.len() && self.one_number_names(&found)?);
-        if !is_told_apart {
+        if !change.find.by_code && !is_requisition {
             return Ok(found);
         }
-        let (mut of_it, mut of_nothing, mut others) = (vec![], vec![], vec![]);
-        for one in found {
-            let (codes, _) = self.ordered(one.id)?;
-            match codes.as_slice() {
-                [] => of_nothing.push(one),
-                codes if codes.iter().any(|known| is_same_test(known, code)) => of_it.push(one),
-                _ => others.push(one.id),
+        let (of_it, of_nothing, others) = self.by_test(&found, code)?;
+        let is_further = change.find.by_code && !(is_revoked(change) && self.any_is_stored(&others));
+        let meant = match (of_it.is_empty(), of_nothing.is_empty()) {
+            (false, _) => of_it,
+            (true, false) => of_nothing,
+            (true, true) if is_further => vec![],
+            (true, true) if found.is_empty() => vec![],
+            (true, true) => return Err(self.ambiguous(idx, &found)),
+        };
+        self.note_shared(idx, others.into_iter().map(|one| one.id));
+        Ok(meant)
+    }
+
+    /// The order that a report is of: of several with its number the one of its test, by code or words; else the one that has
+    /// its number of the filler, where all others have another. Laboratories have codes of their own: where nothing tells which, it is a report of the whole
+    /// requisition, found again by the first of it, and nothing is said of any order.
+    fn by_what_is_reported(
+        &mut self,
+        idx: usize,
+        found: Vec<Found>,
+        beside: Vec<Found>,
+        patient: Option<Uuid>,
+    ) -> Result<Vec<Found>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let mut all = found.clone();
+        for one in beside {
+            if patient.is_none() || self.patient_of(Kind::Order, one.id)? == patient {
+                all.push(one);
             }
         }
+        if found.is_empty() || all.len() == 1 || !self.one_number_names(&all)? {
+            return Ok(found);
+        }
+        let ids: Vec<Uuid> = all.iter().map(|one| one.id).collect();
+        self.note_shared(idx, ids.iter().copied());
+        if let Some(code) = order_code(change) {
+            let (of_it, of_nothing, _) = self.by_test(&found, code)?;
+            let meant = if of_it.is_empty() { of_nothing } else { of_it };
+            if meant.len() == 1 {
+                return Ok(meant);
+            }
+        }
+        if let [one] = found.as_slice() {
+            let (_, theirs) = self.ordered(one.id)?;
+            let mut numbers = named(change).filter(|number| is_fillers(number));
+            if numbers.any(|number| theirs.iter().any(|their| same(their, number))) {
+                return Ok(found);
+            }
+        }
+        self.mute[idx] = true;
+        self.of_requisition.insert(idx, ids);
+        all.sort_by_key(|one| one.id);
+        all.truncate(1);
+        Ok(all)
+    }
+
+    /// Those that are of this test, those of which nobody said what they are of, and the others. How well they fit decides:
+    /// who fits less is another one where someone fits better.
+    fn by_test(
+        &mut self,
+        found: &[Found],
+        code: &Concept,
+    ) -> Result<(Vec<Found>, Vec<Found>, Vec<Found>), ApplyError> {
+        let (mut of_nothing, mut coded) = (vec![], vec![]);
+        for one in found {
+            let (codes, _) = self.ordered(one.id)?;
+            match codes.iter().map(|known| fit(known, code)).max() {
+                None => of_nothing.push(one.clone()),
+                Some(fit) => coded.push((fit, one.clone())),
+            }
+        }
+        let best = coded.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::Not);
+        let (of_it, others): (Vec<_>, Vec<_>) = coded
+            .into_iter()
+            .partition(|(fit, _)| *fit == best && best != Fit::Not);
+        let without_fit = |all: Vec<(Fit, Found)>| all.into_iter().map(|(_, one)| one).collect();
+        Ok((without_fit(of_it), of_nothing, without_fit(others)))
+    }
+
+    fn any_is_stored(&self, found: &[Found]) -> bool {
+        found.iter().any(|one| {
+            let place = self.index.get(&(Kind::Order, one.id));
+            place.is_none_or(|place| self.touched[*place].before.is_some())
+        })
+    }
+
+    /// These have a number that the order of this change has too.
+    fn note_shared(&mut self, idx: usize, others: impl Iterator<Item = Uuid>) {
+        let others: Vec<Uuid> = others.collect();
         if !others.is_empty() {
             self.share_number.0.extend(others);
             self.share_number.1.insert(idx);
         }
-        Ok(match of_it.is_empty() {
-            true => of_nothing,
-            false => of_it,
-        })
     }
 
     /// Whether one and the same number is that of all of these orders.
@@ -207,7 +295,14 @@ impl<'a> Work<'a> {
             .index
             .get(&(Kind::Order, id))
             .map(|place| &self.touched[*place]);
+        // A report says nothing of what was ordered.
+        let is_known = touched.is_none_or(|touched| touched.before.is_some());
         let changes = touched.map_or(&[][..], |touched| &touched.changes);
+        let changes: Vec<usize> = changes
+            .iter()
+            .copied()
+            .filter(|idx| !(is_known && set.changes[*idx].find.by_report))
+            .collect();
         let mut codes: Vec<Concept> = changes
             .iter()
             .filter_map(|idx| order_code(&set.changes[*idx]))
@@ -344,30 +439,61 @@ fn order_code(change: &Change) -> Option<&Concept> {
         .filter(|code| !code.is_empty())
 }
 
-/// One code of one system in both, else the same words.
-fn is_same_test(one: &Concept, other: &Concept) -> bool {
-    let same_code = |one: &Coding, other: &Coding| {
-        one.code.is_some() && one.code == other.code && one.system == other.system
+/// Of one series, as a laboratory counts its tests.
+fn is_fillers(number: &Identifier) -> bool {
+    kind_code(number) == "FILL"
+}
+
+/// True where the change says that it is not to be done.
+fn is_revoked(change: &Change) -> bool {
+    match &change.say {
+        Body::Order(say) => matches!(
+            say.status.value(),
+            Some(OrderStatus::Revoked | OrderStatus::EnteredInError)
+        ),
+        _ => false,
+    }
+}
+
+/// How well two say that the same is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Not,
+    /// One code, of two systems: each calls its own list otherwise.
+    CodeAlone,
+    /// The same words.
+    Words,
+    /// One code, and one of the two names no system.
+    CodeOfNoSystem,
+    /// One code of one system.
+    Code,
+}
+
+fn fit(one: &Concept, other: &Concept) -> Fit {
+    let pairs = || {
+        let others = |a| other.codings.iter().map(move |b| (a, b));
+        one.codings.iter().flat_map(others)
     };
-    if one
-        .codings
-        .iter()
-        .any(|a| other.codings.iter().any(|b| same_code(a, b)))
-    {
-        return true;
-    }
-    if one.code().is_some() && other.code().is_some() {
-        return false;
-    }
+    let codes = pairs().filter(|(a, b): &(&Coding, &Coding)| a.code.is_some() && a.code == b.code);
+    let by_code = codes.map(|(a, b)| match (&a.system, &b.system) {
+        (a, b) if a == b => Fit::Code,
+        (Some(_), Some(_)) => Fit::CodeAlone,
+        (None, _) | (_, None) => Fit::CodeOfNoSystem,
+    });
     let words = |of: &Concept| -> Vec<String> {
         let displays = of.codings.iter().filter_map(|coding| coding.display.as_deref());
         displays
             .chain(of.text.as_deref())
-            .map(str::to_lowercase)
+            .map(|text| text.trim().to_lowercase())
+            .filter(|text| !text.is_empty())
             .collect()
     };
-    let other = words(other);
-    words(one).iter().any(|words| other.contains(words))
+    let theirs = words(other);
+    let by_words = words(one).iter().any(|words| theirs.contains(words));
+    by_code
+        .chain(by_words.then_some(Fit::Words))
+        .max()
+        .unwrap_or(Fit::Not)
 }
 
 pub(super) struct Lookup<'a> {

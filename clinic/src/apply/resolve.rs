@@ -79,6 +79,8 @@ pub(super) struct Work<'a> {
     pub(super) joined: Vec<(usize, usize)>,
     /// Orders whose number others have too, and the changes that turned out to be about such ones.
     pub(super) share_number: (BTreeSet<Uuid>, BTreeSet<usize>),
+    /// Reports that are of a whole requisition, each with its orders: nothing says of which.
+    pub(super) of_requisition: HashMap<usize, Vec<Uuid>>,
     /// What is found by the words of this set alone.
     pub(super) pending: HashMap<FindKey, Vec<usize>>,
 }
@@ -107,6 +109,7 @@ pub(super) fn resolve<'a>(
         parts: HashMap::new(),
         joined: vec![],
         share_number: Default::default(),
+        of_requisition: HashMap::new(),
         pending: HashMap::with_capacity(count),
     };
     for (idx, change) in set.changes.iter().enumerate() {

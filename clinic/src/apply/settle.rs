@@ -23,7 +23,7 @@ use crate::keys::{find_keys, same_series};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Field, Items};
 use crate::refs::Refs;
-use crate::value::{Identifier, IdentifierUse, Ref};
+use crate::value::{Concept, Identifier, IdentifierUse, Ref};
 
 /// Takes what every change says into its aggregate: of a new one first what is said of new ones only.
 pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), ApplyError> {
@@ -42,14 +42,23 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         if work.touched[place].before.is_none() {
             for change in said.clone() {
                 if let Some(body) = &change.say_if_new {
+                    let known = reported_before(change, &after);
                     let body = settled(body, work, &mut dangling);
                     take_in(
                         completed(body, work.touched[place].id, &after, writer)?,
                         &mut after,
                     );
+                    if let (Some(known), Aggregate::Order(order)) = (known, &mut after) {
+                        order.code = Some(known);
+                    }
                 }
             }
             said.clone().for_each(|change| name_new(change, &mut after));
+        }
+        if work.touched[place].before.is_some() {
+            for change in said.clone() {
+                take_what_is_reported(change, &mut after);
+            }
         }
         let held = &work.touched[place].held;
         let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
@@ -113,6 +122,24 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
     }
     Ok(())
+}
+
+/// What the first of several reports of one new order is of: that is the order's.
+fn reported_before(change: &Change, order: &Aggregate) -> Option<Concept> {
+    match order {
+        Aggregate::Order(order) if change.find.by_report => order.code.clone(),
+        _ => None,
+    }
+}
+
+/// Of an order that nobody said the test of, it is that of the report.
+fn take_what_is_reported(change: &Change, aggregate: &mut Aggregate) {
+    if let (Aggregate::Order(order), Some(Body::Order(new))) = (aggregate, &change.say_if_new)
+        && change.find.by_report
+        && order.code.is_none()
+    {
+        order.code = new.code.value().cloned();
+    }
 }
 
 /// Takes what is said into the aggregate.
@@ -187,6 +214,7 @@ fn settled<'b>(body: &'b Body, work: &Work<'_>, dangling: &mut Vec<String>) -> C
         return Cow::Borrowed(body);
     }
     let mut body = body.clone();
+    of_requisition(&mut body, work);
     body.settle(&mut |reference| {
         let Ref::Local(key) = &*reference else {
             return true;
@@ -204,6 +232,37 @@ fn settled<'b>(body: &'b Body, work: &Work<'_>, dangling: &mut Vec<String>) -> C
         }
     });
     Cow::Owned(body)
+}
+
+/// A report of a whole requisition is one of each of its orders.
+fn of_requisition(body: &mut Body, work: &Work<'_>) {
+    let orders = match body {
+        Body::Result(say) => &mut say.orders,
+        Body::Observation(say) => &mut say.orders,
+        _ => return,
+    };
+    let (Items::Replace(orders) | Items::Merge(orders)) = orders else {
+        return;
+    };
+    let more: Vec<Ref> = orders
+        .iter()
+        .filter_map(|order| match order {
+            Ref::Local(key) => work.of_requisition.get(work.keys.get(key.as_str())?),
+            Ref::Id(..) => None,
+        })
+        .flatten()
+        .map(|id| Ref::Id(Kind::Order, *id))
+        .collect();
+    if !more.is_empty() {
+        orders.retain(|order| match order {
+            Ref::Local(key) => {
+                let idx = work.keys.get(key.as_str());
+                idx.is_none_or(|idx| !work.of_requisition.contains_key(idx))
+            }
+            Ref::Id(..) => true,
+        });
+        orders.extend(more);
+    }
 }
 
 /// What a new one is found by belongs to it, else it would not be found the next time.

@@ -34,8 +34,10 @@ pub struct Sample<'m> {
 pub struct Group<'m> {
     /// The segment that opened it.
     pub first: Seg<'m>,
-    /// Its ORC.
+    /// Its ORC: the last one before its OBR (HL7 v2.5.1, 4.5.1).
     pub orc: Option<Seg<'m>>,
+    /// True where the ORC speaks for several OBR.
+    pub shares_orc: bool,
     /// Its OBR.
     pub obr: Option<Seg<'m>>,
     /// Its RXO.
@@ -46,6 +48,10 @@ pub struct Group<'m> {
     pub routes: Vec<Seg<'m>>,
     /// TQ1.
     pub timings: Vec<Seg<'m>>,
+    /// Those before the first OBR of the ORC: they speak for each OBR that has none of its own.
+    timings_of_orc: Vec<Seg<'m>>,
+    /// True where `timings` are those.
+    has_timings_of_orc: bool,
     /// IPC.
     pub protocols: Vec<Seg<'m>>,
     /// ZDS of IHE: the study of an imaging order.
@@ -70,11 +76,14 @@ impl<'m> Group<'m> {
         Group {
             first,
             orc: None,
+            shares_orc: false,
             obr: None,
             rxo: None,
             rxe: None,
             routes: vec![],
             timings: vec![],
+            timings_of_orc: vec![],
+            has_timings_of_orc: false,
             protocols: vec![],
             study: None,
             notes: vec![],
@@ -99,6 +108,38 @@ impl<'m> Group<'m> {
         self.field(self.obr, number)
     }
 
+    /// A field of the ORC and the one of the OBR that says the same thing, the one that is right first: what an ORC says for
+    /// several OBR gives way to what an OBR says of itself.
+    pub fn two(&self, orc: usize, obr: usize) -> (At<'m>, At<'m>) {
+        let is_number = matches!(orc, 2 | 3);
+        match self.shares_orc {
+            // What came of another order (OBR-29) has that one's number beside its own, not as its own.
+            true if is_number && self.obr(29).is_there() && self.is_numbered() => {
+                (self.obr(obr), self.first.f(NO_FIELD))
+            }
+            true => (self.obr(obr), self.orc(orc)),
+            false => (self.orc(orc), self.obr(obr)),
+        }
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.obr(2).is_there() || self.obr(3).is_there()
+    }
+
+    /// A group for the next OBR of the same ORC.
+    fn next_of_orc(&mut self, obr: Seg<'m>) -> Self {
+        let mut next = Group::new(obr);
+        if self.orc.is_some() && !self.is_medication() {
+            next.orc = self.orc;
+            next.timings = self.timings_of_orc.clone();
+            next.timings_of_orc = self.timings_of_orc.clone();
+            next.has_timings_of_orc = true;
+            next.shares_orc = true;
+            self.shares_orc = true;
+        }
+        next
+    }
+
     /// A field of the RXO; a view of nothing where there is none.
     pub fn rxo(&self, number: usize) -> At<'m> {
         self.field(self.rxo, number)
@@ -107,6 +148,16 @@ impl<'m> Group<'m> {
     /// A field of the RXE; a view of nothing where there is none.
     pub fn rxe(&self, number: usize) -> At<'m> {
         self.field(self.rxe, number)
+    }
+
+    /// A TQ1: one behind the OBR stands for those that the OBR has of an ORC with several.
+    fn timing(&mut self, segment: Seg<'m>) {
+        if self.obr.is_none() {
+            self.timings_of_orc.push(segment);
+        } else if std::mem::take(&mut self.has_timings_of_orc) {
+            self.timings.clear();
+        }
+        self.timings.push(segment);
     }
 
     /// True for an order of a medicine.
@@ -200,6 +251,13 @@ impl<'m> Reader<'m> {
         Some(group)
     }
 
+    /// The group before the next one, among those that the next one joins.
+    fn before(&mut self) -> Option<&mut Group<'m>> {
+        let prior = self.prior;
+        let last = self.cases.last_mut()?.groups.last_mut()?;
+        if prior { last.prior.last_mut() } else { Some(last) }
+    }
+
     fn open(&mut self, group: Group<'m>) {
         self.in_sample = false;
         self.last = Last::Group;
@@ -222,7 +280,7 @@ impl<'m> Reader<'m> {
             "OBR" | "RXO" | "RXE" => self.detail(segment),
             "TQ1" => {
                 if let Some(group) = self.group() {
-                    group.timings.push(segment);
+                    group.timing(segment);
                     self.last = Last::Group;
                 }
             }
@@ -326,7 +384,11 @@ impl<'m> Reader<'m> {
             false => group.awaits_detail(),
         };
         if !self.group().is_some_and(|group| fits(group)) {
-            self.open(Group::new(segment));
+            let next = match self.before().filter(|_| segment.name() == "OBR") {
+                Some(before) => before.next_of_orc(segment),
+                None => Group::new(segment),
+            };
+            self.open(next);
         }
         if let Some(group) = self.group() {
             match segment.name() {

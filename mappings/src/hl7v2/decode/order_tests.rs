@@ -274,9 +274,12 @@ fn two_reports_of_one_order_stay_two() {
         changes[0].find.natural.as_ref().map(|n| &n.key),
         changes[1].find.natural.as_ref().map(|n| &n.key)
     );
-    let orders = said.all("Order");
-    assert_eq!(orders[0]["code"]["codings"][0]["code"], "X");
-    assert!(orders[1].get("code").is_none(), "the order keeps its code");
+    let orders = super::said::of_kind(&super::said::told(&[said.set]), clinic::Kind::Order);
+    assert_eq!(orders.len(), 1);
+    assert_eq!(
+        orders[0]["code"]["codings"][0]["code"], "X",
+        "the order keeps its code"
+    );
 }
 
 #[test]
@@ -398,7 +401,7 @@ fn a_requisition_has_a_test_for_each_code_under_its_number() {
             format!("{oml}{}", test("XO", "HBA1C")),
         ],
     );
-    // A report finds its test; of a test that nobody ordered there is an order of its own, and the others stay.
+    // A report finds its test; of a test that nobody ordered it is one of the requisition, and the orders stay.
     let report = |code: &str| {
         format!(
             "{}OBR|1|R100^HIS|F1^LAB|{code}^{code}^L|||20260512||||||||||||||||||F\n",
@@ -406,10 +409,257 @@ fn a_requisition_has_a_test_for_each_code_under_its_number() {
         )
     };
     is(&active, &[three.clone(), report("UREA")]);
-    assert_eq!(orders(&[three, report("K")]).len(), 4);
+    is(&active, &[three, report("K")]);
     // Twice the same is told among the losses.
     let twice = read(&format!("{oml}{}{}", test("NW", "GLU"), test("NW", "GLU")));
     assert!(twice.lost("OBR[2]-4.1"), "{:?}", twice.extra());
+}
+
+/// A requisition of three tests, each with an ORC of its own.
+fn requisition() -> String {
+    let test = |code: &str, words: &str| {
+        format!("ORC|NW|R100^HIS||G7^HIS|||||20260505\nOBR|1|R100^HIS||{code}^{words}^L\n")
+    };
+    let tests = [("GLU", "Glucose"), ("CREA", "Creatinine"), ("UREA", "Urea")];
+    let all: String = tests.iter().map(|(code, words)| test(code, words)).collect();
+    format!("{}{all}", order_message())
+}
+
+fn order_message() -> String {
+    format!("{}\n{PID}\n", MSH.replace("ORU^R01^ORU_R01", "OML^O21^OML_O21"))
+}
+
+/// A report of several tests in one message: of each the filler's number, the test as OBR-4, ORC-5.
+fn report_of(tests: &[(&str, &str, &str)]) -> String {
+    let one = |(filler, test, state): &(&str, &str, &str)| {
+        format!(
+            "ORC|RE|R100^HIS|{filler}||{state}\nOBR|1|R100^HIS|{filler}|{test}|||20260512||||||||||||||||||F\n\
+             OBX|1|NM|{test}||5||||||F\n"
+        )
+    };
+    format!("{MSH}\n{PID}\n{}", tests.iter().map(one).collect::<String>())
+}
+
+/// Of each result of these messages its code and the tests that it is of, and of each order its test and its state.
+fn filed(messages: &[String]) -> (Vec<(String, Vec<String>)>, Vec<(String, String)>) {
+    use serde_json::Value;
+    let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
+    let clinic = super::said::told(&sets);
+    let code = |of: &Value| {
+        of["code"]["codings"][0]["code"]
+            .as_str()
+            .unwrap_or("-")
+            .to_owned()
+    };
+    let named: std::collections::HashMap<String, String> = clinic
+        .all(clinic::Kind::Order)
+        .iter()
+        .map(|record| {
+            let json = serde_json::to_value(&record.aggregate).expect("JSON");
+            (record.meta.id.to_string(), code(&json["Order"]))
+        })
+        .collect();
+    let of_orders = |of: &Value| {
+        let orders = of["orders"].as_array().cloned().unwrap_or_default();
+        let ids = orders
+            .iter()
+            .map(|order| order["id"][1].as_str().unwrap_or_default());
+        ids.map(|id| named.get(id).cloned().unwrap_or_default()).collect()
+    };
+    let results = super::said::of_kind(&clinic, clinic::Kind::Result);
+    let observations = super::said::of_kind(&clinic, clinic::Kind::Observation);
+    assert_eq!(results.len(), observations.len());
+    for (result, observation) in results.iter().zip(&observations) {
+        let (of_result, of_observation): (Vec<String>, Vec<String>) =
+            (of_orders(result), of_orders(observation));
+        assert_eq!(of_result, of_observation);
+    }
+    let results = results.iter().map(|one| (code(one), of_orders(one))).collect();
+    let orders = super::said::of_kind(&clinic, clinic::Kind::Order);
+    let state = |one: &Value| one["status"].as_str().unwrap_or("-").to_owned();
+    (
+        results,
+        orders.iter().map(|one| (code(one), state(one))).collect(),
+    )
+}
+
+fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+    of.iter()
+        .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_report_of_a_requisition_finds_each_of_its_orders() {
+    let fillers: [[&str; 3]; 4] = [
+        ["", "", ""],
+        ["F^LAB", "F^LAB", "F^LAB"],
+        ["F1^LAB", "F2^LAB", "F3^LAB"],
+        ["R100", "R100", "R100"],
+    ];
+    let tests = ["GLU^Glucose^L", "CREA^Creatinine^L", "UREA^Urea^L"];
+    let is = |filler: &[&str; 3], messages: &[String]| {
+        let (results, orders) = filed(messages);
+        let wanted: Vec<(String, Vec<String>)> = ["GLU", "CREA", "UREA"]
+            .iter()
+            .map(|code| ((*code).to_owned(), vec![(*code).to_owned()]))
+            .collect();
+        assert_eq!(results, wanted, "{filler:?}");
+        let wanted = [("GLU", "completed"), ("CREA", "active"), ("UREA", "completed")];
+        assert_eq!(orders, pairs(&wanted), "{filler:?}");
+    };
+    for filler in &fillers {
+        let all: Vec<(&str, &str, &str)> = (0..3)
+            .map(|n| (filler[n], tests[n], ["CM", "IP", "CM"][n]))
+            .collect();
+        is(filler, &[requisition(), report_of(&all)]);
+        is(filler, &[requisition(), report_of(&all), report_of(&all)]);
+        let single = all.iter().map(|one| report_of(&[*one]));
+        let one_by_one: Vec<String> = std::iter::once(requisition()).chain(single).collect();
+        is(filler, &one_by_one);
+        is(filler, &[one_by_one, vec![report_of(&all)]].concat());
+    }
+}
+
+#[test]
+fn a_report_in_the_codes_of_the_laboratory_is_filed_and_moves_no_order() {
+    let active = pairs(&[("GLU", "active"), ("CREA", "active"), ("UREA", "active")]);
+    let whole = || vec!["GLU".to_owned(), "CREA".to_owned(), "UREA".to_owned()];
+    for fillers in [["", ""], ["F^LAB", "F^LAB"], ["F1^LAB", "F2^LAB"]] {
+        let strange = report_of(&[
+            (fillers[0], "2345-7^x^LN", "CM"),
+            (fillers[1], "2160-0^y^LN", "CM"),
+        ]);
+        for messages in [
+            vec![requisition(), strange.clone()],
+            vec![requisition(), strange.clone(), strange],
+        ] {
+            let (results, orders) = filed(&messages);
+            let wanted = [("2345-7".to_owned(), whole()), ("2160-0".to_owned(), whole())];
+            assert_eq!(results, wanted, "{fillers:?}");
+            assert_eq!(orders, active, "{fillers:?}");
+        }
+    }
+    // By the alternate code, by the words, by the code in another system or none; and what was ordered stays.
+    for test in [
+        "2160-0^z^LN^CREA^Crea^L",
+        "2160-0^CREATININE^LN",
+        "CREA^z^99LAB",
+        "CREA",
+    ] {
+        let (results, orders) = filed(&[requisition(), report_of(&[("F^LAB", test, "CM")])]);
+        assert_eq!(results[0].1, ["CREA"], "{test}");
+        let wanted = [("GLU", "active"), ("CREA", "completed"), ("UREA", "active")];
+        assert_eq!(orders, pairs(&wanted), "{test}");
+    }
+    // The only order of a number is meant whatever its code is.
+    let single = format!(
+        "{}ORC|NW|R100^HIS\nOBR|1|R100^HIS||GLU^Glucose^L\n",
+        order_message()
+    );
+    let (results, orders) = filed(&[single, report_of(&[("F^LAB", "2345-7^x^LN", "CM")])]);
+    assert_eq!(results, [("2345-7".to_owned(), vec!["GLU".to_owned()])]);
+    assert_eq!(orders, pairs(&[("GLU", "completed")]));
+    // By the number that the laboratory gave to each test.
+    let start = |(n, code): (usize, &str)| {
+        format!("ORC|SC|R100^HIS|F{n}^LAB||IP\nOBR|1|R100^HIS|F{n}^LAB|{code}^^L\n")
+    };
+    let started: String = ["GLU", "CREA", "UREA"]
+        .into_iter()
+        .enumerate()
+        .map(start)
+        .collect();
+    let started = format!("{}{started}", order_message());
+    let (results, _) = filed(&[
+        requisition(),
+        started,
+        report_of(&[("F1^LAB", "2160-0^y^LN", "CM")]),
+    ]);
+    assert_eq!(results, [("2160-0".to_owned(), vec!["CREA".to_owned()])]);
+}
+
+#[test]
+fn an_orc_speaks_for_each_obr_until_the_next() {
+    let orc = "ORC|NW|R100^HIS|||HOLD||||20260505083000+0300|||D-40^Stan^Corina".replace("HOLD", "");
+    let of = |tests: &str| format!("{}{orc}\n{tests}", order_message());
+    let shapes = [
+        "OBR|1|R100^HIS||GLU^Glucose^L\nOBR|2|R100^HIS||CREA^Creatinine^L\nOBR|3|R100^HIS||UREA^Urea^L\n",
+        "OBR|1|||GLU^Glucose^L\nNTE|1||x\nOBR|2|||CREA^Creatinine^L\nOBR|3|||UREA^Urea^L\n",
+        "OBR|1|R100^HIS|F1^LAB|GLU^Glucose^L\nOBR|2|R100^HIS|F2^LAB|CREA^Creatinine^L\nOBR|3||F3^LAB|UREA^Urea^L\n",
+        "OBR|1|R101^HIS||GLU^Glucose^L\nOBR|2|R102^HIS||CREA^Creatinine^L\nOBR|3|R103^HIS||UREA^Urea^L\n",
+    ];
+    for tests in shapes {
+        let set = read(&of(tests)).set;
+        let all = super::said::of_kind(&super::said::told(&[set.clone(), set]), clinic::Kind::Order);
+        assert_eq!(all.len(), 3, "{tests}");
+        for (order, code) in all.iter().zip(["GLU", "CREA", "UREA"]) {
+            assert_eq!(order["code"]["codings"][0]["code"], code, "{tests}");
+            assert_eq!(order["status"], "active", "{tests}");
+            assert_eq!(order["authored"], "2026-05-05T08:30:00+03:00", "{tests}");
+            assert!(order["requester"].is_object(), "{tests}");
+        }
+    }
+    let numbers = |tests: &str| -> Vec<String> {
+        let said = read(&of(tests));
+        let number = |order: &&serde_json::Value| {
+            let values = list(&order["identifiers"]);
+            let values = values
+                .iter()
+                .map(|id| id["value"].as_str().unwrap_or_default().to_owned());
+            values.collect::<Vec<_>>().join(" ")
+        };
+        said.all("Order").iter().map(number).collect()
+    };
+    assert_eq!(numbers(shapes[2]), ["R100 F1", "R100 F2", "R100 F3"]);
+    assert_eq!(numbers(shapes[3]), ["R101", "R102", "R103"]);
+    // The next ORC ends it, and earlier results have none of the order's.
+    let two = format!("{}ORC|HD|R200^HIS\nOBR|1|R200^HIS||K^K^L\n", of(shapes[0]));
+    let held = ("K", "on-hold");
+    let active = [("GLU", "active"), ("CREA", "active"), ("UREA", "active")];
+    assert_eq!(filed(&[two]).1, pairs(&[active.as_slice(), &[held]].concat()));
+    // One test is called off; all are; one that nobody ordered is not.
+    let off = |rest: &str| format!("{}ORC|CA|R100^HIS\n{rest}", order_message());
+    let one = filed(&[of(shapes[0]), off("OBR|1|R100^HIS||CREA^Creatinine^L\n")]).1;
+    assert_eq!(
+        one,
+        pairs(&[("GLU", "active"), ("CREA", "revoked"), ("UREA", "active")])
+    );
+    let two = filed(&[of(shapes[0]), off("OBR|1|||CREA^x^L\nOBR|2|||UREA\n")]).1;
+    assert_eq!(
+        two,
+        pairs(&[("GLU", "active"), ("CREA", "revoked"), ("UREA", "revoked")])
+    );
+    let revoked = [("GLU", "revoked"), ("CREA", "revoked"), ("UREA", "revoked")];
+    assert_eq!(filed(&[of(shapes[0]), off("")]).1, pairs(&revoked));
+    // A report with one ORC: its state is that of each test.
+    let report = format!(
+        "{MSH}\n{PID}\nORC|RE|R100^HIS|F^LAB||CM\nOBR|1|||GLU^^L\nOBX|1|NM|a^a^L||1||||||F\n\
+         OBR|2|||CREA^^L\nOBX|1|NM|b^b^L||1||||||F\n"
+    );
+    let (results, orders) = filed(&[of(shapes[0]), report]);
+    let wanted = [("GLU", "completed"), ("CREA", "completed"), ("UREA", "active")];
+    assert_eq!(orders, pairs(&wanted));
+    assert_eq!(results.len(), 2);
+}
+
+#[test]
+fn a_test_of_a_requisition_that_nobody_ordered_can_not_be_called_off() {
+    let sets: Vec<clinic::ChangeSet> = [
+        requisition(),
+        format!(
+            "{}ORC|CA|R100^HIS\nOBR|1|R100^HIS||K^Potassium^L\n",
+            order_message()
+        ),
+    ]
+    .iter()
+    .map(|text| read(text).set)
+    .collect();
+    let known = super::said::told(&sets[..1]);
+    let refused = super::said::tries(&sets[1], &known, 100);
+    assert!(
+        matches!(refused, Err(clinic::apply::ApplyError::Parked { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -49,6 +49,12 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
             {
                 change.find.by_code = true;
             }
+            // A number alone, without a test, is that of all its tests.
+            if group.obr.is_none()
+                && let Some(change) = out.change_mut(&order)
+            {
+                (change.find.by_code, change.find.each) = (true, true);
+            }
         }
     }
     Ok(())
@@ -64,8 +70,8 @@ struct Test {
 impl Test {
     fn of(group: &Group<'_>) -> Self {
         let number = |field: usize| {
-            let all = [group.orc(field), group.obr(field)];
-            let there = all.into_iter().find(At::is_there);
+            let (first, second) = group.two(field, field);
+            let there = [first, second].into_iter().find(At::is_there);
             there.map(|at| at.raw().to_owned()).unwrap_or_default()
         };
         Test {
@@ -195,6 +201,32 @@ pub fn push<'m>(
     })
 }
 
+/// Adds the change for the order of a report, as [`push`] does. The report's code is its own: that of an order that is known
+/// stays.
+pub fn push_reported<'m>(
+    out: &mut Collected<'m>,
+    group: &Group<'m>,
+    key: String,
+    mut say: OrderChange,
+    subject: &Subject,
+) -> Ref {
+    let code = std::mem::take(&mut say.code);
+    let order = push(out, group, key, say, subject);
+    if let Some(change) = out.change_mut(&order) {
+        change.find.by_report = true;
+        if let Patch::Set(code) = code {
+            match change
+                .say_if_new
+                .get_or_insert_with(|| OrderChange::default().into())
+            {
+                Body::Order(new) => new.code = Patch::Set(code),
+                _ => unreachable!(),
+            }
+        }
+    }
+    order
+}
+
 /// The numbers that name one order; a group's number is that of many, and so is an accession number.
 fn own_numbers(identifiers: &Items<Identifier>) -> Vec<Identifier> {
     let of_group = |id: &&Identifier| {
@@ -227,17 +259,17 @@ pub fn twin<'m>(first: At<'m>, second: At<'m>) -> At<'m> {
     first
 }
 
+/// A field of the ORC and the one of the OBR that says the same thing: the ORC's, and of an ORC with several OBR the OBR's.
+fn of_both<'m>(group: &Group<'m>, orc: usize, obr: usize) -> At<'m> {
+    let (first, second) = group.two(orc, obr);
+    twin(first, second)
+}
+
 /// ORC-2, -3, -33, OBR-2, -3, -53 → placer's and filler's numbers, without those of groups.
 pub fn numbers(group: &Group<'_>) -> Vec<Identifier> {
     let mut all: Vec<Identifier> = vec![];
-    all.extend(data::entity(
-        twin(group.orc(2), group.obr(2)).first(),
-        Some("PLAC"),
-    ));
-    all.extend(data::entity(
-        twin(group.orc(3), group.obr(3)).first(),
-        Some("FILL"),
-    ));
+    all.extend(data::entity(of_both(group, 2, 2).first(), Some("PLAC")));
+    all.extend(data::entity(of_both(group, 3, 3).first(), Some("FILL")));
     for rep in group.orc(33).reps().into_iter().chain(group.obr(53).reps()) {
         let alternate = data::identifier(rep).map(|number| Identifier {
             kind: Some(data::kind_of("PLAC")),
@@ -282,7 +314,7 @@ pub fn order_from_orc_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, subjec
         reasons: group.obr(31).items(|at| terms::concept(at, NO_TABLE)),
         control_reason: group.orc(16).patch(|at| terms::concept(at, NO_TABLE)),
         clinical_info: group.obr(13).items(words_or_concept),
-        parent_identifiers: Items::merge(specimen::numbers(twin(group.orc(8), group.obr(29)).first())),
+        parent_identifiers: Items::merge(specimen::numbers(of_both(group, 8, 29).first())),
         security: security(group.orc(28)),
         callback: callback(twin(group.obr(17), group.orc(14))),
         ..OrderChange::default()
@@ -397,7 +429,7 @@ pub fn times<'m>(group: &Group<'m>) -> Option<Times<'m>> {
     if let Some(tq1) = group.timings.first() {
         return Some(timing::from_tq1(*tq1));
     }
-    let at = twin(group.orc(7), group.obr(27)).first();
+    let at = of_both(group, 7, 27).first();
     at.is_there().then(|| timing::from_tq(at))
 }
 
@@ -444,7 +476,7 @@ fn requester<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChan
 
 /// ORC-12, OBR-16, ORC-24 → who ordered.
 pub fn requester_of<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
-    let person = parties::practitioner(out, twin(group.orc(12), group.obr(16)).first())?;
+    let person = parties::practitioner(out, of_both(group, 12, 16).first())?;
     let addresses: Vec<Address> = group
         .orc(24)
         .reps()

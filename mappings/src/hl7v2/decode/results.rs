@@ -121,8 +121,7 @@ fn report_of<'m>(
     say.observations = Items::merge(measured.clone());
     say.documents = Items::merge(distinct(files));
     let find = find(group, &order);
-    known_before(out, group, &mut request);
-    orders::push(out, group, order_key, request, subject);
+    orders::push_reported(out, group, order_key, request, subject);
     let known = out.changes().iter().filter(|change| change.find == find).count();
     let find = if known == 0 { find } else { again(find, known + 1) };
     let say_if_new = say.status.is_absent().then(|| {
@@ -144,24 +143,6 @@ fn report_of<'m>(
     }
     measured.extend(answers);
     measured
-}
-
-/// A second report of an order in one message says what is new in it of the order, and leaves the order's code as the
-/// first said it: its own code is that of the report.
-fn known_before(out: &Collected<'_>, group: &Group<'_>, request: &mut clinic::diagnostics::OrderChange) {
-    let numbers = request.identifiers.values();
-    let same = |change: &clinic::Change| match &change.say {
-        clinic::Body::Order(known) => known.identifiers.values().iter().any(|id| {
-            let shared = numbers
-                .iter()
-                .any(|n| n.system == id.system && n.value == id.value);
-            shared && !matches!(id.kind_code(), Some("FGN" | "PGN"))
-        }),
-        _ => false,
-    };
-    if group.obr.is_some() && out.changes().iter().any(same) {
-        request.code = Patch::Absent;
-    }
 }
 
 /// A report is found by its order and what it is of. Its numbers are the order's, which other reports have too, so

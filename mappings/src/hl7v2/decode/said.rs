@@ -104,29 +104,38 @@ pub fn day(names: &[&str]) -> clinic::memory::MemoryClinic {
 /// Change sets, applied in their order to a clinic that knows nobody.
 pub fn told(sets: &[ChangeSet]) -> clinic::memory::MemoryClinic {
     let mut clinic = clinic::memory::MemoryClinic::new();
-    let mut next = 0_u128;
     for (idx, set) in sets.iter().enumerate() {
-        let mut new_id = || {
-            next += 1;
-            uuid::Uuid::from_u128(next)
-        };
-        let context = clinic::apply::Context {
-            source: clinic::aggregate::Source::Actor {
-                name: format!("message {idx}"),
-                message: None,
-            },
-            now: jiff::Timestamp::UNIX_EPOCH,
-            site: None,
-            on_unmatched: clinic::apply::OnUnmatched::Create,
-            decisions: &[],
-            overwrite: false,
-            new_id: &mut new_id,
-        };
-        let applied = clinic::apply(set, &clinic, context).expect("a set that is taken");
+        let applied = tries(set, &clinic, 1_000 * idx as u128).expect("a set that is taken");
         assert!(applied.left_out.is_empty(), "{idx}: {:?}", applied.left_out);
         clinic.commit(&applied).expect("nobody else writes");
     }
     clinic
+}
+
+/// What becomes of a change set in this clinic; new records get the ids behind `next`.
+pub fn tries(
+    set: &ChangeSet,
+    clinic: &clinic::memory::MemoryClinic,
+    mut next: u128,
+) -> Result<clinic::apply::Applied, clinic::apply::ApplyError> {
+    let source = clinic::aggregate::Source::Actor {
+        name: format!("message {next}"),
+        message: None,
+    };
+    let mut new_id = || {
+        next += 1;
+        uuid::Uuid::from_u128(next)
+    };
+    let context = clinic::apply::Context {
+        source,
+        now: jiff::Timestamp::UNIX_EPOCH,
+        site: None,
+        on_unmatched: clinic::apply::OnUnmatched::Create,
+        decisions: &[],
+        overwrite: false,
+        new_id: &mut new_id,
+    };
+    clinic::apply(set, clinic, context)
 }
 
 pub fn of_kind(clinic: &clinic::memory::MemoryClinic, kind: clinic::Kind) -> Vec<Value> {
