@@ -179,7 +179,16 @@ impl<'a> Work<'a> {
         if !change.find.by_code && !is_requisition {
             return Ok(found);
         }
-        let (of_it, of_nothing, others) = self.by_test(&found, code)?;
+        // A new one of another code is another test, also where the words are the same.
+        let least = match change.find.by_code {
+            true => Fit::WordsOfNoCode,
+            false => Fit::CodeAlone,
+        };
+        let ByTest {
+            of_it,
+            of_nothing,
+            others,
+        } = self.by_test(&found, code, least)?;
         let is_further = change.find.by_code && !(is_revoked(change) && self.any_is_stored(&others));
         let meant = match (of_it.is_empty(), of_nothing.is_empty()) {
             (false, _) => of_it,
@@ -216,7 +225,9 @@ impl<'a> Work<'a> {
         let ids: Vec<Uuid> = all.iter().map(|one| one.id).collect();
         self.note_shared(idx, ids.iter().copied());
         if let Some(code) = order_code(change) {
-            let (of_it, of_nothing, _) = self.by_test(&found, code)?;
+            let ByTest {
+                of_it, of_nothing, ..
+            } = self.by_test(&found, code, Fit::Words)?;
             let meant = if of_it.is_empty() { of_nothing } else { of_it };
             if meant.len() == 1 {
                 return Ok(meant);
@@ -238,11 +249,7 @@ impl<'a> Work<'a> {
 
     /// Those that are of this test, those of which nobody said what they are of, and the others. How well they fit decides:
     /// who fits less is another one where someone fits better.
-    fn by_test(
-        &mut self,
-        found: &[Found],
-        code: &Concept,
-    ) -> Result<(Vec<Found>, Vec<Found>, Vec<Found>), ApplyError> {
+    fn by_test(&mut self, found: &[Found], code: &Concept, least: Fit) -> Result<ByTest, ApplyError> {
         let (mut of_nothing, mut coded) = (vec![], vec![]);
         for one in found {
             let (codes, _) = self.ordered(one.id)?;
@@ -251,12 +258,18 @@ impl<'a> Work<'a> {
                 Some(fit) => coded.push((fit, one.clone())),
             }
         }
-        let best = coded.iter().map(|(fit, _)| *fit).max().unwrap_or(Fit::Not);
-        let (of_it, others): (Vec<_>, Vec<_>) = coded
-            .into_iter()
-            .partition(|(fit, _)| *fit == best && best != Fit::Not);
+        let best = coded
+            .iter()
+            .map(|(fit, _)| *fit)
+            .filter(|fit| least <= *fit)
+            .max();
+        let (of_it, others): (Vec<_>, Vec<_>) = coded.into_iter().partition(|(fit, _)| Some(*fit) == best);
         let without_fit = |all: Vec<(Fit, Found)>| all.into_iter().map(|(_, one)| one).collect();
-        Ok((without_fit(of_it), of_nothing, without_fit(others)))
+        Ok(ByTest {
+            of_it: without_fit(of_it),
+            of_nothing,
+            others: without_fit(others),
+        })
     }
 
     fn any_is_stored(&self, found: &[Found]) -> bool {
@@ -455,14 +468,24 @@ fn is_revoked(change: &Change) -> bool {
     }
 }
 
+/// Orders by whether they are of a test.
+struct ByTest {
+    of_it: Vec<Found>,
+    /// Nobody said what they are of.
+    of_nothing: Vec<Found>,
+    others: Vec<Found>,
+}
+
 /// How well two say that the same is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Not,
+    /// The same words, with two codes.
+    Words,
     /// One code, of two systems: each calls its own list otherwise.
     CodeAlone,
-    /// The same words.
-    Words,
+    /// The same words, and one of the two has no code.
+    WordsOfNoCode,
     /// One code, and one of the two names no system.
     CodeOfNoSystem,
     /// One code of one system.
@@ -490,10 +513,11 @@ fn fit(one: &Concept, other: &Concept) -> Fit {
     };
     let theirs = words(other);
     let by_words = words(one).iter().any(|words| theirs.contains(words));
-    by_code
-        .chain(by_words.then_some(Fit::Words))
-        .max()
-        .unwrap_or(Fit::Not)
+    let by_words = by_words.then_some(match one.code().is_some() && other.code().is_some() {
+        true => Fit::Words,
+        false => Fit::WordsOfNoCode,
+    });
+    by_code.chain(by_words).max().unwrap_or(Fit::Not)
 }
 
 pub(super) struct Lookup<'a> {

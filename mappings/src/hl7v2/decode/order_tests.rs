@@ -410,6 +410,9 @@ fn a_requisition_has_a_test_for_each_code_under_its_number() {
     };
     is(&active, &[three.clone(), report("UREA")]);
     is(&active, &[three, report("K")]);
+    // Other codes are other tests, whatever the words are.
+    let words = format!("{oml}ORC|NW|R100^HIS\nOBR|1|||G0^Glucose^L\nOBR|2|||G2^Glucose^L\n");
+    is(&[("G0", "active"), ("G2", "active")], &[words.clone(), words]);
     // Twice the same is told among the losses.
     let twice = read(&format!("{oml}{}{}", test("NW", "GLU"), test("NW", "GLU")));
     assert!(twice.lost("OBR[2]-4.1"), "{:?}", twice.extra());
@@ -631,6 +634,10 @@ fn an_orc_speaks_for_each_obr_until_the_next() {
     );
     let revoked = [("GLU", "revoked"), ("CREA", "revoked"), ("UREA", "revoked")];
     assert_eq!(filed(&[of(shapes[0]), off("")]).1, pairs(&revoked));
+    assert_eq!(
+        filed(&[of(shapes[0]), off("OBR|1|R100^HIS\n")]).1,
+        pairs(&revoked)
+    );
     // A report with one ORC: its state is that of each test.
     let report = format!(
         "{MSH}\n{PID}\nORC|RE|R100^HIS|F^LAB||CM\nOBR|1|||GLU^^L\nOBX|1|NM|a^a^L||1||||||F\n\

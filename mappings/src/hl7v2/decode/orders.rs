@@ -50,7 +50,8 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
                 change.find.by_code = true;
             }
             // A number alone, without a test, is that of all its tests.
-            if group.obr.is_none()
+            if group.obr(4).is_empty()
+                && !group.orc(1).part(1).is("NW")
                 && let Some(change) = out.change_mut(&order)
             {
                 (change.find.by_code, change.find.each) = (true, true);
@@ -214,14 +215,11 @@ pub fn push_reported<'m>(
     let order = push(out, group, key, say, subject);
     if let Some(change) = out.change_mut(&order) {
         change.find.by_report = true;
-        if let Patch::Set(code) = code {
-            match change
-                .say_if_new
-                .get_or_insert_with(|| OrderChange::default().into())
-            {
-                Body::Order(new) => new.code = Patch::Set(code),
-                _ => unreachable!(),
-            }
+        let new = change
+            .say_if_new
+            .get_or_insert_with(|| OrderChange::default().into());
+        if let Body::Order(new) = new {
+            new.code = code;
         }
     }
     order

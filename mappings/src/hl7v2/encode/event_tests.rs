@@ -247,3 +247,38 @@ fn whatever_a_sample_writes_can_be_told() {
     }
     assert!(200 < n_told, "{n_told}");
 }
+
+#[test]
+fn each_test_of_one_orc_is_told_by_a_message_of_its_own() {
+    let message = "MSH|^~\\&|HIS|A|PUNTE|A|20260505083000+0300||OML^O21^OML_O21|1|P|2.5.1\r\
+                   PID|1||A-1^^^AURORA^MR||Rusu^Adina\r\
+                   ORC|NW|R1^HIS||G7^HIS|||||20260505083000+0300|||D-40^Stan^Corina\r\
+                   OBR|1|R1^HIS||GLU^Glucose^L\r\
+                   OBR|2|R1^HIS||CREA^Creatinine^L\r\
+                   OBR|3|||UREA^Urea^L\r";
+    let (clinic, applied) = after(message.as_bytes());
+    let orders = applied
+        .writes
+        .iter()
+        .filter(|write| write.record.aggregate.kind() == Kind::Order);
+    let said: Vec<(String, String, String)> = orders
+        .map(|write| {
+            let event = format!("Order.{}", write.verb);
+            let message = told(&clinic, &event, Kind::Order, write.record.meta.id).unwrap();
+            let line = |name: &str| message.split('\r').find(|line| line.starts_with(name)).unwrap();
+            let orc: Vec<&str> = line("ORC").split('|').collect();
+            let obr: Vec<&str> = line("OBR").split('|').collect();
+            let of_orc = format!("{} {} {} {} {}", orc[1], orc[2], orc[4], orc[9], orc[12]);
+            (event, of_orc, format!("{} {}", obr[2], obr[4]))
+        })
+        .collect();
+    let orc = "NW R1^HIS G7^HIS 20260505083000+0300 D-40^Stan^Corina";
+    let wanted = ["GLU^Glucose^L", "CREA^Creatinine^L", "UREA^Urea^L"].map(|test| {
+        (
+            "Order.placed".to_owned(),
+            orc.to_owned(),
+            format!("R1^HIS {test}"),
+        )
+    });
+    assert_eq!(said, wanted);
+}
