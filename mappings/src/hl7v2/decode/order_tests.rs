@@ -443,8 +443,11 @@ fn report_of(tests: &[(&str, &str, &str)]) -> String {
     format!("{MSH}\n{PID}\n{}", tests.iter().map(one).collect::<String>())
 }
 
+/// A code, and the codes of the orders that it is of.
+type OfOrders = (String, Vec<String>);
+
 /// Of each result of these messages its code and the tests that it is of, and of each order its test and its state.
-fn filed(messages: &[String]) -> (Vec<(String, Vec<String>)>, Vec<(String, String)>) {
+fn filed(messages: &[String]) -> (Vec<OfOrders>, Vec<(String, String)>) {
     use serde_json::Value;
     let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
     let clinic = super::said::told(&sets);
