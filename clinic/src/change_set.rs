@@ -200,11 +200,11 @@ pub struct Find {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Ref>,
     /// True, of orders: one with the number but with another code is another one. A requisition has many tests under one
-    /// number; with `each` and without a code all of them are meant.
+    /// number; with `each` and without a code all of them are meant. With an id: others have its number.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_code: bool,
-    /// True, of orders: a report says it. Of several with the number that one is meant whose test it is; where nothing tells
-    /// which, the report is of all of them, and nothing is said of any.
+    /// True, of orders: a report or an appointment says it. Of several with the number that one is meant whose test it is;
+    /// where nothing tells which, it is of all of them, and nothing is said of any.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_report: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::aggregate::Meta;
 use crate::apply::{FindKey, Record, Snapshot, SnapshotError};
 use crate::change_set::{About, Change, ChangeSet, Find, Merge};
+use crate::keys::names_one;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::people::LinkKind;
 use crate::refs::Refs;
@@ -58,11 +59,13 @@ pub fn change_set(
         }
     }
     let known: Vec<Uuid> = records.iter().map(|record| record.meta.id).collect();
-    let changes = records
-        .iter()
-        .enumerate()
-        .filter_map(|(n, record)| change(&key(n), record, &known))
-        .collect();
+    let mut changes = vec![];
+    for (n, record) in records.iter().enumerate() {
+        if let Some(mut change) = change(&key(n), record, &known) {
+            change.find.by_code = shares_number(record, snapshot)?;
+            changes.push(change);
+        }
+    }
     let merges = merge.filter(|other| known.contains(other)).map(|_| {
         // The record that goes is told by `replaced`, the one that stays by `merged`.
         let (survivor, old) = if event.ends_with(crate::events::REPLACED) {
@@ -86,6 +89,21 @@ pub fn change_set(
         merges: merges.into_iter().collect(),
         extra: vec![],
     }))
+}
+
+/// Whether a number of an order is that of others too: then it names none of them to those who listen.
+fn shares_number(record: &Record, snapshot: &dyn Snapshot) -> Result<bool, SnapshotError> {
+    let Aggregate::Order(order) = &record.aggregate else {
+        return Ok(false);
+    };
+    let patient = order.patient.as_ref().and_then(Ref::id);
+    let numbers = order.identifiers.iter().filter(|id| names_one(Kind::Order, id));
+    for key in numbers.filter_map(|number| FindKey::identifier(Kind::Order, number, patient)) {
+        if snapshot.find(&key)?.len() > 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn key(n: usize) -> String {

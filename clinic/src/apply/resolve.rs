@@ -331,6 +331,9 @@ impl<'a> Work<'a> {
             }
             return Err(unknown_id(&format!("changes[{idx}].find.id"), kind).into());
         }
+        if change.find.by_code {
+            self.share_number.1.insert(idx);
+        }
         let undone = self.parts.get(&idx).is_some_and(|part| part.undo);
         let id = if kind == Kind::Patient && !undone {
             self.follow(idx, id)?

@@ -234,11 +234,12 @@ fn settled<'b>(body: &'b Body, work: &Work<'_>, dangling: &mut Vec<String>) -> C
     Cow::Owned(body)
 }
 
-/// A report of a whole requisition is one of each of its orders.
+/// A report or an appointment of a whole requisition is one of each of its orders.
 fn of_requisition(body: &mut Body, work: &Work<'_>) {
     let orders = match body {
         Body::Result(say) => &mut say.orders,
         Body::Observation(say) => &mut say.orders,
+        Body::Appointment(say) => &mut say.orders,
         _ => return,
     };
     let (Items::Replace(orders) | Items::Merge(orders)) = orders else {

@@ -585,6 +585,25 @@ fn a_report_in_the_codes_of_the_laboratory_is_filed_and_moves_no_order() {
 }
 
 #[test]
+fn an_appointment_of_a_requisition_is_for_all_its_orders() {
+    // SCH-11 is when, SCH-25 the state, SCH-26 the number.
+    let gap = "|".repeat(14);
+    let booked = format!(
+        "{}\nSCH|T1^HIS||||||||||^^^20260601090000+0300^20260601093000+0300{gap}Booked|R100^HIS\n{PID}\nRGS|1\nAIL|1||A^1\n",
+        MSH.replace("ORU^R01^ORU_R01", "SIU^S12^SIU_S12")
+    );
+    let sets: Vec<clinic::ChangeSet> = [requisition(), booked]
+        .iter()
+        .map(|text| read(text).set)
+        .collect();
+    let clinic = super::said::told(&sets);
+    let all = super::said::of_kind(&clinic, clinic::Kind::Appointment);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0]["orders"].as_array().map(Vec::len), Some(3), "{}", all[0]);
+    assert_eq!(super::said::of_kind(&clinic, clinic::Kind::Order).len(), 3);
+}
+
+#[test]
 fn an_orc_speaks_for_each_obr_until_the_next() {
     let orc = "ORC|NW|R100^HIS|||HOLD||||20260505083000+0300|||D-40^Stan^Corina".replace("HOLD", "");
     let of = |tests: &str| format!("{}{orc}\n{tests}", order_message());

@@ -442,6 +442,10 @@ fn orders(out: &mut Collected<'_>, sch: Seg<'_>, subject: Option<&Subject>) -> V
             ..OrderChange::default()
         };
         keys.push(out.push(Change {
+            find: Find {
+                by_report: true,
+                ..Find::default()
+            },
             say_if_new: Some(new.into()),
             ..Change::new(key, say)
         }));

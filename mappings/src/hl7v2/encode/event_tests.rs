@@ -261,10 +261,15 @@ fn each_test_of_one_orc_is_told_by_a_message_of_its_own() {
         .writes
         .iter()
         .filter(|write| write.record.aggregate.kind() == Kind::Order);
+    let applied_to = |set: &ChangeSet| self::applied(set, &Told::by(set, stamp().now), OnUnmatched::Invent);
     let said: Vec<(String, String, String)> = orders
         .map(|write| {
             let event = format!("Order.{}", write.verb);
-            let message = told(&clinic, &event, Kind::Order, write.record.meta.id).unwrap();
+            let id = write.record.meta.id;
+            let set = change_set(&event, Kind::Order, id, &clinic).unwrap().unwrap();
+            let imagined = applied_to(&set);
+            assert!(imagined.share_number.contains(&id), "its number names three");
+            let message = told(&clinic, &event, Kind::Order, id).unwrap();
             let line = |name: &str| message.split('\r').find(|line| line.starts_with(name)).unwrap();
             let orc: Vec<&str> = line("ORC").split('|').collect();
             let obr: Vec<&str> = line("OBR").split('|').collect();
