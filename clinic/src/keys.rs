@@ -143,6 +143,11 @@ pub(crate) fn same_series(one: &Identifier, other: &Identifier) -> bool {
     system(one) == system(other) && kind_code(one) == kind_code(other)
 }
 
+/// True for two of one series with the same value.
+pub(crate) fn same_in_series(one: &Identifier, other: &Identifier) -> bool {
+    same_series(one, other) && one.value == other.value
+}
+
 /// The one list of kinds that belong to a patient.
 macro_rules! of_a_patient {
     ($enum:ident, $value:expr, |$inner:ident| $get:expr) => {

@@ -1,13 +1,15 @@
 //! What is found by identifiers: on charts and in general.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::resolve::{Work, patient_said};
-use super::{ApplyError, Candidate, FindKey};
+use super::{ApplyError, Candidate, FindKey, Record};
 use crate::change_set::Change;
 use crate::cnp::is_national;
 use crate::diagnostics::OrderStatus;
-use crate::keys::{Care, care, kind_code, names_one, same_series, system};
+use crate::keys::{Care, care, kind_code, names_one, same_in_series, same_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::records::EncounterStatus;
 use crate::value::{Coding, Concept, Identifier, Ref};
@@ -273,10 +275,7 @@ impl<'a> Work<'a> {
     }
 
     fn any_is_stored(&self, found: &[Found]) -> bool {
-        found.iter().any(|one| {
-            let place = self.index.get(&(Kind::Order, one.id));
-            place.is_none_or(|place| self.touched[*place].before.is_some())
-        })
+        found.iter().any(|one| self.is_stored(Kind::Order, one.id))
     }
 
     /// These have a number that the order of this change has too.
@@ -304,14 +303,10 @@ impl<'a> Work<'a> {
     /// What an order is of and its numbers, as it stands and as this set says.
     fn ordered(&mut self, id: Uuid) -> Result<(Vec<Concept>, Vec<Identifier>), ApplyError> {
         let set = self.set;
-        let touched = self
-            .index
-            .get(&(Kind::Order, id))
-            .map(|place| &self.touched[*place]);
         // A report says nothing of what was ordered.
-        let is_known = touched.is_none_or(|touched| touched.before.is_some());
-        let changes = touched.map_or(&[][..], |touched| &touched.changes);
-        let changes: Vec<usize> = changes
+        let is_known = self.is_stored(Kind::Order, id);
+        let changes: Vec<usize> = self
+            .makers(Kind::Order, id)
             .iter()
             .copied()
             .filter(|idx| !(is_known && set.changes[*idx].find.by_report))
@@ -326,10 +321,7 @@ impl<'a> Work<'a> {
             .flat_map(|idx| named(&set.changes[*idx]))
             .cloned()
             .collect();
-        let before = match touched {
-            Some(touched) => touched.before.as_ref(),
-            None => self.reader.load(Kind::Order, id)?,
-        };
+        let before = self.before(Kind::Order, id)?;
         if let Some(Aggregate::Order(order)) = before.map(|record| &record.aggregate) {
             codes.extend(order.code.clone());
             numbers.extend(order.identifiers.iter().cloned());
@@ -342,14 +334,12 @@ impl<'a> Work<'a> {
     fn in_use(&mut self, kind: Kind, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
         let mut used: Vec<Found> = vec![];
         for one in &found {
-            let record = match self.index.get(&(kind, one.id)) {
-                Some(place) => self.touched[*place].before.as_ref(),
-                None => self.reader.load(kind, one.id)?,
-            };
-            let is_error = record.is_some_and(|record| match &record.aggregate {
-                Aggregate::Encounter(visit) => visit.status == Some(EncounterStatus::EnteredInError),
-                _ => false,
-            });
+            let is_error = self
+                .before(kind, one.id)?
+                .is_some_and(|record| match &record.aggregate {
+                    Aggregate::Encounter(visit) => visit.status == Some(EncounterStatus::EnteredInError),
+                    _ => false,
+                });
             if !is_error {
                 used.push(one.clone());
             }
@@ -358,6 +348,26 @@ impl<'a> Work<'a> {
             true => found,
             false => used,
         })
+    }
+
+    /// What was found, as it was before this set; none of what is new in it.
+    fn before(&mut self, kind: Kind, id: Uuid) -> Result<Option<&Arc<Record>>, ApplyError> {
+        Ok(match self.index.get(&(kind, id)) {
+            Some(place) => self.touched[*place].before.as_ref(),
+            None => self.reader.load(kind, id)?,
+        })
+    }
+
+    /// Whether what was found was there before this set.
+    fn is_stored(&self, kind: Kind, id: Uuid) -> bool {
+        let place = self.index.get(&(kind, id));
+        place.is_none_or(|place| self.touched[*place].before.is_some())
+    }
+
+    /// The changes that turned out to be about it.
+    fn makers(&self, kind: Kind, id: Uuid) -> &[usize] {
+        let place = self.index.get(&(kind, id));
+        place.map_or(&[], |place| &self.touched[*place].changes)
     }
 
     /// Two tests of one order share the placer's number, and each has its own of the filler: who has another number
@@ -375,23 +385,15 @@ impl<'a> Work<'a> {
             // A message may name an old number of a series and a new one: either will do.
             of_series().any(|said| {
                 let mut series = theirs.iter().filter(|t| same_series(t, said)).peekable();
-                let is_said = |t: &Identifier| of_series().any(|s| same_series(s, t) && s.value == t.value);
+                let is_said = |t: &Identifier| of_series().any(|s| same_in_series(s, t));
                 series.peek().is_some() && !series.any(is_said)
             })
         };
-        let stored = match self.index.get(&(kind, id)) {
-            Some(place) => self.touched[*place].before.as_ref(),
-            None => self.reader.load(kind, id)?,
-        };
-        if let Some(record) = stored {
+        if let Some(record) = self.before(kind, id)? {
             return Ok(differ(record.aggregate.identifiers()));
         }
-        let makers = self
-            .index
-            .get(&(kind, id))
-            .map_or(&[][..], |place| &self.touched[*place].changes);
+        let makers = self.makers(kind, id).iter();
         let said: Vec<Identifier> = makers
-            .iter()
             .flat_map(|idx| named(&set.changes[*idx]))
             .cloned()
             .collect();
@@ -400,23 +402,14 @@ impl<'a> Work<'a> {
 
     /// Whose it is, by the survivor of merges.
     pub(super) fn patient_of(&mut self, kind: Kind, id: Uuid) -> Result<Option<Uuid>, ApplyError> {
-        let stored = match self.index.get(&(kind, id)) {
-            Some(place) => self.touched[*place].before.as_ref(),
-            None => self.reader.load(kind, id)?,
-        };
-        if let Some(record) = stored {
+        if let Some(record) = self.before(kind, id)? {
             let Some(patient) = record.aggregate.patient().and_then(Ref::id) else {
                 return Ok(None);
             };
             return Ok(Some(self.reader.survivor(patient)?));
         }
         let set = self.set;
-        let makers = self
-            .index
-            .get(&(kind, id))
-            .map_or(&[][..], |place| &self.touched[*place].changes);
-        let maker = makers.first().copied();
-        match maker {
+        match self.makers(kind, id).first().copied() {
             Some(idx) => self.local_or_id(patient_said(&set.changes[idx])),
             None => Ok(None),
         }
@@ -425,10 +418,7 @@ impl<'a> Work<'a> {
     pub(super) fn ambiguous(&self, idx: usize, several: &[Found]) -> ApplyError {
         let change = &self.set.changes[idx];
         let kind = change.kind();
-        let stored = several.iter().filter(|found| {
-            let place = self.index.get(&(kind, found.id));
-            place.is_none_or(|place| self.touched[*place].before.is_some())
-        });
+        let stored = several.iter().filter(|found| self.is_stored(kind, found.id));
         ApplyError::Parked {
             why: format!(
                 "{} of kind {} match this message. Choose which is meant.",

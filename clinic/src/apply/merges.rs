@@ -16,7 +16,7 @@ use crate::change_set::Merge;
 use crate::events;
 use crate::exchange::{MapError, Reason};
 use crate::held::{Kept, Writer};
-use crate::keys::same_series;
+use crate::keys::same_in_series;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::people::{LinkKind, Patient, PatientLink};
 use crate::value::{Identifier, IdentifierUse, NameUse, PersonName, Ref};
@@ -195,7 +195,7 @@ fn undo(
         else {
             break;
         };
-        leaving.retain(|number| link.identifiers.iter().any(|id| same_number(id, number)));
+        leaving.retain(|number| link.identifiers.iter().any(|id| same_in_series(id, number)));
         remove_numbers(&mut link.identifiers, &leaving);
         remove_numbers(&mut patient.identifiers, &leaving);
     }
@@ -242,7 +242,7 @@ fn last_of_chain(work: &mut Work<'_>, place: usize) -> Result<usize, ApplyError>
 fn add_old_numbers(patient: &mut Patient, numbers: &[Identifier]) -> Vec<Identifier> {
     let mut added: Vec<Identifier> = vec![];
     for number in numbers {
-        if patient.identifiers.iter().any(|id| same_number(id, number)) {
+        if patient.identifiers.iter().any(|id| same_in_series(id, number)) {
             continue;
         }
         let old = Identifier {
@@ -269,11 +269,7 @@ fn add_old_names(patient: &mut Patient, names: &[PersonName]) {
 }
 
 fn remove_numbers(identifiers: &mut Vec<Identifier>, leaving: &[Identifier]) {
-    identifiers.retain(|id| !leaving.iter().any(|number| same_number(id, number)));
-}
-
-fn same_number(one: &Identifier, other: &Identifier) -> bool {
-    same_series(one, other) && one.value == other.value
+    identifiers.retain(|id| !leaving.iter().any(|number| same_in_series(id, number)));
 }
 
 fn patient_mut<'w>(work: &'w mut Work<'_>, place: usize) -> Option<&'w mut Patient> {

@@ -12,7 +12,7 @@ use super::ApplyError;
 use super::resolve::{Target, Work, patient_said};
 use super::settle::note_who;
 use crate::held::Writer;
-use crate::keys::same_series;
+use crate::keys::same_in_series;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
 use crate::people::PatientChange;
@@ -41,11 +41,7 @@ pub(super) fn parted<'a>(work: &mut Work<'a>) -> Result<Parted<'a>, ApplyError> 
             continue;
         };
         let known = work.touched[place].after.identifiers();
-        let has = |number: &Identifier| {
-            known
-                .iter()
-                .any(|id| same_series(id, number) && id.value == number.value)
-        };
+        let has = |number: &Identifier| known.iter().any(|id| same_in_series(id, number));
         let (theirs, further): (Vec<Identifier>, Vec<Identifier>) =
             say.identifiers.values().iter().cloned().partition(has);
         let person = PatientChange {

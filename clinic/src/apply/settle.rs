@@ -19,7 +19,7 @@ use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
 use crate::events;
 use crate::held::{Kept, Writer};
-use crate::keys::{find_keys, same_series};
+use crate::keys::{find_keys, same_in_series};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Field, Items};
 use crate::refs::Refs;
@@ -170,7 +170,7 @@ fn keep_old_numbers(aggregate: &mut Aggregate) {
         return;
     };
     for number in patient.links.iter().flat_map(|link| &link.identifiers) {
-        let came = |id: &&mut Identifier| same_series(id, number) && id.value == number.value;
+        let came = |id: &&mut Identifier| same_in_series(id, number);
         patient
             .identifiers
             .iter_mut()

@@ -234,42 +234,25 @@ impl Work<'_> {
         else {
             return (body, vec![]);
         };
-        let names = say.names.values().iter();
-        let is_known = |name: &PersonName| known.names.iter().any(|known| same_words(name, known));
-        let keeps = [
-            (
-                "names",
-                !known.names.is_empty() && !say.names.is_absent(),
-                names.clone().all(is_known),
-            ),
-            (
-                "birth_date",
-                known.birth_date.is_some() && !matches!(say.birth_date, Patch::Absent),
-                say.birth_date.value() == known.birth_date.as_ref(),
-            ),
-            (
-                "sex",
-                known.sex.is_some() && !matches!(say.sex, Patch::Absent),
-                say.sex.value() == known.sex.as_ref(),
-            ),
-        ];
-        if keeps.iter().all(|(_, is_kept, _)| !is_kept) {
-            return (body, vec![]);
+        let (mut rest, mut told) = ((**say).clone(), vec![]);
+        if !known.names.is_empty() {
+            let is_known = |name: &PersonName| known.names.iter().any(|known| same_words(name, known));
+            if !rest.names.values().iter().all(is_known) {
+                told.push("names");
+            }
+            rest.names = Items::Absent;
         }
-        let mut rest = (**say).clone();
-        let mut told = vec![];
-        for (field, is_kept, is_same) in keeps {
-            if !is_kept {
-                continue;
+        if let (Some(birth_date), false) = (&known.birth_date, matches!(rest.birth_date, Patch::Absent)) {
+            if rest.birth_date.value() != Some(birth_date) {
+                told.push("birth_date");
             }
-            match field {
-                "names" => rest.names = Items::Absent,
-                "birth_date" => rest.birth_date = Patch::Absent,
-                _ => rest.sex = Patch::Absent,
+            rest.birth_date = Patch::Absent;
+        }
+        if let (Some(sex), false) = (&known.sex, matches!(rest.sex, Patch::Absent)) {
+            if rest.sex.value() != Some(sex) {
+                told.push("sex");
             }
-            if !is_same {
-                told.push(field);
-            }
+            rest.sex = Patch::Absent;
         }
         (Cow::Owned(rest.into()), told)
     }

@@ -7,7 +7,7 @@ use super::resolve::{Touched, Work};
 use super::settle::note_who;
 use crate::change_set::Change;
 use crate::held::Writer;
-use crate::keys::same_series;
+use crate::keys::same_in_series;
 use crate::kinds::{Aggregate, Body};
 use crate::patch::Patch;
 use crate::records::EncounterStatus;
@@ -23,7 +23,7 @@ pub(super) fn join(work: &mut Work<'_>, writer: Writer<'_>) {
         let numbers = visit.identifiers.clone();
         if let Aggregate::Encounter(visit) = &mut work.touched[stays].after {
             for number in numbers {
-                let is_known = |id: &Identifier| same_series(id, &number) && id.value == number.value;
+                let is_known = |id: &Identifier| same_in_series(id, &number);
                 if !visit.identifiers.iter().any(is_known) {
                     visit.identifiers.push(Identifier {
                         usage: Some(IdentifierUse::Old),

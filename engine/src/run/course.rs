@@ -124,16 +124,7 @@ impl Door {
         }
         waiting.retain(|row| row.state == MessageState::Parked);
         waiting.sort_by_key(|row| row.seq);
-        for row in waiting {
-            let Some(stored) = self.store.message(row.id).await? else {
-                continue;
-            };
-            if stored.row.state == MessageState::Parked {
-                let case = self.case_of(stored, row.resolutions, None).await?;
-                self.commit(case).await?;
-            }
-        }
-        Ok(())
+        self.take_again(waiting).await
     }
 
     /// Tries again what is parked with a message that a person has decided about, such as the other objects of its study. What
@@ -142,26 +133,13 @@ impl Door {
         let Some(order) = self.format.decided_with(keys) else {
             return Ok(());
         };
-        let mut waiting = vec![];
-        let mut before = None;
-        loop {
-            let filter = MessageFilter {
-                channel: Some(self.channel.id.clone()),
-                state: Some(MessageState::Parked),
-                order: Some(order.clone()),
-                before,
-                limit: PAGE,
-                ..MessageFilter::default()
-            };
-            let rows = self.store.messages(&filter).await?;
-            before = rows.last().map(|row| row.seq);
-            let is_last = rows.len() < PAGE as usize;
-            waiting.extend(rows);
-            if is_last {
-                break;
-            }
-        }
-        for row in waiting.into_iter().rev() {
+        let waiting = self.parked(Some(order)).await?;
+        self.take_again(waiting).await
+    }
+
+    /// Takes messages again, those of them that are parked still.
+    async fn take_again(&self, waiting: Vec<MessageRow>) -> Result<(), StoreError> {
+        for row in waiting {
             let Some(stored) = self.store.message(row.id).await? else {
                 continue;
             };
@@ -179,33 +157,17 @@ impl Door {
         if !self.format.has_courses() {
             return Ok(());
         }
-        let mut waiting = vec![];
-        let mut before = None;
-        loop {
-            let filter = MessageFilter {
-                channel: Some(self.channel.id.clone()),
-                state: Some(MessageState::Parked),
-                before,
-                limit: PAGE,
-                ..MessageFilter::default()
+        let mut waiting = self.parked(None).await?;
+        waiting.retain(|row| {
+            let keys = Keys {
+                control_id: row.control_id.clone(),
+                message_type: row.message_type.clone(),
+                ..Keys::default()
             };
-            let rows = self.store.messages(&filter).await?;
-            before = rows.last().map(|row| row.seq);
-            let is_last = rows.len() < PAGE as usize;
-            waiting.extend(rows.into_iter().filter(|row| {
-                let keys = Keys {
-                    control_id: row.control_id.clone(),
-                    message_type: row.message_type.clone(),
-                    ..Keys::default()
-                };
-                let course = self.format.course(&keys);
-                course.is_some_and(|course| !course.is_beginning)
-            }));
-            if is_last {
-                break;
-            }
-        }
-        for row in waiting.into_iter().rev() {
+            let course = self.format.course(&keys);
+            course.is_some_and(|course| !course.is_beginning)
+        });
+        for row in waiting {
             let Some(stored) = self.store.message(row.id).await? else {
                 continue;
             };
@@ -219,6 +181,31 @@ impl Door {
             }
         }
         Ok(())
+    }
+
+    /// The parked messages of this channel, or those of them with an order number, oldest first.
+    async fn parked(&self, order: Option<String>) -> Result<Vec<MessageRow>, StoreError> {
+        let mut all = vec![];
+        let mut before = None;
+        loop {
+            let filter = MessageFilter {
+                channel: Some(self.channel.id.clone()),
+                state: Some(MessageState::Parked),
+                order: order.clone(),
+                before,
+                limit: PAGE,
+                ..MessageFilter::default()
+            };
+            let rows = self.store.messages(&filter).await?;
+            before = rows.last().map(|row| row.seq);
+            let is_last = rows.len() < PAGE as usize;
+            all.extend(rows);
+            if is_last {
+                break;
+            }
+        }
+        all.reverse();
+        Ok(all)
     }
 
     /// The messages of this channel that have a control id and a type, newest first.
