@@ -7,7 +7,7 @@
 //! - **It brings a result, an order, a booking or a document**: a tube or a form with another one's number is a mistake of every day. A
 //!   registration may rename; a result may not.
 //!
-//! A national number is one person's, whatever the names are.
+//! A national number is one person's, but where neither the name nor the birth date agrees: then it is a wrong one.
 
 use std::borrow::Cow;
 
