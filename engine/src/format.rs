@@ -303,8 +303,9 @@ pub trait Format: Send + Sync {
     fn decided_with(&self, _: &Keys) -> Option<String> {
         None
     }
-    /// Whether messages begin something and go on with it ([`Format::course`]).
-    fn has_courses(&self) -> bool {
+    /// Whether messages hang together: some go on with what others begin ([`Format::course`]), or are decided with them
+    /// ([`Format::decided_with`]).
+    fn hangs_together(&self) -> bool {
         false
     }
     /// What a message with these keys begins or goes on with; none: it stands for itself.

@@ -1,7 +1,10 @@
 //! What one message begins and others go on with: an examination of a modality. As long as a person has to decide about the
 //! beginning, it can't begin a second time, and what goes on with it waits behind it.
 
+use std::collections::BTreeMap;
+
 use clinic::exchange::{Course, Keys, Reason};
+use jiff::Timestamp;
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
 
@@ -14,7 +17,7 @@ use crate::store::{MessageFilter, StoreError};
 /// The most messages of one control id that are looked at.
 const MOST: u32 = 50;
 
-/// So many parked messages are looked at with each look.
+/// So many messages are looked at with each look.
 const PAGE: u32 = 500;
 
 /// What is known of the beginning of what a message is part of.
@@ -133,7 +136,7 @@ impl Door {
         let Some(order) = self.format.decided_with(keys) else {
             return Ok(());
         };
-        let waiting = self.parked(Some(order)).await?;
+        let waiting = self.listed(Some(MessageState::Parked), Some(order)).await?;
         self.take_again(waiting).await
     }
 
@@ -151,30 +154,33 @@ impl Door {
         Ok(())
     }
 
-    /// Takes what is still parked behind a beginning that is not: a person had decided about that, and the program ended before
-    /// what waited was taken.
+    /// Takes what is still parked though a person has decided about its beginning, or about another object of its study: the
+    /// program ended before what waited was taken.
     pub(super) async fn take_left(&self) -> Result<(), StoreError> {
-        if !self.format.has_courses() {
+        if !self.format.hangs_together() {
             return Ok(());
         }
-        let mut waiting = self.parked(None).await?;
-        waiting.retain(|row| {
+        let mut decided = BTreeMap::new();
+        for row in self.listed(Some(MessageState::Parked), None).await? {
             let keys = Keys {
                 control_id: row.control_id.clone(),
                 message_type: row.message_type.clone(),
                 ..Keys::default()
             };
             let course = self.format.course(&keys);
-            course.is_some_and(|course| !course.is_beginning)
-        });
-        for row in waiting {
+            if course.as_ref().is_some_and(|course| course.is_beginning) {
+                continue;
+            }
             let Some(stored) = self.store.message(row.id).await? else {
                 continue;
             };
             let case = self.case_of(stored, row.resolutions, None).await?;
-            let is_left = {
-                let _turn = self.turn_of_course(&case.keys).await;
-                !matches!(self.beginning(&case).await?, Beginning::Parked(_))
+            let is_left = match course {
+                Some(_) => {
+                    let _turn = self.turn_of_course(&case.keys).await;
+                    !matches!(self.beginning(&case).await?, Beginning::Parked(_))
+                }
+                None => self.is_left_with(&case, &mut decided).await?,
             };
             if is_left {
                 self.commit(case).await?;
@@ -183,14 +189,42 @@ impl Door {
         Ok(())
     }
 
-    /// The parked messages of this channel, or those of them with an order number, oldest first.
-    async fn parked(&self, order: Option<String>) -> Result<Vec<MessageRow>, StoreError> {
+    /// Whether a person has decided about what is decided together with a parked message, after that one came. What came
+    /// later was taken in sight of the decision.
+    async fn is_left_with(
+        &self,
+        case: &Case,
+        decided: &mut BTreeMap<String, Option<Timestamp>>,
+    ) -> Result<bool, StoreError> {
+        let Some(order) = self.format.decided_with(&case.keys) else {
+            return Ok(false);
+        };
+        let last = match decided.get(&order) {
+            Some(known) => *known,
+            None => {
+                let mut rows = self.listed(None, Some(order.clone())).await?;
+                rows.retain(|row| !matches!(row.state, MessageState::Parked | MessageState::Filtered));
+                let resolutions = rows.iter().flat_map(|row| &row.resolutions);
+                let last = resolutions.map(|resolution| resolution.at).max();
+                decided.insert(order, last);
+                last
+            }
+        };
+        Ok(last.is_some_and(|at| case.incoming.received_at < at))
+    }
+
+    /// The messages of this channel in a state and with an order number, where one is said; oldest first.
+    async fn listed(
+        &self,
+        state: Option<MessageState>,
+        order: Option<String>,
+    ) -> Result<Vec<MessageRow>, StoreError> {
         let mut all = vec![];
         let mut before = None;
         loop {
             let filter = MessageFilter {
                 channel: Some(self.channel.id.clone()),
-                state: Some(MessageState::Parked),
+                state,
                 order: order.clone(),
                 before,
                 limit: PAGE,

@@ -129,7 +129,7 @@ impl Format for Dicom {
         keys.orders.first().filter(|_| is_object).cloned()
     }
 
-    fn has_courses(&self) -> bool {
+    fn hangs_together(&self) -> bool {
         true
     }
 

@@ -23,6 +23,25 @@ fn end(number: &str) -> String {
     )
 }
 
+fn part(number: &str, one: &str) -> String {
+    begin(number)
+        .replace(&format!("{number}-begin"), &format!("{number}-{one}"))
+        .replace("begin", "part")
+}
+
+fn resolution(word: ResolutionWord) -> Resolution {
+    Resolution {
+        word,
+        decision: (word == ResolutionWord::New).then(|| clinic::apply::Decision {
+            key: "p".into(),
+            choice: clinic::apply::Choice::New,
+        }),
+        by: "anna".into(),
+        at: jiff::Timestamp::now(),
+        reason: None,
+    }
+}
+
 async fn states(running: &Running) -> Vec<MessageState> {
     let rows = running.messages("ct").await;
     rows.iter().map(|row| row.state).collect()
@@ -42,16 +61,6 @@ async fn what_was_left_waiting_behind_a_decided_beginning_is_taken_at_the_next_s
     let rows = running.messages("ct").await;
     let door = running.engine.door("ct").unwrap();
     // Decided, and nothing more: as where the program is killed then.
-    let resolution = |word| Resolution {
-        word,
-        decision: (word == ResolutionWord::New).then(|| clinic::apply::Decision {
-            key: "p".into(),
-            choice: clinic::apply::Choice::New,
-        }),
-        by: "anna".into(),
-        at: jiff::Timestamp::now(),
-        reason: None,
-    };
     for (row, word) in [
         (&rows[0], ResolutionWord::New),
         (&rows[2], ResolutionWord::Ignored),
@@ -74,4 +83,38 @@ async fn what_was_left_waiting_behind_a_decided_beginning_is_taken_at_the_next_s
         (written.kind, written.event.as_deref()),
         (Kind::Order, Some("Order.completed"))
     );
+}
+
+/// The program ends after a person has decided about one object of a study, and before the others were taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_decided_with_another_is_taken_at_the_next_start() {
+    use MessageState::{Filtered, Parked, Routed};
+    let place = Place::new();
+    let running = place.start(place.channels(&[FILE])).await;
+    for (number, one) in [
+        ("1", "a"),
+        ("1", "b"),
+        ("2", "a"),
+        ("2", "b"),
+        ("3", "a"),
+        ("1", "c"),
+    ] {
+        running.send("in", &part(number, one)).await;
+    }
+    let rows = running.messages("ct").await;
+    assert_eq!(states(&running).await, [Parked; 6]);
+    let door = running.engine.door("ct").unwrap();
+    for (row, word) in [
+        (&rows[0], ResolutionWord::New),
+        (&rows[2], ResolutionWord::Ignored),
+    ] {
+        let detail = running.detail(row.id).await;
+        let case = door.case_of(detail, vec![resolution(word)], None).await.unwrap();
+        door.decide(case).await.unwrap();
+    }
+    running.engine.stop().await.unwrap();
+    drop((running, door));
+    let running = place.start(place.channels(&[FILE])).await;
+    let wanted = [Routed, Routed, Filtered, Parked, Parked, Routed];
+    eventually(async || (states(&running).await == wanted).then_some(())).await;
 }

@@ -26,7 +26,8 @@ use crate::split::{Part, Splitter};
 /// `id:words`. What begins with `?` is no message, unless it is called `anything`. The path `$` is all of it, `none` has
 /// no value. Called
 /// `heads`, it reads only the beginning of what is long, to the first dot; called `courses`, a change set that says `begin` or `end`
-/// as its type begins something or ends it.
+/// as its type begins something or ends it,
+/// and one that says `part` is decided with the others of the number before its dash.
 pub(super) struct Text {
     pub name: &'static str,
 }
@@ -53,7 +54,14 @@ impl Format for Text {
         if self.name == "courses"
             && let Ok(set) = serde_json::from_slice::<ChangeSet>(message)
         {
+            let is_part = set.about.message_type.as_deref() == Some("part");
+            let number = set.about.control_id.as_deref().and_then(|id| id.split_once('-'));
             return Keys {
+                orders: number
+                    .filter(|_| is_part)
+                    .map(|(number, _)| number.to_owned())
+                    .into_iter()
+                    .collect(),
                 control_id: set.about.control_id,
                 message_type: set.about.message_type,
                 ..Keys::default()
@@ -88,7 +96,11 @@ impl Format for Text {
         answer.body.starts_with(b"full")
     }
 
-    fn has_courses(&self) -> bool {
+    fn decided_with(&self, keys: &Keys) -> Option<String> {
+        keys.orders.first().cloned()
+    }
+
+    fn hangs_together(&self) -> bool {
         self.name == "courses"
     }
 
@@ -96,7 +108,7 @@ impl Format for Text {
     fn course(&self, keys: &Keys) -> Option<Course> {
         let kind = keys.message_type.as_deref()?;
         let (number, _) = keys.control_id.as_deref()?.split_once('-')?;
-        self.has_courses().then(|| Course {
+        (self.hangs_together() && kind != "part").then(|| Course {
             is_beginning: kind == "begin",
             begun_by: "begin".into(),
             begins: format!("{number}-begin"),
