@@ -9,6 +9,7 @@ use super::{ApplyError, Candidate, FindKey, Record};
 use crate::change_set::Change;
 use crate::cnp::is_national;
 use crate::diagnostics::OrderStatus;
+use crate::imaging::{ACCESSION, given};
 use crate::keys::{Care, care, kind_code, names_one, same_in_series, same_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::records::EncounterStatus;
@@ -170,17 +171,21 @@ impl<'a> Work<'a> {
         let set = self.set;
         let change = &set.changes[idx];
         let is_requisition = 1 < found.len() && self.one_number_names(&found)?;
+        if !change.find.by_code && !is_requisition {
+            return Ok(found);
+        }
         let Some(code) = order_code(change) else {
+            let (how, nearest, _) = self.by_examination(change, found.clone())?;
             return match found.as_slice() {
-                several @ [_, _, ..] if change.find.by_code && !is_requisition => {
+                _ if how == Examination::Same => Ok(nearest),
+                several @ [_, _, ..]
+                    if change.find.by_code && (how == Examination::Another || !is_requisition) =>
+                {
                     Err(self.ambiguous(idx, several))
                 }
                 _ => Ok(found),
             };
         };
-        if !change.find.by_code && !is_requisition {
-            return Ok(found);
-        }
         // A new one of another code is another test, also where the words are the same.
         let least = match change.find.by_code {
             true => Fit::WordsOfNoCode,
@@ -190,7 +195,7 @@ impl<'a> Work<'a> {
             of_it,
             of_nothing,
             others,
-        } = self.by_test(&found, code, least)?;
+        } = self.by_test(change, &found, code, least)?;
         let is_further = change.find.by_code && !(is_revoked(change) && self.any_is_stored(&others));
         let meant = match (of_it.is_empty(), of_nothing.is_empty()) {
             (false, _) => of_it,
@@ -229,11 +234,15 @@ impl<'a> Work<'a> {
         if let Some(code) = order_code(change) {
             let ByTest {
                 of_it, of_nothing, ..
-            } = self.by_test(&found, code, Fit::Words)?;
+            } = self.by_test(change, &found, code, Fit::Words)?;
             let meant = if of_it.is_empty() { of_nothing } else { of_it };
             if meant.len() == 1 {
                 return Ok(meant);
             }
+        }
+        let (how, nearest, _) = self.by_examination(change, found.clone())?;
+        if let ([_], Examination::Same) = (nearest.as_slice(), how) {
+            return Ok(nearest);
         }
         if let [one] = found.as_slice() {
             let (_, theirs) = self.ordered(one.id)?;
@@ -250,8 +259,15 @@ impl<'a> Work<'a> {
     }
 
     /// Those that are of this test, those of which nobody said what they are of, and the others. How well they fit decides:
-    /// who fits less is another one where someone fits better.
-    fn by_test(&mut self, found: &[Found], code: &Concept, least: Fit) -> Result<ByTest, ApplyError> {
+    /// who fits less is another one where someone fits better. The same test again, as an examination with numbers of its
+    /// own (left and right), is another one too.
+    fn by_test(
+        &mut self,
+        change: &Change,
+        found: &[Found],
+        code: &Concept,
+        least: Fit,
+    ) -> Result<ByTest, ApplyError> {
         let (mut of_nothing, mut coded) = (vec![], vec![]);
         for one in found {
             let (codes, _) = self.ordered(one.id)?;
@@ -267,11 +283,44 @@ impl<'a> Work<'a> {
             .max();
         let (of_it, others): (Vec<_>, Vec<_>) = coded.into_iter().partition(|(fit, _)| Some(*fit) == best);
         let without_fit = |all: Vec<(Fit, Found)>| all.into_iter().map(|(_, one)| one).collect();
+        let mut others: Vec<Found> = without_fit(others);
+        let (how, mut of_it, rest) = self.by_examination(change, without_fit(of_it))?;
+        others.extend(rest);
+        if how == Examination::Another && change.find.by_code {
+            others.append(&mut of_it);
+        }
         Ok(ByTest {
-            of_it: without_fit(of_it),
+            of_it,
             of_nothing,
-            others: without_fit(others),
+            others,
         })
+    }
+
+    /// Those that are nearest to the examination that the change names, how near they are, and the others.
+    fn by_examination(
+        &mut self,
+        change: &Change,
+        found: Vec<Found>,
+    ) -> Result<(Examination, Vec<Found>, Vec<Found>), ApplyError> {
+        let set = self.set;
+        let said = examination_said(change);
+        let mut all: Vec<(Examination, Found)> = Vec::with_capacity(found.len());
+        for one in found {
+            let makers = self.makers(Kind::Order, one.id).iter();
+            let mut known: Vec<_> = makers.map(|idx| examination_said(&set.changes[*idx])).collect();
+            if let Some(before) = self.before(Kind::Order, one.id)?
+                && let Aggregate::Order(order) = &before.aggregate
+                && let Some(imaging) = &order.imaging
+            {
+                known.push(given(imaging, Some(one.id)));
+            }
+            all.push((Examination::of(&said, &known), one));
+        }
+        let how = all.iter().map(|(how, _)| *how).max();
+        let how = how.unwrap_or(Examination::Unsaid);
+        let (nearest, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|(other, _)| *other == how);
+        let without_how = |all: Vec<(Examination, Found)>| all.into_iter().map(|(_, one)| one).collect();
+        Ok((how, without_how(nearest), without_how(rest)))
     }
 
     fn any_is_stored(&self, found: &[Found]) -> bool {
@@ -455,6 +504,55 @@ fn is_revoked(change: &Change) -> bool {
             Some(OrderStatus::Revoked | OrderStatus::EnteredInError)
         ),
         _ => false,
+    }
+}
+
+/// The numbers of the examination that a change speaks of, as [`given`] has them; a report says the first among those of its
+/// order.
+fn examination_said(change: &Change) -> [Option<String>; 3] {
+    let bodies = std::iter::once(&change.say).chain(&change.say_if_new);
+    let mut imaging = bodies.filter_map(|body| match body {
+        Body::Order(say) => say.imaging.value(),
+        _ => None,
+    });
+    let [accession, procedure, study] = imaging
+        .next()
+        .map_or([None, None, None], |imaging| given(imaging, None));
+    let among = || {
+        let mut all = change.say.identifiers().iter();
+        let number = all.find(|number| kind_code(number) == ACCESSION);
+        number.map(|number| number.value.clone())
+    };
+    [accession.or_else(among), procedure, study]
+}
+
+/// Whether an order is of the examination that a change speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Examination {
+    Another,
+    /// One of the two names none.
+    Unsaid,
+    Same,
+}
+
+impl Examination {
+    /// By accession number and requested procedure; by the study only where neither tells: that of an order never changes.
+    fn of(said: &[Option<String>; 3], known: &[[Option<String>; 3]]) -> Self {
+        let by = |place: usize| {
+            let said = said[place].as_ref()?;
+            let mut theirs = known.iter().filter_map(|one| one[place].as_ref()).peekable();
+            theirs.peek()?;
+            Some(theirs.any(|their| their == said))
+        };
+        let decided = match (by(0), by(1)) {
+            (Some(one), Some(other)) => Some(one && other),
+            (one, other) => one.or(other).or_else(|| by(2)),
+        };
+        match decided {
+            None => Examination::Unsaid,
+            Some(true) => Examination::Same,
+            Some(false) => Examination::Another,
+        }
     }
 }
 

@@ -238,6 +238,18 @@ fn study_uid(order: Uuid) -> String {
     format!("2.25.{}", order.as_u128())
 }
 
+/// The numbers that tell an examination from others, where a sender gave them: of a requested procedure its accession
+/// number, its own, and that of its study (PS3.4 K.6.1.2.2). `order` is the id of the order, which numbers made here have.
+pub(crate) fn given(imaging: &Imaging, order: Option<Uuid>) -> [Option<String>; 3] {
+    let (number, study) = (order.map(number), order.map(study_uid));
+    let given = |said: &Option<String>, made: &Option<String>| said.clone().filter(|_| said != made);
+    [
+        given(&imaging.accession, &number),
+        given(&imaging.procedure_id, &number),
+        given(&imaging.study_uid, &study),
+    ]
+}
+
 // ---- field by field ----
 
 /// What is said of the imaging part of the order with this id, together with what is known of it: complete, with numbers

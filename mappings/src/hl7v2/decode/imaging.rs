@@ -85,6 +85,25 @@ fn is_imaging(group: &Group<'_>) -> bool {
     !group.protocols.is_empty() || group.study.is_some() || section()
 }
 
+/// IPC-1 to -4, OBR-18 to -20, ZDS-1 as they stand there: the same examination twice in a message (left, right) has other
+/// ones. Of what makes no images none: there OBR-18 to -20 mean what sender and receiver agreed on.
+pub(super) fn examination(group: &Group<'_>) -> Vec<String> {
+    if !is_imaging(group) {
+        return vec![];
+    }
+    let of_steps = group
+        .protocols
+        .iter()
+        .flat_map(|ipc| (1..=4).map(|field| ipc.f(field)));
+    let of_order = (18..=20).map(|field| group.obr(field));
+    let of_study = group.study.iter().map(|zds| zds.f(1));
+    of_steps
+        .chain(of_order)
+        .chain(of_study)
+        .map(|at| at.raw().to_owned())
+        .collect()
+}
+
 /// IPC, ZDS, OBR-12, -18 to -20, -24, -30, -34, -36, -44 → what is asked of a modality.
 pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChange) {
     if !is_imaging(group) {

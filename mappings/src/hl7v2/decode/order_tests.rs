@@ -528,6 +528,73 @@ fn a_report_of_a_requisition_finds_each_of_its_orders() {
 }
 
 #[test]
+fn an_examination_that_is_ordered_twice_with_numbers_of_its_own_is_two() {
+    use clinic::Kind;
+    let head = |control: &str| {
+        format!(
+            "{}\n{PID}\nORC|{control}|R100^HIS\n",
+            MSH.replace("ORU^R01^ORU_R01", "ORM^O01")
+        )
+    };
+    let obr = |filler: &str, accession: &str, procedure: &str, step: &str| {
+        let gap = "|".repeat(14);
+        format!("OBR|1|R100^HIS|{filler}|MRK^Knee^L{gap}{accession}|{procedure}|{step}||||RAD\n")
+    };
+    let orders = |messages: &[String]| -> Vec<Value> {
+        let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
+        of_kind(&super::said::told(&sets), Kind::Order)
+    };
+    let steps = |order: &Value| order["imaging"]["steps"].as_array().map_or(0, Vec::len);
+    for [left, right] in [
+        [obr("F1^RIS", "", "", ""), obr("F2^RIS", "", "", "")],
+        [obr("", "A1", "", ""), obr("", "A2", "", "")],
+        [obr("F^RIS", "A1", "RP1", "S1"), obr("F^RIS", "A2", "RP2", "S2")],
+        [obr("", "A1", "RP1", "S1"), obr("", "A1", "RP2", "S2")],
+    ] {
+        let ordered = format!("{}{left}{right}", head("NW"));
+        let both = orders(&[ordered.clone(), ordered.clone()]);
+        assert_eq!(both.len(), 2, "{ordered}");
+        assert!(both.iter().all(|order| steps(order) == 1), "{ordered}");
+        assert!(
+            read(&ordered)
+                .extra()
+                .iter()
+                .all(|place| !place.starts_with("OBR[2]-4"))
+        );
+        // Each is spoken of by its numbers, in any order, and one alone is called off.
+        let off = format!("{}{right}", head("CA"));
+        let turned = format!("{}{right}{left}", head("NW"));
+        let states = |messages: &[String]| -> Vec<Value> {
+            orders(messages)
+                .iter()
+                .map(|order| order["status"].clone())
+                .collect()
+        };
+        assert_eq!(
+            states(&[ordered.clone(), turned.clone(), off.clone()]),
+            ["active", "revoked"],
+            "{ordered}"
+        );
+        assert_eq!(states(&[turned, off]), ["revoked", "active"], "{ordered}");
+        // One that comes alone, before the other.
+        let apart = [
+            format!("{}{left}", head("NW")),
+            format!("{}{right}", head("NW")),
+            ordered,
+        ];
+        assert_eq!(orders(&apart).len(), 2);
+    }
+    // Numbers that come later than the order are its own; another step is one of the same order.
+    let bare = format!("{}{}", head("NW"), obr("", "", "", ""));
+    let numbered = format!("{}{}", head("NW"), obr("", "A1", "RP1", "S1"));
+    let late = orders(&[bare, numbered.clone()]);
+    assert_eq!(late.len(), 1);
+    assert_eq!(late[0]["imaging"]["accession"], "A1");
+    let two_steps = orders(&[format!("{numbered}{}", obr("", "A1", "RP1", "S2"))]);
+    assert_eq!((two_steps.len(), steps(&two_steps[0])), (1, 2));
+}
+
+#[test]
 fn a_report_in_the_codes_of_the_laboratory_is_filed_and_moves_no_order() {
     let active = pairs(&[("GLU", "active"), ("CREA", "active"), ("UREA", "active")]);
     let whole = || vec!["GLU".to_owned(), "CREA".to_owned(), "UREA".to_owned()];

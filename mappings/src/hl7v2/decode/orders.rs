@@ -61,11 +61,13 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
     Ok(())
 }
 
-/// What tells the orders of a message apart: their numbers as they stand there, and what is ordered.
+/// What tells the orders of a message apart: their numbers as they stand there, what is ordered, and of an examination its
+/// own numbers.
 #[derive(PartialEq, Eq)]
 struct Test {
     numbers: [String; 2],
     code: String,
+    examination: Vec<String>,
 }
 
 impl Test {
@@ -78,6 +80,7 @@ impl Test {
         Test {
             numbers: [number(2), number(3)],
             code: group.obr(4).raw().to_owned(),
+            examination: imaging::examination(group),
         }
     }
 
