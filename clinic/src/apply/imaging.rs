@@ -446,7 +446,11 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
         && (theirs.is_none() || said == theirs)
         && let Aggregate::ImagingStudy(study) = &mut work.touched[place].after
     {
-        study.patient = study.patient.take().or(order.patient);
+        // Images go with their order, also where that is an old record's.
+        study.patient = match known {
+            None => order.patient.or_else(|| study.patient.take()),
+            Some(_) => study.patient.take().or(order.patient),
+        };
         study.encounter = study.encounter.take().or(order.encounter);
         let others = others
             .into_iter()

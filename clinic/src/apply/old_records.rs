@@ -16,6 +16,7 @@ use crate::keys::same_in_series;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
 use crate::people::PatientChange;
+use crate::refs::Refs;
 use crate::value::{Identifier, Ref};
 
 /// What messages say of patients whom they name by an old record.
@@ -79,7 +80,8 @@ pub(super) fn take(work: &mut Work<'_>, olds: Vec<(usize, Body)>, writer: Writer
     }
 }
 
-/// What is new hangs on the record that is named, and what was there stays where it was.
+/// What is new hangs on the record that is named, or on that of the order or visit that it is of, and what was there stays
+/// where it was.
 pub(super) fn stay(
     work: &mut Work<'_>,
     place: usize,
@@ -91,10 +93,13 @@ pub(super) fn stay(
     };
     let set = work.set;
     let stays = match &work.touched[place].before {
-        None => changes
-            .iter()
-            .filter_map(|idx| patient_said(&set.changes[*idx]))
-            .find_map(|said| work.old_record(said)),
+        None => {
+            let said = changes.iter().filter_map(|idx| patient_said(&set.changes[*idx]));
+            match said.filter_map(|said| work.old_record(said)).next() {
+                Some(old) => Some(old),
+                None => of_what_is_theirs(work, now, after)?,
+            }
+        }
         Some(_) if changes.iter().any(|idx| set.changes[*idx].find.moves) => None,
         Some(record) => {
             let before = record.aggregate.patient().and_then(Ref::id);
@@ -108,4 +113,27 @@ pub(super) fn stay(
         *patient = Ref::Id(Kind::Patient, stays);
     }
     Ok(())
+}
+
+/// The old record of this patient whose order, else whose visit, something new is of: the result of an order goes with it.
+fn of_what_is_theirs(work: &mut Work<'_>, now: Uuid, new: &Aggregate) -> Result<Option<Uuid>, ApplyError> {
+    let selves = work.reader.selves(now)?;
+    if selves.len() < 2 {
+        return Ok(None);
+    }
+    let mut of: Vec<(Kind, Uuid)> = vec![];
+    new.refs(&mut |reference| {
+        if let Ref::Id(kind @ (Kind::Order | Kind::Encounter), id) = reference {
+            of.push((*kind, *id));
+        }
+    });
+    of.sort_by_key(|(kind, _)| *kind != Kind::Order);
+    for (kind, id) in of {
+        let record = work.reader.stored(kind, id)?;
+        let whose = record.and_then(|record| record.aggregate.patient().and_then(Ref::id));
+        if let Some(whose) = whose.filter(|whose| selves.contains(whose)) {
+            return Ok(Some(whose).filter(|whose| *whose != now));
+        }
+    }
+    Ok(None)
 }

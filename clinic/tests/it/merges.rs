@@ -3,8 +3,10 @@
 use clinic::Kind;
 use clinic::apply::FindKey;
 use clinic::apply::Snapshot;
-use clinic::change_set::Merge;
-use clinic::patch::Items;
+use clinic::change_set::{Change, Merge};
+use clinic::diagnostics::{ObservationChange, ResultChange};
+use clinic::imaging::ImagingStudyChange;
+use clinic::patch::{Items, Patch};
 use clinic::people::LinkKind;
 use clinic::value::{IdentifierUse, Ref};
 use uuid::Uuid;
@@ -297,6 +299,69 @@ fn what_came_by_the_old_number_goes_with_it() {
         play.tries(&again),
         Err(clinic::apply::ApplyError::Refused(error)) if error.place.as_ref().is_some_and(|place| place.0 == "merges[0]")
     ));
+}
+
+/// A laboratory that has heard of the merge answers by the number that stays: the result goes with its order all the same.
+#[test]
+fn what_came_of_an_order_goes_with_it_whatever_number_it_came_by() {
+    let (mut play, stays, goes) = two();
+    let placed = |who: &str, number_of: &str| {
+        let identifiers = vec![number("HIS", "PLAC", number_of)];
+        set(vec![
+            patient("p", vec![chart(who)], ""),
+            order("o", "p", identifiers),
+        ])
+    };
+    play.takes(&placed("377", "before"));
+    play.takes(&placed("501", "own"));
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], false));
+    let reported = |number_of: &str| {
+        let mut words = placed("501", number_of);
+        let mut result = Change::new(
+            "r",
+            ResultChange {
+                patient: Patch::Set(local("p")),
+                orders: Items::merge(vec![local("o")]),
+                ..ResultChange::default()
+            },
+        );
+        result.find = natural(Some(local("o")), "glucose");
+        let mut measured = Change::new(
+            "m",
+            ObservationChange {
+                patient: Patch::Set(local("p")),
+                orders: Items::merge(vec![local("o")]),
+                ..ObservationChange::default()
+            },
+        );
+        measured.find = natural(Some(local("r")), "glucose");
+        let study = Change::new(
+            "s",
+            ImagingStudyChange {
+                identifiers: Items::merge(vec![clinic::imaging::uid(&format!("1.2.{}", number_of.len()))]),
+                patient: Patch::Set(local("p")),
+                orders: Items::merge(vec![local("o")]),
+                ..ImagingStudyChange::default()
+            },
+        );
+        words.changes.extend([result, measured, study]);
+        words
+    };
+    let mut all = vec![];
+    for (number_of, whose) in [("before", goes), ("own", stays)] {
+        let applied = play.takes(&reported(number_of));
+        all.extend(["r", "m", "s"].map(|key| (applied.ids[key], whose)));
+        assert!(play.takes(&reported(number_of)).writes.is_empty());
+    }
+    play.takes(&pair(vec![chart("501")], vec![chart("377")], true));
+    for ((kind, id), whose) in all {
+        let record = play.record(kind, id);
+        assert_eq!(
+            record.aggregate.patient().and_then(Ref::id),
+            Some(whose),
+            "{kind:?}"
+        );
+    }
 }
 
 #[test]
