@@ -19,6 +19,17 @@ codes! {
     }
 }
 
+impl EncounterStatus {
+    /// True where the visit is to come, or under way.
+    pub(crate) fn goes_on(self) -> bool {
+        use EncounterStatus as S;
+        match self {
+            S::Planned | S::Arrived | S::Triaged | S::InProgress | S::OnLeave => true,
+            S::Finished | S::Cancelled | S::EnteredInError | S::Unknown => false,
+        }
+    }
+}
+
 codes! {
     /// How a visit uses a place.
     StayStatus { Planned = "planned", Active = "active", Reserved = "reserved", Completed = "completed" }
@@ -541,11 +552,17 @@ impl Item for Dosage {
 
 impl EncounterChange {
     /// The change with the ends of the period that it leaves unsaid as they are known: a discharge that names only its
-    /// own time leaves the admission's. The end is kept only where the visit stays finished.
+    /// own time leaves the admission's. The end is kept only where the visit stays finished; one that goes on has none.
     pub(crate) fn completed(&self, visit: &Encounter) -> std::borrow::Cow<'_, Self> {
         use crate::patch::Patch;
-        let (Patch::Set(said), Some(known)) = (&self.period, &visit.period) else {
+        let Some(known) = &visit.period else {
             return std::borrow::Cow::Borrowed(self);
+        };
+        let goes_on = self.status.value().is_some_and(|status| status.goes_on());
+        let said = match &self.period {
+            Patch::Set(said) => said.clone(),
+            Patch::Absent if goes_on && visit.status == Some(EncounterStatus::Finished) => Period::default(),
+            Patch::Absent | Patch::Clear => return std::borrow::Cow::Borrowed(self),
         };
         let status = self.status.value().copied().or(visit.status);
         let known_end = known
@@ -556,11 +573,14 @@ impl EncounterChange {
             start: said.start.clone().or_else(|| known.start.clone()),
             end: said.end.clone().or(known_end),
         };
-        if period == *said {
+        if self.period.value() == Some(&period) {
             return std::borrow::Cow::Borrowed(self);
         }
         std::borrow::Cow::Owned(EncounterChange {
-            period: Patch::Set(period),
+            period: match period == Period::default() {
+                true => Patch::Clear,
+                false => Patch::Set(period),
+            },
             ..self.clone()
         })
     }

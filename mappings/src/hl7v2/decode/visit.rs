@@ -71,9 +71,12 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     say.diets = pv1.f(38).items(|at| terms::concept(at, table("0114")));
     say.episode_description = pv1.f(53).patch(|at| at.text());
     say.episode = pv1.f(54).patch(data::identifier);
-    say.period = period(pv1);
+    say.period = period(event, pv1);
     say.stays = stays(out, pv1, pv2);
     say.participants = participants(out, pv1, pv2);
+    if event == "A13" {
+        not_discharged(&mut say);
+    }
     if let Some(pv2) = pv2 {
         from_pv2(pv2, &mut say);
     }
@@ -196,9 +199,28 @@ fn stays_in(event: &str, say: &EncounterChange) -> &'static [EncounterStatus] {
     }
 }
 
-/// PV1-44, PV1-45 → from when to when. `""` in PV1-45 leaves the visit open.
-fn period(pv1: Seg<'_>) -> Patch<Period> {
+/// A13: what was said of the discharge is taken back with it, where the message says nothing else. HL7 v2.5.1, 3.3.13.
+fn not_discharged(say: &mut EncounterChange) {
+    if say.discharge_disposition.is_absent() {
+        say.discharge_disposition = Patch::Clear;
+    }
+    if say.destination.is_absent() {
+        say.destination = Patch::Clear;
+    }
+}
+
+/// PV1-44, PV1-45 → from when to when. `""` in PV1-45 leaves the visit open, and so does a discharge that is taken back.
+fn period(event: &str, pv1: Seg<'_>) -> Patch<Period> {
     let (start, end) = (pv1.f(44), pv1.f(45));
+    if event == "A13" && end.is_there() {
+        end.note("the discharge is taken back");
+        return data::when(start)
+            .map(|start| Period {
+                start: Some(start),
+                end: None,
+            })
+            .into();
+    }
     let period = data::period_of(start, end);
     if period.is_some() {
         // Said with the other end, which is then the only one.

@@ -54,6 +54,38 @@ fn a_late_admission_does_not_reopen_a_visit() {
 }
 
 #[test]
+fn a_discharge_that_is_taken_back_leaves_no_end() {
+    let leaving = |to: &str| {
+        let mut fields: Vec<String> = pv1("I", "20260505080000", to)
+            .split('|')
+            .map(str::to_owned)
+            .collect();
+        fields[36] = "01".to_owned();
+        fields[37] = "OTHER^Other house".to_owned();
+        fields.join("|")
+    };
+    let ended = leaving("20260506090000");
+    let with_start = pv1("I", "20260505080000", "");
+    let without = pv1("I", "", "");
+    for back in [&with_start, &without, &ended] {
+        let visit = visit(&[("A03", &ended), ("A13", back), ("A08", &with_start)]);
+        assert_eq!(visit["status"], "in-progress", "{back}");
+        assert_eq!(visit["period"]["start"], "2026-05-05T08:00:00+03:00", "{back}");
+        assert!(
+            visit["period"].get("end").is_none_or(Value::is_null),
+            "{back}: {visit}"
+        );
+    }
+    let again = visit(&[("A03", &ended), ("A13", &without)]);
+    assert!(
+        again["discharge_disposition"].is_null() && again["destination"].is_null(),
+        "{again}"
+    );
+    let ended_twice = visit(&[("A03", &ended), ("A13", &without), ("A03", &ended)]);
+    assert_eq!(ended_twice["period"]["end"], "2026-05-06T09:00:00+03:00");
+}
+
+#[test]
 fn a_plan_is_taken_back() {
     let planned = pv1("P", "", "");
     let open = pv1("I", "20260505080000", "");
