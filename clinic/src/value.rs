@@ -191,6 +191,31 @@ impl When {
         zone.to_timestamp(next.at(0, 0, 0, 0)).ok()
     }
 
+    /// A moment so many seconds later, with the offset that it has. None: a day.
+    pub fn shifted(&self, seconds: i64) -> Option<When> {
+        if !self.has_time() {
+            return None;
+        }
+        let moment: jiff::Timestamp = self.0.parse().ok()?;
+        let moved = moment
+            .checked_add(jiff::SignedDuration::from_secs(seconds))
+            .ok()?;
+        let clock = self.0.get(11..)?;
+        let offset = match clock.find(['+', '-']) {
+            None => return Some(When::from_timestamp(moved)),
+            Some(at) => clock.get(at..)?,
+        };
+        let sign = if offset.starts_with('-') { -1 } else { 1 };
+        let hours: i32 = offset.get(1..3)?.parse().ok()?;
+        let minutes: i32 = offset.get(4..6)?.parse().ok()?;
+        let local = jiff::tz::Offset::from_seconds(sign * (hours * 3600 + minutes * 60))
+            .ok()?
+            .to_datetime(moved);
+        format!("{}{offset}", local.strftime("%Y-%m-%dT%H:%M:%S"))
+            .parse()
+            .ok()
+    }
+
     fn first_day(&self) -> Option<civil::Date> {
         let text = self.date_text();
         let year = text.get(0..4)?.parse().ok()?;

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::Booking;
 use crate::kinds::{Aggregate, Kind};
+use crate::patch::Item;
 use crate::places::{Room, RoomKind};
-use crate::scheduling::{Appointment, AppointmentStatus, Participant, ParticipantStatus};
+use crate::scheduling::{Appointment, AppointmentChange, AppointmentStatus, Participant, ParticipantStatus};
 use crate::value::{Concept, Period, Ref, When};
 
 /// What is no one's alone: a department or a building is there for many at a time.
@@ -82,6 +83,47 @@ fn booking(appointment: &Appointment, participant: &Participant) -> Option<Booki
         end,
         overbooked: appointment.overbooked == Some(true),
     })
+}
+
+/// An appointment that begins at another time: those of whom nothing is said go with it, each as long before or after it
+/// as they were, and so does its end. HL7 v2.5.1, 10.6.4: times of resources are those of the appointment, or beside it.
+pub(super) fn move_along(before: &Appointment, after: &mut Appointment, said: &[&AppointmentChange]) {
+    let (Some(old), Some(new)) = (moment(before.start.as_ref()), moment(after.start.as_ref())) else {
+        return;
+    };
+    let seconds = new.as_second() - old.as_second();
+    if seconds == 0 {
+        return;
+    }
+    let (old_end, said_end) = (before.end.clone(), said.iter().any(|say| !say.end.is_absent()));
+    if !said_end && let Some(end) = after.end.as_ref().and_then(|end| end.shifted(seconds)) {
+        after.end = Some(end);
+    }
+    let named: Vec<_> = said
+        .iter()
+        .flat_map(|say| say.participants.values())
+        .map(Item::group)
+        .collect();
+    for participant in &mut after.participants {
+        if named.contains(&participant.group()) {
+            continue;
+        }
+        let Some(period) = &mut participant.period else {
+            continue;
+        };
+        let to_the_end = period.end.is_some() && period.end == old_end;
+        let moved = |when: &Option<When>| {
+            when.as_ref()
+                .map(|when| when.shifted(seconds).unwrap_or(when.clone()))
+        };
+        *period = Period {
+            start: moved(&period.start),
+            end: match to_the_end {
+                true => after.end.clone(),
+                false => moved(&period.end),
+            },
+        };
+    }
 }
 
 fn span(period: &Period) -> Option<(Timestamp, Timestamp)> {

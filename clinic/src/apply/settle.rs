@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::bookings::{bookings, is_shared};
+use super::bookings::{bookings, is_shared, move_along};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
@@ -107,6 +107,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             }
         }
         work.kept.extend(kept);
+        moved_appointment(work, place, &changes, &mut after);
         work.without_numbers_of_others(place, &changes, &mut after);
         work.keep_ended_numbers(place, &changes, &mut after);
         note_who(&mut work.touched[place], &after, writer);
@@ -122,6 +123,25 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
     }
     Ok(())
+}
+
+/// Who takes part in an appointment that moved moves with it.
+fn moved_appointment(work: &Work<'_>, place: usize, changes: &[usize], after: &mut Aggregate) {
+    let before = work.touched[place]
+        .before
+        .as_ref()
+        .map(|record| &record.aggregate);
+    let (Some(Aggregate::Appointment(before)), Aggregate::Appointment(after)) = (before, after) else {
+        return;
+    };
+    let said = changes.iter().filter(|idx| !work.mute[**idx]);
+    let said: Vec<_> = said
+        .filter_map(|idx| match &work.set.changes[*idx].say {
+            Body::Appointment(say) => Some(&**say),
+            _ => None,
+        })
+        .collect();
+    move_along(before, after, &said);
 }
 
 /// What the first of several reports of one new order is of: that is the order's.

@@ -118,3 +118,15 @@ fn nothing_personal_is_shown() {
     let shown = format!("{words:?}");
     assert!(!shown.contains("4711") && !shown.contains("Popescu"), "{shown}");
 }
+
+#[test]
+fn moments_are_shifted_with_their_offset() {
+    let shifted = |text: &str, seconds| {
+        let when: When = text.parse().ok()?;
+        when.shifted(seconds).map(|when| when.to_string())
+    };
+    let start = "2026-05-20T23:50:00+03:00";
+    assert_eq!(shifted(start, 1200).as_deref(), Some("2026-05-21T00:10:00+03:00"));
+    assert_eq!(shifted(start, -600).as_deref(), Some("2026-05-20T23:40:00+03:00"));
+    assert_eq!(shifted("2026-05-20", 60), None);
+}

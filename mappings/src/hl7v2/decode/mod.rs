@@ -57,7 +57,6 @@ mod tests;
 mod visit_tests;
 
 pub use answer::decode_answer;
-pub(super) use timing::shift;
 
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]

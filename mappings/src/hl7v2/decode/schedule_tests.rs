@@ -190,6 +190,75 @@ fn who_is_taken_out_goes_alone() {
 }
 
 #[test]
+fn who_is_added_takes_the_place_of_nobody() {
+    let rest = "\nPID|1||1^^^C^MR||POP^ANA\n";
+    let first = super::said::read(&format!(
+        "{BOOKED}{rest}RGS|1|A\nAIS|1|A|ECO^Eco^L\nAIL|1|A|R1^1\nAIP|1|A|D1^Unu^Ion\n"
+    ));
+    let change = BOOKED.replace("S12", "S14").replace("|1|P|", "|2|P|");
+    let after = |rest: &str| {
+        let second = super::said::read(&format!("{change}\nPID|1||1^^^C^MR||POP^ANA\n{rest}"));
+        let clinic = super::said::told(&[first.set.clone(), second.set]);
+        let appointment = of_kind(&clinic, clinic::Kind::Appointment)[0].clone();
+        let count = |field: &str| appointment[field].as_array().map_or(0, Vec::len);
+        (count("participants"), count("service_types"))
+    };
+    assert_eq!(after("RGS|1|U\nAIP|1|A|D2^Doi^Ana\n"), (3, 1));
+    assert_eq!(after("RGS|1|U\nAIS|1|U|ECO^Eco^L\nAIP|1|A|D2^Doi^Ana\n"), (3, 1));
+    assert_eq!(
+        after("RGS|1|U\nAIS|1|U|ECO^Eco^L\nAIS|2|A|DOP^Doppler^L\n"),
+        (2, 2)
+    );
+    // The whole list again, each as if it were new.
+    let whole = "RGS|1|A\nAIS|1|A|ECO^Eco^L\nAIL|1|A|R1^1\nAIP|1|A|D2^Doi^Ana\n";
+    assert_eq!(after(whole), (2, 1));
+}
+
+#[test]
+fn who_takes_part_moves_with_the_appointment() {
+    let msh = BOOKED.lines().next().expect("MSH");
+    let said = |event: &str, sch_11: &str, rest: &str| {
+        let msh = msh.replace("S12", event);
+        super::said::read(&format!(
+            "{msh}\nSCH|A-1^P|||||R|||||{sch_11}\n{rest}PID|1||1^^^C^MR||POP^ANA\n"
+        ))
+        .set
+    };
+    let resources =
+        "RGS|1\nAIL|1||DEP^CAB-2|||20260516130000|||30|min\nAIP|1||D1^Unu^Ion|||20260516131000|||10|min\n";
+    let booked = super::said::read(&format!(
+        "{msh}\nSCH|A-1^P|||||R|||||^^^20260516130000^20260516133000\nPID|1||1^^^C^MR||POP^ANA\n{resources}"
+    ))
+    .set;
+    let times = |set: &clinic::ChangeSet| {
+        let clinic = super::said::told(&[booked.clone(), set.clone()]);
+        let appointment = of_kind(&clinic, clinic::Kind::Appointment)[0].clone();
+        let word =
+            |value: &serde_json::Value| value.as_str().unwrap_or("-").get(5..16).unwrap_or("-").to_owned();
+        let mut all = vec![word(&appointment["start"]), word(&appointment["end"])];
+        for one in appointment["participants"].as_array().into_iter().flatten() {
+            all.extend([word(&one["period"]["start"]), word(&one["period"]["end"])]);
+        }
+        let id = clinic.all(clinic::Kind::Appointment)[0].meta.id;
+        let day = |booking: &clinic::apply::Booking| booking.start.to_string()[5..10].to_owned();
+        let days: Vec<String> = clinic.bookings(id).iter().map(day).collect();
+        (all.join(" "), days.join(" "))
+    };
+    let moved = "05-18T10:00 05-18T10:30 05-18T10:00 05-18T10:30 05-18T10:10 05-18T10:20";
+    let days = "05-18 05-18";
+    for set in [
+        said("S13", "^^^20260518100000^20260518103000", ""),
+        said("S13", "^^^20260518100000", ""),
+        said("S13", "", "TQ1|1||||||20260518100000\n"),
+    ] {
+        assert_eq!(times(&set), (moved.to_owned(), days.to_owned()));
+    }
+    let longer = said("S13", "^^^20260518100000^20260518110000", "");
+    let moved = "05-18T10:00 05-18T11:00 05-18T10:00 05-18T11:00 05-18T10:10 05-18T10:20";
+    assert_eq!(times(&longer).0, moved);
+}
+
+#[test]
 fn who_books_and_a_department_take_no_time() {
     let said = |number: &str, rest: &str| {
         let sch = format!(

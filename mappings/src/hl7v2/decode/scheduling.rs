@@ -167,6 +167,9 @@ fn appointment<'m>(
         );
     }
     services(out, event, schedule, &mut say, &orders);
+    if matches!(event, "S13" | "S14") && !names_all(event, schedule) {
+        say.service_types = Items::merge(say.service_types.values().to_vec());
+    }
     say.orders = Items::merge(orders);
     let default = agreed(say.status.value().copied());
     let contacts = contacts(out, sch, default);
@@ -351,7 +354,7 @@ pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointment
     if end.is_none()
         && let (Some(start), Some(minutes)) = (&start, minutes)
     {
-        end = timing::shift(start, i64::from(minutes) * 60);
+        end = start.shifted(i64::from(minutes) * 60);
     }
     say.start = start.into();
     say.end = end.into();
@@ -364,7 +367,7 @@ fn length(at: At<'_>, start: &When, end: &When) -> Option<u32> {
     let number = i64::from(at.peek()?.parse::<u32>().ok()?);
     let seconds = [number * 60, number]
         .into_iter()
-        .find(|seconds| timing::shift(start, *seconds).as_ref() == Some(end));
+        .find(|seconds| start.shifted(*seconds).as_ref() == Some(end));
     let Some(seconds) = seconds.filter(|seconds| seconds % 60 == 0) else {
         at.note("a length without a unit that is not that from start to end");
         return None;
@@ -514,11 +517,22 @@ fn enterer<'m>(out: &mut Collected<'m>, sch: Seg<'m>, target: Ref) {
 }
 
 /// True where a message names all services and resources of an appointment: a booking, a move and a change do, unless they
-/// take one out, and so speak of single ones as S18 to S22 do. HL7 v2.5.1, 10.6.4.2.
+/// take one out or add one (AIx-2 `A` beside other codes, or of resources alone), and so speak of single ones as S18 to S22
+/// do. Some write `A` for each of the whole list, as of a booking. HL7 v2.5.1, 10.6.4.2.
 fn names_all(event: &str, schedule: &Schedule<'_>) -> bool {
-    let by_action = schedule.resources.iter().any(|resource| resource.action() == "D")
-        || schedule.services.iter().any(|ais| ais.f(2).part(1).is("D"));
-    matches!(event, "S12" | "S13" | "S14") && !by_action
+    let of_services = schedule.services.iter().map(|ais| ais.f(2).part(1).peek());
+    let actions: Vec<String> = of_services
+        .map(Option::unwrap_or_default)
+        .chain(schedule.resources.iter().map(Resource::action))
+        .collect();
+    let any = |wanted: &str| actions.iter().any(|action| action == wanted);
+    let is_addition =
+        any("A") && (schedule.services.is_empty() || actions.iter().any(|action| action != "A"));
+    match event {
+        "S12" => !any("D"),
+        "S13" | "S14" => !any("D") && !is_addition,
+        _ => false,
+    }
 }
 
 /// AIG, AIL, AIP and the contacts → participants. Where a message does not name them all, who is not named stays.
@@ -673,7 +687,7 @@ pub(super) fn span(
     if start.is_none()
         && let (Some(whole), Some(seconds)) = (whole, timing::seconds_of(offset.part(1), offset_unit.part(1)))
     {
-        start = timing::shift(whole, seconds);
+        start = whole.shifted(seconds);
         if start.is_some() {
             offset.part(1).take();
             timing::take_unit(offset_unit.part(1));
@@ -683,7 +697,7 @@ pub(super) fn span(
     let end = start
         .as_ref()
         .zip(length)
-        .and_then(|(start, seconds)| timing::shift(start, seconds));
+        .and_then(|(start, seconds)| start.shifted(seconds));
     if end.is_some() {
         duration.part(1).take();
         timing::take_unit(duration_unit.part(1));

@@ -1,6 +1,6 @@
 //! When something is to be done: TQ1 and TQ → timing. HL7 v2.5.1, 4.5.4 and 2.A.81.
 
-use clinic::value::{Decimal, Quantity, Timing, When};
+use clinic::value::{Decimal, Quantity, Timing};
 
 use super::collect::{At, Seg};
 use super::terms::{self, UCUM};
@@ -180,8 +180,8 @@ fn bounds(start: At<'_>, end: At<'_>, duration_at: At<'_>, timing: &mut Timing) 
         return;
     };
     let moved = match (&bounds.start, &bounds.end) {
-        (Some(start), _) => shift(start, seconds).map(|end| bounds.end = Some(end)),
-        (None, Some(end)) => shift(end, -seconds).map(|start| bounds.start = Some(start)),
+        (Some(start), _) => start.shifted(seconds).map(|end| bounds.end = Some(end)),
+        (None, Some(end)) => end.shifted(-seconds).map(|start| bounds.start = Some(start)),
         (None, None) => None,
     };
     if moved.is_some() {
@@ -283,48 +283,9 @@ pub fn seconds_of(amount: At<'_>, unit: At<'_>) -> Option<i64> {
     (whole.abs() <= 3_200_000_000).then_some(whole)
 }
 
-/// A moment so many seconds later, with the offset that it had.
-pub fn shift(when: &When, seconds: i64) -> Option<When> {
-    if !when.has_time() {
-        return None;
-    }
-    let text = when.as_str();
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    let moved = moment
-        .checked_add(jiff::SignedDuration::from_secs(seconds))
-        .ok()?;
-    let clock = text.get(11..)?;
-    let offset = match clock.find(['+', '-']) {
-        None => return Some(When::from_timestamp(moved)),
-        Some(at) => clock.get(at..)?,
-    };
-    let sign = if offset.starts_with('-') { -1 } else { 1 };
-    let hours: i32 = offset.get(1..3)?.parse().ok()?;
-    let minutes: i32 = offset.get(4..6)?.parse().ok()?;
-    let offset_seconds = sign * (hours * 3600 + minutes * 60);
-    let local = jiff::tz::Offset::from_seconds(offset_seconds)
-        .ok()?
-        .to_datetime(moved);
-    format!("{}{offset}", local.strftime("%Y-%m-%dT%H:%M:%S"))
-        .parse()
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_are_shifted_with_their_offset() {
-        let shifted = |text: &str, seconds| {
-            let when: When = text.parse().ok()?;
-            shift(&when, seconds).map(|when| when.to_string())
-        };
-        let start = "2026-05-20T23:50:00+03:00";
-        assert_eq!(shifted(start, 1200).as_deref(), Some("2026-05-21T00:10:00+03:00"));
-        assert_eq!(shifted(start, -600).as_deref(), Some("2026-05-20T23:40:00+03:00"));
-        assert_eq!(shifted("2026-05-20", 60), None);
-    }
 
     #[test]
     fn durations_of_tq_have_a_letter() {

@@ -11,7 +11,6 @@ use super::orders;
 use super::terms;
 use super::wire::{Seg, comps, ot, t};
 use super::world::World;
-use crate::hl7v2::decode::shift;
 use crate::hl7v2::decode::terms::{NO_TABLE, table};
 
 /// True where every order of the change set is one of images.
@@ -107,7 +106,7 @@ pub(super) fn timing_of(order: &Order) -> Option<Timing> {
     let step = steps.into_iter().find(|step| step.start.is_some())?;
     let start = step.start.clone()?;
     let seconds = step.duration_minutes.map(|minutes| i64::from(minutes) * 60);
-    let end = seconds.and_then(|seconds| shift(&start, seconds));
+    let end = seconds.and_then(|seconds| start.shifted(seconds));
     Some(Timing {
         bounds: Some(Period {
             start: Some(start),
