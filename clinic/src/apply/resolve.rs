@@ -276,6 +276,9 @@ impl<'a> Work<'a> {
             NaturalKeys::OwnerLeftOut if found.is_none() => return Ok(Target::LeftOut),
             NaturalKeys::OwnerLeftOut => vec![],
         };
+        if found.is_none() && self.was_moved_away(idx, patient)? {
+            return Ok(Target::LeftOut);
+        }
         let target = match found {
             Some(id) => Some(self.touch(kind, id)?),
             None => self.make(idx, natural.first().cloned(), context)?,
@@ -284,6 +287,7 @@ impl<'a> Work<'a> {
             let is_old = self.parts.get(&idx).is_some_and(|part| !part.old_of.is_empty());
             return Ok(if is_old { Target::NoOld } else { Target::LeftOut });
         };
+        self.note_moved(idx, target, patient)?;
         for other in others {
             let other = self.touch(kind, other)?;
             if other == target {

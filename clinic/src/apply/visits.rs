@@ -1,17 +1,76 @@
-//! Two visits become one (`find.joins`), and states of visits that a message does not move.
+//! Two visits become one (`find.joins`), visits that became another patient's, and states of visits that a message does not
+//! move.
 //!
 //! Of two, the one that goes stays readable, as entered in error. Its numbers lead to the one that stays, as old ones: where a number
 //! has both, the one in use is meant.
 
+use uuid::Uuid;
+
+use super::identify::named;
 use super::resolve::{Touched, Work};
 use super::settle::note_who;
+use super::{ApplyError, FindKey};
 use crate::change_set::Change;
 use crate::held::Writer;
-use crate::keys::same_in_series;
-use crate::kinds::{Aggregate, Body};
+use crate::keys::{same_in_series, system};
+use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::Patch;
 use crate::records::EncounterStatus;
-use crate::value::{Identifier, IdentifierUse};
+use crate::value::{Identifier, IdentifierUse, Ref};
+
+impl Work<'_> {
+    /// A visit becomes another patient's (HL7 A42, A45): whose it was is remembered beside it, under its numbers.
+    pub(super) fn note_moved(
+        &mut self,
+        idx: usize,
+        place: usize,
+        patient: Option<Uuid>,
+    ) -> Result<(), ApplyError> {
+        let change = &self.set.changes[idx];
+        let (true, Some(before)) = (change.find.moves, self.touched[place].before.clone()) else {
+            return Ok(());
+        };
+        let Some(was) = before.aggregate.patient().and_then(Ref::id) else {
+            return Ok(());
+        };
+        let was = self.reader.survivor(was)?;
+        if before.aggregate.kind() == Kind::Encounter && Some(was) != patient {
+            let keys = before
+                .aggregate
+                .identifiers()
+                .iter()
+                .map(|number| moved_key(number, was));
+            self.touched[place].natural_keys.extend(keys);
+        }
+        Ok(())
+    }
+
+    /// Whether this speaks of a visit that became another patient's as if it were still the first one's: a message that comes
+    /// late. One that begins a visit begins another one.
+    pub(super) fn was_moved_away(&mut self, idx: usize, patient: Option<Uuid>) -> Result<bool, ApplyError> {
+        let change = &self.set.changes[idx];
+        let (Body::Encounter(say), Some(patient)) = (&change.say, patient) else {
+            return Ok(false);
+        };
+        if say.status.value().is_some_and(|status| status.goes_on()) {
+            return Ok(false);
+        }
+        for number in named(change) {
+            for whose in self.reader.selves(patient)? {
+                if !self.reader.find(&moved_key(number, whose))?.is_empty() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Of a visit that was this patient's under this number.
+fn moved_key(number: &Identifier, patient: Uuid) -> FindKey {
+    let key = format!("moved|{}|{}", system(number).unwrap_or_default(), number.value);
+    FindKey::natural(Kind::Encounter, Some(patient), &key)
+}
 
 /// Joins those that the set says are one.
 pub(super) fn join(work: &mut Work<'_>, writer: Writer<'_>) {

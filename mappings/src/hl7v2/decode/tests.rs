@@ -306,6 +306,12 @@ fn numbers_of_visits_change_and_visits_move_and_become_one() {
                 &[("2", "in-progress", &["V"]), ("2", "in-progress", &["W"])],
             );
         }
+        // What is said late of the patient whose it was begins no visit; an admission does.
+        say(&mut clinic, "A08", "1", "", "V");
+        is(
+            &clinic,
+            &[("2", "in-progress", &["V"]), ("2", "in-progress", &["W"])],
+        );
         // It has another number, and is found by both.
         say(&mut clinic, "A50", "2", "2 V", "N");
         say(&mut clinic, "A08", "2", "", "V");
