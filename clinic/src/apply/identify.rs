@@ -156,6 +156,7 @@ impl<'a> Work<'a> {
             mine = self.by_what_is_reported(idx, mine, beside, patient)?;
         } else if kind == Kind::Order {
             mine = self.by_what_is_ordered(idx, mine)?;
+            mine = self.by_what_is_performed(idx, mine)?;
         }
         match mine.as_slice() {
             all if change.find.each || change.find.joins => Ok(all.iter().map(|found| found.id).collect()),
@@ -256,6 +257,47 @@ impl<'a> Work<'a> {
         all.sort_by_key(|one| one.id);
         all.truncate(1);
         Ok(all)
+    }
+
+    /// Of the orders that were found those that a modality works on: who has most of the study, the accession number and the
+    /// steps that it names. Where several have one of its numbers, as orders of one accession number do, it is for all of
+    /// them (IHE RAD-6, group case).
+    fn by_what_is_performed(&mut self, idx: usize, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let performed = match &change.say {
+            Body::Order(say) => say.performed.values(),
+            _ => &[],
+        };
+        // What is said later names the performed step alone.
+        if found.len() < 2 || performed.is_empty() || !change.find.bare {
+            return Ok(found);
+        }
+        let steps: Vec<&String> = performed.iter().flat_map(|one| &one.steps).collect();
+        let mut all: Vec<(usize, Vec<bool>, Found)> = Vec::with_capacity(found.len());
+        for one in found {
+            let (_, numbers) = self.ordered(one.id)?;
+            let has = |number: &Identifier| numbers.iter().any(|their| their.value == number.value);
+            let has: Vec<bool> = named(change).map(has).collect();
+            let has_step = match self.before(Kind::Order, one.id)?.map(|record| &record.aggregate) {
+                Some(Aggregate::Order(order)) => {
+                    let planned = order.imaging.iter().flat_map(|imaging| &imaging.steps);
+                    let mut ids = planned.filter_map(|step| step.id.as_ref());
+                    ids.any(|id| steps.contains(&id))
+                }
+                _ => false,
+            };
+            let count = has.iter().filter(|has| **has).count() + usize::from(has_step);
+            all.push((count, has, one));
+        }
+        let most = all.iter().map(|(count, ..)| *count).max();
+        all.retain(|(count, ..)| Some(*count) == most);
+        let is_one_number = (0..named(change).count()).any(|n| all.iter().all(|(_, has, _)| has[n]));
+        let nearest: Vec<Found> = all.into_iter().map(|(.., one)| one).collect();
+        match is_one_number {
+            true => Ok(nearest),
+            false => Err(self.ambiguous(idx, &nearest)),
+        }
     }
 
     /// Those that are of this test, those of which nobody said what they are of, and the others. How well they fit decides:

@@ -342,7 +342,10 @@ pub(crate) fn complete_performed(
     };
     let now = PerformedStep {
         uid: said.uid.clone(),
-        steps: filled(&said.steps, &known.steps),
+        steps: {
+            let more = said.steps.iter().filter(|step| !known.steps.contains(step));
+            known.steps.iter().chain(more).cloned().collect()
+        },
         status: first(&said.status, &known.status),
         id: first(&said.id, &known.id),
         station_ae: first(&said.station_ae, &known.station_ae),

@@ -471,6 +471,53 @@ fn the_end_of_an_mpps_is_said_of_every_order_that_it_is_for() {
 }
 
 #[test]
+fn a_step_for_orders_of_one_accession_number_moves_each_of_them() {
+    let order = |placer: &str, accession: &str, study: &str, step: &str| {
+        let mut imaging = asked(Some(study), &[step]);
+        imaging.accession = Some(accession.to_owned());
+        let mut words = ordered(imaging);
+        if let Body::Order(say) = &mut words.changes[1].say {
+            say.identifiers = Items::merge(vec![number("HIS", "PLAC", placer)]);
+        }
+        words
+    };
+    // The study, accession number and step of each item, and which of the three orders have started.
+    let started = |items: &[(&str, &str, &str)]| -> Vec<usize> {
+        let mut play = Play::new();
+        let orders = [
+            order("P1", "A1", "1.2.1", "S1"),
+            order("P2", "A1", "1.2.2", "S2"),
+            order("P3", "A3", "1.2.3", "S1"),
+        ]
+        .map(|words| play.takes(&words).ids["o"].1);
+        let changes = items.iter().enumerate().map(|(n, (study, accession, step))| {
+            let steps: Vec<&str> = Some(*step).filter(|step| !step.is_empty()).into_iter().collect();
+            let said = mpps("1.9", &steps, PerformedStatus::InProgress, None);
+            let mut change = said.changes.into_iter().next().expect("a change");
+            change.key = format!("o{n}");
+            change.find.identifiers = vec![imaging::uid(study), Identifier::new(None, accession)];
+            (change.find.bare, change.find.each) = (true, true);
+            change
+        });
+        play.takes(&set(changes.collect()));
+        let begun = |id: &Uuid| states(&play, *id).1 == [StepStatus::Started];
+        (0..3).filter(|n| begun(&orders[*n])).map(|n| n + 1).collect()
+    };
+    // By the worklist entry; the study alone, the step alone.
+    assert_eq!(started(&[("1.2.2", "A1", "S2")]), [2]);
+    assert_eq!(started(&[("1.2.2", "A1", "")]), [2]);
+    assert_eq!(started(&[("1.9.9", "A1", "S2")]), [2]);
+    // Two entries done as one, each with its own study, with that of the first, or with one of the modality.
+    for studies in [["1.2.1", "1.2.2"], ["1.2.1", "1.2.1"], ["1.9.9", "1.9.9"]] {
+        assert_eq!(
+            started(&[(studies[0], "A1", "S1"), (studies[1], "A1", "S2")]),
+            [1, 2]
+        );
+    }
+    assert_eq!(started(&[("1.2.2", "A1", "S2"), ("1.2.2", "A3", "S1")]), [2, 3]);
+}
+
+#[test]
 fn a_late_plan_takes_back_nothing_that_was_done() {
     let mut play = Play::new();
     let order = play.takes(&ordered(asked(None, &["S1"]))).ids["o"].1;

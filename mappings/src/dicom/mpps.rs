@@ -1,6 +1,7 @@
 //! What a modality says that it does (MPPS, PS3.4 F.7) → what was performed of an order.
 //!
-//! N-CREATE begins a step and says for which planned ones it is: by the UID of the study, else by the accession number.
+//! N-CREATE begins a step and says for which planned ones it is: by the UID of the study and the accession number, and of
+//! several orders that have these by the number of the step; where nothing tells them apart it is for all.
 //! One that is for none is an examination that nobody planned: an order of its own, where the patient is known, else a
 //! person decides. One that was planned, and not here, is such an order only where the channel says so in words. N-SET is
 //! known by the instance alone, and is said of every order that the step is for.
@@ -200,6 +201,8 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         find: Find {
             identifiers,
             bare: true,
+            // An accession number may be that of several orders, examined as one.
+            each: true,
             // What was planned and is not known is somebody else's order, a number that was mistyped, or was planned elsewhere.
             missing: match planned {
                 true => Missing::ParkUnlessSaid,
