@@ -25,6 +25,7 @@ mod old_records;
 mod patients;
 mod person;
 mod reader;
+mod reports;
 mod resolve;
 mod settle;
 mod strangers;
@@ -255,6 +256,7 @@ pub fn apply(
         },
     };
     settle::settle(&mut work, writer)?;
+    reports::come_home(&mut work, writer)?;
     imaging::settle(&mut work, writer, context.decisions)?;
     merges::merge(&mut work, writer)?;
     visits::join(&mut work, writer);

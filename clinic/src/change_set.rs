@@ -203,8 +203,12 @@ pub struct Find {
     /// number; with `each` and without a code all of them are meant. With an id: others have its number.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_code: bool,
-    /// True, of orders: a report or an appointment says it. Of several with the number that one is meant whose test it is;
-    /// where nothing tells which, it is of all of them, and nothing is said of any.
+    /// Of orders: what a report of it is within it, as its format makes it. Reports that came before it, and were filed under
+    /// another order of its number, become its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reports: Option<String>,
+    /// True, of orders: a report, an appointment or a state of the one who does it says it. Of several with the number that one
+    /// is meant whose test it is; where nothing tells which, it is of all of them, and nothing is said of any.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_report: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were

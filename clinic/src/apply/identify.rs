@@ -151,7 +151,10 @@ impl<'a> Work<'a> {
         if 1 < mine.len() {
             mine = self.in_use(kind, mine)?;
         }
-        if kind == Kind::Order && change.find.by_report {
+        // What is said of several new tests, one by one, makes each of them.
+        let is_new =
+            change.find.by_code && mine.iter().filter(|one| self.is_stored(kind, one.id)).count() < 2;
+        if kind == Kind::Order && change.find.by_report && !is_new {
             beside.retain(|found| !mine.iter().any(|one| one.id == found.id));
             mine = self.by_what_is_reported(idx, mine, beside, patient)?;
         } else if kind == Kind::Order {
@@ -201,7 +204,11 @@ impl<'a> Work<'a> {
         let meant = match (of_it.is_empty(), of_nothing.is_empty()) {
             (false, _) => of_it,
             (true, false) => of_nothing,
-            (true, true) if is_further => vec![],
+            (true, true) if is_further => {
+                let ids = others.iter().map(|one| one.id);
+                self.siblings.insert(idx, ids.collect());
+                vec![]
+            }
             (true, true) if found.is_empty() => vec![],
             (true, true) => return Err(self.ambiguous(idx, &found)),
         };

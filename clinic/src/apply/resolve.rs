@@ -81,6 +81,8 @@ pub(super) struct Work<'a> {
     pub(super) share_number: (BTreeSet<Uuid>, BTreeSet<usize>),
     /// Reports that are of a whole requisition, each with its orders: nothing says of which.
     pub(super) of_requisition: HashMap<usize, Vec<Uuid>>,
+    /// For a further order of a number: those that have it too.
+    pub(super) siblings: HashMap<usize, Vec<Uuid>>,
     /// What is found by the words of this set alone.
     pub(super) pending: HashMap<FindKey, Vec<usize>>,
 }
@@ -110,6 +112,7 @@ pub(super) fn resolve<'a>(
         joined: vec![],
         share_number: Default::default(),
         of_requisition: HashMap::new(),
+        siblings: HashMap::new(),
         pending: HashMap::with_capacity(count),
     };
     for (idx, change) in set.changes.iter().enumerate() {

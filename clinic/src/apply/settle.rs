@@ -106,6 +106,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 });
             }
         }
+        kept.extend(of_no_test(work, place, &changes));
         work.kept.extend(kept);
         moved_appointment(work, place, &changes, &mut after);
         work.without_numbers_of_others(place, &changes, &mut after);
@@ -123,6 +124,27 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
     }
     Ok(())
+}
+
+/// Who is told to stand in the way of what is said of a requisition, and of none of its tests ([`crate::held::Kept::by`]).
+const REQUISITION: &str = "several tests of one number";
+
+/// States that a requisition was said to be in, and that none of its orders took.
+fn of_no_test(work: &Work<'_>, place: usize, changes: &[usize]) -> Vec<Kept> {
+    let touched = &work.touched[place];
+    let says_state = |idx: &&usize| match &work.set.changes[**idx].say {
+        Body::Order(say) => !say.status.is_absent(),
+        _ => false,
+    };
+    let all = changes.iter().filter(|idx| work.of_requisition.contains_key(idx));
+    all.filter(says_state)
+        .map(|_| Kept {
+            kind: touched.kind,
+            id: touched.id,
+            field: "status".to_owned(),
+            by: REQUISITION.to_owned(),
+        })
+        .collect()
 }
 
 /// Who takes part in an appointment that moved moves with it.

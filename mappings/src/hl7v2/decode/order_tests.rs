@@ -528,6 +528,68 @@ fn a_report_of_a_requisition_finds_each_of_its_orders() {
 }
 
 #[test]
+fn reports_that_come_before_their_orders_are_of_the_tests_of_these() {
+    let tests = ["GLU^Glucose^L", "CREA^Creatinine^L", "UREA^Urea^L"];
+    let wanted: Vec<OfOrders> = ["GLU", "CREA", "UREA"]
+        .iter()
+        .map(|code| ((*code).to_owned(), vec![(*code).to_owned()]))
+        .collect();
+    for filler in ["", "F^LAB"] {
+        let all: Vec<(&str, &str, &str)> = tests.iter().map(|test| (filler, *test, "CM")).collect();
+        let one_by_one: Vec<String> = all.iter().map(|one| report_of(&[*one])).collect();
+        for reports in [vec![report_of(&all)], one_by_one] {
+            let messages = [reports.clone(), vec![requisition()]].concat();
+            assert_eq!(filed(&messages).0, wanted, "{filler:?}");
+            // A correction finds each where it is now.
+            assert_eq!(filed(&[messages, reports].concat()).0, wanted, "{filler:?}");
+        }
+    }
+    // The tests of one order, reported as several, stay with it.
+    let all: Vec<(&str, &str, &str)> = tests.iter().map(|test| ("", *test, "CM")).collect();
+    let panel = format!(
+        "{}ORC|NW|R100^HIS\nOBR|1|R100^HIS||GLU^Glucose^L\n",
+        order_message()
+    );
+    let (results, orders) = filed(&[report_of(&all), panel]);
+    assert_eq!(orders.len(), 1);
+    assert!(results.iter().all(|(_, of)| of == &["GLU"]), "{results:?}");
+}
+
+#[test]
+fn a_state_in_the_codes_of_the_laboratory_moves_no_order() {
+    let active = pairs(&[("GLU", "active"), ("CREA", "active"), ("UREA", "active")]);
+    let state = |tests: &[&str]| {
+        let one = |test: &&str| format!("ORC|SC|R100^HIS|F^LAB||CM\nOBR|1|R100^HIS|F^LAB|{test}\n");
+        format!("{}{}", order_message(), tests.iter().map(one).collect::<String>())
+    };
+    for tests in [&["2345-7^x^LN"] as &[&str], &["2345-7^x^LN", "2160-0^y^LN"]] {
+        assert_eq!(filed(&[requisition(), state(tests)]).1, active, "{tests:?}");
+    }
+    let known = read(&state(&["2345-7^x^LN"])).set;
+    let clinic = super::said::told(&[read(&requisition()).set]);
+    let told = super::said::tries(&known, &clinic, 5_000).expect("taken");
+    assert_eq!(told.kept.len(), 1, "and it is told: {:?}", told.kept);
+    // By words and by code as ever; the only order of a number is meant, and stays what was ordered.
+    let done = pairs(&[("GLU", "active"), ("CREA", "completed"), ("UREA", "active")]);
+    for test in ["2160-0^Creatinine^LN", "CREA^x^L"] {
+        assert_eq!(filed(&[requisition(), state(&[test])]).1, done, "{test}");
+    }
+    let single = format!(
+        "{}ORC|NW|R100^HIS\nOBR|1|R100^HIS||GLU^Glucose^L\n",
+        order_message()
+    );
+    assert_eq!(
+        filed(&[single, state(&["2345-7^x^LN"])]).1,
+        pairs(&[("GLU", "completed")])
+    );
+    // Of what nobody ordered, each is one.
+    assert_eq!(
+        filed(&[state(&["A^a^L", "B^b^L"])]).1,
+        pairs(&[("A", "completed"), ("B", "completed")])
+    );
+}
+
+#[test]
 fn an_examination_that_is_ordered_twice_with_numbers_of_its_own_is_two() {
     use clinic::Kind;
     let head = |control: &str| {

@@ -48,6 +48,9 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
                 && !change.find.identifiers.is_empty()
             {
                 change.find.by_code = true;
+                if group.obr(4).is_there() {
+                    change.find.reports = Some(results::within_order(group));
+                }
             }
             // A number alone, without a test, is that of all its tests.
             if group.obr(4).is_empty()
@@ -114,7 +117,11 @@ fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) -> R
     let information: Vec<Ref> = prior.collect::<Vec<_>>().into_iter().chain(answers).collect();
     say.supporting_info = Items::replace(information);
     say.specimens = Items::merge(specimens);
-    let pushed = push(out, group, key, say, subject);
+    // Who does it says how far it is, and speaks of it in codes of their own.
+    let pushed = match group.orc(1).part(1).is("SC") {
+        true => push_reported(out, group, key, say, subject),
+        false => push(out, group, key, say, subject),
+    };
     act(out, group, order);
     pushed
 }
@@ -205,7 +212,7 @@ pub fn push<'m>(
     })
 }
 
-/// Adds the change for the order of a report, as [`push`] does. The report's code is its own: that of an order that is known
+/// Adds the change for the order of a report or of a state, as [`push`] does. The report's code is its own: that of an order that is known
 /// stays.
 pub fn push_reported<'m>(
     out: &mut Collected<'m>,

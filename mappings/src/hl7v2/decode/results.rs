@@ -148,13 +148,18 @@ fn report_of<'m>(
 /// A report is found by its order and what it is of. Its numbers are the order's, which other reports have too, so
 /// that they find nothing here: an identifier without a value is one that nobody has.
 fn find(group: &Group<'_>, order: &Ref) -> Find {
+    not_by_number(natural(Some(order), within_order(group)))
+}
+
+/// What a report is within its order: by OBR-4.
+pub fn within_order(group: &Group<'_>) -> String {
     let at = group.obr(4);
     let part = |n: usize| at.part(n).peek().unwrap_or_default();
     let code = match part(1) {
         code if code.is_empty() => format!("text|{}", part(2).to_lowercase()),
         code => format!("{}|{code}", part(3)),
     };
-    not_by_number(natural(Some(order), format!("result|{code}")))
+    format!("result|{code}")
 }
 
 /// The same code of the same order again in one message.
