@@ -208,7 +208,8 @@ pub struct Find {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reports: Option<String>,
     /// True, of orders: a report, an appointment or a state of the one who does it says it. Of several with the number that one
-    /// is meant whose test it is; where nothing tells which, it is of all of them, and nothing is said of any.
+    /// is meant whose test it is; where nothing tells which, it is of all of them, and nothing is said of any. Where no number finds
+    /// one, a study UID or an accession number among `identifiers` does: the order of the same patient whose examination that is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_report: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were

@@ -9,7 +9,7 @@ use super::{ApplyError, Candidate, FindKey, Record};
 use crate::change_set::Change;
 use crate::cnp::is_national;
 use crate::diagnostics::OrderStatus;
-use crate::imaging::{ACCESSION, given};
+use crate::imaging::{ACCESSION, UID_SYSTEM, given};
 use crate::keys::{Care, care, kind_code, names_one, same_in_series, same_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::records::EncounterStatus;
@@ -29,7 +29,11 @@ impl<'a> Work<'a> {
         let kind = change.kind();
         let from = self.local_or_id(change.find.from.as_ref())?;
         let others = self.named_by_survivors(idx);
-        let mut all: Vec<&'a Identifier> = named(change).filter(|id| names_one(kind, id)).collect();
+        // The study UID of a report names an examination, not an order.
+        let is_of_study = |id: &Identifier| change.find.by_report && id.system.as_deref() == Some(UID_SYSTEM);
+        let mut all: Vec<&'a Identifier> = named(change)
+            .filter(|id| names_one(kind, id) && !is_of_study(id))
+            .collect();
         // A merge may name the old record by all its numbers, also by those that the survivor has too: only the
         // others tell the two apart.
         if all.iter().any(|id| !others.iter().any(|other| same(id, other))) {
@@ -226,8 +230,6 @@ impl<'a> Work<'a> {
         beside: Vec<Found>,
         patient: Option<Uuid>,
     ) -> Result<Vec<Found>, ApplyError> {
-        let set = self.set;
-        let change = &set.changes[idx];
         let mut all = found.clone();
         for one in beside {
             if patient.is_none() || self.patient_of(Kind::Order, one.id)? == patient {
@@ -237,6 +239,42 @@ impl<'a> Work<'a> {
         if found.is_empty() || all.len() == 1 || !self.one_number_names(&all)? {
             return Ok(found);
         }
+        self.one_of_all(idx, found, all)
+    }
+
+    /// The order that a report is of which names its examination by study UID or accession number: of several orders that were
+    /// done together the one of its test. Those of other patients, and those that have another number where the report has one, are others.
+    pub(super) fn of_examination(
+        &mut self,
+        idx: usize,
+        patient: Option<Uuid>,
+    ) -> Result<Option<Uuid>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let Some(patient) = patient else { return Ok(None) };
+        let mut found: Vec<Found> = vec![];
+        for (id, by) in super::imaging::examined(self, &change.find.identifiers, patient)? {
+            if !self.has_another_number(Kind::Order, id, change)? {
+                found.push(Found::new(id, kind_code(by), by));
+            }
+        }
+        let found = match found.len() {
+            0 | 1 => found,
+            _ => self.one_of_all(idx, found.clone(), found)?,
+        };
+        Ok(found.first().map(|one| one.id))
+    }
+
+    /// Of several orders that a report may be of (`found`) the one of its test, or that of its number of the filler; where nothing
+    /// tells which, it is of `all` of them.
+    fn one_of_all(
+        &mut self,
+        idx: usize,
+        found: Vec<Found>,
+        mut all: Vec<Found>,
+    ) -> Result<Vec<Found>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
         let ids: Vec<Uuid> = all.iter().map(|one| one.id).collect();
         self.note_shared(idx, ids.iter().copied());
         if let Some(code) = order_code(change) {
@@ -568,7 +606,7 @@ fn examination_said(change: &Change) -> [Option<String>; 3] {
         .next()
         .map_or([None, None, None], |imaging| given(imaging, None));
     let among = || {
-        let mut all = change.say.identifiers().iter();
+        let mut all = change.say.identifiers().iter().chain(&change.find.identifiers);
         let number = all.find(|number| kind_code(number) == ACCESSION);
         number.map(|number| number.value.clone())
     };

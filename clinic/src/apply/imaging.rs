@@ -479,10 +479,7 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
 /// The order with this study UID, else the only one with this accession number; of several numbers those of each.
 fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uuid, Order)>, ApplyError> {
     let mut all: Vec<(Uuid, Order)> = vec![];
-    let uids = identifiers
-        .iter()
-        .filter(|id| id.system.as_deref() == Some(UID_SYSTEM));
-    for uid in uids {
+    for uid in identifiers.iter().filter(|id| is_uid_of_study(id)) {
         let has = |order: &Order| {
             let own = order
                 .imaging
@@ -504,11 +501,7 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
     };
     for number in numbers {
         let has = |order: &Order| {
-            let fits = |id: &Identifier| {
-                let parted = id.system.is_some() && number.system.is_some() && id.system != number.system;
-                id.kind_code() == Some(ACCESSION) && id.value == number.value && !parted
-            };
-            order.imaging.is_some() && order.identifiers.iter().any(fits)
+            order.imaging.is_some() && order.identifiers.iter().any(|id| is_same_examination(id, number))
         };
         let mut found = orders_by(work, &FindKey::value(Kind::Order, &number.value), &has)?;
         if let (Some(only), true) = (found.pop(), found.is_empty())
@@ -518,6 +511,68 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
         }
     }
     Ok(all)
+}
+
+/// The orders of a patient whose examination is named by study UID, else by accession number: those that were planned with it,
+/// and those of the study that has it. Each with what named it.
+pub(super) fn examined<'i>(
+    work: &mut Work<'_>,
+    named: &'i [Identifier],
+    patient: Uuid,
+) -> Result<Vec<(Uuid, &'i Identifier)>, ApplyError> {
+    let (uids, others): (Vec<_>, Vec<_>) = named
+        .iter()
+        .filter(|id| is_uid_of_study(id) || id.kind_code() == Some(ACCESSION))
+        .partition(|id| is_uid_of_study(id));
+    for names in [uids, others] {
+        let mut out: Vec<(Uuid, &Identifier)> = vec![];
+        for name in names {
+            let has = |theirs: &[Identifier]| theirs.iter().any(|their| is_same_examination(their, name));
+            let key = |kind| match is_uid_of_study(name) {
+                true => FindKey::system_value(kind, UID_SYSTEM, &name.value),
+                false => FindKey::value(kind, &name.value),
+            };
+            let planned = |order: &Order| order.imaging.is_some() && has(&order.identifiers);
+            let mut ids: Vec<Uuid> = orders_by(work, &key(Kind::Order), &planned)?
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect();
+            for study in work.reader.find(&key(Kind::ImagingStudy))?.to_vec() {
+                if let Some(record) = work.reader.load(Kind::ImagingStudy, study)?
+                    && let Aggregate::ImagingStudy(study) = &record.aggregate
+                    && has(&study.identifiers)
+                {
+                    ids.extend(study.orders.iter().filter_map(Ref::id));
+                }
+            }
+            for id in ids {
+                let is_known = out.iter().any(|(known, _)| *known == id);
+                if !is_known && work.patient_of(Kind::Order, id)? == Some(patient) {
+                    out.push((id, name));
+                }
+            }
+        }
+        if !out.is_empty() {
+            return Ok(out);
+        }
+    }
+    Ok(vec![])
+}
+
+fn is_uid_of_study(id: &Identifier) -> bool {
+    id.system.as_deref() == Some(UID_SYSTEM)
+}
+
+/// Whether two name the same examination: a study UID, or an accession number, which may leave out who gave it.
+fn is_same_examination(one: &Identifier, other: &Identifier) -> bool {
+    if one.value != other.value {
+        return false;
+    }
+    if is_uid_of_study(one) || is_uid_of_study(other) {
+        return one.system == other.system;
+    }
+    let parted = one.system.is_some() && other.system.is_some() && one.system != other.system;
+    [one, other].iter().all(|id| id.kind_code() == Some(ACCESSION)) && !parted
 }
 
 /// The accession numbers among some identifiers.

@@ -272,6 +272,10 @@ impl<'a> Work<'a> {
             (None, NaturalKeys::WithinNew(key)) if decided.is_none() => self.said_before(key),
             (found, _) => found,
         };
+        let found = match found {
+            None if decided.is_none() && change.find.by_report => self.of_examination(idx, patient)?,
+            found => found,
+        };
         let natural = match natural {
             NaturalKeys::Keys(keys) => keys,
             NaturalKeys::WithinNew(key) => vec![key],

@@ -688,6 +688,51 @@ fn an_order_that_comes_after_its_images_finds_them() {
     assert_eq!(orders(others), []);
 }
 
+/// A report that names nothing but its study.
+fn reported(who: &str, uid: &str, key: &str) -> ChangeSet {
+    let examination = Imaging {
+        study_uid: Some(uid.to_owned()),
+        ..Imaging::default()
+    };
+    let say = OrderChange {
+        patient: Patch::Set(local("p")),
+        ..OrderChange::default()
+    };
+    let new = OrderChange {
+        imaging: Patch::Set(examination),
+        ..OrderChange::default()
+    };
+    let mut change = Change::new("o", say);
+    change.say_if_new = Some(new.into());
+    change.find.identifiers = vec![imaging::uid(uid)];
+    change.find.by_report = true;
+    change.find.natural = Some(clinic::change_set::Natural {
+        owner: Some(local("p")),
+        key: key.to_owned(),
+    });
+    set(vec![patient("p", vec![chart(who)], ""), change])
+}
+
+#[test]
+fn a_report_of_a_study_is_of_the_order_of_the_study() {
+    let mut play = Play::new();
+    let mut say = asked(Some(STUDY), &["S1"]);
+    say.accession = Some("A1".to_owned());
+    let order = play.takes(&ordered(say)).ids["o"].1;
+    play.takes(&stored("1", "POP", "1.9", Some("A1"), "1.9.1", "aa"));
+    assert_eq!(play.takes(&reported("1", STUDY, "a")).ids["o"].1, order);
+    assert_eq!(play.takes(&reported("1", "1.9", "b")).ids["o"].1, order);
+    // One that nobody ordered is an order of its own then, and its study's.
+    let unplanned = play.takes(&stored("1", "POP", "1.8", None, "1.8.1", "bb")).ids["study"].1;
+    let own = play.takes(&reported("1", "1.8", "c")).ids["o"].1;
+    assert_ne!(own, order);
+    assert_eq!(study(&play, unplanned).orders, [Ref::Id(Kind::Order, own)]);
+    assert_eq!(play.takes(&reported("1", "1.8", "c")).ids["o"].1, own);
+    // Nobody else's.
+    play.takes(&set(vec![patient("q", vec![chart("2")], "Rusu")]));
+    assert_ne!(play.takes(&reported("2", STUDY, "d")).ids["o"].1, order);
+}
+
 #[test]
 fn unplanned_images_with_the_number_of_somebody_else_are_parked() {
     let mut play = Play::new();

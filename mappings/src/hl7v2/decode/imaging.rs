@@ -4,7 +4,7 @@
 //! A worklist has room for 16 characters of a number. A longer accession number is kept as a number of the order, and
 //! said; other numbers that are too long stay without a place.
 
-use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
+use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus, ResultChange};
 use clinic::imaging::{self, ACCESSION, Imaging, ImagingStep, SHORT, StepStatus};
 use clinic::patch::{Items, Patch};
 use clinic::scheduling::AppointmentChange;
@@ -173,6 +173,64 @@ pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut
         });
     }
     say.imaging = Patch::Set(imaging);
+}
+
+/// The code of DICOM for a study, and for its UID: what a report names its study by (IHE RAD TF-2, 4.28; PS3.16 D).
+const STUDY_CODES: [&str; 2] = ["113014", "110180"];
+
+/// IPC-1 to -3, ZDS-1, OBR-18, and an OBX with the study UID → the examination that a report is of. The number stands with the
+/// report, so that it is said where its order is known by another. In OBR-18 of a report that does not say that it is of images
+/// anything may stand: it is looked for, and stays.
+pub(super) fn of_report(group: &Group<'_>, report: &mut ResultChange) -> (Vec<Identifier>, Option<Imaging>) {
+    let mut imaging = Imaging::default();
+    let mut named = OrderChange::default();
+    for ipc in &group.protocols {
+        head(*ipc, &mut imaging, &mut named);
+    }
+    if let Some(zds) = group.study {
+        imaging.study_uid = imaging.study_uid.take().or_else(|| uid(zds.f(1).first().part(1)));
+    }
+    imaging.study_uid = imaging
+        .study_uid
+        .take()
+        .or_else(|| group.observations.iter().find_map(|obx| study_named(obx.obx)));
+    let is_of_images = is_imaging(group) || imaging.study_uid.is_some();
+    let at = group.obr(18).first();
+    let mut finds: Vec<Identifier> = imaging
+        .study_uid
+        .as_deref()
+        .map(imaging::uid)
+        .into_iter()
+        .collect();
+    if is_of_images && imaging.accession.is_none() {
+        accession(at, &mut imaging, &mut named);
+    } else if let (None, true, Some(number)) =
+        (&imaging.accession, group.obr(24).is_empty(), at.part(1).peek())
+    {
+        finds.push(imaging::accession(&number, None));
+    }
+    let number = imaging.accession.as_deref();
+    let number = number.map(|value| imaging::accession(value, imaging.accession_issuer.as_deref()));
+    let mut all = report.identifiers.values().to_vec();
+    all.extend(number.clone());
+    all.extend(named.identifiers.values().iter().cloned());
+    report.identifiers = Items::merge(all);
+    finds.extend(number);
+    (finds, is_of_images.then_some(imaging))
+}
+
+/// OBX → the study UID that it says: as text, as the name of an HD, or as what an RP points to. It stays an observation.
+fn study_named(obx: Seg<'_>) -> Option<String> {
+    let code = obx.f(3).first();
+    let is_dicom = |system: &str| system.starts_with("DCM") || terms::system_uri(system) == DCM;
+    let names_study = [(1, 3), (4, 6)].into_iter().any(|(name, system)| {
+        let name = code.part(name).peek();
+        name.is_some_and(|name| STUDY_CODES.contains(&name.as_str()))
+            && code.part(system).peek().is_some_and(|system| is_dicom(&system))
+    });
+    let value = obx.f(5).first();
+    let mut parts = [1, 2].into_iter().filter_map(|part| value.part(part).peek());
+    parts.find(|part| names_study && part.contains('.') && imaging::is_uid(part))
 }
 
 /// IPC-1 to -3: the same in each IPC of an order.

@@ -240,3 +240,150 @@ fn the_sample_appointment_is_placed_on_the_worklist() {
     assert_eq!(step["start"], "2026-05-20T09:15:00+03:00");
     assert_eq!(step["duration_minutes"], 30);
 }
+
+/// An order of a CT with an accession number and a study UID.
+fn ordered(placer: &str, code: &str) -> String {
+    format!(
+        "{MSH}\nORC|NW|{placer}\nOBR|1|{placer}||{code}^Torace^L||||||||||||||ACC-1||||||CT\nZDS|1.2.3.4^^Application^DICOM"
+    )
+}
+
+/// A report with these numbers of the placer and the filler, code, accession number and section; and what stands behind it.
+fn reported(placer: &str, filler: &str, code: &str, accession: &str, section: &str, rest: &str) -> String {
+    let obr =
+        format!("OBR|1|{placer}|{filler}|{code}^Torace^L|||20260512|||||||||||{accession}||||||{section}|F");
+    let text = "OBX|1|TX|IMP^Concluzii^L||Normal||||||F";
+    format!("{}\n{obr}\n{text}\n{rest}", MSH.replace("ORM^O01", "ORU^R01"))
+}
+
+/// After these messages the placer's number of each order, and of each result those of the orders that it is of.
+fn filed(messages: &[String]) -> (Vec<String>, Vec<Vec<String>>) {
+    let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
+    let clinic = super::said::told(&sets);
+    let placer = |of: &Value| {
+        let all = of["identifiers"].as_array().cloned().unwrap_or_default();
+        let is_placer = |id: &&Value| id["kind"]["codings"][0]["code"] == "PLAC";
+        all.iter().find(is_placer).map_or("-".to_owned(), |id| {
+            id["value"].as_str().unwrap_or_default().to_owned()
+        })
+    };
+    let orders: std::collections::BTreeMap<String, String> = clinic
+        .all(clinic::Kind::Order)
+        .iter()
+        .map(|record| {
+            let json = serde_json::to_value(&record.aggregate).expect("JSON");
+            (record.meta.id.to_string(), placer(&json["Order"]))
+        })
+        .collect();
+    let results = super::said::of_kind(&clinic, clinic::Kind::Result);
+    let of = |result: &Value| {
+        let all = result["orders"].as_array().cloned().unwrap_or_default();
+        let ids = all
+            .iter()
+            .map(|order| order["id"][1].as_str().unwrap_or_default());
+        ids.map(|id| orders.get(id).cloned().unwrap_or_default())
+            .collect()
+    };
+    let of_results = results.iter().map(of).collect();
+    (orders.into_values().collect(), of_results)
+}
+
+#[test]
+fn a_report_finds_its_order_by_the_examination() {
+    let order = ordered("P-1", "CT1");
+    let uid = |kind: &str, value: &str| format!("OBX|2|{kind}|113014^DICOM Study^DCM||{value}||||||F");
+    let theirs = (vec!["P-1".to_owned()], vec![vec!["P-1".to_owned()]]);
+    for report in [
+        reported("", "", "CT1", "ACC-1", "CT", ""),
+        reported("", "", "CT9", "ACC-1", "RAD", ""),
+        reported("", "F-9^RIS", "CT1", "ACC-1^RIS", "", ""),
+        reported("", "F-9^RIS", "CT1", "", "", &uid("HD", "1.2.3.4")),
+        reported("", "F-9", "CT1", "", "", &uid("HD", "^1.2.3.4^ISO")),
+        reported("", "", "CT1", "", "", &uid("ST", "1.2.3.4")),
+        reported("", "", "CT1", "", "", &uid("RP", "1.2.3.4^^Application^DICOM")),
+        reported("", "", "CT1", "", "", "ZDS|1.2.3.4^^Application^DICOM"),
+        reported(
+            "",
+            "",
+            "CT1",
+            "",
+            "",
+            &uid("ST", "1.2.3.4").replace("113014^DICOM Study", "110180^Study Instance UID"),
+        ),
+    ] {
+        assert_eq!(filed(&[order.clone(), report.clone()]), theirs, "{report}");
+        // A correction is of the same.
+        assert_eq!(
+            filed(&[order.clone(), report.clone(), report.clone()]),
+            theirs,
+            "{report}"
+        );
+    }
+    // What is of something else, or of somebody else, stays so.
+    for report in [
+        reported("", "", "CT1", "ACC-2", "CT", ""),
+        reported("", "", "GLU", "ACC-1", "CH", ""),
+        reported("P-2", "", "CT1", "ACC-1", "CT", ""),
+        reported("", "", "CT1", "ACC-1", "CT", "").replace("A-1^^^NORD", "A-2^^^NORD"),
+        reported("", "", "CT1", "", "", &uid("ST", "1.2.3.5")),
+    ] {
+        let (orders, results) = filed(&[order.clone(), report.clone()]);
+        assert_eq!(orders.len(), 2, "{report}");
+        assert_ne!(results, [["P-1"]], "{report}");
+    }
+}
+
+#[test]
+fn a_report_of_several_orders_of_one_examination_is_of_that_of_its_test_or_of_all() {
+    let both = [
+        ordered("P-1", "CT1"),
+        ordered("P-2", "CT2").replace("ZDS|1.2.3.4", "ZDS|1.2.3.9"),
+    ];
+    let filed_as = |code: &str| {
+        let report = reported("", "", code, "ACC-1", "CT", "");
+        let (mut orders, mut results) = filed(&[both[0].clone(), both[1].clone(), report]);
+        orders.sort();
+        results.iter_mut().for_each(|of| of.sort());
+        assert_eq!(orders, ["P-1", "P-2"]);
+        results
+    };
+    assert_eq!(filed_as("CT1"), [["P-1"]]);
+    assert_eq!(filed_as("CT2"), [["P-2"]]);
+    assert_eq!(filed_as("CT3").len(), 1);
+    assert_eq!(filed_as("CT3"), [["P-1", "P-2"]]);
+}
+
+#[test]
+fn what_nobody_ordered_is_an_examination_by_its_report() {
+    let said = read(&reported(
+        "",
+        "F-9^RIS",
+        "CT1",
+        "ACC-1^RIS",
+        "CT",
+        "OBX|2|ST|113014^DICOM Study^DCM||1.2.3.4||||||F",
+    ));
+    let left = left(&said);
+    assert!(
+        !left.iter().any(|(place, _)| place.starts_with("OBR-18")),
+        "{left:?}"
+    );
+    let numbers = said.one("Result")["identifiers"].to_string();
+    assert!(numbers.contains("ACC-1") && numbers.contains("ACSN"), "{numbers}");
+    let clinic = super::said::told(&[said.set]);
+    let order = &super::said::of_kind(&clinic, clinic::Kind::Order)[0];
+    assert_eq!(
+        (&order["imaging"]["accession"], &order["imaging"]["study_uid"]),
+        (&json!("ACC-1"), &json!("1.2.3.4"))
+    );
+    assert_eq!(order["imaging"]["steps"], Value::Null);
+    // Of what is no report of images nothing is known by that field.
+    let other = read(&reported("", "F-9^RIS", "GLU", "ACC-1", "", ""));
+    assert!(
+        other.one("Result")["identifiers"]
+            .to_string()
+            .find("ACC-1")
+            .is_none()
+    );
+    assert_eq!(other.one("Order")["imaging"], Value::Null);
+}

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use clinic::Body;
 use clinic::change_set::Find;
 use clinic::diagnostics::{OrderIntent, ResultChange, ResultStatus};
 use clinic::exchange::{MapError, Reason};
+use clinic::imaging::Imaging;
 use clinic::patch::{Items, Patch};
 use clinic::records::Performer;
 use clinic::value::{Attachment, Concept, Identifier, Ref};
@@ -14,7 +16,7 @@ use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::{self, Group, Obx, Shape};
 use super::observations::Series;
 use super::terms::{self, NO_TABLE, hl7, table};
-use super::{datatypes as data, notes, orders, parties, specimen};
+use super::{datatypes as data, imaging, notes, orders, parties, specimen};
 
 /// Reads the segments behind MSH.
 pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), MapError> {
@@ -71,6 +73,7 @@ fn report_of<'m>(
     }
     let mut say = result_from_orc_obr(out, group, subject);
     say.orders = Items::merge(vec![order.clone()]);
+    let (examination, imaging) = imaging::of_report(group, &mut say);
     let specimens = specimen::specimens(out, group, Some(&subject.patient), Some(&order), false);
     let mut series = Series {
         patient: Some(subject.patient.clone()),
@@ -122,6 +125,9 @@ fn report_of<'m>(
     say.documents = Items::merge(distinct(files));
     let find = find(group, &order);
     orders::push_reported(out, group, order_key, request, subject);
+    if let Some(change) = out.change_mut(&order) {
+        of_examination(change, examination, imaging);
+    }
     let known = out.changes().iter().filter(|change| change.find == find).count();
     let find = if known == 0 { find } else { again(find, known + 1) };
     let say_if_new = say.status.is_absent().then(|| {
@@ -143,6 +149,14 @@ fn report_of<'m>(
     }
     measured.extend(answers);
     measured
+}
+
+/// The order of a report is found by its examination too, and is one of images where nobody has ordered it.
+fn of_examination(change: &mut clinic::Change, examination: Vec<Identifier>, imaging: Option<Imaging>) {
+    change.find.identifiers.extend(examination);
+    if let Some(Body::Order(new)) = &mut change.say_if_new {
+        new.imaging = imaging.into();
+    }
 }
 
 /// A report is found by its order and what it is of. Its numbers are the order's, which other reports have too, so

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use clinic::diagnostics::{Observation, Order, Result as Report, ResultStatus, Specimen, Value};
+use clinic::imaging::ACCESSION;
 use clinic::value::{Attachment, Concept};
 use uuid::Uuid;
 
@@ -64,6 +65,15 @@ fn group(
     let ordered = order.unwrap_or(&nothing);
     let mut obr = orders::obr(world, ordered, number);
     from_report(world, report, &mut obr);
+    let own = report
+        .identifiers
+        .iter()
+        .find(|id| id.kind_code() == Some(ACCESSION));
+    let planned = ordered
+        .imaging
+        .as_ref()
+        .and_then(|imaging| imaging.accession.as_ref());
+    obr.text(18, own.map(|id| &id.value).or(planned));
     let specimens = orders::specimens(world, &report.specimens);
     orders::collector(world, &specimens, &mut obr);
     if let Some(order_said) = order_said {
