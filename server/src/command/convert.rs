@@ -244,7 +244,7 @@ struct Converted {
 }
 
 impl Converted {
-    /// What was not carried into the model.
+    /// What was not carried into the model, and what was assumed.
     fn tell_losses(&self, at: &str) {
         for loss in &self.losses {
             let note = loss
@@ -279,6 +279,13 @@ fn one(message: &[u8], way: &Way) -> Result<Converted, MapError> {
     let from = all.get(&way.from).ok_or_else(|| missing(&way.from))?;
     let changes = from.decode(message, &way.reads)?;
     let mut losses = changes.extra.clone();
+    // What had to be assumed of a field that is carried.
+    let assumed = changes
+        .about
+        .notes
+        .iter()
+        .filter(|note| note.note.is_some() && note.value.is_empty());
+    losses.extend(assumed.cloned());
     if to == "clinic" {
         let bytes = serde_json::to_vec_pretty(&changes)
             .map_err(|error| MapError::new(clinic::exchange::Reason::Internal, None, error.to_string()))?;

@@ -53,7 +53,8 @@ pub fn quantity(at: At<'_>) -> Option<Quantity> {
 }
 
 /// CWE, CE, ST → the unit of an amount. A code without a system is taken as UCUM where it is one that is listed
-/// here; else it is words.
+/// here; else it is words. Many analysers write powers of ten with a caret that they do not escape, so that it parts
+/// them (`10^3/uL`): it is put back.
 pub fn unit(at: At<'_>, quantity: &mut Quantity) {
     let words = at.part(2).text();
     let Some(code) = at.part(1).peek() else {
@@ -64,19 +65,39 @@ pub fn unit(at: At<'_>, quantity: &mut Quantity) {
         .part(3)
         .text()
         .map(|name| terms::system_uri(&name).into_owned());
-    let system = named.or_else(|| is_ucum(&code).then(|| UCUM.to_owned()));
-    if system.is_some() || words.is_none() {
+    let (code, words) = match words {
+        Some(exponent) if is_parted_power(&code, &exponent) => (format!("{code}^{exponent}"), None),
+        words => (code, words),
+    };
+    let is_other = named.as_deref().is_some_and(|system| system != UCUM);
+    let listed = ucum(&code).filter(|_| !is_other);
+    if named.is_some() || listed.is_some() || words.is_none() {
         at.part(1).take();
     } else {
         at.part(1)
             .note("a unit whose system is not said; its words are used");
     }
-    quantity.code = system.is_some().then(|| code.clone());
-    quantity.system = system;
+    quantity.code = listed.clone().or_else(|| named.is_some().then(|| code.clone()));
+    quantity.system = named.or_else(|| listed.map(|_| UCUM.to_owned()));
     quantity.unit = words.or(Some(code));
 }
 
-/// True for units of UCUM that laboratories write without naming UCUM. What is not listed may be a local unit.
+/// Whether two components are a ten and its exponent with what follows it. No unit begins with a number that is raised
+/// to nothing, and none is a ten.
+fn is_parted_power(ten: &str, exponent: &str) -> bool {
+    let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    ten.trim_start_matches(['x', 'X', '*', '×', ' ']) == "10"
+        && digits.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The code of UCUM for a unit that laboratories write without naming UCUM. What is not listed may be a local unit.
+/// UCUM writes the power of ten with a star or with a caret (UCUM §28, table 1); here it has its star.
+fn ucum(unit: &str) -> Option<String> {
+    let power = unit.trim_start_matches(['x', 'X', ' ']).strip_prefix("10^");
+    let code = power.map_or_else(|| unit.to_owned(), |power| format!("10*{power}"));
+    is_ucum(&code).then_some(code)
+}
+
 fn is_ucum(code: &str) -> bool {
     const UNITS: &[&str] = &[
         "%",

@@ -24,7 +24,7 @@ mod groups;
 mod imaging;
 mod medication;
 pub mod merge;
-mod notes;
+pub(super) mod notes;
 mod numbers;
 pub mod observations;
 mod orders;

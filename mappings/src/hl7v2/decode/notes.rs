@@ -5,6 +5,10 @@ use clinic::value::Annotation;
 use super::collect::{Collected, Seg};
 use super::{datatypes as data, parties, terms};
 
+/// The kinds of the remarks that TQ1-10 (the condition under which it is done) and TQ1-11 (for those who do it) make of
+/// an order: what they say is no remark of NTE. HL7 v2.5.1, 4.5.4.10, 4.5.4.11.
+pub const TIMING_NOTES: [&str; 2] = ["Condition text", "Text instruction"];
+
 /// NTEs that stand together → remarks. They are joined by line feeds in order; one that names another author, time
 /// or kind than those before it begins a remark of its own.
 pub fn annotations<'m>(out: &mut Collected<'m>, notes: &[Seg<'m>]) -> Vec<Annotation> {

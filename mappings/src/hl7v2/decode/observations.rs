@@ -6,7 +6,7 @@ use clinic::Body;
 use clinic::change_set::Find;
 use clinic::diagnostics::{Component, ObservationChange, ObservationStatus, ReferenceRange, Value};
 use clinic::patch::{Items, Patch};
-use clinic::value::{Attachment, Concept, Identifier, Ref};
+use clinic::value::{Attachment, Concept, Identifier, Ref, When};
 
 use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::Obx;
@@ -31,6 +31,10 @@ pub struct Series {
     pub dated: bool,
     /// The observation that these are about (OBR-26).
     pub part_of: Vec<Ref>,
+    /// When what has no time of its own was taken (OBR-7).
+    pub taken_at: Option<When>,
+    /// So many had none.
+    pub(super) undated: usize,
     /// How often each name was seen.
     pub(super) seen: HashMap<String, u32>,
 }
@@ -127,6 +131,7 @@ impl Series {
             ..ObservationChange::default()
         };
         let state = status(obx, &mut say);
+        self.when(obx, &mut say);
         let file = value(out, of, &code, state, apart, &mut say);
         say.code = Patch::Set(code);
         range_and_flags(obx, &mut say);
@@ -139,6 +144,15 @@ impl Series {
             file,
             is_answer,
         })
+    }
+
+    /// OBX-14, else when the rest was taken.
+    fn when(&mut self, obx: Seg<'_>, say: &mut ObservationChange) {
+        say.effective_at = obx.f(14).patch(data::when);
+        if let (Patch::Absent, Some(taken_at)) = (&say.effective_at, &self.taken_at) {
+            say.effective_at = Patch::Set(taken_at.clone());
+            self.undated += 1;
+        }
     }
 }
 
@@ -223,7 +237,8 @@ fn value<'m>(
     let mut file = None;
     let read = match kind.as_str() {
         "ED" | "RP" => {
-            let (whole, shown) = attachment(obx, reps[0], &kind, code, apart);
+            let created = say.effective_at.value();
+            let (whole, shown) = attachment(created, reps[0], &kind, code, apart);
             file = whole;
             Read {
                 value: shown.map(Value::Attachment),
@@ -277,7 +292,7 @@ fn components(obx: Seg<'_>, reps: &[At<'_>], kind: &str, code: &Concept, say: &m
 
 /// ED, RP → the whole file, and what the observation shows of it.
 fn attachment(
-    obx: Seg<'_>,
+    created: Option<&When>,
     at: At<'_>,
     kind: &str,
     code: &Concept,
@@ -295,7 +310,7 @@ fn attachment(
         .text
         .clone()
         .or_else(|| code.codings.iter().find_map(|coding| coding.display.clone()));
-    file.created = obx.f(14).peek().and_then(|_| data::when(obx.f(14)));
+    file.created = created.cloned();
     if !apart {
         return (None, Some(file));
     }
@@ -349,9 +364,8 @@ fn reference_range(obx: Seg<'_>) -> Option<ReferenceRange> {
     })
 }
 
-/// OBX-14 to -20, -23 to -25: when, by whom, how, where.
+/// OBX-15 to -20, -23 to -25: by whom, how, where.
 fn circumstances<'m>(out: &mut Collected<'m>, obx: Seg<'m>, say: &mut ObservationChange) {
-    say.effective_at = obx.f(14).patch(data::when);
     say.analysed_at = obx.f(19).patch(data::when);
     say.method = obx.f(17).patch(|at| first_concept(at, NO_TABLE));
     say.body_site = obx.f(20).patch(|at| first_concept(at, terms::table("0163")));

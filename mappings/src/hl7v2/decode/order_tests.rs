@@ -16,6 +16,20 @@ fn measured(kind: &str, value: &str, unit: &str) -> Value {
 }
 
 #[test]
+fn a_value_without_a_time_of_its_own_was_taken_when_its_report_says() {
+    let of = |obr_7: &str, obx_14: &str| {
+        let message = format!(
+            "{MSH}\n{PID}\nOBR|1|A^P|L^F|57021-8^CBC^LN|||{obr_7}||||||||||||||||||F\nOBX|1|NM|718-7^Hb^LN||14.1|g/dL|||||F|||{obx_14}\n"
+        );
+        read(&message).one("Observation")["effective_at"].clone()
+    };
+    assert!(of("20260505", "").to_string().contains("2026-05-05"));
+    assert!(of("20260505", "20260504").to_string().contains("2026-05-04"));
+    assert_eq!(of("20260505", r#""""#), Value::Null, "it was deleted");
+    assert_eq!(of("", ""), Value::Null);
+}
+
+#[test]
 fn amounts_keep_their_digits_and_odd_forms_their_original() {
     let quantity = |value: &str| {
         let observation = measured("NM", value, "mmol/L^mmol/L^UCUM");

@@ -453,10 +453,13 @@ fn when(group: &Group<'_>, say: &mut OrderChange) {
     let Some(times) = times else { return };
     say.occurrence_timing = times.timing.into();
     say.quantity = data::quantity(times.quantity).into();
-    let words = times.text.into_iter().chain(times.condition);
-    let remarks = words.map(|text| Annotation {
-        text,
-        ..Annotation::default()
+    let words = notes::TIMING_NOTES.into_iter().zip([times.condition, times.text]);
+    let remarks = words.filter_map(|(kind, text)| {
+        Some(Annotation {
+            text: text?,
+            kind: Some(Concept::words(kind)),
+            ..Annotation::default()
+        })
     });
     say.notes = Items::replace(remarks.collect());
 }

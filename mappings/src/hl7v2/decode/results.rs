@@ -81,6 +81,8 @@ fn report_of<'m>(
         orders: vec![order.clone()],
         owner: Some(result.clone()),
         part_of: parent(group, parents).into_iter().collect(),
+        // HL7 v2.5.1, 7.4.2.14: OBX-14 is needed only where it differs.
+        taken_at: data::when(group.obr(7)),
         ..Series::default()
     };
     let mut all: Vec<(&Obx<'m>, Option<Ref>)> = vec![];
@@ -112,6 +114,13 @@ fn report_of<'m>(
         } else {
             measured.push(observed.observation);
         }
+    }
+    if series.undated > 0 {
+        let obr_7 = group.obr(7);
+        obr_7.remark(format!(
+            "also when {} of its values were taken: they have no OBX-14",
+            series.undated
+        ));
     }
     request.supporting_info = Items::merge(answers.clone());
     request.specimens = Items::merge(specimens.clone());

@@ -10,6 +10,7 @@ use clinic::exchange::{MapError, Reason};
 use clinic::value::Ref;
 use serde_json::Value;
 
+use super::terms::UCUM;
 use super::{Profile, decode};
 
 fn samples(prefix: &str) -> Vec<PathBuf> {
@@ -816,6 +817,32 @@ fn an_observation_in_an_adt_is_one_of_the_visit() {
     let observation = json(&set, "observation");
     assert_eq!(observation["encounter"]["local"], "encounter");
     assert_eq!(observation["notes"][0]["text"], "în repaus");
+}
+
+#[test]
+fn a_power_of_ten_keeps_its_ten_where_nobody_escaped_the_caret() {
+    let unit = |obx_6: &str| {
+        let obx = format!("OBX|1|NM|6690-2^WBC^LN||12.3|{obx_6}|4-10||||F");
+        let set = adt("A04", &[PID, "PV1|1|O|CAB", &obx]);
+        let value = &json(&set, "observation")["value"]["quantity"];
+        let [unit, code, system] =
+            ["unit", "code", "system"].map(|part| value[part].as_str().map(str::to_owned));
+        (unit.unwrap_or_default(), code, system)
+    };
+    let ucum = |unit: &str, code: &str| (unit.to_owned(), Some(code.to_owned()), Some(UCUM.to_owned()));
+    let words = |unit: &str| (unit.to_owned(), None, None);
+    assert_eq!(unit("10^3/uL"), ucum("10^3/uL", "10*3/uL"));
+    assert_eq!(unit("x10^9/L"), ucum("x10^9/L", "10*9/L"));
+    assert_eq!(unit(r"10\S\9/L"), ucum("10^9/L", "10*9/L"));
+    assert_eq!(unit("10^6/mm3"), words("10^6/mm3"));
+    assert_eq!(unit("10^-3 mol"), words("10^-3 mol"));
+    assert_eq!(unit("10*3/uL"), ucum("10*3/uL", "10*3/uL"));
+    assert_eq!(unit("10^ten^L").0, "ten", "words, and the code of a system");
+    assert_eq!(
+        unit("10^9/L^L").1.as_deref(),
+        Some("10^9/L"),
+        "in the words of that system"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use clinic::exchange::{MapError, Reason};
 use clinic::records::{Dosage, MedicationOrder, MedicationOrderStatus};
-use clinic::value::{Annotation, Concept, Quantity};
+use clinic::value::{Concept, Quantity};
 use uuid::Uuid;
 
 use super::datatypes as data;
@@ -52,11 +52,6 @@ fn prescription(world: &World<'_>, said: &Said<'_>, order: &MedicationOrder, out
     out.push(orc(world, said, order));
     let nothing = Dosage::default();
     let dosage = order.dosages.first().unwrap_or(&nothing);
-    let words = |text: &String| Annotation {
-        text: text.clone(),
-        ..Annotation::default()
-    };
-    let text = dosage.text.as_ref().map(words);
     let by_urgency = order.priority.map(|priority| {
         let code = match priority {
             clinic::diagnostics::Priority::Stat => "S",
@@ -69,7 +64,7 @@ fn prescription(world: &World<'_>, said: &Said<'_>, order: &MedicationOrder, out
         dosage.timing.as_ref(),
         None,
         by_urgency.as_ref(),
-        [text.as_ref(), None],
+        [None, dosage.text.clone()],
         profile,
     );
     out.extend(tq1);

@@ -13,6 +13,15 @@ pub(super) fn is_plain(remark: &Annotation) -> bool {
     remark.author.is_none() && remark.time.is_none() && remark.kind.is_none() && remark.code.is_none()
 }
 
+/// True for a remark that is a text of this kind and nothing else.
+pub(super) fn is_of(remark: &Annotation, kind: &str) -> bool {
+    let its = remark.kind.as_ref();
+    its.is_some_and(|its| its.codings.is_empty() && its.text.as_deref() == Some(kind))
+        && remark.author.is_none()
+        && remark.time.is_none()
+        && remark.code.is_none()
+}
+
 /// An NTE for each remark, counted from 1.
 pub(super) fn ntes<'r>(world: &World<'_>, remarks: impl IntoIterator<Item = &'r Annotation>) -> Vec<Seg> {
     let remarks = remarks.into_iter().enumerate();

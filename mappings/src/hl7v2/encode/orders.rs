@@ -18,6 +18,7 @@ use super::terms;
 use super::timing;
 use super::wire::{Seg, comps, subs, t};
 use super::world::{Said, World};
+use crate::hl7v2::decode::notes::TIMING_NOTES;
 use crate::hl7v2::decode::terms::{NO_TABLE, mapped, table, v2};
 
 /// Every order of a patient with what hangs below it; earlier results that were sent along stand in their order.
@@ -165,25 +166,21 @@ pub(super) fn diagnoses(world: &World<'_>, order: &Order, out: &mut Vec<Seg>) {
     }
 }
 
-/// TQ1, and the remarks that are left for NTE. Several plain remarks in front of the others are what TQ1-11 and TQ1-10
-/// said: behind one another NTE would make one remark of them.
+/// TQ1, with the remarks that are its words, and those that are left for NTE.
 pub(super) fn with_timing<'o>(
     world: &World<'_>,
     order: &'o Order,
     out: &mut Vec<Seg>,
 ) -> Vec<&'o Annotation> {
-    let remarks = &order.notes;
-    let plain = remarks
+    let (words, remarks): (Vec<&Annotation>, Vec<&Annotation>) = order
+        .notes
         .iter()
-        .take_while(|remark| notes::is_plain(remark))
-        .count();
-    let in_timing = if order.occurrence_timing.is_some() {
-        plain
-            .saturating_sub(usize::from(plain == remarks.len() && plain <= 1))
-            .min(2)
-    } else {
-        0
-    };
+        .partition(|remark| TIMING_NOTES.iter().any(|kind| notes::is_of(remark, kind)));
+    let words = TIMING_NOTES.map(|kind| {
+        let of = words.iter().filter(|remark| notes::is_of(remark, kind));
+        let texts: Vec<&str> = of.map(|remark| remark.text.as_str()).collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    });
     let by_urgency;
     let priority = match (&order.priority_original, order.priority) {
         (Some(original), _) => Some(original),
@@ -198,10 +195,6 @@ pub(super) fn with_timing<'o>(
         }
         (None, None) => None,
     };
-    let words = [
-        remarks.first().filter(|_| in_timing > 0),
-        remarks.get(1).filter(|_| in_timing > 1),
-    ];
     // From when to when it is to be done is said where a pattern is: OBR-6 has room for a moment only.
     let in_period = order.occurrence_period.as_ref().map(|period| Timing {
         bounds: Some(period.clone()),
@@ -220,7 +213,7 @@ pub(super) fn with_timing<'o>(
         world.profile,
     );
     out.extend(tq1);
-    remarks.iter().skip(in_timing).collect()
+    remarks
 }
 
 /// The numbers of an order: the placer's first (ORC-2), the filler's (ORC-3), further ones of the placer (ORC-33).

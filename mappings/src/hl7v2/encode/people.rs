@@ -1,6 +1,7 @@
 //! Patients and the people around them → PID, PD1, NK1, ROL. HL7 v2.5.1, 3.4.2, 3.4.5, 3.4.10, 15.4.7.
 
 use clinic::people::{Patient, PatientContact, Practitioner, RelatedPerson, Sex};
+use clinic::places::OrganizationContact;
 use clinic::value::{Address, Concept, Identifier, IdentifierUse, PersonName, Ref, Telecom, TelecomUse};
 use uuid::Uuid;
 
@@ -283,8 +284,12 @@ pub(super) fn nk1(world: &World<'_>, said: &Said<'_>, patient: &Patient, out: &m
             continue;
         }
         let at = contacts.iter().position(|contact| {
-            contact.name.as_ref() == related.names.first()
-                && contact.relationships.first() == related.relationships.first()
+            // An organisation has no name of its own there, and is known by whom to ask for.
+            let name = contact
+                .name
+                .as_ref()
+                .or_else(|| at_work(world, contact)?.name.as_ref());
+            name == related.names.first() && contact.relationships.first() == related.relationships.first()
         });
         let contact = at.map(|at| contacts.remove(at));
         number += 1;
@@ -332,6 +337,12 @@ fn telecoms(all: &[Telecom], nk1: &mut Seg) {
     }
 }
 
+/// Whom to ask for in the organisation that a contact speaks for.
+fn at_work<'w>(world: &'w World<'_>, contact: &PatientContact) -> Option<&'w OrganizationContact> {
+    let organisation = world.clinic(contact.organization.as_ref()?)?;
+    organisation.contacts.first()
+}
+
 /// The organisation that a contact speaks for, with whom to ask for there.
 fn organisation(world: &World<'_>, contact: &PatientContact, nk1: &mut Seg) {
     let Some(clinic) = contact.organization.as_ref().and_then(|of| world.clinic(of)) else {
@@ -350,10 +361,7 @@ fn kin(world: &World<'_>, person: &RelatedPerson, contact: Option<&PatientContac
         organisation(world, contact, nk1);
     }
     // What was said of the contact person in the organisation stands there, and not a second time.
-    let at_work = contact
-        .and_then(|contact| contact.organization.as_ref())
-        .and_then(|of| world.clinic(of))
-        .and_then(|clinic| clinic.contacts.first());
+    let at_work = contact.and_then(|contact| at_work(world, contact));
     let name_at_work = |name: &PersonName| at_work.is_some_and(|work| work.name.as_ref() == Some(name));
     let lives_at_work = |home: &Address| at_work.is_some_and(|work| work.address.as_ref() == Some(home));
     let called_at_work = |telecom: &Telecom| at_work.is_some_and(|work| work.telecoms.contains(telecom));

@@ -383,6 +383,54 @@ fn an_appointment_is_written_for_whom_it_is_or_for_nobody() {
 }
 
 #[test]
+fn a_condition_an_instruction_and_a_remark_of_an_order_stay_what_they_are() {
+    let back = |tq1: &str, nte: &str| {
+        let order = [
+            r"MSH|^~\&|HIS|H|PUNTE|NORD|20260512||OML^O21^OML_O21|1|P|2.5.1",
+            "PID|1||7^^^NORD^MR||Pop^Ana",
+            "ORC|NW|P1^HIS",
+            tq1,
+            "OBR|1|P1^HIS||GLU^Glucoza^L",
+            nte,
+        ];
+        let text = written_of(&mut MemoryClinic::new(), &order);
+        let lines = |name: &str| -> Vec<String> {
+            let of = text.split('\r').filter(|line| line.starts_with(name));
+            of.map(str::to_owned).collect()
+        };
+        (lines("TQ1"), lines("NTE"))
+    };
+    for (tq1, nte) in [
+        ("TQ1|1||BID|||||||DACA", "NTE|1||nota"),
+        ("TQ1|1||BID||||||||FACE", "NTE|1||nota"),
+        ("TQ1|1|||||||||DACA|FACE", "NTE|1||nota"),
+        ("TQ1|1||BID|||||||DACA|FACE", "NTE|1||nota"),
+    ] {
+        assert_eq!(back(tq1, nte), (vec![tq1.to_owned()], vec![nte.to_owned()]));
+    }
+}
+
+#[test]
+fn an_organisation_with_whom_to_ask_for_there_is_one_contact() {
+    let message = [
+        r"MSH|^~\&|A|B|PUNTE|NORD|20260512||ADT^A04|1|P|2.5.1",
+        "PID|1||7^^^NORD^MR||Pop^Ana",
+        "NK1|1|Pop^Ion|SPO^Spouse^HL70063",
+        "NK1|2||||||E^Employer^HL70131||||||SC Dacia SRL|||||||||||||||||Vlad^Corina|^WPN^PH^^40^21^3330001|Bd. Unirii 2^^Iasi",
+        "NK1|3|Pop^Maria|MTH^Mother^HL70063",
+    ];
+    let text = written_of(&mut MemoryClinic::new(), &message);
+    let written: Vec<&str> = text.split('\r').filter(|line| line.starts_with("NK1")).collect();
+    assert_eq!(written.len(), 3, "{written:#?}");
+    let fields: Vec<&str> = written[1].split('|').collect();
+    assert_eq!(
+        (fields[2], fields[13], fields[30]),
+        ("", "SC Dacia SRL", "Vlad^Corina"),
+        "{written:#?}"
+    );
+}
+
+#[test]
 fn a_correction_names_what_it_corrects_with_the_digits_that_it_has() {
     let mut clinic = MemoryClinic::new();
     let result = |control: &str, status: &str, obx: &str| {
@@ -400,7 +448,10 @@ fn a_correction_names_what_it_corrects_with_the_digits_that_it_has() {
     let second = result("2", "C", "OBX|1|NM|2276-4^Fe^LN||<0,50|ng/mL|||||C");
     let text = written_of(&mut clinic, &second.each_ref().map(String::as_str));
     let observed: Vec<&str> = text.split('\r').filter(|line| line.starts_with("OBX")).collect();
-    assert_eq!(observed, ["OBX|1|SN|2276-4^Fe^LN||<^0.50|ng/mL^^UCUM|||||C"]);
+    assert_eq!(
+        observed,
+        ["OBX|1|SN|2276-4^Fe^LN||<^0.50|ng/mL^^UCUM|||||C|||20260512091500+0300"]
+    );
     assert!(line(&text, "OBR").ends_with("|HM|C"), "{text}");
 }
 

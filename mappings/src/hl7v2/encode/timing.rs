@@ -1,6 +1,6 @@
 //! When something is to be done → TQ1. HL7 v2.5.1, 4.5.4.
 
-use clinic::value::{Annotation, Concept, Period, Quantity, Timing};
+use clinic::value::{Concept, Period, Quantity, Timing};
 
 use super::datatypes as data;
 use super::terms;
@@ -25,12 +25,13 @@ pub(super) fn length(seconds: i64) -> [String; 2] {
     }
 }
 
-/// Pattern, amount and urgency → TQ1; none where nothing of it is said. The words are for those who do it.
+/// Pattern, amount and urgency → TQ1; none where nothing of it is said. The words are the condition under which it is done
+/// (TQ1-10), and the instruction for those who do it (TQ1-11).
 pub(super) fn tq1(
     timing: Option<&Timing>,
     quantity: Option<&Quantity>,
     priority: Option<&Concept>,
-    words: [Option<&Annotation>; 2],
+    [condition, instruction]: [Option<String>; 2],
     profile: &Profile,
 ) -> Option<Seg> {
     let mut tq1 = Seg::numbered("TQ1", 1);
@@ -57,13 +58,9 @@ pub(super) fn tq1(
     if let Some(priority) = priority {
         tq1.put(9, comps(terms::cwe(priority, table("0485"), profile)));
     }
-    let [text, condition] = words;
-    tq1.put(10, condition.map(|remark| t(&remark.text)).unwrap_or_default());
+    tq1.put(10, condition.map(|text| t(&text)).unwrap_or_default());
     let several = timing.and_then(several_in_words);
-    let all: Vec<String> = several
-        .into_iter()
-        .chain(text.map(|remark| remark.text.clone()))
-        .collect();
+    let all: Vec<String> = several.into_iter().chain(instruction).collect();
     tq1.put(11, t(&all.join("\n")));
     (!tq1.says_nothing()).then_some(tq1)
 }
