@@ -120,8 +120,10 @@ pub enum Kept {
 pub struct KeptStudy {
     /// The study.
     pub study: Record,
-    /// Whose.
+    /// Whose: the record that stays, where several were merged.
     pub patient: Option<Record>,
+    /// The records that were merged into it: their numbers and names find the study still.
+    pub merged: Vec<Record>,
     /// Who sent the patient.
     pub referrer: Option<Record>,
     /// The orders that it was made for, where they are asked for.
@@ -138,6 +140,7 @@ impl KeptStudy {
         matches!(study.aggregate, Aggregate::ImagingStudy(_)).then_some(KeptStudy {
             study,
             patient: None,
+            merged: vec![],
             referrer: None,
             orders: vec![],
             objects: vec![],
@@ -159,6 +162,14 @@ impl KeptStudy {
             Aggregate::Patient(patient) => Some(patient),
             _ => None,
         }
+    }
+
+    /// Those who were merged into them.
+    pub fn merged(&self) -> impl Iterator<Item = &Patient> {
+        self.merged.iter().filter_map(|record| match &record.aggregate {
+            Aggregate::Patient(patient) => Some(&**patient),
+            _ => None,
+        })
     }
 
     /// Who sent the patient.

@@ -13,7 +13,7 @@ use clinic::aggregate::Source;
 use clinic::apply::FindKey;
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
 use clinic::imaging::{ImagingInstance, UID_SYSTEM};
-use clinic::people::LinkKind;
+use clinic::people::{LinkKind, Patient};
 use clinic::search::patient_ids;
 use clinic::value::Ref;
 use clinic::{Aggregate, Kind, Record};
@@ -38,6 +38,8 @@ const MOST_OBJECTS: usize = 50_000;
 /// So many patients are asked for, by their number or name. More of a name are left to who asks; a number that so many
 /// have says nothing.
 const MOST_PATIENTS: u32 = 500;
+/// So many records of people are read with a page of studies, those that were merged with them too.
+const MOST_SELVES: usize = 2_000;
 /// So many UIDs are asked for at once.
 const MOST_UIDS: usize = 400;
 
@@ -140,18 +142,29 @@ impl<'s> Search<'s> {
         if MOST_PATIENTS as usize <= rows.len() {
             return Ok(None);
         }
-        let mut ids: BTreeSet<Uuid> = BTreeSet::new();
-        for record in &rows {
-            if let Aggregate::Patient(patient) = &record.aggregate {
-                ids.extend(patient_ids(record.meta.id, patient));
-                let into = patient
-                    .links
-                    .iter()
-                    .find(|link| link.kind == LinkKind::ReplacedBy);
-                ids.extend(into.and_then(|link| link.other.id()));
-            }
-        }
+        let found = rows.into_iter().map(|record| record.meta.id).collect();
+        let ids: BTreeSet<Uuid> = self.people(found).await?.into_keys().collect();
         Ok((ids.len() < MOST_PATIENTS as usize).then(|| ids.into_iter().collect()))
+    }
+
+    /// These records of people, with all that were merged with them.
+    async fn people(&self, mut wanted: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Record>, StoreError> {
+        let mut people: BTreeMap<Uuid, Record> = BTreeMap::new();
+        while !wanted.is_empty() && people.len() < MOST_SELVES {
+            people.extend(self.read(Kind::Patient, wanted).await?);
+            let others = people.values().flat_map(|record| match &record.aggregate {
+                Aggregate::Patient(patient) => {
+                    let into = into(patient);
+                    patient_ids(record.meta.id, patient)
+                        .into_iter()
+                        .chain(into)
+                        .collect()
+                }
+                _ => vec![],
+            });
+            wanted = others.filter(|id| !people.contains_key(id)).collect();
+        }
+        Ok(people)
     }
 
     /// The objects that are asked for by their UIDs, by their study.
@@ -199,10 +212,24 @@ impl<'s> Search<'s> {
         }
         let mut page: Vec<KeptStudy> = rows.into_iter().filter_map(KeptStudy::of).collect();
         let of = |pick: fn(&KeptStudy) -> Option<Uuid>| page.iter().filter_map(pick).collect::<BTreeSet<_>>();
-        let patients = self.read(Kind::Patient, of(patient)).await?;
+        let people = self.people(of(patient)).await?;
+        let mut selves: BTreeMap<Uuid, Vec<&Record>> = BTreeMap::new();
+        for record in people.values() {
+            selves
+                .entry(survivor(&people, record.meta.id))
+                .or_default()
+                .push(record);
+        }
         let referrers = self.read(Kind::Practitioner, of(referrer)).await?;
         for kept in &mut page {
-            kept.patient = patient(kept).and_then(|id| patients.get(&id).cloned());
+            let own = patient(kept).map(|id| survivor(&people, id));
+            let selves = own.and_then(|own| selves.get(&own)).into_iter().flatten();
+            for record in selves.copied().cloned() {
+                match Some(record.meta.id) == own {
+                    true => kept.patient = Some(record),
+                    false => kept.merged.push(record),
+                }
+            }
             kept.referrer = referrer(kept).and_then(|id| referrers.get(&id).cloned());
         }
         self.page = page.into();
@@ -251,6 +278,26 @@ impl<'s> Search<'s> {
         let rows = self.store.search(&query).await?;
         Ok(rows.into_iter().map(|record| (record.meta.id, record)).collect())
     }
+}
+
+/// The record that a patient was merged into.
+fn into(patient: &Patient) -> Option<Uuid> {
+    let mut links = patient.links.iter();
+    links.find(|link| link.kind == LinkKind::ReplacedBy)?.other.id()
+}
+
+/// The record that stays of a patient.
+fn survivor(people: &BTreeMap<Uuid, Record>, mut id: Uuid) -> Uuid {
+    for _ in 0..people.len() {
+        let Some(Aggregate::Patient(patient)) = people.get(&id).map(|record| &record.aggregate) else {
+            break;
+        };
+        match into(patient).filter(|other| people.contains_key(other)) {
+            Some(other) => id = other,
+            None => break,
+        }
+    }
+    id
 }
 
 fn patient(kept: &KeptStudy) -> Option<Uuid> {

@@ -240,7 +240,18 @@ pub fn is_asked_in_vain(keys: &DataSet<'_>, shape: &Out) -> bool {
 
 /// Whether a study can be meant, as far as it and its patient say.
 pub fn takes(keys: &DataSet<'_>, kept: &KeptStudy, zone: &TimeZone) -> bool {
-    of_study(kept, zone).is_some_and(|entry| matches(keys, &entry))
+    of_study(kept, zone).is_some_and(|entry| is_meant(keys, &entry, kept))
+}
+
+/// Whether something of a study is meant. A patient is found by the number and name of a record that was merged into theirs too
+/// (IHE RAD PIR), and told by those that they have now.
+fn is_meant(keys: &DataSet<'_>, entry: &Out, kept: &KeptStudy) -> bool {
+    let as_before = |patient| {
+        let mut entry = entry.clone();
+        entry.extend(found::patient(Some(patient)));
+        matches(keys, &entry)
+    };
+    matches(keys, entry) || kept.merged().any(as_before)
 }
 
 /// Whether the question of a message can mean a study.
@@ -264,7 +275,7 @@ fn of_study(kept: &KeptStudy, zone: &TimeZone) -> Option<Out> {
 /// What of a study is meant, each with all that is known of it and of what it lies in.
 pub fn entries(keys: &DataSet<'_>, level: Level, kept: &KeptStudy, zone: &TimeZone) -> Vec<Out> {
     let mut entries = whole(level, kept, keys.get(REQUEST).is_some(), zone);
-    entries.retain(|entry| matches(keys, entry));
+    entries.retain(|entry| is_meant(keys, entry, kept));
     entries
 }
 

@@ -96,6 +96,7 @@ fn kept(number: u128) -> KeptStudy {
         ..Order::default()
     };
     KeptStudy {
+        merged: vec![],
         patient: Some(record(1, patient)),
         orders: vec![record(2, order)],
         objects: vec![
@@ -327,4 +328,38 @@ fn series_and_objects_are_matched_with_what_they_lie_in() {
     ] {
         assert!(!add_key(&mut out, wrong, "X"), "{wrong}");
     }
+}
+
+#[test]
+fn who_was_merged_is_told_by_the_number_of_today_and_found_by_both() {
+    let mut study = kept(7);
+    let mut old = study.patient.clone().expect("a patient");
+    old.meta.id = Uuid::from_u128(99);
+    if let Aggregate::Patient(patient) = &mut old.aggregate {
+        patient.identifiers[0].value = "O-1".to_owned();
+        patient.names[0].family = Some("Alta".to_owned());
+    }
+    study.merged = vec![old];
+    let found = |number: &str, name: &str| {
+        let mut keys = Out::default();
+        keys.text("PatientID", number);
+        keys.text("PatientName", name);
+        let bytes = keys.written(Coding::EXPLICIT, Set::Utf8);
+        let keys = DataSet::read(&bytes, Coding::EXPLICIT, Fallback::default()).expect("keys");
+        [Level::Patients, Level::Studies, Level::Series].map(|level| {
+            let all = entries(&keys, level, &study, &TimeZone::UTC);
+            let is_told = |entry: &Out| matches!(entry.get(Tag(0x0010, 0x0020)), Some(Said::Texts(said)) if said == &["N-7"]);
+            all.iter().all(is_told) && !all.is_empty()
+        })
+    };
+    for (number, name) in [
+        ("N-7", ""),
+        ("O-1", ""),
+        ("O-*", ""),
+        ("", "Alta*"),
+        ("O-1", "Alta*"),
+    ] {
+        assert_eq!(found(number, name), [true; 3], "{number} {name}");
+    }
+    assert_eq!(found("O-2", ""), [false; 3]);
 }

@@ -166,3 +166,47 @@ async fn studies_are_found_by_their_keys_and_objects_are_read_where_they_are_ask
     let lost = kept(&**store, &asked[..1], &|_: &[u8]| None).await.unwrap();
     assert_eq!(lost, [Kept::Missing], "no message has its bytes");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_studies_of_who_was_merged_are_those_of_the_record_that_stays() {
+    let place = Place::new();
+    let running = place.start(place.channels(&[IN])).await;
+    for (study, patient) in [
+        ("1.1", "OLD"),
+        ("1.2", "NEW"),
+        ("1.3", "OLDEST"),
+        ("1.4", "OTHER"),
+    ] {
+        let told = running
+            .send("in", &object(study, 1, patient, "Popescu", "CT", "2026-05-05"))
+            .await;
+        assert_eq!(told.note, None);
+    }
+    let patient = |key: &str, number: &str| {
+        format!(
+            r#"{{"key":"{key}","say":{{"Patient":{{"identifiers":[{{"system":"TEST","value":"{number}"}}]}}}}}}"#
+        )
+    };
+    for (survivor, old) in [("OLD", "OLDEST"), ("NEW", "OLD")] {
+        let (survivor, old) = (patient("s", survivor), patient("o", old));
+        let merge = format!(r#"{{"changes":[{survivor},{old}],"merges":[{{"survivor":"s","old":"o"}}]}}"#);
+        assert_eq!(running.send("in", &merge).await.note, None);
+    }
+    let store = running.engine.store();
+    for number in ["NEW", "OLD", "OLDEST"] {
+        let question = ArchiveQuestion {
+            patient: Some(number.to_owned()),
+            ..ArchiveQuestion::default()
+        };
+        let mut search = Search::new(&**store, &question, &TimeZone::UTC).await.unwrap();
+        let mut found = vec![];
+        while let Some(kept) = search.next(&|_: &KeptStudy| true).await.unwrap() {
+            let theirs = &kept.patient().unwrap().identifiers;
+            assert!(theirs.iter().any(|id| id.value == "NEW"), "{number}");
+            assert_eq!(kept.merged.len(), 2);
+            found.push(kept.study().unwrap().uid().unwrap().to_owned());
+        }
+        found.sort();
+        assert_eq!(found, ["1.1", "1.2", "1.3"], "{number}");
+    }
+}
