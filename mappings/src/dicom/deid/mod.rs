@@ -185,6 +185,10 @@ impl Profile {
 
 /// Burned In Annotation.
 const BURNED_IN: Tag = Tag(0x0028, 0x0301);
+/// Image Type.
+const IMAGE_TYPE: Tag = Tag(0x0008, 0x0008);
+/// Specimen Label in Image (PS3.3 C.8.12.4).
+const SPECIMEN_LABEL: Tag = Tag(0x0048, 0x0010);
 /// Encapsulated Document.
 const DOCUMENT: Tag = Tag(0x0042, 0x0011);
 
@@ -193,6 +197,24 @@ fn may_show_anybody(class: &str) -> bool {
     class.starts_with("1.2.840.10008.5.1.4.1.1.104.")
         || class == "1.2.840.10008.5.1.4.1.1.7"
         || class.starts_with("1.2.840.10008.5.1.4.1.1.7.")
+}
+
+/// What Image Type (0008,0008) says of pixels in which somebody may be named: the label of a slide, and the whole of it with the
+/// label (PS3.3 C.8.12.4.1.1), pictures of screens and of dose pages, in the words of devices.
+fn is_picture_of_text(kind: &str) -> bool {
+    let kind = kind.to_ascii_uppercase().replace('_', " ");
+    matches!(kind.as_str(), "LABEL" | "OVERVIEW")
+        || kind.starts_with("SCREEN")
+        || kind.starts_with("DOSE")
+        || kind.ends_with("REPORT")
+}
+
+/// True where the object itself says that text may stand in its pixels.
+fn says_that_it_shows(set: &DataSet<'_>) -> bool {
+    let says_yes = |tag| set.text(tag).is_some_and(|said| said.eq_ignore_ascii_case("YES"));
+    says_yes(BURNED_IN)
+        || says_yes(SPECIMEN_LABEL)
+        || set.texts(IMAGE_TYPE).iter().any(|kind| is_picture_of_text(kind))
 }
 
 /// True where an overlay has no data of its own: it lies in bits of the pixels, and text may be drawn in it.
@@ -206,8 +228,8 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
     let (patient, words, said) = {
         let file = File::read(bytes)?;
         let set = file.data_set(fallback)?;
-        let burned_in = set.text(BURNED_IN).is_some_and(|said| said == "YES");
-        let may_show = burned_in || may_show_anybody(&file.meta.class) || is_drawn_in_pixels(&set);
+        let may_show =
+            says_that_it_shows(&set) || may_show_anybody(&file.meta.class) || is_drawn_in_pixels(&set);
         if may_show && !profile.pixels_are_clean {
             let what = "may show the patient in its pixels, or in the document that it holds; look at such objects, and write pixels = \"clean\" where they show nobody";
             return Err(MapError::new(Reason::UnsupportedType, Some("0028,0301"), what));

@@ -213,6 +213,42 @@ fn what_is_drawn_in_bits_of_the_pixels_is_not_seen_into() {
 }
 
 #[test]
+fn what_says_that_text_stands_in_its_pixels_is_refused() {
+    let is_taken = |keyword: &str, values: &[&str], are_clean| {
+        let mut object = object("1.2.826.0.1.7.1.1");
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        object.put(keyword, Said::Texts(values));
+        let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+        let profile = Profile::new(vec![], are_clean, SECRET);
+        deidentified(&bytes, Fallback::default(), &profile).is_ok()
+    };
+    let shows: [(&str, &[&str]); 9] = [
+        ("ImageType", &["ORIGINAL", "PRIMARY", "LABEL", "NONE"]),
+        ("ImageType", &["DERIVED", "PRIMARY", "OVERVIEW", "NONE"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "SCREEN SAVE"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "OTHER", "DOSE_INFO"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "OTHER", "CSA REPORT"]),
+        ("SpecimenLabelInImage", &["YES"]),
+        ("BurnedInAnnotation", &["YES"]),
+        ("BurnedInAnnotation", &["yes"]),
+        ("BurnedInAnnotation", &["Yes "]),
+    ];
+    for (keyword, values) in shows {
+        assert!(!is_taken(keyword, values, false), "{keyword} {values:?}");
+        assert!(is_taken(keyword, values, true), "{keyword} {values:?}");
+    }
+    let others: [(&str, &[&str]); 4] = [
+        ("ImageType", &["ORIGINAL", "PRIMARY", "AXIAL"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "MPR"]),
+        ("SpecimenLabelInImage", &["NO"]),
+        ("BurnedInAnnotation", &["NO"]),
+    ];
+    for (keyword, values) in others {
+        assert!(is_taken(keyword, values, false), "{keyword} {values:?}");
+    }
+}
+
+#[test]
 fn of_a_long_object_it_is_known_whether_pixels_alone_follow() {
     let object = object("1.2.826.0.1.7.1.1");
     for coding in [Coding::IMPLICIT, Coding::EXPLICIT] {
