@@ -20,7 +20,7 @@ use crate::scheduling::AppointmentStatus;
 use crate::value::{Annotation, Concept, Identifier, Ref, When, codes};
 
 pub use rules::{Moves, Progress, moves, order_status, progress, step_status, step_status_of};
-pub(crate) use rules::{complete_performed, complete_series, given, planned, with_identifiers};
+pub(crate) use rules::{complete_performed, complete_series, given, is_for, planned, with_identifiers};
 
 /// The system of DICOM unique identifiers (FHIR R4 ImagingStudy.identifier). Values are bare: `1.2.840…`.
 pub const UID_SYSTEM: &str = "urn:dicom:uid";

@@ -10,7 +10,8 @@ use crate::apply::Record;
 use crate::ask::Found;
 use crate::diagnostics::{Observation, Order, OrderStatus};
 use crate::imaging::{
-    Imaging, ImagingStep, ImagingStudy, ImagingStudyStatus, PerformedStatus, StepStatus, step_status_of,
+    Imaging, ImagingStep, ImagingStudy, ImagingStudyStatus, PerformedStatus, StepStatus, is_for,
+    step_status_of,
 };
 use crate::kinds::Aggregate;
 use crate::people::{LinkKind, Patient, Practitioner};
@@ -178,9 +179,7 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
             false => step.start.as_ref().or(booked),
         };
         let works_on = order.performed.iter().filter(|performed| {
-            let is_for =
-                performed.steps.is_empty() || step.id.as_ref().is_some_and(|id| performed.steps.contains(id));
-            is_for && performed.status == Some(PerformedStatus::InProgress)
+            performed.status == Some(PerformedStatus::InProgress) && is_for(performed, step, &imaging.steps)
         });
         let performer = step.performer.as_ref().or(order.performers.first());
         out.push(Entry {

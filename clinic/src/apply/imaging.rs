@@ -177,8 +177,12 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
     let progress = imaging::progress(after);
     let moved = before.is_none_or(|before| before.performed != after.performed);
     let performed = &after.performed;
+    let planned = after
+        .imaging
+        .as_ref()
+        .map_or_else(Vec::new, |imaging| imaging.steps.clone());
     for step in after.imaging.iter_mut().flat_map(|imaging| &mut imaging.steps) {
-        let Some(status) = imaging::step_status(performed, step.id.as_deref()) else {
+        let Some(status) = imaging::step_status(performed, step, &planned) else {
             continue;
         };
         // What was broken off may be planned anew; what is under way or done is not taken back by a late plan.

@@ -42,21 +42,29 @@ pub enum Progress {
 ///
 /// One that works on it makes it started; else one that completed it completed; else it is discontinued, unless every
 /// modality that broke it off had chosen the wrong entry.
-pub fn step_status(performed: &[PerformedStep], step: Option<&str>) -> Option<StepStatus> {
+pub fn step_status(
+    performed: &[PerformedStep],
+    step: &ImagingStep,
+    planned: &[ImagingStep],
+) -> Option<StepStatus> {
     let mut status = None;
-    for one in performed.iter().filter(|one| is_for(one, step)) {
-        let Some(said) = one.status else { continue };
-        let now = match said {
-            PerformedStatus::InProgress => StepStatus::Started,
-            PerformedStatus::Completed => StepStatus::Completed,
-            PerformedStatus::Discontinued if is_wrong_entry(one) => StepStatus::Scheduled,
-            PerformedStatus::Discontinued => StepStatus::Discontinued,
-        };
+    for one in performed.iter().filter(|one| is_for(one, step, planned)) {
+        let Some(now) = state(one) else { continue };
         if status.is_none_or(|known| weight(known) < weight(now)) {
             status = Some(now);
         }
     }
     status
+}
+
+/// How far a step is by one MPPS that is for it.
+fn state(performed: &PerformedStep) -> Option<StepStatus> {
+    Some(match performed.status? {
+        PerformedStatus::InProgress => StepStatus::Started,
+        PerformedStatus::Completed => StepStatus::Completed,
+        PerformedStatus::Discontinued if is_wrong_entry(performed) => StepStatus::Scheduled,
+        PerformedStatus::Discontinued => StepStatus::Discontinued,
+    })
 }
 
 fn weight(status: StepStatus) -> u8 {
@@ -68,8 +76,30 @@ fn weight(status: StepStatus) -> u8 {
     }
 }
 
-fn is_for(performed: &PerformedStep, step: Option<&str>) -> bool {
-    performed.steps.is_empty() || step.is_some_and(|step| performed.steps.iter().any(|id| id == step))
+/// Whether an MPPS is for a planned step: one that it names. Where it names none ((0040,0009) may be empty, PS3.4 table F.7.2-1), one
+/// of its modality, of several such one of its station; without a modality all. Where the steps are of several modalities, and none of
+/// its own, it is for none of them.
+pub(crate) fn is_for(performed: &PerformedStep, step: &ImagingStep, planned: &[ImagingStep]) -> bool {
+    if !performed.steps.is_empty() {
+        return step.id.as_ref().is_some_and(|id| performed.steps.contains(id));
+    }
+    let of_modality =
+        |step: &ImagingStep| performed.modality.is_some() && step.modality == performed.modality;
+    let of_station = |step: &ImagingStep| {
+        let title = performed.station_ae.as_ref();
+        title.is_some_and(|title| step.station_aes.contains(title))
+    };
+    let both = |step: &ImagingStep| of_modality(step) && of_station(step);
+    let is_known = |step: &ImagingStep| performed.modality.is_some() && step.modality.is_some();
+    if planned.iter().any(both) {
+        both(step)
+    } else if planned.iter().any(of_modality) {
+        of_modality(step)
+    } else if planned.iter().any(of_station) {
+        of_station(step)
+    } else {
+        !is_known(step) || planned.iter().all(|other| other.modality == step.modality)
+    }
 }
 
 fn is_wrong_entry(performed: &PerformedStep) -> bool {
@@ -106,18 +136,15 @@ pub fn progress(order: &Order) -> Option<Progress> {
         .map_or(&[][..], |imaging| imaging.steps.as_slice());
     let mut states: Vec<StepStatus> = planned
         .iter()
-        .map(|step| step_status(&order.performed, step.id.as_deref()).unwrap_or(StepStatus::Scheduled))
+        .map(|step| step_status(&order.performed, step, planned).unwrap_or(StepStatus::Scheduled))
         .collect();
     let is_broken_off = states.contains(&StepStatus::Discontinued);
     // Of an order without steps, and of steps that nobody planned, each MPPS stands for itself.
-    let unplanned = order.performed.iter().filter(|one| {
-        let known = |id: &String| planned.iter().any(|step| step.id.as_ref() == Some(id));
-        planned.is_empty() || (!one.steps.is_empty() && !one.steps.iter().any(known))
-    });
-    states.extend(
-        unplanned
-            .filter_map(|one| step_status(std::slice::from_ref(one), one.steps.first().map(String::as_str))),
-    );
+    let unplanned = order
+        .performed
+        .iter()
+        .filter(|one| !planned.iter().any(|step| is_for(one, step, planned)));
+    states.extend(unplanned.filter_map(state));
     let any = |wanted: StepStatus| states.contains(&wanted);
     let all_over = states.iter().all(|state| state.is_over());
     Some(if any(StepStatus::Started) {

@@ -342,6 +342,59 @@ fn an_order_of_which_a_step_was_broken_off_is_not_completed() {
     }
 }
 
+/// (0040,0009) may be empty (PS3.4 table F.7.2-1).
+#[test]
+fn an_mpps_without_a_step_is_of_the_steps_of_its_modality_and_station() {
+    use StepStatus::{Completed, Scheduled, Started};
+    let planned = |steps: [(&str, &str); 3]| {
+        let mut imaging = asked(Some(STUDY), &["S1", "S2", "S3"]);
+        for (step, (modality, station)) in imaging.steps.iter_mut().zip(steps) {
+            step.modality = Some(modality.to_owned());
+            step.station_aes = vec![station.to_owned()];
+        }
+        imaging
+    };
+    let say = |status, modality: &str, station: &str| {
+        let mut set = mpps("1.1", &[], status, None);
+        let Body::Order(say) = &mut set.changes[0].say else {
+            panic!("an order")
+        };
+        if let Items::Merge(performed) = &mut say.performed {
+            performed[0].modality = Some(modality.to_owned());
+            performed[0].station_ae = Some(station.to_owned());
+        }
+        set
+    };
+    let three = [("CT", "CT1"), ("MR", "MR1"), ("CT", "CT2")];
+    for (steps, modality, station, moved) in [
+        (three, "MR", "MR1", [false, true, false]),
+        (three, "MR", "OTHER", [false, true, false]),
+        (three, "CT", "CT2", [false, false, true]),
+        (three, "CT", "OTHER", [true, false, true]),
+        (three, "PT", "MR1", [false, true, false]),
+        (three, "US", "OTHER", [false, false, false]),
+        // The same work by another machine than was planned.
+        ([("CR", "X"); 3], "DX", "OTHER", [true, true, true]),
+    ] {
+        let mut play = Play::new();
+        let order = play.takes(&ordered(planned(steps))).ids["o"].1;
+        let as_moved = |to| moved.map(|moved| if moved { to } else { Scheduled });
+        play.takes(&say(PerformedStatus::InProgress, modality, station));
+        assert_eq!(states(&play, order).1, as_moved(Started), "{modality} {station}");
+        play.takes(&mpps("1.1", &[], PerformedStatus::Completed, None));
+        assert_eq!(
+            states(&play, order).1,
+            as_moved(Completed),
+            "{modality} {station}"
+        );
+        let end = match moved {
+            [true, true, true] => OrderStatus::Completed,
+            _ => OrderStatus::Active,
+        };
+        assert_eq!(states(&play, order).0, Some(end), "{modality} {station}");
+    }
+}
+
 #[test]
 fn what_the_reception_said_is_not_taken_back() {
     let mut play = Play::new();
