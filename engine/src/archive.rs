@@ -408,7 +408,7 @@ impl KeptObject {
 
     /// Its bytes written anew, in another transfer syntax.
     pub async fn anew(&self, found: ObjectBody, to: &str) -> Result<Anew, AnewError> {
-        let ObjectBody { body, beginning } = found;
+        let ObjectBody { body, beginning, .. } = found;
         let is_enough = |beginning: &[u8]| !matches!(self.format.reads(beginning), Reads::More);
         let beginning = reaching(&body, beginning, &is_enough).await?;
         let (format, to, length) = (self.format.clone(), to.to_owned(), body.length());
@@ -450,6 +450,8 @@ pub async fn reaching(
 
 /// The bytes of an object.
 pub struct ObjectBody {
+    /// The message that brought them.
+    pub message: Uuid,
     /// All of them, where they lie.
     pub body: StoredBody,
     /// Their first piece, which was read already.
@@ -494,7 +496,11 @@ async fn body_of(
         return Ok(None);
     };
     let beginning = body.pieces(0).next().await?.unwrap_or_default();
-    Ok(is_it(&beginning).then_some(ObjectBody { body, beginning }))
+    Ok(is_it(&beginning).then_some(ObjectBody {
+        message,
+        body,
+        beginning,
+    }))
 }
 
 /// Whether each of these objects is kept, with its bytes. `names`: the UID of the object that a message that begins like
@@ -514,7 +520,7 @@ pub async fn kept(
             }
         }
     }
-    let mut all = Vec::with_capacity(referenced.len());
+    let (mut all, mut here) = (Vec::with_capacity(referenced.len()), vec![]);
     for object in referenced {
         let Some(record) = known.get(&object.instance) else {
             all.push(Kept::Missing);
@@ -527,9 +533,16 @@ pub async fn kept(
         }
         let is_it = |head: &[u8]| names(head).as_deref() == Some(&object.instance);
         all.push(match body(store, record, &is_it).await? {
-            Some(_) => Kept::Here,
+            Some(found) => {
+                here.push(found.message);
+                Kept::Here
+            }
             None => Kept::Missing,
         });
+    }
+    if !store.keep_for_good(&here).await? {
+        let what = "the bytes of an object were taken out while they were looked at";
+        return Err(StoreError::Unavailable(what.into()));
     }
     Ok(all)
 }

@@ -543,6 +543,9 @@ pub trait Store: Send + Sync {
         place: PrunePlace,
         act: bool,
     ) -> Result<PruneStep, StoreError>;
+    /// Keeps the bytes of these messages for good, however old they get; returns once that is on disk. False: those of one are gone
+    /// already.
+    async fn keep_for_good(&self, messages: &[Uuid]) -> Result<bool, StoreError>;
     /// Notes that a person has seen the dead deliveries of a message; how many that are.
     async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError>;
 

@@ -85,6 +85,7 @@ suite!(
     prune_suite::what_is_open_stays_and_what_is_over_goes,
     prune_suite::time_counts_from_the_last_try,
     prune_suite::bodies_go_and_the_rest_stays,
+    prune_suite::what_was_told_to_be_safe_stays,
     prune_suite::what_failed_and_is_sent_again_has_its_bytes_again,
     prune_suite::a_value_of_the_clinic_still_knows_its_message,
     journal_suite::reads_are_found_by_whom_they_are_about,

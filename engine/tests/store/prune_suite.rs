@@ -218,6 +218,29 @@ pub async fn bodies_go_and_the_rest_stays(store: Arc<dyn Store>) {
     assert!(store.awaited("ref").await.unwrap().is_empty());
 }
 
+pub async fn what_was_told_to_be_safe_stays(store: Arc<dyn Store>) {
+    let mut ids = vec![];
+    for control_id in ["safe", "other"] {
+        ids.push(with(store.as_ref(), control_id, DeliveryState::Sent).await);
+    }
+    seq(store.commit(commit(message("newest", "x"))).await.unwrap());
+    assert!(store.keep_for_good(&ids[..1]).await.unwrap());
+    assert!(store.keep_for_good(&[]).await.unwrap());
+    let bodies = Keep {
+        bodies: days(1),
+        ..Keep::default()
+    };
+    let later = now() + SignedDuration::from_hours(24 * 60);
+    for keep in [bodies, whole(2)] {
+        let keeping = keeping(&keep, WEEK);
+        pass(store.as_ref(), &keeping, later, true).await;
+        assert!(pass(store.as_ref(), &keeping, later, false).await.is_nothing());
+        let safe = store.message(ids[0]).await.unwrap().unwrap();
+        assert_eq!((safe.row.pruned, &safe.body[..]), (None, &b"body of safe"[..]));
+    }
+    assert!(!store.keep_for_good(&ids).await.unwrap(), "the other is gone");
+}
+
 pub async fn what_failed_and_is_sent_again_has_its_bytes_again(store: Arc<dyn Store>) {
     let mut one = message("c1", "body");
     one.state = MessageState::Failed;

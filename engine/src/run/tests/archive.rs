@@ -1,6 +1,7 @@
 //! The images that are kept: what narrows a search, what is told with each study, and what it costs.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Level, Referenced};
 use jiff::civil::date;
@@ -8,6 +9,8 @@ use jiff::tz::TimeZone;
 
 use super::Place;
 use crate::archive::{Search, kept};
+use crate::channel::{Keep, KeepFor};
+use crate::store::{Ages, Keeping, PrunePlace};
 
 const IN: &str =
     "id = \"in\"\nsource.fake.name = \"in\"\n[[step]]\ndecode = \"text\"\n[[step]]\napply = true\n";
@@ -165,6 +168,25 @@ async fn studies_are_found_by_their_keys_and_objects_are_read_where_they_are_ask
     assert_eq!(known, [Kept::Here, Kept::OfOtherClass, Kept::Missing]);
     let lost = kept(&**store, &asked[..1], &|_: &[u8]| None).await.unwrap();
     assert_eq!(lost, [Kept::Missing], "no message has its bytes");
+    // Whoever was told so has deleted it by now: it stays, however old it gets.
+    // The newest message is never among those that go.
+    running.send("in", "{}").await;
+    let keep = Keep {
+        bodies: Some(KeepFor::For(Duration::from_secs(86_400))),
+        ..Keep::default()
+    };
+    let keeping = Keeping {
+        channels: Default::default(),
+        others: Ages::new(&keep, &keep, Duration::ZERO),
+        journal: KeepFor::Ever,
+    };
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 400);
+    store
+        .prune(&keeping, later, PrunePlace::default(), true)
+        .await
+        .unwrap();
+    let known = kept(&**store, &asked[..1], &is_it).await.unwrap();
+    assert_eq!(known, [Kept::Here]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

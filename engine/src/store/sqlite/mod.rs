@@ -753,6 +753,12 @@ impl Store for SqliteStore {
         self.prune_step(keeping, now, place, act).await
     }
 
+    async fn keep_for_good(&self, messages: &[Uuid]) -> Result<bool, StoreError> {
+        let messages = messages.to_vec();
+        self.small(move |connection| prune::keep_for_good(connection, &messages))
+            .await
+    }
+
     async fn see(&self, message: Uuid, seen: &Seen) -> Result<u64, StoreError> {
         self.note_seen(message, seen).await
     }

@@ -23,6 +23,9 @@ pub(crate) const BODIES_GONE: u8 = 2;
 /// And of one of which only its row is left.
 pub(crate) const ROW_LEFT: u8 = 4;
 
+/// And of one whose bytes somebody was told to be safe here: it stays.
+const FOR_GOOD: u8 = 8;
+
 /// Messages that one step looks at.
 const PAGE: i64 = 5_000;
 /// Those that one step takes out at most.
@@ -101,7 +104,7 @@ fn fate(
     now: Timestamp,
 ) -> Option<(Fate, i64)> {
     let is_before = |keep| cutoff(keep, now).filter(|before| received_at < *before);
-    if flags & ROW_LEFT != 0 {
+    if flags & (ROW_LEFT | FOR_GOOD) != 0 {
         return None;
     }
     if let Some(before) = is_before(ages.whole(state)) {
@@ -309,6 +312,17 @@ pub(crate) fn take_out(
     batch.count(Tally::Messages, channel, doomed.state, -1);
     batch.taken_out += 1;
     Ok(Done::Messages)
+}
+
+/// Keeps messages whatever their age. False: the bytes of one are gone.
+pub(crate) fn keep_for_good(connection: &Connection, messages: &[Uuid]) -> rusqlite::Result<bool> {
+    let mut update = connection
+        .prepare_cached("UPDATE message SET flags = flags | ?2 WHERE id = ?1 AND flags & ?3 = 0")?;
+    let mut are_all = true;
+    for message in messages {
+        are_all &= 0 < update.execute(params![message.as_bytes(), FOR_GOOD, BODIES_GONE | ROW_LEFT])?;
+    }
+    Ok(are_all)
 }
 
 fn set_flags(connection: &Connection, seq: i64, flags: u8) -> rusqlite::Result<()> {
