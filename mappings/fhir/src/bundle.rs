@@ -19,7 +19,8 @@ use crate::{build, fhir_type, types};
 pub enum Shape {
     /// `type: message`: a MessageHeader first, then what it is about, then where it comes from.
     Message,
-    /// `type: transaction`: each entry a conditional update, so that a repeat changes nothing more.
+    /// `type: transaction`: each entry a conditional update (a conditional create where not all of it is told), so that a repeat
+    /// changes nothing more.
     Transaction,
 }
 
@@ -27,10 +28,12 @@ pub enum Shape {
 pub struct Entry {
     /// The id that the other entries refer to this one by.
     pub id: Uuid,
-    /// `PUT`
+    /// `PUT`; `POST` where it is to be made only where it is not there.
     pub method: &'static str,
     /// Relative to the base of the server: `Patient?identifier=…`, `Provenance/…`.
     pub url: String,
+    /// Of a `POST`: what would find it, where it is there.
+    pub if_none_exist: Option<String>,
     resource: Json,
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Set<'a> {
     applied: &'a Applied,
     /// The address of the server that it is for.
     server: Option<&'a str>,
+    /// An object is told, and its study only for what it belongs to.
+    tells_an_object: bool,
 }
 
 impl<'a> Set<'a> {
@@ -108,7 +113,23 @@ impl<'a> Set<'a> {
             included,
             applied,
             server,
+            tells_an_object: changes
+                .about
+                .message_type
+                .as_deref()
+                .is_some_and(|event| event.starts_with("ImagingInstance.")),
         }
+    }
+
+    /// A study that stands here for what an object belongs to, or without the order or the visit that it has: what a server knows
+    /// of it is more, and an update would take that away.
+    fn is_partly_told(&self, record: &Record) -> bool {
+        let Aggregate::ImagingStudy(study) = &record.aggregate else {
+            return false;
+        };
+        let mut refs = study.orders.iter().chain(&study.encounter);
+        let is_known = |to: &Ref| to.id().is_none_or(|id| self.included.contains(&id));
+        self.tells_an_object || !refs.all(is_known)
     }
 
     fn follow(&self, id: Uuid) -> Option<String> {
@@ -151,6 +172,7 @@ impl<'a> Set<'a> {
                 json,
                 found_by: None,
                 id_there: None,
+                is_partly_told: false,
             }));
             out.push(Resource {
                 id: record.meta.id,
@@ -159,6 +181,7 @@ impl<'a> Set<'a> {
                     .filter(|_| !self.applied.share_number.contains(&record.meta.id))
                     .cloned(),
                 id_there: self.id_there(record),
+                is_partly_told: self.is_partly_told(record),
             });
         }
         out
@@ -189,6 +212,8 @@ struct Resource {
     found_by: Option<Identifier>,
     /// The id that the server gave it.
     id_there: Option<String>,
+    /// It is made where it is not there, and stays as it is where it is.
+    is_partly_told: bool,
 }
 
 /// What others refer to comes first.
@@ -324,10 +349,17 @@ fn addressed(resources: Vec<Resource>) -> Vec<Entry> {
             {
                 object.set("id", id.to_owned());
             }
+            let (method, url, if_none_exist) = match url.split_once('?') {
+                Some((there, query)) if resource.is_partly_told => {
+                    ("POST", there.to_owned(), Some(query.to_owned()))
+                }
+                _ => ("PUT", url, None),
+            };
             Entry {
                 id: resource.id,
-                method: "PUT",
+                method,
                 url,
+                if_none_exist,
                 resource: json,
             }
         })
@@ -422,7 +454,8 @@ pub(crate) fn bundle_json(
                         "request",
                         Object::new()
                             .put("method", request.method)
-                            .put("url", request.url),
+                            .put("url", request.url)
+                            .put("ifNoneExist", request.if_none_exist),
                     )
                 })
                 .collect();
@@ -443,6 +476,7 @@ fn requests(changes: &ChangeSet, set: &Set<'_>, stamp: &Stamp) -> Vec<Entry> {
         json,
         found_by: None,
         id_there: None,
+        is_partly_told: false,
     }));
     addressed(resources)
 }

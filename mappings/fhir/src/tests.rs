@@ -538,6 +538,50 @@ fn a_transaction_updates_each_by_identifier_and_no_two_alike() {
 }
 
 #[test]
+fn a_study_that_is_told_for_an_object_takes_nothing_from_the_one_that_is_there() {
+    let request_of_study = |event: &str, without: Option<Kind>| {
+        let (mut changes, mut applied) = everything();
+        changes.about.message_type = Some(event.to_owned());
+        applied
+            .known
+            .retain(|id, _| without.map(fixture::id) != Some(*id));
+        let read = read(&bundle(&changes, &applied, Shape::Transaction, &stamp()).unwrap());
+        check_bundle(&read);
+        let entries = read["entry"].as_array().unwrap();
+        let study = entries
+            .iter()
+            .find(|entry| entry["resource"]["resourceType"] == "ImagingStudy")
+            .unwrap();
+        let request = &study["request"];
+        let query = request["ifNoneExist"].as_str().unwrap_or_default().to_owned();
+        (
+            request["method"].as_str().unwrap().to_owned(),
+            request["url"].clone(),
+            query,
+        )
+    };
+    for (event, without) in [
+        ("ImagingInstance.created", None),
+        ("C-STORE", Some(Kind::Order)),
+        ("C-STORE", Some(Kind::Encounter)),
+    ] {
+        let (method, url, query) = request_of_study(event, without);
+        assert_eq!(
+            (method.as_str(), url.as_str()),
+            ("POST", Some("ImagingStudy")),
+            "{event} {without:?}"
+        );
+        assert!(
+            query.starts_with("identifier=urn%3Aietf%3Arfc%3A3986%7C"),
+            "{query}"
+        );
+    }
+    let (method, url, _) = request_of_study("ImagingStudy.updated", None);
+    assert_eq!(method, "PUT");
+    assert!(url.as_str().unwrap().starts_with("ImagingStudy?identifier="));
+}
+
+#[test]
 fn what_is_not_loaded_is_named_by_our_identifier() {
     let (mut changes, mut applied) = everything();
     changes.changes.retain(|change| change.key == "observation");
