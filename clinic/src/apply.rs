@@ -15,6 +15,7 @@
 //! changes about one aggregate end as one write. What changed nothing is not written. No reference of what is written
 //! leads nowhere.
 
+mod beside;
 mod bookings;
 mod identify;
 mod images;

@@ -34,6 +34,9 @@ pub const ENDS: &[&str] = &[
     "superseded",
 ];
 
+/// A group that stands for all of a field, also for those that are to come. It is never stored.
+pub(crate) const WHOLE: &str = "*";
+
 /// The field whose state moves on.
 const STATUS: &str = "status";
 
@@ -117,7 +120,8 @@ pub(crate) struct Groups<'h>(Option<&'h BTreeMap<String, String>>);
 
 impl Groups<'_> {
     fn has(self, group: &str) -> bool {
-        self.0.is_some_and(|groups| groups.contains_key(group))
+        let has = |groups: &BTreeMap<_, _>| groups.contains_key(group) || groups.contains_key(WHOLE);
+        self.0.is_some_and(has)
     }
 
     /// Of a state that has not come to an end nothing is held.

@@ -191,10 +191,17 @@ impl When {
         zone.to_timestamp(next.at(0, 0, 0, 0)).ok()
     }
 
-    /// A moment so many seconds later, with the offset that it has. None: a day.
+    /// A moment so many seconds later, with the offset that it has; a day that is named whole so many days later. None:
+    /// a month, a year, or a day by less than a day.
     pub fn shifted(&self, seconds: i64) -> Option<When> {
+        const DAY: i64 = 86_400;
         if !self.has_time() {
-            return None;
+            let is_days = seconds % DAY == 0 && self.0.len() == "2026-05-12".len();
+            let day = self.first_day().filter(|_| is_days)?;
+            let moved = day
+                .checked_add(jiff::Span::new().try_days(seconds / DAY).ok()?)
+                .ok()?;
+            return moved.to_string().parse().ok();
         }
         let moment: jiff::Timestamp = self.0.parse().ok()?;
         let moved = moment

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::beside::REGISTRATION;
 use super::bookings::{bookings, is_shared, move_along};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
 use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
-use super::strangers::REGISTRATION;
 use super::visits;
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
@@ -60,7 +60,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 take_what_is_reported(change, &mut after);
             }
         }
-        let held = &work.touched[place].held;
+        let held = work.stays_beside(&work.touched[place], &changes, writer);
         let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
         let mut kept: Vec<Kept> = vec![];
         for change in said {
@@ -97,7 +97,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 take_in(body, &mut after);
                 continue;
             }
-            for field in body.apply_yielding(&mut after, held) {
+            for field in body.apply_yielding(&mut after, &held) {
                 kept.push(Kept {
                     kind,
                     id: work.touched[place].id,
@@ -391,19 +391,26 @@ fn shared_rooms(work: &mut Work<'_>) -> Result<Vec<Uuid>, ApplyError> {
     Ok(shared)
 }
 
-/// What the touched ones and the message itself refer to, as it stands.
+/// What the touched ones and the message itself refer to, as it stands; of a place also all that it lies in, without which
+/// it is a bed of no ward.
 fn know(
     work: &mut Work<'_>,
-    neighbours: Vec<(Kind, Uuid)>,
+    mut neighbours: Vec<(Kind, Uuid)>,
     known: &mut BTreeMap<Uuid, Arc<Record>>,
 ) -> Result<(), ApplyError> {
-    for (kind, id) in neighbours {
+    while let Some((kind, id)) = neighbours.pop() {
         if known.contains_key(&id) {
             continue;
         }
-        if let Some(record) = work.reader.load(kind, id)? {
-            known.insert(id, record.clone());
+        let Some(record) = work.reader.load(kind, id)? else {
+            continue;
+        };
+        if let Aggregate::Room(room) = &record.aggregate
+            && let Some(Ref::Id(kind, id)) = room.part_of
+        {
+            neighbours.push((kind, id));
         }
+        known.insert(id, record.clone());
     }
     Ok(())
 }

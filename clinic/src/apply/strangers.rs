@@ -27,8 +27,6 @@ use crate::value::{Identifier, PersonName};
 
 /// Who is told to have written what stands there ([`Kept::by`]), where a person has chosen whose a message is.
 const CHOSEN: &str = "the patient who was chosen";
-/// The same where a result says otherwise who a patient is.
-pub(super) const REGISTRATION: &str = "the registration of the patient";
 
 impl Work<'_> {
     /// Of the patients who were found, those who may be the one whom the message names. Parked where there is none of them.

@@ -129,4 +129,6 @@ fn moments_are_shifted_with_their_offset() {
     assert_eq!(shifted(start, 1200).as_deref(), Some("2026-05-21T00:10:00+03:00"));
     assert_eq!(shifted(start, -600).as_deref(), Some("2026-05-20T23:40:00+03:00"));
     assert_eq!(shifted("2026-05-20", 60), None);
+    assert_eq!(shifted("2026-05-31", 86_400).as_deref(), Some("2026-06-01"));
+    assert_eq!(shifted("2026-05", 86_400), None);
 }

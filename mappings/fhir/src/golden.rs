@@ -133,7 +133,8 @@ fn visits() {
         &format!(
             concat!(
                 r#""extension":[{{"url":"http://hl7.org/fhir/5.0/StructureDefinition/extension-subscriberId","valueIdentifier":{{"value":"S1"}}}}],"#,
-                r#""status":"active","subscriberId":"S1","beneficiary":{0},"payor":[{0}],"class":[{{"type":{{"coding":[{{"#,
+                r#""status":"active","subscriberId":"S1","beneficiary":{},"payor":[{{"extension":[{{"#,
+                r#""url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"unknown"}}]}}],"class":[{{"type":{{"coding":[{{"#,
                 r#""system":"http://terminology.hl7.org/CodeSystem/coverage-class","code":"group"}}]}},"value":"G1"}}]"#
             ),
             path(Kind::Patient)

@@ -435,11 +435,8 @@ pub(crate) fn coverage(of: &Coverage, record: &Record, ctx: &Context<'_>) -> Obj
     });
     let mut payors = ctx.references(&of.payors);
     if payors.is_empty() {
-        // Nobody else is known to pay: the patient does.
-        payors.push(
-            ctx.optional(of.patient.as_ref())
-                .unwrap_or_else(unknown_reference),
-        );
+        // Somebody pays, and it is not said who. The patient would be one who pays for himself.
+        payors.push(unknown_reference());
     }
     Object::new()
         .put("resourceType", "Coverage")

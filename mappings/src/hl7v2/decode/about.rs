@@ -74,6 +74,13 @@ fn event(out: &mut Collected<'_>, at: At<'_>) {
     }
 }
 
+/// The event that a message has whose MSG names none.
+pub fn set_event(out: &mut Collected<'_>, kind: &str, event: &str) {
+    let whole = format!("{kind}^{event}");
+    out.about.event = Some(Concept::coded(&v2("0003"), event, Some(&whole)));
+    out.about.message_type = Some(whole);
+}
+
 /// HD → the name of a program or facility, with its universal id as the system.
 fn party(at: At<'_>) -> Option<Identifier> {
     let name = at.part(1).text();

@@ -127,6 +127,16 @@ pub fn decode_message(message: &Message, profile: &Profile) -> Result<ChangeSet,
     {
         evn.f(1).part(1).take();
     }
+    // Version 2.1 knows no events; what is an order or a report there has one only.
+    let event = event.or_else(|| {
+        let only = match kind.as_str() {
+            "ORM" => "O01",
+            "ORU" => "R01",
+            _ => return None,
+        };
+        about::set_event(&mut out, &kind, only);
+        Some(only.to_owned())
+    });
     let event = || {
         event
             .clone()

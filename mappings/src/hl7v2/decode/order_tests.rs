@@ -30,6 +30,40 @@ fn a_value_without_a_time_of_its_own_was_taken_when_its_report_says() {
 }
 
 #[test]
+fn how_long_a_service_goes_on_makes_its_end_and_is_no_length_of_each_time() {
+    let of = |tq: &str| {
+        let message = format!("{MSH}\n{PID}\nORC|NW|A-1^A|||||{tq}\nOBR|1|A-1^A||X^x^L\n");
+        let said = read(&message.replace("ORU^R01", "ORM^O01"));
+        let timing = &said.one("Order")["occurrence_timing"];
+        ["bounds", "bounds_duration", "duration"].map(|part| timing[part].to_string())
+    };
+    let end = |tq: &str| of(tq)[0].contains(r#""end":"2026-05-12""#);
+    assert!(end("^QD^D7^20260505"), "{:?}", of("^QD^D7^20260505"));
+    assert!(end("^QD^W1^20260505"));
+    let [_, whole, each] = of("^QD^D7^20260505");
+    assert_eq!((whole.as_str(), each.as_str()), ("null", "null"));
+    let [_, whole, each] = of("^QD^D3^20260505^20260512");
+    assert_eq!((whole.as_str(), each.as_str()), ("null", "null"));
+    let [bounds, whole, each] = of("^QD^D7");
+    assert_eq!((bounds.as_str(), each.as_str()), ("null", "null"));
+    assert!(whole.contains("\"7\""), "{whole}");
+}
+
+#[test]
+fn orders_and_reports_of_the_first_version_need_no_event() {
+    let of = |kind: &str, body: &str| {
+        let msh = MSH.replace("ORU^R01^ORU_R01", kind).replace("2.5.1", "2.1");
+        let message = format!("{msh}\n{PID}\n{body}\n").replace('\n', "\r");
+        decode(message.as_bytes(), &Profile::default()).map(|set| set.about.message_type)
+    };
+    let report = of("ORU", "OBR|1|A-1|L-1|X^x^L\nOBX|1|NM|V^v^L||1||||||F");
+    assert_eq!(report.unwrap().as_deref(), Some("ORU^R01"));
+    let order = of("ORM", "ORC|NW|A-1\nOBR|1|A-1||X^x^L");
+    assert_eq!(order.unwrap().as_deref(), Some("ORM^O01"));
+    assert_eq!(of("SIU", "SCH|1").unwrap_err().reason, Reason::RequiredMissing);
+}
+
+#[test]
 fn amounts_keep_their_digits_and_odd_forms_their_original() {
     let quantity = |value: &str| {
         let observation = measured("NM", value, "mmol/L^mmol/L^UCUM");

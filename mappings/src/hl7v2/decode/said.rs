@@ -112,16 +112,41 @@ pub fn told(sets: &[ChangeSet]) -> clinic::memory::MemoryClinic {
     clinic
 }
 
+/// As [`told`], by messages of channels, and not by a person; with the fields that the last one was not taken of.
+pub fn heard(sets: &[ChangeSet]) -> (clinic::memory::MemoryClinic, Vec<String>) {
+    let mut clinic = clinic::memory::MemoryClinic::new();
+    let mut kept = vec![];
+    for (idx, set) in sets.iter().enumerate() {
+        let source = clinic::aggregate::Source::Message {
+            channel: set.about.message_type.clone().unwrap_or_default(),
+            message: uuid::Uuid::from_u128(idx as u128),
+        };
+        let applied = taken(set, &clinic, 1_000 * idx as u128, source).expect("a set that is taken");
+        kept = applied.kept.iter().map(|kept| kept.field.clone()).collect();
+        clinic.commit(&applied).expect("nobody else writes");
+    }
+    (clinic, kept)
+}
+
 /// What becomes of a change set in this clinic; new records get the ids behind `next`.
 pub fn tries(
     set: &ChangeSet,
     clinic: &clinic::memory::MemoryClinic,
-    mut next: u128,
+    next: u128,
 ) -> Result<clinic::apply::Applied, clinic::apply::ApplyError> {
     let source = clinic::aggregate::Source::Actor {
         name: format!("message {next}"),
         message: None,
     };
+    taken(set, clinic, next, source)
+}
+
+fn taken(
+    set: &ChangeSet,
+    clinic: &clinic::memory::MemoryClinic,
+    mut next: u128,
+    source: clinic::aggregate::Source,
+) -> Result<clinic::apply::Applied, clinic::apply::ApplyError> {
     let mut new_id = || {
         next += 1;
         uuid::Uuid::from_u128(next)

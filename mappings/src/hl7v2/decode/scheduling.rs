@@ -348,8 +348,7 @@ pub(super) fn times(schedule: &Schedule<'_>, sch: Seg<'_>, say: &mut Appointment
             let duration = schedule.tq1?.f(6);
             timing::in_minutes(duration.part(1), duration.part(2).part(1))
         });
-        // TQ.3 as a number alone: minutes, as schedulers write it.
-        minutes = minutes.or_else(|| data::positive(tq.part(3)));
+        minutes = minutes.or_else(|| tq.part(3).read(timing::tq_minutes));
     }
     if end.is_none()
         && let (Some(start), Some(minutes)) = (&start, minutes)

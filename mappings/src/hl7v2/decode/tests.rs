@@ -653,6 +653,7 @@ fn times_keep_their_precision_and_get_the_zone() {
     };
     assert_eq!(birth("1980").as_deref(), Some("1980"));
     assert_eq!(birth("198005").as_deref(), Some("1980-05"));
+    assert_eq!(birth("260505"), None, "YYMMDD of the first version");
     assert_eq!(birth("19800512").as_deref(), Some("1980-05-12"));
     assert_eq!(
         birth("198005120730").as_deref(),

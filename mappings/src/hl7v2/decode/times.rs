@@ -129,6 +129,10 @@ fn moment(
     };
     match digits.len() {
         4 => return nothing(format!("{year:04}")),
+        // The first version of HL7 wrote YYMMDD, which here would be a month of the year 2605.
+        6 if !(1800..=2200).contains(&year) => {
+            return Err("six digits that are not a year and a month (YYYYMM)");
+        }
         6 => {
             let date = calendar(number(4, 6).ok_or(WRONG)?, 1)?;
             return nothing(date.strftime("%Y-%m").to_string());

@@ -1,6 +1,6 @@
 //! When something is to be done: TQ1 and TQ → timing. HL7 v2.5.1, 4.5.4 and 2.A.81.
 
-use clinic::value::{Decimal, Quantity, Timing};
+use clinic::value::{Decimal, Period, Quantity, Timing};
 
 use super::collect::{At, Seg};
 use super::terms::{self, UCUM};
@@ -103,21 +103,20 @@ pub fn from_tq<'m>(at: At<'m>) -> Times<'m> {
         each.ok_or("not times of day (HHMM,HHMM)")
     });
     timing.times_of_day = clock.unwrap_or_default();
-    let mut limit = None;
-    at.part(3).read(|text| {
-        limit = Some(tq_duration(text)?);
-        Ok::<_, &str>(())
-    });
-    match limit {
-        Some(Limit::For(duration)) => timing.bounds_duration = Some(duration),
-        Some(Limit::Times(times)) => timing.count = Some(times),
-        None => {}
-    }
     timing.bounds = data::period_of(at.part(4), at.part(5));
-    if timing.bounds.is_some() && timing.bounds_duration.is_some() {
-        // FHIR has one bound only; how long it takes is said in its own place.
-        timing.duration = timing.bounds_duration.take();
-    }
+    at.part(3).read(|text| {
+        match tq_duration(text)? {
+            Limit::Times(times) => timing.count = Some(times),
+            Limit::For(duration) if timing.bounds.is_none() => timing.bounds_duration = Some(duration),
+            Limit::For(duration) => {
+                let seconds = seconds_in(&duration);
+                if !seconds.is_some_and(|seconds| complete(timing.bounds.as_mut(), seconds)) {
+                    return Err("how long it goes on, beside from when and until when");
+                }
+            }
+        }
+        Ok(())
+    });
     if let Some(total) = data::positive(at.part(12)) {
         timing.count = Some(total);
     }
@@ -166,25 +165,46 @@ fn tq_duration(text: &str) -> Result<Limit, &'static str> {
     Ok(Limit::For(time_quantity(value, unit)))
 }
 
+/// TQ.3 → minutes, in the notation of the standard (`M30`), or as the number alone that schedulers write.
+pub fn tq_minutes(text: &str) -> Result<u32, &'static str> {
+    if let Ok(minutes) = text.parse::<u32>() {
+        return (0 < minutes).then_some(minutes).ok_or("not a length of time");
+    }
+    let Limit::For(duration) = tq_duration(text)? else {
+        return Err("a number of times, and not a length of time");
+    };
+    let seconds = seconds_in(&duration).filter(|seconds| 0 < *seconds && seconds % 60 == 0);
+    let minutes = seconds.and_then(|seconds| u32::try_from(seconds / 60).ok());
+    minutes.ok_or("not a whole number of minutes")
+}
+
+/// The seconds of a length of time; none of months, which have no one length.
+fn seconds_in(duration: &Quantity) -> Option<i64> {
+    seconds(duration.value.as_ref()?.value()?, duration.code.as_deref()?)
+}
+
+/// Makes the end of a period that has none, or its beginning. False: it has both, or can't be shifted by so much.
+fn complete(period: Option<&mut Period>, seconds: i64) -> bool {
+    let Some(period) = period else { return false };
+    match (&period.start, &period.end) {
+        (Some(start), None) => period.end = start.shifted(seconds),
+        (None, Some(end)) => period.start = end.shifted(-seconds),
+        (Some(_), Some(_)) | (None, None) => return false,
+    }
+    period.start.is_some() && period.end.is_some()
+}
+
 /// From when to when; a duration makes the end that is missing, or stands alone.
 fn bounds(start: At<'_>, end: At<'_>, duration_at: At<'_>, timing: &mut Timing) {
     timing.bounds = data::period_of(start, end);
-    let Some(bounds) = timing.bounds.as_mut() else {
+    if timing.bounds.is_none() {
         timing.bounds_duration = duration(duration_at);
-        return;
-    };
-    if bounds.start.is_some() && bounds.end.is_some() {
         return;
     }
     let Some(seconds) = seconds_of(duration_at.part(1), duration_at.part(2).part(1)) else {
         return;
     };
-    let moved = match (&bounds.start, &bounds.end) {
-        (Some(start), _) => start.shifted(seconds).map(|end| bounds.end = Some(end)),
-        (None, Some(end)) => end.shifted(-seconds).map(|start| bounds.start = Some(start)),
-        (None, None) => None,
-    };
-    if moved.is_some() {
+    if complete(timing.bounds.as_mut(), seconds) {
         duration_at.part(1).take();
         take_unit(duration_at.part(2).part(1));
     }
@@ -266,16 +286,19 @@ pub fn take_unit(unit: At<'_>) {
 /// An amount and a unit in two places → seconds, not taken. Without a unit they are minutes.
 pub fn seconds_of(amount: At<'_>, unit: At<'_>) -> Option<i64> {
     let number = numbers::decimal(&amount.peek()?)?.value()?;
-    let each: i64 = match unit.peek() {
-        None => 60,
-        Some(text) => match time_unit(&text)? {
-            "s" => 1,
-            "min" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            "wk" => 604_800,
-            _ => return None,
-        },
+    let unit = unit.peek().map_or(Some("min"), |text| time_unit(&text))?;
+    seconds(number, unit)
+}
+
+/// So many of a unit of UCUM, in seconds.
+fn seconds(number: rust_decimal::Decimal, unit: &str) -> Option<i64> {
+    let each: i64 = match unit {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "wk" => 604_800,
+        _ => return None,
     };
     let seconds = number.checked_mul(each.into())?;
     let whole: i64 = seconds.trunc().try_into().ok()?;
@@ -286,6 +309,15 @@ pub fn seconds_of(amount: At<'_>, unit: At<'_>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_tq_is_minutes_also_as_a_number_alone() {
+        let minutes = |text: &str| tq_minutes(text).ok();
+        let all = ["M30", "H1", "S1800", "30", "D1"].map(minutes);
+        assert_eq!(all, [Some(30), Some(60), Some(30), Some(30), Some(1440)]);
+        let none = ["0", "M0", "S90", "X3", "L1", "", "half an hour"].map(minutes);
+        assert_eq!(none, [None; 7]);
+    }
 
     #[test]
     fn durations_of_tq_have_a_letter() {

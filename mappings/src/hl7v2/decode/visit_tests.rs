@@ -4,7 +4,7 @@ use clinic::Kind;
 use clinic::change_set::ChangeSet;
 use serde_json::{Value, json};
 
-use super::said::{of_kind, read, told};
+use super::said::{heard, of_kind, read, told};
 
 fn event(event: &str, pv1: &str) -> ChangeSet {
     let message = format!(
@@ -143,4 +143,46 @@ fn records_are_linked_and_unlinked() {
         .map(|patient| patient["active"].clone())
         .collect();
     assert!(active.contains(&json!(false)), "{active:?}");
+}
+
+#[test]
+fn results_orders_and_bookings_move_nobody_who_lies_elsewhere() {
+    let beside = |kind: &str, rest: &str| {
+        let message = format!(
+            "MSH|^~\\&|LIS|L|PUNTE|H|20260505090000||{kind}|2|P|2.5.1\nPID|1||A-1^^^AURORA^MR||Rusu^Adina||||||Veche 1||0711\n\
+             PV1|1|O|WARD^1||||D1^Unu|||MED|||||||||V-1^^^AURORA^VN|||||||||||||||||||||||||20260501\n{rest}\n"
+        );
+        read(&message).set
+    };
+    let result = beside(
+        "ORU^R01",
+        "OBR|1|C-1^A|L-1^L|X^x^L|||20260505||||||||||||||||||F\nOBX|1|NM|V^v^L||1||||||F",
+    );
+    let order = beside("OML^O21", "ORC|NW|C-1^A\nOBR|1|C-1^A||X^x^L");
+    let admitted = |event: &str, place: &str| {
+        let message = format!(
+            "MSH|^~\\&|HIS|H|PUNTE|H|20260505080000||ADT^{event}|1|P|2.5.1\nPID|1||A-1^^^AURORA^MR||Rusu^Adina||||||Noua 2||0722\n\
+             PV1|1|I|{place}||||D2^Doi|||SURG|||||||||V-1^^^AURORA^VN|||||||||||||||||||||||||20260504\n"
+        );
+        read(&message).set
+    };
+    let moved = [admitted("A01", "WARD^1"), admitted("A02", "ICU^2")];
+    let (clinic, _) = heard(&moved);
+    let before = of_kind(&clinic, Kind::Encounter);
+    for set in [&result, &order] {
+        let (clinic, kept) = heard(&[&moved[..], std::slice::from_ref(set)].concat());
+        assert_eq!(of_kind(&clinic, Kind::Encounter), before);
+        assert!(kept.iter().any(|field| field == "stays"), "{kept:?}");
+    }
+    // A laboratory has the address of when they first came; who orders knows it.
+    let street = |set: &ChangeSet| {
+        let (clinic, _) = heard(&[&moved[..], std::slice::from_ref(set)].concat());
+        of_kind(&clinic, Kind::Patient)[0]["addresses"].to_string()
+    };
+    assert!(street(&result).contains("Noua 2") && !street(&result).contains("Veche"));
+    assert!(street(&order).contains("Veche 1"));
+    // A visit that nobody else has told of is as they say.
+    let (clinic, _) = heard(&[order, result]);
+    let visits = of_kind(&clinic, Kind::Encounter);
+    assert_eq!((visits.len(), &visits[0]["class"]["code"]), (1, &json!("AMB")));
 }

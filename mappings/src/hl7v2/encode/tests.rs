@@ -431,6 +431,27 @@ fn an_organisation_with_whom_to_ask_for_there_is_one_contact() {
 }
 
 #[test]
+fn a_place_that_is_not_said_again_is_written_whole() {
+    let mut clinic = MemoryClinic::new();
+    let of = |event: &str, pv1: &str| {
+        [
+            format!(r"MSH|^~\&|A|B|PUNTE|NORD|20260512||ADT^{event}|{event}|P|2.5.1"),
+            "PID|1||7^^^NORD^MR||Pop^Ana".to_owned(),
+            pv1.to_owned(),
+        ]
+    };
+    let first = of(
+        "A01",
+        "PV1|1|I|W^1^2^SPITAL^^N^CORP A^ET2||||||||||||||||V1^^^NORD",
+    );
+    written_of(&mut clinic, &first.each_ref().map(String::as_str));
+    let second = of("A08", "PV1|1|I||R|||||||||||||||V1^^^NORD");
+    let text = written_of(&mut clinic, &second.each_ref().map(String::as_str));
+    let place = line(&text, "PV1").split('|').nth(3).unwrap_or_default();
+    assert_eq!(place, "W^1^2^SPITAL^^N^CORP A^ET2", "{text}");
+}
+
+#[test]
 fn a_correction_names_what_it_corrects_with_the_digits_that_it_has() {
     let mut clinic = MemoryClinic::new();
     let result = |control: &str, status: &str, obx: &str| {

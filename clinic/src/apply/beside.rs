@@ -1,0 +1,94 @@
+//! What is said beside: a result, an order and a booking say whose they are and in which visit, as it was when they were
+//! ordered, or as it will be. Who somebody is, a registration tells; where they lie, and who attends them, an admission or a transfer (HL7
+//! v2.5.1 §3.3). Of what is known such a message takes nothing away; what nobody has said yet it fills in.
+
+use super::resolve::{Touched, Work};
+use crate::held::{Held, WHOLE, Writer};
+use crate::kinds::{Aggregate, Kind};
+use crate::records::EncounterStatus;
+
+/// Who is told to have written what stands there ([`crate::held::Kept::by`]), of a patient.
+pub(super) const REGISTRATION: &str = "the registration of the patient";
+/// The same of a visit.
+const ADMISSION: &str = "what was told of the visit itself";
+
+/// How somebody is called on, beside name, birth date and sex.
+const PATIENT: &[&str] = &[
+    "addresses",
+    "birth_place",
+    "citizenships",
+    "contacts",
+    "deceased",
+    "deceased_at",
+    "general_practitioners",
+    "languages",
+    "marital_status",
+    "mothers_maiden_name",
+    "nationality",
+    "religion",
+    "telecoms",
+];
+
+/// What events move.
+const VISIT: &[&str] = &[
+    "admit_source",
+    "class",
+    "class_original",
+    "destination",
+    "discharge_disposition",
+    "kinds",
+    "length",
+    "mode_of_arrival",
+    "origin",
+    "participants",
+    "period",
+    "planned_end",
+    "planned_start",
+    "service_type",
+    "stays",
+];
+
+impl Work<'_> {
+    /// What stands in an aggregate and does not give way to what this set says of it beside something else; with what gives way to
+    /// no message.
+    pub(super) fn stays_beside(&self, touched: &Touched, changes: &[usize], writer: Writer<'_>) -> Held {
+        let mut held = touched.held.clone();
+        let (Some(before), Writer::Feed { overwrite: false }) = (&touched.before, writer) else {
+            return held;
+        };
+        let (fields, by) = match &before.aggregate {
+            Aggregate::Patient(_) if self.brings(Kind::Result) => (PATIENT, REGISTRATION),
+            Aggregate::Encounter(visit) if self.is_beside(visit.status) => (VISIT, ADMISSION),
+            _ => return held,
+        };
+        let said = changes.iter().flat_map(|idx| self.set.changes[*idx].say.fields());
+        let said: Vec<&str> = said.filter(|field| fields.contains(field)).collect();
+        if said.is_empty() {
+            return held;
+        }
+        let known = Aggregate::new(touched.kind).differing(&before.aggregate);
+        for (field, _) in known.iter().filter(|(field, _)| said.contains(field)) {
+            if held.who(field).is_none() {
+                held.hold(field, WHOLE, by);
+            }
+        }
+        held
+    }
+
+    /// Orders and bookings change a visit that nobody has come to yet, or of which nobody has told how far it is.
+    fn is_beside(&self, status: Option<EncounterStatus>) -> bool {
+        let is_open = matches!(
+            status,
+            None | Some(EncounterStatus::Planned | EncounterStatus::Unknown)
+        );
+        let ordered = || {
+            let kinds = [Kind::Order, Kind::Appointment, Kind::MedicationOrder];
+            kinds.into_iter().any(|kind| self.brings(kind))
+        };
+        self.brings(Kind::Result) || !is_open && ordered()
+    }
+
+    fn brings(&self, kind: Kind) -> bool {
+        self.set.changes.iter().any(|change| change.kind() == kind)
+    }
+}
