@@ -212,6 +212,10 @@ pub struct Find {
     /// one, a study UID or an accession number among `identifiers` does: the order of the same patient whose examination that is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_report: bool,
+    /// True, of patients: the message names them, and registers nobody. Who is found has to be the one whom it names, also where
+    /// the number has an authority.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub registers_nobody: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were
     /// entered in error.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -4,8 +4,8 @@
 //!   others do. HL7 v2.5.1 §2.A.14.4 implies the sender's authority. That can't be taken by its word: a laboratory answers
 //!   with the number that the clinic has sent, and names no authority either. So the number is followed, and the person
 //!   has to fit.
-//! - **It brings a result, an order, a booking or a document**: a tube or a form with another one's number is a mistake of every day. A
-//!   registration may rename; a result may not.
+//! - **It brings a result, an order, a booking or a document**, or moves, ends or merges what is here: a tube or a form with another
+//!   one's number is a mistake of every day. A registration may rename; a result may not.
 //!
 //! A national number is one person's, but where neither the name nor the birth date agrees: then it is a wrong one.
 
@@ -45,10 +45,10 @@ impl Work<'_> {
             return Ok(found);
         }
         let said = Person::said(change);
-        let brings = self.brings_something();
+        let is_only_named = change.find.registers_nobody || self.brings_something();
         let mut fitting = vec![];
         for one in &found {
-            let is_doubtful = one.is_bare || one.is_national || brings;
+            let is_doubtful = one.is_bare || one.is_national || is_only_named;
             if !is_doubtful || self.may_be(one, &said, channel)? {
                 fitting.push(one.clone());
             } else if self.was_decided(one, &said)? {

@@ -66,6 +66,40 @@ fn a_number_without_an_authority_is_followed_to_who_may_be_the_same_person() {
 }
 
 #[test]
+fn what_registers_nobody_finds_nobody_of_another_name() {
+    let mut play = Play::new();
+    let id = play
+        .takes(&set(vec![person(chart("1"), "Ana", "Pop", "1980-01-01")]))
+        .ids["p"]
+        .1;
+    let said = |given: &str, family: &str, born: &str, registers_nobody| {
+        let mut change = person(chart("1"), given, family, born);
+        change.find.registers_nobody = registers_nobody;
+        set(vec![change])
+    };
+    for (given, family, born) in [
+        ("Ana", "Ionescu", ""),
+        ("", "", ""),
+        ("Elena", "Rusu", "1980-01-01"),
+    ] {
+        assert_eq!(
+            play.tries(&said(given, family, born, true))
+                .expect("it may be the same")
+                .ids["p"]
+                .1,
+            id
+        );
+    }
+    let (_, candidates) = play.parks(&said("Dan", "Rusu", "1970-01-01", true));
+    assert_eq!(candidates[0].id, id);
+    // A registration may rename.
+    assert_eq!(
+        play.takes(&said("Dan", "Rusu", "1970-01-01", false)).ids["p"].1,
+        id
+    );
+}
+
+#[test]
 fn who_was_said_to_be_somebody_else_is_found_again_by_the_same_number() {
     let mut play = Play::new();
     let ana = set(vec![person(bare("1"), "Ana", "Pop", "1980-01-01")]);

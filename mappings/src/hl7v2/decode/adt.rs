@@ -77,11 +77,25 @@ enum About {
     Other,
 }
 
+/// Whether an event says who a patient is (v2.5.1 3.3): it registers them, admits them, or changes what is known of them or their
+/// numbers. All others move, end, merge or add to what is known, and name the patient only for that.
+fn registers(event: &str) -> bool {
+    matches!(
+        event,
+        "A01" | "A04" | "A05" | "A06" | "A07" | "A08" | "A14" | "A28" | "A31" | "A46" | "A47" | "A48" | "A49"
+    )
+}
+
 /// A PID and what follows it.
 fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Ref {
     let find = |name: &str| segments.iter().copied().find(|segment| segment.name() == name);
     let pid = segments[0];
     let key = people::patient_from_pid(out, pid);
+    if !registers(event)
+        && let Some(change) = out.change_mut(&key)
+    {
+        change.find.registers_nobody = true;
+    }
     // The first visit is the one that all else belongs to; A45 names further ones, each behind its MRG.
     let mut encounter: Option<Ref> = None;
     let mut seen_visit = false;

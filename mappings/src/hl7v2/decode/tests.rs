@@ -1065,3 +1065,21 @@ mod laws {
         }
     }
 }
+
+#[test]
+fn an_event_that_registers_nobody_says_so() {
+    for (event, registers_nobody) in [
+        ("A01", false),
+        ("A08", false),
+        ("A31", false),
+        ("A47", false),
+        ("A02", true),
+        ("A03", true),
+        ("A12", true),
+        ("A40", true),
+        ("A60", true),
+    ] {
+        let set = adt(event, &[PID]);
+        assert_eq!(set.changes[0].find.registers_nobody, registers_nobody, "{event}");
+    }
+}
