@@ -38,9 +38,23 @@ pub(super) enum Method {
     Delete,
 }
 
+/// What of a resource may be left out at first, where it and another entry refer to each other: the entry is sent without it,
+/// then the other one, then the entry again, whole. None of these has to be there (FHIR R4).
+const CLOSING: &[(&str, &[&str])] = &[
+    ("Patient", &["link"]),
+    ("Encounter", &["diagnosis"]),
+    (
+        "ServiceRequest",
+        &["specimen", "supportingInfo", "reasonReference"],
+    ),
+    ("Observation", &["hasMember", "derivedFrom"]),
+];
+
 /// The entries still to be sent, and the ids learnt so far.
 pub(super) struct Plan {
     open: Vec<Step>,
+    /// The places of those that were sent without what closes a circle.
+    begun: BTreeSet<usize>,
     /// The names that entries of this Bundle have and whose ids are not known yet.
     unknown: BTreeSet<String>,
     /// Name to `Type/id`.
@@ -109,6 +123,7 @@ impl Plan {
         Ok(Plan {
             unknown: unknown.collect(),
             open,
+            begun: BTreeSet::new(),
             known: BTreeMap::new(),
         })
     }
@@ -122,7 +137,11 @@ impl Plan {
             .open
             .iter()
             .position(|step| !step.texts().any(|text| self.mentions_unknown(text)));
-        let Some(ready) = ready else {
+        let step = match ready {
+            Some(ready) => Some(self.open.remove(ready)),
+            None => self.without_what_closes(),
+        };
+        let Some(mut step) = step else {
             let places: Vec<String> = self
                 .open
                 .iter()
@@ -134,11 +153,30 @@ impl Plan {
                 places.join(", ")
             ));
         };
-        let mut step = self.open.remove(ready);
         step.url = self.resolve(&step.url);
         step.if_none_exist = step.if_none_exist.map(|text| self.resolve(&text));
         step.resource = step.resource.map(|text| self.resolve(&text));
         Ok(Some(step))
+    }
+
+    /// The first entry that can be sent once without what closes a circle; it stays open, to be sent whole.
+    fn without_what_closes(&mut self) -> Option<Step> {
+        let mut found = self
+            .open
+            .iter()
+            .filter(|step| step.method == Method::Put && step.if_match.is_none())
+            .filter(|step| step.full_url.is_some() && !self.begun.contains(&step.index));
+        let step = found.find_map(|step| {
+            let resource = without(step.resource.as_deref()?)?;
+            let step = Step {
+                resource: Some(resource),
+                ..step.clone()
+            };
+            let is_open = step.texts().any(|text| self.mentions_unknown(text));
+            (!is_open).then_some(step)
+        })?;
+        self.begun.insert(step.index);
+        Some(step)
     }
 
     /// An entry has its id.
@@ -216,6 +254,43 @@ fn step(index: usize, entry: Entry<'_>) -> Result<Step, String> {
         resource: entry.resource.map(|resource| resource.get().to_owned()),
         full_url: entry.full_url,
     })
+}
+
+/// The resource without what [`CLOSING`] has of its type; all else byte for byte. None: there is nothing of it.
+fn without(resource: &str) -> Option<String> {
+    let members: Members<'_> = serde_json::from_str(resource).ok()?;
+    let kind = members.0.iter().find(|(name, _)| name == "resourceType")?.1.get();
+    let (_, closing) = CLOSING.iter().find(|(of, _)| kind.trim_matches('"') == *of)?;
+    let left: Vec<String> = members
+        .0
+        .iter()
+        .filter(|(name, _)| !closing.contains(&name.as_ref()))
+        .map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_ref()), value.get()))
+        .collect();
+    (left.len() < members.0.len()).then(|| format!("{{{}}}", left.join(",")))
+}
+
+/// The members of an object, in their order, as they stand.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> serde::de::Visitor<'de> for Reader {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut all = vec![];
+                while let Some((name, value)) = map.next_entry()? {
+                    all.push((name, value));
+                }
+                Ok(all)
+            }
+        }
+        deserializer.deserialize_map(Reader).map(Members)
+    }
 }
 
 /// An address relative to the base, that does not lead away from it.
@@ -411,6 +486,53 @@ mod tests {
         );
         assert!(resource.contains("5.40") && resource.contains("urn:uuid:ab"));
         assert_eq!(plan.next(), Ok(None));
+    }
+
+    #[test]
+    fn a_circle_is_opened_where_it_can_be() {
+        let text = r#"{"resourceType":"Bundle","entry":[
+            {"fullUrl":"urn:uuid:c","resource":{"resourceType":"Condition","encounter":{"reference":"urn:uuid:e"}},
+             "request":{"method":"PUT","url":"Condition?identifier=1"}},
+            {"fullUrl":"urn:uuid:e","resource":{"resourceType":"Encounter", "length":5.40,
+              "diagnosis":[{"condition":{"reference":"urn:uuid:c"}}]},
+             "request":{"method":"PUT","url":"Encounter?identifier=2"}}]}"#;
+        let mut plan = Plan::read(text.as_bytes()).expect("a plan");
+        let mut sent = vec![];
+        while let Some(step) = plan.next().expect("no circle") {
+            let id = format!(
+                "{}/{}",
+                step.url.split('?').next().unwrap_or_default(),
+                step.index
+            );
+            plan.learn(&step, Some(id));
+            sent.push((step.index, step.resource.expect("a resource")));
+        }
+        let order: Vec<usize> = sent.iter().map(|(index, _)| *index).collect();
+        assert_eq!(order, [1, 0, 1]);
+        assert_eq!(sent[0].1, r#"{"resourceType":"Encounter","length":5.40}"#);
+        assert!(
+            sent[1].1.contains(r#""Encounter/1""#) && sent[2].1.contains(r#""Condition/0""#),
+            "{sent:?}"
+        );
+        // One whose id is not told is not tried for ever.
+        let mut plan = Plan::read(text.as_bytes()).expect("a plan");
+        let step = plan.next().expect("no circle").expect("a step");
+        plan.learn(&step, None);
+        assert!(plan.next().is_err());
+        // Patients who were merged.
+        let link =
+            |to: &str| json!({ "resourceType": "Patient", "link": [{ "other": { "reference": to } }] });
+        let merged = bundle(json!([
+            put("urn:uuid:a", "Patient?identifier=1", link("urn:uuid:b")),
+            put("urn:uuid:b", "Patient?identifier=2", link("urn:uuid:a")),
+        ]));
+        let mut plan = Plan::read(&merged).expect("a plan");
+        let mut count = 0;
+        while let Some(step) = plan.next().expect("no circle") {
+            plan.learn(&step, Some(format!("Patient/{}", step.index)));
+            count += 1;
+        }
+        assert_eq!(count, 3);
     }
 
     #[test]
