@@ -249,7 +249,8 @@ fn rank(record: &Record) -> u8 {
 /// stands behind it in the list, so that the same one is chosen each time.
 ///
 /// What has no such number, or shares it with others of its type (a merged patient, several reports of one order), is
-/// found by our identifier of it.
+/// found by our identifier of it. So is what had another number before (HL7 A47, A50): by the new one a server that was
+/// told the old one would not find it.
 fn business_identifier(record: &Record) -> Option<&Identifier> {
     let wanted: &[&str] = match &record.aggregate {
         Aggregate::Patient(patient) => {
@@ -280,7 +281,7 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
         | Aggregate::MedicationOrder(_) => return None,
         Aggregate::ImagingStudy(_) | Aggregate::ImagingInstance(_) => return None,
     };
-    record.aggregate.identifiers().iter().find(|identifier| {
+    let found = record.aggregate.identifiers().iter().find(|identifier| {
         let of_a_system = identifier.system.as_deref().is_some_and(|s| !s.trim().is_empty());
         let in_use = !matches!(
             identifier.usage,
@@ -293,7 +294,13 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
             // The id on one server, which no other knows.
             && !(kind == "RI" && identifier.system.as_deref().is_some_and(|s| s.ends_with("/Patient")))
             && (wanted.is_empty() || wanted.contains(&kind))
-    })
+    })?;
+    let is_before = |other: &Identifier| {
+        other.usage == Some(IdentifierUse::Old)
+            && other.system == found.system
+            && other.kind_code() == found.kind_code()
+    };
+    (!record.aggregate.identifiers().iter().any(is_before)).then_some(found)
 }
 
 /// A value as it stands in a token search: `\`, `$`, `,` and `|` escaped (FHIR R4 §3.1.1.4), then percent-encoded.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clinic::change_set::{About, Act, Change, Party};
 use clinic::exchange::Stamp;
-use clinic::value::{Concept, Identifier, Ref};
+use clinic::value::{Concept, Identifier, IdentifierUse, Ref};
 use clinic::{Aggregate, Applied, ChangeSet, Kind, people};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -579,6 +579,51 @@ fn a_study_that_is_told_for_an_object_takes_nothing_from_the_one_that_is_there()
     let (method, url, _) = request_of_study("ImagingStudy.updated", None);
     assert_eq!(method, "PUT");
     assert!(url.as_str().unwrap().starts_with("ImagingStudy?identifier="));
+}
+
+#[test]
+fn what_had_another_number_is_found_by_our_identifier() {
+    let number = |value: &str, usage: Option<IdentifierUse>| Identifier {
+        usage,
+        kind: Some(Concept::coded(
+            "http://terminology.hl7.org/CodeSystem/v2-0203",
+            "VN",
+            None,
+        )),
+        ..Identifier::new(Some("urn:oid:1.2.3"), value)
+    };
+    let url = |kind: Kind, identifiers: Vec<Identifier>| {
+        let mut aggregate = Aggregate::new(kind);
+        *aggregate.identifiers_mut() = identifiers;
+        let mut changes = ChangeSet::default();
+        changes
+            .changes
+            .push(Change::new("one", people::PatientChange::default()));
+        let mut applied = Applied::default();
+        applied.ids.insert("one".to_owned(), (kind, fixture::id(kind)));
+        applied
+            .known
+            .insert(fixture::id(kind), fixture::record_of(aggregate).into());
+        let json = bundle_json(None, &changes, &applied, Shape::Transaction, &stamp());
+        let read: Value = serde_json::from_slice(&json.to_bytes()).unwrap();
+        read["entry"][0]["request"]["url"].as_str().unwrap().to_owned()
+    };
+    for kind in [Kind::Patient, Kind::Encounter] {
+        let (new, old) = (number("new", None), number("old", Some(IdentifierUse::Old)));
+        assert!(url(kind, vec![new.clone()]).ends_with("1.2.3%7Cnew"), "{kind:?}");
+        let own = format!("urn%3Auuid%3A{}", fixture::id(kind));
+        assert!(
+            url(kind, vec![new.clone(), old.clone()]).ends_with(&own),
+            "{kind:?}"
+        );
+        assert!(url(kind, vec![old, new.clone()]).ends_with(&own), "{kind:?}");
+        let other = Identifier {
+            system: Some("urn:oid:9".to_owned()),
+            usage: Some(IdentifierUse::Old),
+            ..new.clone()
+        };
+        assert!(url(kind, vec![new, other]).ends_with("1.2.3%7Cnew"), "{kind:?}");
+    }
 }
 
 #[test]
