@@ -198,6 +198,11 @@ impl<T: Clone + PartialEq + Serialize + Item> Holdable for Vec<T> {
             .iter()
             .map(|entry| (group_of(entry), entry))
             .collect();
+        // What takes out what a person wrote gives way as a whole.
+        let takes_held = |entry: &T| {
+            let mut meant = self.iter().filter(|mine| entry.takes_out(mine));
+            entry.says_none() && meant.any(|mine| held.has(&group_of(mine)))
+        };
         let gives_way = |group: &str| {
             if !held.has(group) {
                 return false;
@@ -215,7 +220,7 @@ impl<T: Clone + PartialEq + Serialize + Item> Holdable for Vec<T> {
             Items::Merge(_) => {
                 let left: Vec<T> = said
                     .iter()
-                    .filter(|(group, _)| !gives_way(group))
+                    .filter(|(group, entry)| !gives_way(group) && !takes_held(entry))
                     .map(|(_, entry)| (*entry).clone())
                     .collect();
                 (left.len() != said.len()).then(|| Items::merge(left))

@@ -28,6 +28,13 @@ impl Item for Telecom {
     fn group(&self) -> Option<String> {
         Some(format!("{:?}|{:?}", self.system, self.usage))
     }
+    fn says_none(&self) -> bool {
+        self.value.is_none() && self.system.is_none() && self.parts.is_none()
+    }
+    /// All of its use.
+    fn takes_out(&self, other: &Self) -> bool {
+        self.usage == other.usage
+    }
 }
 impl Item for Language {
     fn group(&self) -> Option<String> {

@@ -71,7 +71,8 @@ pub enum Items<T> {
     Clear,
     /// The list is exactly this.
     Replace(Vec<T>),
-    /// These take the place of what stands in the same group (see [`Item::group`]); other groups stay.
+    /// These take the place of what stands in the same group (see [`Item::group`]); other groups stay. An entry without a value
+    /// takes out what it is like: `{"use": "work"}` the telephone numbers at work.
     Merge(Vec<T>),
 }
 
@@ -154,6 +155,17 @@ pub trait Item {
     /// Entries of one group replace each other as a whole: a new mobile number takes the place of the old mobile
     /// number, and leaves the e-mail address alone. `None`: the entry is only ever added (when it isn't there yet).
     fn group(&self) -> Option<String>;
+
+    /// True for an entry that says no value: that there is none of its kind. It is not stored, and takes out those that it
+    /// [takes out](Item::takes_out).
+    fn says_none(&self) -> bool {
+        false
+    }
+
+    /// Whether this one, which says that there is none, means the other.
+    fn takes_out(&self, _other: &Self) -> bool {
+        false
+    }
 }
 
 /// A field of an aggregate: how a patch changes it.
@@ -199,7 +211,11 @@ impl<T: Clone + PartialEq + Item> Field for Vec<T> {
         let after = match patch {
             Items::Absent => return false,
             Items::Clear => vec![],
-            Items::Replace(values) => values.clone(),
+            Items::Replace(values) => values
+                .iter()
+                .filter(|value| !value.says_none())
+                .cloned()
+                .collect(),
             Items::Merge(values) => merged(self, values),
         };
         let changed = *self != after;
@@ -209,7 +225,9 @@ impl<T: Clone + PartialEq + Item> Field for Vec<T> {
 
     fn take_in(&mut self, patch: Items<T>) -> bool {
         match patch {
-            Items::Merge(values) | Items::Replace(values) if self.is_empty() && is_distinct(&values) => {
+            Items::Merge(values) | Items::Replace(values)
+                if self.is_empty() && is_distinct(&values) && !values.iter().any(Item::says_none) =>
+            {
                 *self = values;
                 !self.is_empty()
             }
@@ -227,6 +245,12 @@ fn is_distinct<T: PartialEq>(values: &[T]) -> bool {
 /// the first of the new ones, its second place the second, and so on; what is left goes to the end. Merging the same
 /// entries again changes nothing.
 fn merged<T: Clone + PartialEq + Item>(old: &[T], new: &[T]) -> Vec<T> {
+    if new.iter().any(Item::says_none) {
+        let (none, new): (Vec<T>, Vec<T>) = new.iter().cloned().partition(Item::says_none);
+        let left = |entry: &&T| !none.iter().any(|none| none.takes_out(entry));
+        let old: Vec<T> = old.iter().filter(left).cloned().collect();
+        return merged(&old, &new);
+    }
     // What is said twice is said once.
     let mut placed: Vec<bool> = (0..new.len()).map(|idx| new[..idx].contains(&new[idx])).collect();
     if old == new && !placed.contains(&true) {

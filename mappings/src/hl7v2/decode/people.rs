@@ -22,11 +22,7 @@ pub fn patient_from_pid(out: &mut Collected<'_>, pid: Seg<'_>) -> Ref {
         mothers_maiden_name: pid.f(6).patch(data::name_in_words),
         birth_date: pid.f(7).patch(data::when),
         addresses: addresses(pid),
-        telecoms: telecoms(&[
-            (pid.f(13), Some(TelecomUse::Home)),
-            (pid.f(14), Some(TelecomUse::Work)),
-            (pid.f(40), None),
-        ]),
+        telecoms: telecoms(pid),
         languages: pid.f(15).items(|at| {
             about::language(at).map(|language| Language {
                 language,
@@ -130,13 +126,41 @@ fn several<T>(fields: &[At<'_>], read: impl Fn(At<'_>) -> Vec<T>) -> Items<T> {
     }
 }
 
-fn telecoms(fields: &[(At<'_>, Option<TelecomUse>)]) -> Items<Telecom> {
-    let places: Vec<At<'_>> = fields.iter().map(|(field, _)| *field).collect();
-    let usual = |at: &At<'_>| {
-        let of = |(field, usual): &(At<'_>, Option<TelecomUse>)| field.holds(at).then_some(*usual);
-        fields.iter().find_map(of).flatten()
+/// PID-13, -14, -40 → telephones and the like. `""` in PID-14 takes out those at work, in PID-13 all others; in PID-40, which
+/// has both, all. HL7 v2.5.1, 2.5.3, 3.4.2.13, 3.4.2.14.
+fn telecoms(pid: Seg<'_>) -> Items<Telecom> {
+    let [home, work, both] = [13, 14, 40].map(|field| pid.f(field));
+    let fields = [home, work, both];
+    let is_whole = both.is_null() || home.is_null() && work.is_null();
+    let usual = |at: &At<'_>| match (home.holds(at), work.holds(at)) {
+        (true, _) => Some(TelecomUse::Home),
+        (_, true) => Some(TelecomUse::Work),
+        _ => None,
     };
-    several(&places, |at| data::telecoms(at, usual(&at)))
+    let read = |at: At<'_>| data::telecoms(at, usual(&at));
+    if is_whole || !(home.is_null() || work.is_null()) {
+        return several(&fields, read);
+    }
+    let none = |usage: Option<TelecomUse>| Telecom {
+        usage,
+        ..Telecom::default()
+    };
+    let mut all = match work.empties() {
+        true => vec![none(Some(TelecomUse::Work))],
+        false => {
+            home.empties();
+            use TelecomUse::{Home, Mobile, Old, Temporary};
+            let others = [None, Some(Home), Some(Mobile), Some(Temporary), Some(Old)];
+            others.map(none).to_vec()
+        }
+    };
+    let said = fields.iter().filter(|field| !field.is_null());
+    all.extend(said.flat_map(|field| field.reps()).flat_map(read));
+    if home.is_snapshot() {
+        Items::Replace(all)
+    } else {
+        Items::Merge(all)
+    }
 }
 
 /// PID-11, PID-12 → addresses. The county of PID-12 belongs to the only address that has none; otherwise it is one

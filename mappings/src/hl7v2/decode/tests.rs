@@ -554,7 +554,7 @@ fn absent_empty_and_null_are_three_things() {
         "A31",
         &["PID|1||70001^^^CODRUL^MR||Pop^Ana||||||||^PRN^PH^^^^555|\"\""],
     );
-    assert!(noted(&set, "PID-14.1").contains("part of a list"));
+    assert!(noted(&set, "PID-14.1").contains("empties what is stored"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Patients and the people around them → PID, PD1, NK1, ROL. HL7 v2.5.1, 3.4.2, 3.4.5, 3.4.10, 15.4.7.
 
+use clinic::Body;
+use clinic::patch::Item;
 use clinic::people::{Patient, PatientContact, Practitioner, RelatedPerson, Sex};
 use clinic::places::OrganizationContact;
 use clinic::value::{Address, Concept, Identifier, IdentifierUse, PersonName, Ref, Telecom, TelecomUse};
@@ -95,8 +97,10 @@ pub(super) fn pid(world: &World<'_>, said: &Said<'_>, number: usize, without: &[
         };
         pid.rep(field, comps(data::xtn(telecom)));
     }
-    if pid.is_empty(14) {
-        pid.clear_if(13, said.cleared("telecoms"));
+    for (field, usage) in [(13, TelecomUse::Home), (14, TelecomUse::Work)] {
+        if pid.is_empty(field) {
+            pid.clear_if(field, said.cleared("telecoms") || says_none(said, usage));
+        }
     }
     for language in &patient.languages {
         pid.rep(15, data::language(&language.language, profile));
@@ -324,6 +328,17 @@ fn relationships(world: &World<'_>, all: &[Concept], nk1: &mut Seg) {
     let role = all.iter().find(|concept| is_role(concept));
     nk1.put(3, of(relationship, mapped("0063", "Relationship"), world));
     nk1.put(7, of(role, table("0131"), world));
+}
+
+/// Whether the change set says that the patient has no number of this use.
+fn says_none(said: &Said<'_>, usage: TelecomUse) -> bool {
+    said.says.iter().any(|say| match say {
+        Body::Patient(say) => {
+            let mut all = say.telecoms.values().iter();
+            all.any(|telecom| telecom.says_none() && telecom.usage == Some(usage))
+        }
+        _ => false,
+    })
 }
 
 fn telecoms(all: &[Telecom], nk1: &mut Seg) {
