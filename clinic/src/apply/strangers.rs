@@ -23,7 +23,7 @@ use crate::held::{Kept, Writer};
 use crate::keys::system;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
-use crate::value::{Identifier, PersonName};
+use crate::value::{Identifier, PersonName, When};
 
 /// Who is told to have written what stands there ([`Kept::by`]), where a person has chosen whose a message is.
 const CHOSEN: &str = "the patient who was chosen";
@@ -241,7 +241,7 @@ impl Work<'_> {
             rest.names = Items::Absent;
         }
         if let (Some(birth_date), false) = (&known.birth_date, matches!(rest.birth_date, Patch::Absent)) {
-            if rest.birth_date.value() != Some(birth_date) {
+            if rest.birth_date.value().map(When::date_text) != Some(birth_date.date_text()) {
                 told.push("birth_date");
             }
             rest.birth_date = Patch::Absent;

@@ -373,6 +373,9 @@ fn a_result_changes_nothing_of_who_the_patient_is() {
     assert_eq!(*play.patient(id), before);
     // The same in other letters is the same, and is not told.
     assert!(play.takes(&report("MARIA", "POP", "1950-01-02")).kept.is_empty());
+    // The same day, with a time that nobody has asked for.
+    let with_time = report("MARIA", "POP", "1950-01-02T00:00:00+02:00");
+    assert!(play.takes(&with_time).kept.is_empty());
     assert_eq!(*play.patient(id), before);
     // What was not known is.
     let mut play = Play::new();
