@@ -149,6 +149,9 @@ pub struct Change {
     /// takes back what has gone on. The rest of what is said is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays_in: Vec<EncounterStatus>,
+    /// True, of visits: no place is reserved for it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub releases: bool,
 }
 
 impl Change {
@@ -160,6 +163,7 @@ impl Change {
             say: say.into(),
             say_if_new: None,
             stays_in: vec![],
+            releases: false,
         }
     }
 

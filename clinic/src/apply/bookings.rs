@@ -85,6 +85,22 @@ fn booking(appointment: &Appointment, participant: &Participant) -> Option<Booki
     })
 }
 
+/// What an appointment that takes place after all, or that nobody came to, was cancelled for is past (HL7 SCH-6).
+pub(super) fn end_cancellation(before: &Appointment, after: &mut Appointment, said: &[&AppointmentChange]) {
+    let is_cancelled = |one: &Appointment| {
+        matches!(
+            one.status,
+            Some(AppointmentStatus::Cancelled | AppointmentStatus::EnteredInError)
+        )
+    };
+    if is_cancelled(before)
+        && !is_cancelled(after)
+        && said.iter().all(|say| say.cancellation_reason.is_absent())
+    {
+        after.cancellation_reason = None;
+    }
+}
+
 /// An appointment that begins at another time: those of whom nothing is said go with it, each as long before or after it
 /// as they were, and so does its end. HL7 v2.5.1, 10.6.4: times of resources are those of the appointment, or beside it.
 pub(super) fn move_along(before: &Appointment, after: &mut Appointment, said: &[&AppointmentChange]) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::beside::REGISTRATION;
-use super::bookings::{bookings, is_shared, move_along};
+use super::bookings::{bookings, end_cancellation, is_shared, move_along};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
@@ -21,7 +21,7 @@ use crate::events;
 use crate::held::{Kept, Writer};
 use crate::keys::{find_keys, same_in_series};
 use crate::kinds::{Aggregate, Body, Kind};
-use crate::patch::{Field, Items};
+use crate::patch::{Field, Items, Patch};
 use crate::refs::Refs;
 use crate::value::{Concept, Identifier, IdentifierUse, Ref};
 
@@ -93,6 +93,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 by: REGISTRATION.to_owned(),
             }));
             let body = completed(body, work.touched[place].id, &after, writer)?;
+            let body = with_what_follows(body, &after, writer);
             if !yields {
                 take_in(body, &mut after);
                 continue;
@@ -109,6 +110,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         kept.extend(of_no_test(work, place, &changes));
         work.kept.extend(kept);
         moved_appointment(work, place, &changes, &mut after);
+        visits::keep_places(work, place, &changes, &mut after);
         work.without_numbers_of_others(place, &changes, &mut after);
         work.keep_ended_numbers(place, &changes, &mut after);
         note_who(&mut work.touched[place], &after, writer);
@@ -124,6 +126,36 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
     }
     Ok(())
+}
+
+/// What a message says, with what follows from it: an allergy or a diagnosis that was deleted, and is said again, holds again
+/// (HL7 v2.5.1, 3.4.7.6 and 6.5.2.21, action code A); who is said not to be dead did not die at any time (3.4.2.30).
+fn with_what_follows<'b>(body: Cow<'b, Body>, known: &Aggregate, writer: Writer<'_>) -> Cow<'b, Body> {
+    let is_error =
+        |known: &Option<Concept>| known.as_ref().and_then(Concept::code) == Some("entered-in-error");
+    let follows = match (&*body, known) {
+        (Body::Allergy(say), Aggregate::Allergy(known)) => {
+            say.verification.is_absent() && !say.code.is_absent() && is_error(&known.verification)
+        }
+        (Body::Condition(say), Aggregate::Condition(known)) => {
+            say.verification.is_absent() && !say.code.is_absent() && is_error(&known.verification)
+        }
+        (Body::Patient(say), Aggregate::Patient(known)) => {
+            say.deceased == Patch::Set(false) && say.deceased_at.is_absent() && known.deceased_at.is_some()
+        }
+        _ => false,
+    };
+    if !follows || matches!(writer, Writer::Actor(_)) {
+        return body;
+    }
+    let mut body = body.into_owned();
+    match &mut body {
+        Body::Allergy(say) => say.verification = Patch::Clear,
+        Body::Condition(say) => say.verification = Patch::Clear,
+        Body::Patient(say) => say.deceased_at = Patch::Clear,
+        _ => {}
+    }
+    Cow::Owned(body)
 }
 
 /// Who is told to stand in the way of what is said of a requisition, and of none of its tests ([`crate::held::Kept::by`]).
@@ -147,7 +179,7 @@ fn of_no_test(work: &Work<'_>, place: usize, changes: &[usize]) -> Vec<Kept> {
         .collect()
 }
 
-/// Who takes part in an appointment that moved moves with it.
+/// Who takes part in an appointment that moved moves with it, and one that is booked again was not cancelled.
 fn moved_appointment(work: &Work<'_>, place: usize, changes: &[usize], after: &mut Aggregate) {
     let before = work.touched[place]
         .before
@@ -164,6 +196,7 @@ fn moved_appointment(work: &Work<'_>, place: usize, changes: &[usize], after: &m
         })
         .collect();
     move_along(before, after, &said);
+    end_cancellation(before, after, &said);
 }
 
 /// What the first of several reports of one new order is of: that is the order's.

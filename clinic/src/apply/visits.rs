@@ -14,8 +14,8 @@ use crate::change_set::Change;
 use crate::held::Writer;
 use crate::keys::{same_in_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
-use crate::patch::Patch;
-use crate::records::EncounterStatus;
+use crate::patch::{Items, Patch};
+use crate::records::{Encounter, EncounterStatus, Stay, StayStatus};
 use crate::value::{Identifier, IdentifierUse, Ref};
 
 impl Work<'_> {
@@ -96,6 +96,78 @@ pub(super) fn join(work: &mut Work<'_>, writer: Writer<'_>) {
             note_who(&mut work.touched[place], &after, writer);
         }
     }
+}
+
+/// The places of a visit after a message: where the patient was and is not any more is kept, once (R4 Encounter.location:
+/// where they have been); what was reserved is so for one place, until they are there or the visit is over.
+pub(super) fn keep_places(work: &Work<'_>, place: usize, changes: &[usize], after: &mut Aggregate) {
+    let Aggregate::Encounter(after) = after else {
+        return;
+    };
+    let before = work.touched[place]
+        .before
+        .as_ref()
+        .map(|record| &record.aggregate);
+    let known = match before {
+        Some(Aggregate::Encounter(before)) => &before.stays[..],
+        _ => &[],
+    };
+    let said = changes.iter().filter(|idx| !work.mute[**idx]);
+    let said: Vec<&Change> = said.map(|idx| &work.set.changes[*idx]).collect();
+    let mut stays: Vec<(&Stay, Option<Uuid>)> = vec![];
+    for change in &said {
+        let Body::Encounter(say) = &change.say else {
+            continue;
+        };
+        if !matches!(say.stays, Items::Merge(_) | Items::Absent) {
+            return;
+        }
+        stays.extend(say.stays.values().iter().map(|stay| {
+            let id = match &stay.place {
+                Ref::Id(_, id) => Some(*id),
+                Ref::Local(key) => work.keys.get(key.as_str()).and_then(|idx| work.target_id(*idx)),
+            };
+            (stay, id)
+        }));
+    }
+    let is = |stay: &Stay, status: StayStatus| stay.status == Some(status) && !stay.temporary;
+    // As far as it was taken: what is no registration moves nobody.
+    let said_as = |status: StayStatus, after: &Encounter| -> Vec<Option<Uuid>> {
+        let taken = |id: &Option<Uuid>| {
+            let mut all = after.stays.iter().filter(|stay| is(stay, status));
+            all.any(|stay| stay.place.id() == *id)
+        };
+        let all = stays.iter().filter(|(stay, _)| is(stay, status));
+        all.map(|(_, id)| *id).filter(taken).collect()
+    };
+    let here = said_as(StayStatus::Active, after);
+    if !here.is_empty() {
+        after.stays.retain(|stay| {
+            stay.temporary || is(stay, StayStatus::Active) || !here.contains(&stay.place.id())
+        });
+        for was in known.iter().filter(|stay| is(stay, StayStatus::Active)) {
+            if !after
+                .stays
+                .iter()
+                .any(|stay| stay.place == was.place && !stay.temporary)
+            {
+                after.stays.push(Stay {
+                    status: Some(StayStatus::Completed),
+                    ..was.clone()
+                });
+            }
+        }
+    }
+    let is_over = match after.status {
+        Some(EncounterStatus::Unknown) | None => false,
+        Some(status) => !status.goes_on(),
+    };
+    let is_released = is_over || said.iter().any(|change| change.releases);
+    let reserved = said_as(StayStatus::Reserved, after);
+    after.stays.retain(|stay| {
+        let is_another = !reserved.is_empty() && !reserved.contains(&stay.place.id());
+        stay.status != Some(StayStatus::Reserved) || !(is_released || is_another)
+    });
 }
 
 /// Who is told to have written a state that a message did not move ([`crate::held::Kept::by`]).

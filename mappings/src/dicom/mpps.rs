@@ -213,6 +213,7 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         say: say.into(),
         say_if_new: Some(new.into()),
         stays_in: vec![],
+        releases: false,
     }
 }
 

@@ -121,6 +121,7 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
             .into(),
         ),
         stays_in: vec![],
+        releases: false,
     }
 }
 

@@ -48,7 +48,7 @@ pub fn read<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> R
 fn does_nothing(out: &mut Collected<'_>, event: &str) {
     let why = match event {
         "A23" | "A29" => "deletes at the sender; nothing is deleted here, and the states stay",
-        "A25" | "A26" | "A32" | "A33" => {
+        "A25" | "A32" | "A33" => {
             "takes back a plan or the record of a way, of which no state is kept here; the visit stays as it is"
         }
         _ => return,

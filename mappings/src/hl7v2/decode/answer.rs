@@ -80,6 +80,7 @@ fn named(change: Change) -> Option<Change> {
         say,
         say_if_new: None,
         stays_in: vec![],
+        releases: false,
     })
 }
 

@@ -134,13 +134,21 @@ fn allergy(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref, more: AllergyCh
     });
     let say = AllergyChange {
         patient: Patch::Set(patient.clone()),
-        kind: kind.into(),
-        categories: Items::merge(category.into_iter().collect()),
+        kind: or_empty(al1.f(2), kind.into()),
+        categories: match al1.f(2).is_null() {
+            true => Items::Clear,
+            false => Items::merge(category.into_iter().collect()),
+        },
         category_original: al1.f(2).patch(|at| terms::concept(at, table("0127"))),
-        criticality: criticality.into(),
+        criticality: or_empty(al1.f(4), criticality.into()),
         criticality_original: al1.f(4).patch(|at| terms::concept(at, table("0128"))),
         code: Patch::Set(code),
-        reactions: Items::merge(reaction.into_iter().collect()),
+        // AL1-5 has all of them; a severity alone says nothing of which.
+        reactions: match al1.f(5).is_empty() {
+            true => Items::merge(reaction.into_iter().collect()),
+            false if al1.f(5).empties() => Items::Clear,
+            false => Items::replace(reaction.into_iter().collect()),
+        },
         ..more
     };
     // Found by what it is, also where it has a number: an AL1 and an IAM of the same thing are one allergy.
@@ -150,6 +158,14 @@ fn allergy(out: &mut Collected<'_>, al1: Seg<'_>, patient: &Ref, more: AllergyCh
         false => not_by_number(find),
     };
     out.add_found("allergy", find, say);
+}
+
+/// What is said of a value that a field has a part of: `""` empties it.
+fn or_empty<T>(at: At<'_>, said: Patch<T>) -> Patch<T> {
+    match at.is_null() {
+        true => Patch::Clear,
+        false => said,
+    }
 }
 
 /// A coding method in a field of its own (DG1-2, PR1-2) names the system of codes that name none.

@@ -152,6 +152,7 @@ fn report_of<'m>(
         say: say.into(),
         say_if_new,
         stays_in: vec![],
+        releases: false,
     });
     if !prior {
         orders::act(out, group, order);

@@ -134,9 +134,9 @@ pub fn tries(
     clinic: &clinic::memory::MemoryClinic,
     next: u128,
 ) -> Result<clinic::apply::Applied, clinic::apply::ApplyError> {
-    let source = clinic::aggregate::Source::Actor {
-        name: format!("message {next}"),
-        message: None,
+    let source = clinic::aggregate::Source::Message {
+        channel: "test".to_owned(),
+        message: uuid::Uuid::from_u128(next),
     };
     taken(set, clinic, next, source)
 }

@@ -259,6 +259,27 @@ fn who_takes_part_moves_with_the_appointment() {
 }
 
 #[test]
+fn the_reason_of_a_cancellation_ends_with_it() {
+    let msh = BOOKED.lines().next().expect("MSH");
+    let said = |event: &str, reason: &str| {
+        let msh = msh.replace("S12", event);
+        super::said::read(&format!(
+            "{msh}\nSCH|A-1^P|||||{reason}|||||^^^20260516130000\nPID|1||1^^^C^MR||POP^ANA\n"
+        ))
+        .set
+    };
+    let cancelled = [said("S12", ""), said("S15", "PAT^Patient cancelled")];
+    let reason = |more: &[clinic::ChangeSet]| {
+        let clinic = super::said::told(&[&cancelled[..], more].concat());
+        of_kind(&clinic, clinic::Kind::Appointment)[0]["cancellation_reason"].clone()
+    };
+    assert_eq!(reason(&[])["codings"][0]["code"], "PAT");
+    assert!(reason(&[said("S12", "")]).is_null());
+    assert!(reason(&[said("S26", "")]).is_null());
+    assert_eq!(reason(&[said("S15", "")])["codings"][0]["code"], "PAT");
+}
+
+#[test]
 fn who_books_and_a_department_take_no_time() {
     let said = |number: &str, rest: &str| {
         let sch = format!(

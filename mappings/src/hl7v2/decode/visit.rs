@@ -72,7 +72,7 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     say.episode_description = pv1.f(53).patch(|at| at.text());
     say.episode = pv1.f(54).patch(data::identifier);
     say.period = period(event, pv1);
-    say.stays = stays(out, pv1, pv2);
+    say.stays = stays(out, event, pv1, pv2);
     say.participants = participants(out, pv1, pv2);
     if event == "A13" {
         not_discharged(&mut say);
@@ -90,6 +90,8 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     let encounter = out.push(Change {
         find,
         stays_in: stays_in(event, &say).to_vec(),
+        // A26: what was planned by A15 is taken back. HL7 v2.5.1, 3.3.26.
+        releases: event == "A26",
         say_if_new: moved.map(|status| {
             EncounterChange {
                 status: Patch::Set(status),
@@ -238,7 +240,7 @@ fn period(event: &str, pv1: Seg<'_>) -> Patch<Period> {
 }
 
 /// The places: where they are, were, will be, and are for a time.
-fn stays(out: &mut Collected<'_>, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> Items<Stay> {
+fn stays(out: &mut Collected<'_>, event: &str, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> Items<Stay> {
     let here = if pv1.f(2).part(1).is("P") {
         StayStatus::Planned
     } else {
@@ -248,7 +250,11 @@ fn stays(out: &mut Collected<'_>, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> Items<S
         (Some(pv1.f(3)), here, false),
         (Some(pv1.f(6)), StayStatus::Completed, false),
         (Some(pv1.f(11)), StayStatus::Active, true),
-        (Some(pv1.f(42)), StayStatus::Reserved, false),
+        (
+            Some(pv1.f(42)).filter(|_| event != "A26"),
+            StayStatus::Reserved,
+            false,
+        ),
         (Some(pv1.f(43)), StayStatus::Completed, true),
         (pv2.map(|pv2| pv2.f(1)), StayStatus::Planned, false),
     ];

@@ -186,3 +186,184 @@ fn results_orders_and_bookings_move_nobody_who_lies_elsewhere() {
     let visits = of_kind(&clinic, Kind::Encounter);
     assert_eq!((visits.len(), &visits[0]["class"]["code"]), (1, &json!("AMB")));
 }
+
+#[test]
+fn the_places_of_a_visit_are_kept_and_what_was_reserved_is_so_once() {
+    let at = |here: &str, before: &str, pending: &str| {
+        let mut fields = vec![""; 46];
+        (fields[0], fields[2], fields[3], fields[6]) = ("PV1", "I", here, before);
+        (fields[19], fields[42]) = ("V-1^^^AURORA^VN", pending);
+        fields.join("|")
+    };
+    let places = |events: &[(&str, String)]| -> Vec<String> {
+        let sets: Vec<ChangeSet> = events.iter().map(|(name, pv1)| event(name, pv1)).collect();
+        let clinic = told(&sets);
+        let names: std::collections::HashMap<String, String> = clinic
+            .all(Kind::Room)
+            .iter()
+            .map(|room| {
+                let json = serde_json::to_value(&room.aggregate).expect("JSON");
+                let name = json["Room"]["name"].as_str().unwrap_or_default().to_owned();
+                (room.meta.id.to_string(), name)
+            })
+            .collect();
+        let visit = of_kind(&clinic, Kind::Encounter).remove(0);
+        let stays = visit["stays"].as_array().cloned().unwrap_or_default();
+        let mut all: Vec<String> = stays
+            .iter()
+            .map(|stay| {
+                let id = stay["place"]["id"][1].as_str().unwrap_or_default();
+                format!("{} {}", names[id], stay["status"].as_str().unwrap_or_default())
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let admitted = ("A01", at("W", "", ""));
+    let moved = |to: &str, from: &str| ("A02", at(to, from, ""));
+    let pending = |to: &str| ("A15", at("W", "", to));
+    for from in ["", "W"] {
+        let all = places(&[admitted.clone(), moved("ICU", from)]);
+        assert_eq!(all, ["ICU active", "W completed"], "{from}");
+    }
+    assert_eq!(
+        places(&[
+            admitted.clone(),
+            moved("ICU", ""),
+            moved("S", "ICU"),
+            ("A08", at("S", "", ""))
+        ]),
+        ["ICU completed", "S active", "W completed"]
+    );
+    assert_eq!(
+        places(&[admitted.clone(), moved("ICU", "W"), ("A12", at("W", "", ""))]),
+        ["ICU completed", "W active"]
+    );
+    assert_eq!(
+        places(&[admitted.clone(), pending("ICU"), pending("S")]),
+        ["S reserved", "W active"]
+    );
+    for back in [at("W", "", ""), at("W", "", "ICU")] {
+        assert_eq!(
+            places(&[admitted.clone(), pending("ICU"), ("A26", back)]),
+            ["W active"]
+        );
+    }
+    assert_eq!(
+        places(&[admitted.clone(), pending("ICU"), moved("ICU", "W")]),
+        ["ICU active", "W completed"]
+    );
+    assert_eq!(
+        places(&[admitted, pending("ICU"), ("A03", at("W", "", ""))]),
+        ["W active"]
+    );
+}
+
+/// The patient after PID with these fields, told in turn.
+fn patient(pids: &[&[(usize, &str)]]) -> Value {
+    let pid = |said: &[(usize, &str)]| {
+        let mut fields = vec![""; 41];
+        (fields[0], fields[3], fields[5]) = ("PID", "A-1^^^AURORA^MR", "Rusu^Adina");
+        said.iter().for_each(|(number, value)| fields[*number] = value);
+        let pid = fields.join("|");
+        read(&format!(
+            "MSH|^~\\&|HIS|H|PUNTE|H|20260505080000||ADT^A31|1|P|2.8\n{pid}\n"
+        ))
+        .set
+    };
+    let sets: Vec<ChangeSet> = pids.iter().map(|said| pid(said)).collect();
+    of_kind(&told(&sets), Kind::Patient).remove(0)
+}
+
+#[test]
+fn a_telephone_field_that_is_emptied_takes_out_its_own() {
+    let known: &[(usize, &str)] = &[(13, "0721^PRN^CP~^NET^Internet^a@b.ro"), (14, "0264^WPN^PH")];
+    let left = |said: &[(usize, &str)]| -> Vec<String> {
+        let telecoms = patient(&[known, said])["telecoms"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        telecoms
+            .iter()
+            .map(|telecom| telecom["value"].as_str().unwrap_or("-").to_owned())
+            .collect()
+    };
+    assert_eq!(left(&[(14, "\"\"")]), ["0721", "a@b.ro"]);
+    assert_eq!(left(&[(13, "\"\"")]), ["0264"]);
+    assert_eq!(left(&[(13, "0722^PRN^CP"), (14, "\"\"")]), ["0722", "a@b.ro"]);
+    assert_eq!(left(&[(13, "\"\""), (14, "0265^WPN^PH")]), ["0265"]);
+    assert!(left(&[(13, "\"\""), (14, "\"\"")]).is_empty());
+    assert!(left(&[(40, "\"\"")]).is_empty());
+    let nothing = patient(&[&[(14, "\"\"")]]);
+    assert!(
+        nothing["telecoms"].as_array().is_none_or(Vec::is_empty),
+        "{nothing}"
+    );
+}
+
+#[test]
+fn who_is_said_not_to_be_dead_is_not() {
+    let dead: &[(usize, &str)] = &[(29, "20260102"), (30, "Y")];
+    let alive = patient(&[dead, &[(30, "N")]]);
+    assert!(alive["deceased_at"].is_null(), "{alive}");
+    assert_eq!(alive["deceased"], false);
+    assert_eq!(patient(&[dead, &[(30, "N")], dead])["deceased_at"], "2026-01-02");
+    assert_eq!(patient(&[dead, &[]])["deceased_at"], "2026-01-02");
+}
+
+#[test]
+fn an_allergy_is_as_it_was_said_last() {
+    let allergies = |lines: &[&str]| -> Vec<Value> {
+        let sets: Vec<ChangeSet> = lines
+            .iter()
+            .map(|line| {
+                let event = if line.starts_with("IAM") { "A60" } else { "A08" };
+                let pid = "PID|1||A-1^^^AURORA^MR||Rusu^Adina";
+                read(&format!(
+                    "MSH|^~\\&|HIS|H|PUNTE|H|20260505080000||ADT^{event}|1|P|2.5.1\n{pid}\n{line}\n"
+                ))
+                .set
+            })
+            .collect();
+        of_kind(&told(&sets), Kind::Allergy)
+    };
+    let verified = |allergy: &Value| allergy["verification"]["codings"][0]["code"].clone();
+    // What was deleted and is added again, holds.
+    let added = "IAM|1|FA|NUT^Nuts^L|SV|Hives|A|AL2^HIS";
+    let deleted = "IAM|1|FA|NUT^Nuts^L|||D|AL2^HIS";
+    for again in [
+        added,
+        "IAM|1|FA|NUT^Nuts^L|SV||U|AL2^HIS",
+        "AL1|1|FA|NUT^Nuts^L|SV",
+    ] {
+        let all = allergies(&[added, deleted, again]);
+        assert_eq!(all.len(), 1, "{again}");
+        assert_ne!(verified(&all[0]), "entered-in-error", "{again}");
+        assert_eq!(
+            all[0]["clinical_status"]["codings"][0]["code"], "active",
+            "{again}"
+        );
+    }
+    assert_eq!(verified(&allergies(&[added, deleted])[0]), "entered-in-error");
+    // The last list of reactions counts; an empty field leaves them, and `""` empties.
+    let reactions = |lines: &[&str]| -> Vec<String> {
+        let all = allergies(lines)[0]["reactions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let seen = all
+            .iter()
+            .flat_map(|one| one["manifestations"].as_array().cloned().unwrap_or_default());
+        seen.map(|one| one["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let (rash, both) = ("AL1|1|DA|PEN^P^L|SV|Rash", "AL1|1|DA|PEN^P^L|MI|Nausea~Rash");
+    assert_eq!(reactions(&[rash, both]), ["Nausea", "Rash"]);
+    assert_eq!(reactions(&[both, rash]), ["Rash"]);
+    assert_eq!(reactions(&[both, "AL1|1|DA|PEN^P^L|SV"]), ["Nausea", "Rash"]);
+    let emptied = &allergies(&[rash, "AL1|1|\"\"|PEN^P^L|\"\"|\"\""])[0];
+    assert!(emptied["criticality"].is_null(), "{emptied}");
+    for list in ["reactions", "categories"] {
+        assert!(emptied[list].as_array().is_none_or(Vec::is_empty), "{emptied}");
+    }
+}
