@@ -68,9 +68,7 @@ impl Work<'_> {
         }
         let known = Aggregate::new(touched.kind).differing(&before.aggregate);
         for (field, _) in known.iter().filter(|(field, _)| said.contains(field)) {
-            if held.who(field).is_none() {
-                held.hold(field, WHOLE, by);
-            }
+            held.hold(field, WHOLE, by);
         }
         held
     }
