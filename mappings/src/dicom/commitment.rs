@@ -1,6 +1,8 @@
 //! Storage commitment (PS3.4 J.3): what a modality asks to be kept for good (N-ACTION), and the report on it
 //! (N-EVENT-REPORT).
 
+use std::collections::HashSet;
+
 use clinic::archive::{Kept, Referenced};
 use clinic::exchange::{Judgement, MapError, Reason};
 use dicom_core::Tag;
@@ -156,14 +158,23 @@ pub fn taken(request: &[u8]) -> Option<Judgement> {
     Some(Judgement::Pending { reference })
 }
 
-/// What a report means for the request that it is on.
-pub fn judge(report: &[u8]) -> Judgement {
+/// What a report means for the request that it is on: each object that was asked for stands in it, as kept or as not (PS3.4 J.3.3). What
+/// it leaves out is not known to be kept.
+pub fn judge(report: &[u8], request: &[u8]) -> Judgement {
     let judged = || -> Result<Judgement, MapError> {
         let file = File::read(report)?;
         let event = file.command_set()?.and_then(|set| set.number(EVENT));
         let set = file.data_set(Fallback::default())?;
-        let (kept, failed) = (set.items(REFERENCED).len(), set.items(FAILED));
-        if failed.is_empty() && event == Some(1) {
+        let (kept, failed) = (set.items(REFERENCED), set.items(FAILED));
+        let named: HashSet<String> = kept
+            .iter()
+            .chain(failed)
+            .filter_map(|item| item.text(UID))
+            .collect();
+        let asked = requested(request).and_then(Result::ok).unwrap_or_default();
+        let unnamed = asked.iter().filter(|object| !named.contains(&object.instance));
+        let unnamed = unnamed.count();
+        if failed.is_empty() && event == Some(1) && unnamed == 0 {
             return Ok(Judgement::Accepted);
         }
         let mut reasons: Vec<String> = vec![];
@@ -173,10 +184,13 @@ pub fn judge(report: &[u8]) -> Judgement {
                 reasons.push(reason);
             }
         }
+        if unnamed > 0 {
+            reasons.push(format!("{unnamed} not named in the report"));
+        }
         let why = format!(
             "{} of {} objects are not kept there ({})",
-            failed.len(),
-            failed.len() + kept,
+            failed.len() + unnamed,
+            failed.len() + kept.len() + unnamed,
             reasons.join(", ")
         );
         Ok(Judgement::Refused { why })
@@ -225,9 +239,19 @@ mod tests {
         assert_eq!(objects.len(), 3);
         let all = report(&request, &[Kept::Here, Kept::Here, Kept::Here]).expect("a report");
         assert!(is_report(&all) && is_on(&all, &request) && !is_report(&request));
-        assert_eq!(judge(&all), Judgement::Accepted);
+        assert_eq!(judge(&all, &request), Judgement::Accepted);
+        // An archive that names two of the three says nothing of the third.
+        let fewer = asked(&[("1.2", "1.2.1"), ("1.2", "1.2.2")]);
+        let fewer = report(&fewer, &[Kept::Here, Kept::Here]).expect("a report");
+        let Judgement::Refused { why } = judge(&fewer, &request) else {
+            panic!("refused");
+        };
+        assert_eq!(
+            why,
+            "1 of 3 objects are not kept there (1 not named in the report)"
+        );
         let some = report(&request, &[Kept::Here, Kept::Missing, Kept::OfOtherClass]).expect("a report");
-        let Judgement::Refused { why } = judge(&some) else {
+        let Judgement::Refused { why } = judge(&some, &request) else {
             panic!("refused");
         };
         assert_eq!(why, "2 of 3 objects are not kept there (0112, 0119)");
@@ -253,6 +277,6 @@ mod tests {
         let nothing = asked(&[]);
         let error = requested(&nothing).expect("a request").expect_err("no list");
         assert_eq!(error.reason, Reason::RequiredMissing);
-        assert!(matches!(judge(b"nothing"), Judgement::Unsure { .. }));
+        assert!(matches!(judge(b"nothing", &nothing), Judgement::Unsure { .. }));
     }
 }

@@ -143,11 +143,77 @@ fn an_examination_moves_its_order() {
     let measured = day.all(Kind::Observation);
     assert_eq!(measured[0]["value"]["quantity"]["value"], "12.5");
     assert_eq!(measured[0]["value"]["quantity"]["code"], "mm");
+    assert_eq!(
+        measured[0]["status"], "preliminary",
+        "nobody has verified the report"
+    );
     assert_eq!(measured[0]["body_site"]["codings"][0]["display"], "Lung");
     assert_eq!(measured[0]["method"]["codings"][0]["display"], "Caliper");
     let patients = day.all(Kind::Patient);
     assert_eq!(patients.len(), 1, "a device makes no patient");
     assert_eq!(patients[0]["names"].as_array().map(Vec::len), Some(1));
+}
+
+/// The numbers of a report are as final as it is, and each was measured when its item says so.
+#[test]
+fn numbers_of_a_report_have_its_state_and_their_own_time() {
+    let code = |value: &str| {
+        let mut code = Out::default();
+        code.text("CodeValue", value);
+        code.text("CodingSchemeDesignator", "UCUM");
+        code.text("CodeMeaning", value);
+        Said::Items(vec![code])
+    };
+    let measured = |completion: &str, verification: &str, at: &str| {
+        let mut value = Out::default();
+        value.text("NumericValue", "12.5");
+        value.put("MeasurementUnitsCodeSequence", code("mm"));
+        let mut item = Out::default();
+        item.text("RelationshipType", "CONTAINS");
+        item.text("ValueType", "NUM");
+        item.text("ObservationDateTime", at);
+        item.put("ConceptNameCodeSequence", code("LENGTH"));
+        item.put("MeasuredValueSequence", Said::Items(vec![value]));
+        let mut set = Out::default();
+        for (keyword, value) in [
+            ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.88.22"),
+            ("SOPInstanceUID", "2.25.9.1.1"),
+            ("ContentDate", "20261128"),
+            ("ContentTime", "093000"),
+            ("PatientID", "N-501"),
+            ("StudyInstanceUID", "2.25.9"),
+            ("SeriesInstanceUID", "2.25.9.1"),
+            ("CompletionFlag", completion),
+            ("VerificationFlag", verification),
+        ] {
+            set.text(keyword, value);
+        }
+        set.put("ContentSequence", Said::Items(vec![item]));
+        let class = "1.2.840.10008.5.1.4.1.1.88.22";
+        let said = set_of(&super::message::tests::object(class, "2.25.9.1.1", &set));
+        let one = said.changes.into_iter().find_map(|change| match change.say {
+            Body::Observation(say) => Some(say),
+            _ => None,
+        });
+        let one = one.expect("a measurement");
+        let when = one.effective_at.value().map(|when| when.as_str().to_owned());
+        (one.status.value().copied(), when.unwrap_or_default())
+    };
+    use clinic::diagnostics::ObservationStatus::{Final, Preliminary};
+    let of_document = "2026-11-28T09:30:00+02:00".to_owned();
+    assert_eq!(
+        measured("COMPLETE", "VERIFIED", ""),
+        (Some(Final), of_document.clone())
+    );
+    assert_eq!(
+        measured("PARTIAL", "VERIFIED", "20261127101500.5+0200"),
+        (Some(Preliminary), "2026-11-27T10:15:00.5+02:00".to_owned())
+    );
+    assert_eq!(
+        measured("COMPLETE", "UNVERIFIED", "20261127"),
+        (Some(Preliminary), "2026-11-27".to_owned())
+    );
+    assert_eq!(measured("", "", "2026"), (Some(Preliminary), of_document));
 }
 
 /// What was done for several orders names none itself, and each in the Request Attributes Sequence.

@@ -199,7 +199,19 @@ impl Writing<'_> {
         let vr = names::vr(tag);
         match said {
             Said::Texts(values) => self.write(within, tag, vr, values, is_whole, out)?,
-            Said::Number(_) | Said::Bytes(_) | Said::Items(_) => {
+            Said::Items(items) => {
+                let mut all = vec![];
+                for (number, new) in items.iter().enumerate() {
+                    let within = [within, &[(tag, number)]].concat();
+                    let mut value = vec![];
+                    for (tag, said) in new.clone().into_elements() {
+                        self.add(&within, tag, &said, false, &mut value)?;
+                    }
+                    item(self.coding, &value, &mut all);
+                }
+                self.sequence(tag, &all, out);
+            }
+            Said::Number(_) | Said::Bytes(_) => {
                 let mut alone = Out::default();
                 alone.set(tag, vr, said.clone());
                 out.extend(alone.written(self.coding, self.text));

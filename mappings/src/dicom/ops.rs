@@ -6,9 +6,10 @@ use dicom_core::Tag;
 use super::charset::Fallback;
 use super::dataset::{DataSet, Element, Value};
 use super::edit::{Becomes, Editor, cannot_be_set, edited, placed};
+use super::names;
 use super::part10::File;
 use super::path::Path;
-use super::write::Said;
+use super::write::{Out, Said};
 
 /// What is done at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub fn set(bytes: &[u8], fallback: Fallback, ops: &[(Path, Op)]) -> Result<Vec<u
     edited(bytes, fallback, &mut Ops(copied))
 }
 
-/// A value can't be put into an item that is not there.
+/// A value can't be put into an item that is not there, but for the first one of a sequence, which is made.
 fn leads_somewhere(path: &Path, op: &Op, set: &DataSet<'_>) -> Result<(), MapError> {
     if let Some(why) = cannot_be_set(path.last()) {
         let place = path.to_string();
@@ -50,7 +51,7 @@ fn leads_somewhere(path: &Path, op: &Op, set: &DataSet<'_>) -> Result<(), MapErr
     }
     match op {
         Op::Clear | Op::Remove => Ok(()),
-        Op::Assign(_) | Op::Copy(_) if path.is_in(set) => Ok(()),
+        Op::Assign(_) | Op::Copy(_) if path.can_be_in(set) => Ok(()),
         Op::Assign(_) | Op::Copy(_) => {
             let place = path.to_string();
             let what = "leads into an item that is not there, so nothing can be written at it";
@@ -66,17 +67,35 @@ impl Ops {
         let mut ops = self.0.iter().rev();
         ops.find(|(path, _)| path.is(within, tag)).map(|(_, op)| op)
     }
+
+    /// The items that are made for values in a data set, or in an item; for no values none is.
+    fn made(&self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Out {
+        let mut made = Out::default();
+        for (idx, (path, op)) in self.0.iter().enumerate() {
+            let is_last = self.0[idx + 1..].iter().all(|(other, _)| other != path);
+            if let (Op::Assign(values), true) = (op, is_last)
+                && !values.is_empty()
+                && let Some(sequences) = path.made(within, set)
+            {
+                let tag = path.last();
+                made.set_within(&sequences, tag, names::vr(tag), Said::Texts(values.clone()));
+            }
+        }
+        made
+    }
 }
 
 impl Editor for Ops {
     fn becomes(
         &mut self,
         within: &[(Tag, usize)],
-        _: &DataSet<'_>,
+        set: &DataSet<'_>,
         element: &Element<'_>,
     ) -> Result<Becomes, MapError> {
         let tag = element.header.tag;
         Ok(match self.at(within, tag) {
+            // A sequence without items, in place of which one with items comes.
+            None if set.items(tag).is_empty() && self.made(within, set).has(tag) => Becomes::Gone,
             None | Some(Op::Copy(_)) => Becomes::Same,
             Some(Op::Remove) => Becomes::Gone,
             Some(Op::Clear) => Becomes::Empty,
@@ -91,7 +110,7 @@ impl Editor for Ops {
     }
 
     fn added(&mut self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Result<Vec<(Tag, Said)>, MapError> {
-        let mut added: Vec<(Tag, Said)> = vec![];
+        let mut added: Vec<(Tag, Said)> = self.made(within, set).into_elements().collect();
         for (path, _) in &self.0 {
             let tag = path.last();
             let is_new = set.get(tag).is_none() && added.iter().all(|(known, _)| *known != tag);
@@ -117,7 +136,6 @@ mod tests {
     use super::super::charset::Set;
     use super::super::part10::{MAX_INFLATED, Meta, deflate, inflate_whole};
     use super::super::scan::Coding;
-    use super::super::write::Out;
     use super::*;
 
     const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -323,6 +341,49 @@ mod tests {
         assert_eq!(values(&after, &format!("{path}.PatientID")), ["P1"]);
         assert_eq!(values(&after, "InstanceNumber"), ["7"]);
         assert_eq!(done(&before, &[("InstanceNumber", assign("7"))]), Ok(before));
+    }
+
+    #[test]
+    fn the_first_item_of_a_sequence_that_has_none_is_made() {
+        let path = "RequestAttributesSequence[0].AccessionNumber";
+        let deep = "RequestAttributesSequence[0].RequestedProcedureCodeSequence[0].CodeMeaning";
+        let of_items = "ScheduledProcedureStepSequence.ScheduledProtocolCodeSequence[0].CodeMeaning";
+        for coding in [Coding::IMPLICIT, Coding::EXPLICIT, Coding::BIG] {
+            let ops = [
+                (path, assign("A-7")),
+                (deep, assign("Torace, față")),
+                (of_items, assign("Torace")),
+            ];
+            let changed = done(&image(coding), &ops).expect("right");
+            assert_eq!(values(&changed, path), ["A-7"]);
+            assert_eq!(values(&changed, deep), ["Torace, față"]);
+            assert_eq!(
+                values(&changed, of_items),
+                ["Torace", "Torace"],
+                "in each of the items that are there"
+            );
+            assert_eq!(values(&changed, "SpecificCharacterSet"), ["ISO_IR 192"]);
+            assert_eq!(values(&changed, "PatientName"), ["Paşca^Ana"]);
+            let file = File::read(&changed).expect("right");
+            file.check(super::super::scan::Until::End).expect("whole");
+            // Again, into the item that is there now.
+            assert_eq!(done(&changed, &ops), Ok(changed.clone()));
+        }
+        // A sequence that is there and empty; nothing to copy makes nothing, and none of all items is none.
+        let mut empty = Out::default();
+        empty.put("RequestAttributesSequence", Said::Items(vec![]));
+        let meta = Meta {
+            syntax: EXPLICIT.to_owned(),
+            ..Meta::default()
+        };
+        let bytes = [meta.written(), empty.written(Coding::EXPLICIT, Set::Ascii)].concat();
+        let changed = done(&bytes, &[(path, assign("A-7"))]).expect("right");
+        assert_eq!(values(&changed, path), ["A-7"]);
+        let nothing = Op::Copy("AccessionNumber".parse().expect("a path"));
+        let of_all = "RequestAttributesSequence.AccessionNumber";
+        for (path, op) in [(path, nothing), (of_all, assign("A-7")), (path, Op::Clear)] {
+            assert_eq!(done(&bytes, &[(path, op)]).as_ref(), Ok(&bytes), "{path}");
+        }
     }
 
     #[test]

@@ -72,41 +72,57 @@ impl Path {
 
     /// Whether a tag within these items is what it leads to.
     pub fn is(&self, within: &[(Tag, usize)], tag: Tag) -> bool {
-        let fits = |((step, item), (tag, number)): (&(Tag, Option<usize>), &(Tag, usize))| {
-            step == tag && item.is_none_or(|item| item == *number)
-        };
         self.last == tag && self.steps.len() == within.len() && self.steps.iter().zip(within).all(fits)
     }
 
-    /// Whether the items that it leads into are there.
-    pub fn is_in(&self, set: &DataSet<'_>) -> bool {
-        !self.sets(set).is_empty()
+    /// Whether a value can be put there: the items that it leads into are there or are made ([`Path::made`]), or it is about all items
+    /// of a sequence that has none.
+    pub fn can_be_in(&self, set: &DataSet<'_>) -> bool {
+        let missing = (1..=self.steps.len()).find(|count| sets(&self.steps[..*count], set).is_empty());
+        let Some(count) = missing else { return true };
+        let rest = &self.steps[count - 1..];
+        matches!(rest, [(_, None), ..]) || rest.iter().all(|(_, item)| *item == Some(0))
+    }
+
+    /// The sequences that it leads into from an item that is there and that have no items: each gets its first one, where it is that one
+    /// that it names.
+    pub fn made(&self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Option<Vec<Tag>> {
+        let (before, rest) = self.steps.split_at_checked(within.len())?;
+        let is_made = before.iter().zip(within).all(fits)
+            && rest.iter().all(|(_, item)| *item == Some(0))
+            && set.items(rest.first()?.0).is_empty();
+        is_made.then(|| rest.iter().map(|(tag, _)| *tag).collect())
     }
 
     /// All values there.
     pub fn values(&self, set: &DataSet<'_>) -> Vec<String> {
-        let sets = self.sets(set);
+        let sets = sets(&self.steps, set);
         let texts = sets.iter().flat_map(|set| set.texts(self.last));
         texts.filter(|text| !text.is_empty()).collect()
     }
+}
 
-    /// The sets, or items, in which its last tag is looked for.
-    fn sets<'s, 'a>(&self, set: &'s DataSet<'a>) -> Vec<&'s DataSet<'a>> {
-        let mut sets = vec![set];
-        for (tag, item) in &self.steps {
-            sets = sets
-                .iter()
-                .flat_map(|set| {
-                    let items = set.items(*tag);
-                    match item {
-                        Some(number) => items.get(*number..=*number).unwrap_or_default(),
-                        None => items,
-                    }
-                })
-                .collect();
-        }
-        sets
+/// Whether a step of a path leads into this item of a sequence.
+fn fits(((step, item), (tag, number)): (&(Tag, Option<usize>), &(Tag, usize))) -> bool {
+    step == tag && item.is_none_or(|item| item == *number)
+}
+
+/// The sets, or items, that steps lead into.
+fn sets<'s, 'a>(steps: &[(Tag, Option<usize>)], set: &'s DataSet<'a>) -> Vec<&'s DataSet<'a>> {
+    let mut sets = vec![set];
+    for (tag, item) in steps {
+        sets = sets
+            .iter()
+            .flat_map(|set| {
+                let items = set.items(*tag);
+                match item {
+                    Some(number) => items.get(*number..=*number).unwrap_or_default(),
+                    None => items,
+                }
+            })
+            .collect();
     }
+    sets
 }
 
 impl std::fmt::Display for Path {

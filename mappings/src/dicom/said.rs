@@ -130,19 +130,25 @@ impl<'d> At<'d> {
             return Some(When::from_date(day));
         };
         self.take(time);
-        let zone = self.zone(zone);
-        let local = day.to_datetime(clock);
-        let at = zone.to_timestamp(local).ok()?;
-        let seconds = zone.to_offset(at).seconds();
-        let sign = if seconds < 0 { '-' } else { '+' };
-        let minutes = seconds.abs() / 60;
-        let text = format!(
-            "{}{sign}{:02}:{:02}",
-            local.strftime("%Y-%m-%dT%H:%M:%S%.f"),
-            minutes / 60,
-            minutes % 60
-        );
-        text.parse().ok()
+        moment(day, clock, &self.zone(zone))
+    }
+
+    /// A moment (DT, PS3.5 §6.2); of what names a day alone, the day.
+    pub fn moment(&self, keyword: &str, zone: &TimeZone) -> Option<When> {
+        self.read(keyword, "is no moment", |text| {
+            let (local, named) = match text.rfind(['+', '-']) {
+                Some(at) => (text.get(..at)?, Some(offset(text.get(at..)?)?)),
+                None => (text, None),
+            };
+            let day = civil_date(local.get(..8)?)?;
+            match local.get(8..)? {
+                "" => Some(When::from_date(day)),
+                clock => {
+                    let zone = named.map_or_else(|| zone.clone(), TimeZone::fixed);
+                    moment(day, civil_time(clock)?, &zone)
+                }
+            }
+        })
     }
 
     /// A day, not taken; what is none is nothing.
@@ -151,7 +157,7 @@ impl<'d> At<'d> {
     }
 
     /// The zone that the data set names (0008,0201), else that of the clinic.
-    fn zone(&self, clinics: &TimeZone) -> TimeZone {
+    pub fn zone(&self, clinics: &TimeZone) -> TimeZone {
         let named = self.peek("TimezoneOffsetFromUTC").and_then(|text| offset(&text));
         match named {
             Some(offset) => {
@@ -345,6 +351,22 @@ fn civil_date(text: &str) -> Option<civil::Date> {
     }
     let part = |range: std::ops::Range<usize>| digits.get(range)?.parse().ok();
     civil::Date::new(digits.get(..4)?.parse().ok()?, part(4..6)?, part(6..8)?).ok()
+}
+
+/// A time of day there.
+fn moment(day: civil::Date, clock: civil::Time, zone: &TimeZone) -> Option<When> {
+    let local = day.to_datetime(clock);
+    let at = zone.to_timestamp(local).ok()?;
+    let seconds = zone.to_offset(at).seconds();
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    let text = format!(
+        "{}{sign}{:02}:{:02}",
+        local.strftime("%Y-%m-%dT%H:%M:%S%.f"),
+        minutes / 60,
+        minutes % 60
+    );
+    text.parse().ok()
 }
 
 /// `101500.25`, the old `10:15:00`, and what leaves out seconds or minutes; to a millionth of a second.

@@ -16,8 +16,9 @@ use clinic::imaging::{
 use clinic::patch::{Items, Patch};
 use clinic::people::{PatientChange, Sex};
 use clinic::records::{DocumentChange, DocumentStatus};
-use clinic::value::{Attachment, Concept, Identifier, Quantity, Ref};
+use clinic::value::{Attachment, Concept, Identifier, Quantity, Ref, When};
 use clinic::{About, ChangeSet};
+use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::Profile;
@@ -279,17 +280,32 @@ fn document(at: &At<'_>, object_uid: &str, profile: &Profile) -> Option<Change> 
 /// The numbers of a structured report (PS3.16 TID 1500, TID 300): each NUM item is one measurement. The report itself
 /// stays as the object that it is.
 fn measurements(at: &At<'_>, object_uid: &str, profile: &Profile, changes: &mut Vec<Change>) {
-    let when = at.when("ContentDate", "ContentTime", &profile.zone);
+    let around = Around {
+        when: at.when("ContentDate", "ContentTime", &profile.zone),
+        site: None,
+    };
+    // Only a document that is complete and that somebody answers for says what is final (PS3.3 C.17.2).
+    let flags = [("CompletionFlag", "COMPLETE"), ("VerificationFlag", "VERIFIED")];
+    let is_final = flags
+        .iter()
+        .all(|(keyword, word)| at.peek(keyword).as_deref() == Some(word));
+    let status = match is_final {
+        true => ObservationStatus::Final,
+        false => ObservationStatus::Preliminary,
+    };
+    if is_final {
+        flags.iter().for_each(|(keyword, _)| at.take(keyword));
+    }
     let mut found = vec![];
-    numbers(at, "", None, 0, &mut found);
+    numbers(at, "", &around, &at.zone(&profile.zone), 0, &mut found);
     for (n, number) in found.into_iter().take(MAX_MEASURED).enumerate() {
         let key = format!("measured-{}", n + 1);
         let say = ObservationChange {
             patient: Patch::Set(Ref::Local("patient".to_owned())),
-            status: Patch::Set(ObservationStatus::Final),
+            status: Patch::Set(status),
             code: Patch::Set(number.code),
             value: Patch::Set(Measured::Quantity(number.quantity)),
-            effective_at: Patch::from(when.clone()),
+            effective_at: Patch::from(number.when),
             body_site: number.site.into(),
             method: number.method.into(),
             ..ObservationChange::default()
@@ -307,30 +323,48 @@ fn measurements(at: &At<'_>, object_uid: &str, profile: &Profile, changes: &mut 
     }
 }
 
+/// What stands around a number, and holds for it where it says nothing else.
+#[derive(Clone)]
+struct Around {
+    when: Option<When>,
+    site: Option<Concept>,
+}
+
 struct Number {
     place: String,
+    when: Option<When>,
     code: Concept,
     quantity: Quantity,
     site: Option<Concept>,
     method: Option<Concept>,
 }
 
-fn numbers(at: &At<'_>, path: &str, site: Option<&Concept>, depth: usize, found: &mut Vec<Number>) {
+fn numbers(at: &At<'_>, path: &str, around: &Around, zone: &TimeZone, depth: usize, found: &mut Vec<Number>) {
     if MAX_CONTENT < depth {
         return;
     }
     let items = at.items("ContentSequence");
     // A site that stands beside the numbers of a group is that of all of them.
     let of_group = items.iter().find_map(|item| modifier(item, FINDING_SITES));
-    let site = of_group.as_ref().or(site);
+    let around = Around {
+        site: of_group.or_else(|| around.site.clone()),
+        ..around.clone()
+    };
     for (idx, item) in items.iter().enumerate() {
         let place = format!("{path}{idx}");
+        // The time of an item stands before that of the document (PS3.3 C.17.3).
+        let around = Around {
+            when: item
+                .moment("ObservationDateTime", zone)
+                .or_else(|| around.when.clone()),
+            ..around.clone()
+        };
         if item.peek("ValueType").as_deref() == Some("NUM")
-            && let Some(number) = number(item, &place, site)
+            && let Some(number) = number(item, &place, &around)
         {
             found.push(number);
         }
-        numbers(item, &format!("{place}."), site, depth + 1, found);
+        numbers(item, &format!("{place}."), &around, zone, depth + 1, found);
     }
 }
 
@@ -352,7 +386,7 @@ fn modifier(item: &At<'_>, about: &[&str]) -> Option<Concept> {
     Some(said)
 }
 
-fn number(item: &At<'_>, place: &str, site: Option<&Concept>) -> Option<Number> {
+fn number(item: &At<'_>, place: &str, around: &Around) -> Option<Number> {
     let measured = item.items("MeasuredValueSequence");
     let measured = measured.first()?;
     let value = measured.read("NumericValue", "is no number", |text| text.parse().ok())?;
@@ -370,6 +404,7 @@ fn number(item: &At<'_>, place: &str, site: Option<&Concept>) -> Option<Number> 
     let method = inner.iter().find_map(|item| modifier(item, METHODS));
     Some(Number {
         place: place.to_owned(),
+        when: around.when.clone(),
         code,
         quantity: Quantity {
             value: Some(value),
@@ -378,7 +413,7 @@ fn number(item: &At<'_>, place: &str, site: Option<&Concept>) -> Option<Number> 
             code: unit.code,
             ..Quantity::default()
         },
-        site: own.or(site.cloned()),
+        site: own.or_else(|| around.site.clone()),
         method,
     })
 }

@@ -81,6 +81,11 @@ impl Out {
         self.elements.get(&tag).map(|(_, said)| said)
     }
 
+    /// All that it says.
+    pub fn into_elements(self) -> impl Iterator<Item = (Tag, Said)> {
+        self.elements.into_iter().map(|(tag, (_, said))| (tag, said))
+    }
+
     /// All text in it whose letters hang on the character set.
     fn texts(&self) -> Vec<&str> {
         let mut all = vec![];

@@ -214,7 +214,7 @@ impl Format for Dicom {
     /// waits for its report.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
         if commitment::is_report(&answer.body) {
-            return commitment::judge(&answer.body);
+            return commitment::judge(&answer.body, sent);
         }
         let judged = web::judge(sent, answer).unwrap_or_else(|| reply::judge(answer));
         match judged {
