@@ -29,6 +29,7 @@ mod reader;
 mod reports;
 mod resolve;
 mod settle;
+mod states;
 mod strangers;
 mod visits;
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostics::OrderStatus;
 use crate::exchange::Extra;
 use crate::kinds::{Body, Kind};
 use crate::records::EncounterStatus;
@@ -149,6 +150,9 @@ pub struct Change {
     /// takes back what has gone on. The rest of what is said is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays_in: Vec<EncounterStatus>,
+    /// The same of orders: a request that comes late, or again, says nothing of an end that came meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_stays_in: Vec<OrderStatus>,
     /// True, of visits: no place is reserved for it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
@@ -164,6 +168,7 @@ impl Change {
             say_if_new: None,
             stays_in: vec![],
             releases: false,
+            order_stays_in: vec![],
         }
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::images::{Said, check_number, check_patient, keep_decision, patient_key, said_patient};
 use super::resolve::Work;
 use super::settle::note_who;
+use super::states::plan_again;
 use super::{ApplyError, Decision, FindKey};
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
@@ -192,11 +193,15 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
             | imaging::StepStatus::Arrived
             | imaging::StepStatus::Ready
             | imaging::StepStatus::Discontinued
-            | imaging::StepStatus::Cancelled => moved,
+            | imaging::StepStatus::Cancelled => before
+                .is_none_or(|before| imaging::step_status(&before.performed, step, &planned) != Some(status)),
         };
         if stands {
             step.status = Some(status);
         }
+    }
+    if let (Some(before), false) = (before, moved) {
+        plan_again(before, after);
     }
     if is_named_anew && after.imaging.is_some() {
         link_late(work, place, writer)?;

@@ -102,7 +102,7 @@ fn step(status: Option<ResultStatus>) -> Step {
 }
 
 /// True where the whole of the first lies before the second: a day and a moment of it are the same.
-fn is_before(first: &When, second: &When) -> bool {
+pub(super) fn is_before(first: &When, second: &When) -> bool {
     match (first.latest(&TimeZone::UTC), second.earliest(&TimeZone::UTC)) {
         (Some(first), Some(second)) => first < second,
         _ => false,

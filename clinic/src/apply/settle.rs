@@ -13,6 +13,7 @@ use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
 use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
+use super::states;
 use super::visits;
 use super::{Applied, ApplyError, Context, Record, Write};
 use crate::aggregate::Meta;
@@ -76,12 +77,14 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 let Some(rest) = late::rest(body) else { continue };
                 body = Cow::Owned(rest);
             }
-            if let Some(rest) = visits::that_stays(change, &work.touched[place], &body) {
+            if let Some(again) = states::booked_again(&work.touched[place], &body) {
+                body = Cow::Owned(again);
+            } else if let Some(rest) = states::that_stays(change, &work.touched[place], &body) {
                 kept.push(Kept {
                     kind,
                     id: work.touched[place].id,
                     field: "status".to_owned(),
-                    by: visits::ANOTHER_EVENT.to_owned(),
+                    by: states::ANOTHER_EVENT.to_owned(),
                 });
                 body = Cow::Owned(rest);
             }

@@ -1,5 +1,4 @@
-//! Two visits become one (`find.joins`), visits that became another patient's, and states of visits that a message does not
-//! move.
+//! Two visits become one (`find.joins`), and visits that became another patient's.
 //!
 //! Of two, the one that goes stays readable, as entered in error. Its numbers lead to the one that stays, as old ones: where a number
 //! has both, the one in use is meant.
@@ -7,14 +6,14 @@
 use uuid::Uuid;
 
 use super::identify::named;
-use super::resolve::{Touched, Work};
+use super::resolve::Work;
 use super::settle::note_who;
 use super::{ApplyError, FindKey};
 use crate::change_set::Change;
 use crate::held::Writer;
 use crate::keys::{same_in_series, system};
 use crate::kinds::{Aggregate, Body, Kind};
-use crate::patch::{Items, Patch};
+use crate::patch::Items;
 use crate::records::{Encounter, EncounterStatus, Stay, StayStatus};
 use crate::value::{Identifier, IdentifierUse, Ref};
 
@@ -168,23 +167,4 @@ pub(super) fn keep_places(work: &Work<'_>, place: usize, changes: &[usize], afte
         let is_another = !reserved.is_empty() && !reserved.contains(&stay.place.id());
         stay.status != Some(StayStatus::Reserved) || !(is_released || is_another)
     });
-}
-
-/// Who is told to have written a state that a message did not move ([`crate::held::Kept::by`]).
-pub(super) const ANOTHER_EVENT: &str = "another event";
-
-/// What is still said of a known visit whose state this change does not move ([`Change::stays_in`]): all but the state. None:
-/// the state moves, or is the same already.
-pub(super) fn that_stays(change: &Change, visit: &Touched, body: &Body) -> Option<Body> {
-    let (Body::Encounter(say), Aggregate::Encounter(known)) = (body, &visit.before.as_ref()?.aggregate)
-    else {
-        return None;
-    };
-    let (said, stored) = (say.status.value()?, known.status.as_ref()?);
-    if said == stored || !change.stays_in.contains(stored) {
-        return None;
-    }
-    let mut rest = say.clone();
-    rest.status = Patch::Absent;
-    Some(Body::Encounter(rest))
 }

@@ -214,6 +214,7 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         say_if_new: Some(new.into()),
         stays_in: vec![],
         releases: false,
+        order_stays_in: vec![],
     }
 }
 

@@ -123,6 +123,7 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
         ),
         stays_in: vec![],
         releases: false,
+        order_stays_in: vec![],
     }
 }
 

@@ -81,6 +81,7 @@ fn named(change: Change) -> Option<Change> {
         say_if_new: None,
         stays_in: vec![],
         releases: false,
+        order_stays_in: vec![],
     })
 }
 

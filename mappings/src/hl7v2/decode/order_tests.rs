@@ -399,6 +399,29 @@ fn the_state_of_an_order_is_orc_5_else_orc_1() {
     assert_eq!(state("SC", "CM"), "completed");
     assert_eq!(state("NW", "HD"), "on-hold");
     assert_eq!(state("UC", ""), "-", "an answer to a request moves nothing");
+    assert_eq!(state("UA", ""), "revoked", "the filler does not do it");
+}
+
+#[test]
+fn a_request_says_nothing_of_an_end_that_came_meanwhile() {
+    let stays = |control: &str, status: &str| {
+        let said = read(&format!(
+            "{}\n{PID}\nORC|{control}|C-1^A|||{status}\nOBR|1|C-1^A||X^x^L\n",
+            MSH.replace("ORU^R01^ORU_R01", "ORM^O01^ORM_O01")
+        ));
+        let mut orders = said.set.changes.iter();
+        let order = orders.find(|change| change.kind() == clinic::Kind::Order);
+        let order = order.expect("an order");
+        let states: Vec<&str> = order.order_stays_in.iter().map(|state| state.as_str()).collect();
+        states.join(" ")
+    };
+    assert_eq!(stays("NW", ""), "completed");
+    assert_eq!(stays("NW", "SC"), "completed");
+    assert_eq!(stays("CA", ""), "completed");
+    assert_eq!(stays("XO", ""), "completed revoked");
+    assert_eq!(stays("XO", "SC"), "", "ORC-5 says a state");
+    assert_eq!(stays("SC", "IP"), "");
+    assert_eq!(stays("OC", ""), "", "the filler knows");
 }
 
 #[test]

@@ -208,8 +208,26 @@ pub fn push<'m>(
     out.push(Change {
         find,
         say_if_new,
+        order_stays_in: stays_in(group).to_vec(),
         ..Change::new(key, say)
     })
+}
+
+/// The states that a known order stays in. What was done is neither ordered anew nor called off (table 0119: the filler would
+/// answer UX, UC), and without ORC-5 a change, or the answer to one, says nothing of an order that was called off.
+fn stays_in(group: &Group<'_>) -> &'static [OrderStatus] {
+    use OrderStatus as S;
+    let control = group.orc(1).part(1).peek().unwrap_or_default();
+    let says_state = group
+        .orc(5)
+        .part(1)
+        .peek()
+        .is_some_and(|code| order_status(&code).is_some());
+    match control.as_str() {
+        "NW" | "RO" | "CA" | "DC" | "RP" | "HD" => &[S::Completed],
+        _ if !says_state && control_status(&control) == Some(S::Active) => &[S::Completed, S::Revoked],
+        _ => &[],
+    }
 }
 
 /// Adds the change for the order of a report or of a state, as [`push`] does. The report's code is its own: that of an order that is known
@@ -426,7 +444,7 @@ fn control_status(code: &str) -> Option<OrderStatus> {
         }
         "HD" | "OH" | "HR" => OrderStatus::OnHold,
         // What is replaced is not to be done any more; RO is what stands for it.
-        "RP" | "RU" | "RQ" | "CA" | "OC" | "CR" | "DC" | "OD" | "DR" | "DF" => OrderStatus::Revoked,
+        "RP" | "RU" | "RQ" | "CA" | "OC" | "CR" | "DC" | "OD" | "DR" | "DF" | "UA" => OrderStatus::Revoked,
         "FU" => OrderStatus::Completed,
         _ => return None,
     })

@@ -153,6 +153,7 @@ fn report_of<'m>(
         say_if_new,
         stays_in: vec![],
         releases: false,
+        order_stays_in: vec![],
     });
     if !prior {
         orders::act(out, group, order);

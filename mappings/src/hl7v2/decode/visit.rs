@@ -92,6 +92,7 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
         stays_in: stays_in(event, &say).to_vec(),
         // A26: what was planned by A15 is taken back. HL7 v2.5.1, 3.3.26.
         releases: event == "A26",
+        order_stays_in: vec![],
         say_if_new: moved.map(|status| {
             EncounterChange {
                 status: Patch::Set(status),
