@@ -84,6 +84,8 @@ struct Around<'a> {
     allergies: HashMap<Uuid, Vec<&'a Allergy>>,
     measured: HashMap<Uuid, Vec<(Measure, &'a Observation)>>,
     studies: HashMap<&'a str, &'a ImagingStudy>,
+    /// Those that were done for an order.
+    made: HashMap<Uuid, Vec<&'a ImagingStudy>>,
 }
 
 impl<'a> Around<'a> {
@@ -113,6 +115,9 @@ impl<'a> Around<'a> {
                 }
                 Aggregate::ImagingStudy(study) => {
                     around.studies.extend(study.uid().map(|uid| (uid, &**study)));
+                    for order in study.orders.iter().filter_map(Ref::id) {
+                        around.made.entry(order).or_default().push(study);
+                    }
                 }
                 _ => {}
             }
@@ -160,16 +165,16 @@ fn steps<'a>(found: &'a Found, around: &Around<'a>, id: Uuid, order: &'a Order, 
         Aggregate::Encounter(encounter) => Some(&**encounter),
         _ => None,
     });
-    let study = imaging
-        .study_uid
-        .as_deref()
-        .and_then(|uid| around.studies.get(uid));
+    let by_uid = imaging.study_uid.as_deref();
+    let by_uid = by_uid.and_then(|uid| around.studies.get(uid));
+    let made = around.made.get(&id).map(Vec::as_slice).unwrap_or_default();
+    let studies: Vec<&&ImagingStudy> = by_uid.into_iter().chain(made).collect();
     let single = imaging.steps.len() == 1;
     let mut selves = patient_ids(patient_id, patient);
     selves.extend(owner.filter(|owner| !selves.contains(owner)));
     for step in &imaging.steps {
         let status = step_status_of(order, step);
-        let has_images = || study.is_some_and(|study| is_made(study, step, single));
+        let has_images = || studies.iter().any(|study| is_made(study, step, single));
         if status.is_over() || order.performed.is_empty() && has_images() {
             continue;
         }

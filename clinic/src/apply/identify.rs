@@ -265,6 +265,40 @@ impl<'a> Work<'a> {
         Ok(found.first().map(|one| one.id))
     }
 
+    /// What a modality did unplanned, of which this is the order that is made for it afterwards: it has its study UID, and nobody
+    /// else has ordered it (IHE RAD TF-1, 4.2: unscheduled case).
+    pub(super) fn done_unplanned(
+        &mut self,
+        idx: usize,
+        patient: Option<Uuid>,
+    ) -> Result<Option<Uuid>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        let (Body::Order(say), Some(_)) = (&change.say, patient) else {
+            return Ok(None);
+        };
+        let said = say
+            .imaging
+            .value()
+            .and_then(|imaging| imaging.study_uid.as_deref());
+        let Some(uid) = said else { return Ok(None) };
+        let key = FindKey::system_value(Kind::Order, UID_SYSTEM, uid);
+        for id in self.reader.find(&key)?.to_vec() {
+            let is_unplanned = match self.before(Kind::Order, id)?.map(|record| &record.aggregate) {
+                Some(Aggregate::Order(order)) => order.imaging.is_none() && !order.performed.is_empty(),
+                _ => false,
+            };
+            if is_unplanned
+                && self.makers(Kind::Order, id).is_empty()
+                && self.patient_of(Kind::Order, id)? == patient
+                && !self.has_another_number(Kind::Order, id, change)?
+            {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
     /// Of several orders that a report may be of (`found`) the one of its test, or that of its number of the filler; where nothing
     /// tells which, it is of `all` of them.
     fn one_of_all(

@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::identify::named;
+use super::identify::{Found, named};
 use super::person::may_be_same;
 use super::resolve::{Work, patient_said};
 use super::{ApplyError, Candidate, Choice, Decision};
@@ -160,14 +160,16 @@ pub(super) fn check_number(work: &mut Work<'_>, place: usize, key: Option<String
     })
 }
 
+/// Whether a number was given out by an authority, by what a device may have been told of it.
+fn is_issued_by(number: &Identifier, issuer: &str) -> bool {
+    let names = [&number.assigner, &number.system].into_iter().flatten();
+    names.into_iter().any(|name| name.eq_ignore_ascii_case(issuer))
+}
+
 /// Whether a number that says whose it is has been given out by others here. A number that says nothing may be any.
 fn is_of_another(number: &Identifier, known: &Patient) -> bool {
     let Some(issuer) = &number.assigner else {
         return false;
-    };
-    let names = |name: &Option<String>| {
-        name.as_ref()
-            .is_some_and(|name| name.eq_ignore_ascii_case(issuer))
     };
     let mut theirs = known
         .identifiers
@@ -182,7 +184,7 @@ fn is_of_another(number: &Identifier, known: &Patient) -> bool {
                 .as_ref()
                 .is_some_and(|system| !system.contains([':', '/']))
     };
-    theirs.peek().is_some() && theirs.all(|one| is_said(one) && !names(&one.assigner) && !names(&one.system))
+    theirs.peek().is_some() && theirs.all(|one| is_said(one) && !is_issued_by(one, issuer))
 }
 
 /// Whom the images name.
@@ -234,6 +236,34 @@ fn names_said(set: &ChangeSet, key: &str) -> Vec<PersonName> {
 }
 
 impl Work<'_> {
+    /// Of several patients with a number those who have it from the authority that a device names with it (PS3.3 C.7.1.1, Issuer of
+    /// Patient ID); where nobody has, all of them.
+    pub(super) fn of_issuer(&mut self, idx: usize, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
+        let set = self.set;
+        let change = &set.changes[idx];
+        if found.len() < 2 || !change.find.bare {
+            return Ok(found);
+        }
+        let mut theirs = vec![];
+        for one in &found {
+            let Some(known) = patient_before(self, one.id)? else {
+                continue;
+            };
+            let has = |number: &Identifier| {
+                let issuer = number.assigner.as_deref();
+                let mut same = known.identifiers.iter().filter(|one| one.value == number.value);
+                issuer.is_some_and(|issuer| same.any(|one| is_issued_by(one, issuer)))
+            };
+            if named(change).any(has) {
+                theirs.push(one.clone());
+            }
+        }
+        Ok(match theirs.is_empty() {
+            true => found,
+            false => theirs,
+        })
+    }
+
     /// Whether the patient of a change is known, and by the name that the set says.
     pub(super) fn is_of_a_known_patient(&mut self, idx: usize) -> Result<bool, ApplyError> {
         let said = patient_said(&self.set.changes[idx]);

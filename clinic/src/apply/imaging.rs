@@ -9,7 +9,7 @@ use super::images::{Said, check_number, check_patient, keep_decision, patient_ke
 use super::resolve::Work;
 use super::settle::note_who;
 use super::states::plan_again;
-use super::{ApplyError, Decision, FindKey};
+use super::{ApplyError, Candidate, Decision, FindKey};
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
@@ -19,6 +19,7 @@ use crate::imaging::{
 };
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
+use crate::search::is_live;
 use crate::value::{Identifier, Ref};
 
 /// The place of the refusal to change a performed step that has ended.
@@ -92,8 +93,13 @@ fn check(said: &imaging::Imaging) -> Result<(), ApplyError> {
             return Err(MapError::new(Reason::DataType, Some(&format!("imaging.{field}")), what).into());
         }
     }
-    if said.study_uid.as_ref().is_some_and(|uid| !imaging::is_uid(uid)) {
-        let what = "This is no UID: digits and dots, at most 64 characters, no part that begins with a zero.";
+    // Systems that make them of a date and a time begin parts with a zero. What they made once is the study's.
+    if said
+        .study_uid
+        .as_ref()
+        .is_some_and(|uid| !imaging::may_be_uid(uid))
+    {
+        let what = "This is no UID: digits and dots, at most 64 characters.";
         return Err(MapError::new(Reason::DataType, Some("imaging.study_uid"), what).into());
     }
     Ok(())
@@ -145,7 +151,7 @@ pub(super) fn settle(
 ) -> Result<(), ApplyError> {
     for place in 0..work.touched.len() {
         if work.touched[place].kind == Kind::Order {
-            settle_order(work, place, writer)?;
+            settle_order(work, place, writer, decisions)?;
         }
     }
     for place in 0..work.touched.len() {
@@ -163,7 +169,12 @@ pub(super) fn settle(
 
 // ---- orders ----
 
-fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
+fn settle_order(
+    work: &mut Work<'_>,
+    place: usize,
+    writer: Writer<'_>,
+    decisions: &[Decision],
+) -> Result<(), ApplyError> {
     let touched = &mut work.touched[place];
     let before = touched.before.as_ref().map(|record| &record.aggregate);
     let before = match before {
@@ -203,7 +214,9 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
     if let (Some(before), false) = (before, moved) {
         plan_again(before, after);
     }
-    if is_named_anew && after.imaging.is_some() {
+    let is_examination = after.imaging.is_some() || !after.performed.is_empty();
+    if is_named_anew && is_examination {
+        check_examination(work, place, writer, decisions)?;
         link_late(work, place, writer)?;
     }
     let (Some(progress), true) = (progress, moved) else {
@@ -227,6 +240,95 @@ fn settle_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result
     move_visit(work, place, progress, writer)
 }
 
+/// Parks an order whose study UID, or whose accession number while both are to be done, is that of another patient's: images of two
+/// patients would lie in one study (PS3.3 A.1.2). Who decides that it is another order, or that one for this patient now, has it taken.
+fn check_examination(
+    work: &mut Work<'_>,
+    place: usize,
+    writer: Writer<'_>,
+    decisions: &[Decision],
+) -> Result<(), ApplyError> {
+    let touched = &work.touched[place];
+    let about = touched
+        .changes
+        .first()
+        .map(|idx| work.set.changes[*idx].key.clone());
+    let is_decided = decisions.iter().any(|one| Some(&one.key) == about.as_ref());
+    // A report orders nothing.
+    let is_reported = |idx: &usize| work.set.changes[*idx].find.by_report;
+    let is_taken = is_decided || touched.changes.iter().any(is_reported);
+    let (Writer::Feed { .. }, false, Aggregate::Order(order)) = (writer, is_taken, &touched.after) else {
+        return Ok(());
+    };
+    let (id, is_live, identifiers) = (touched.id, is_live(order), order.identifiers.clone());
+    let Some(patient) = order.patient.as_ref().and_then(Ref::id) else {
+        return Ok(());
+    };
+    let before = touched
+        .before
+        .as_ref()
+        .map_or(&[][..], |record| record.aggregate.identifiers());
+    let said: Vec<Identifier> = identifiers
+        .into_iter()
+        .filter(|one| !before.contains(one))
+        .collect();
+    let patient = work.reader.survivor(patient)?;
+    for number in &said {
+        let is_uid = is_uid_of_study(number);
+        if !is_uid && number.kind_code() != Some(ACCESSION) {
+            continue;
+        }
+        let key = |kind| match is_uid {
+            true => FindKey::system_value(kind, UID_SYSTEM, &number.value),
+            false => FindKey::value(kind, &number.value),
+        };
+        let has = |order: &Order| {
+            let same = || order.identifiers.iter().any(|id| is_same_examination(id, number));
+            (is_uid || is_live && self::is_live(order) && order.imaging.is_some()) && same()
+        };
+        let mut others: Vec<(Kind, Uuid, Option<Ref>)> = orders_by(work, &key(Kind::Order), &has)?
+            .into_iter()
+            .map(|(other, order)| (Kind::Order, other, order.patient))
+            .collect();
+        if is_uid {
+            for study in work.reader.find(&key(Kind::ImagingStudy))?.to_vec() {
+                if let Some(record) = work.reader.load(Kind::ImagingStudy, study)? {
+                    others.push((Kind::ImagingStudy, study, record.aggregate.patient().cloned()));
+                }
+            }
+        }
+        for (kind, other, theirs) in others {
+            let Some(theirs) = theirs.as_ref().and_then(Ref::id).filter(|_| other != id) else {
+                continue;
+            };
+            if work.reader.survivor(theirs)? == patient {
+                continue;
+            }
+            let what = match is_uid {
+                true => "study UID",
+                false => "accession number",
+            };
+            let candidate = Candidate {
+                kind,
+                id: other,
+                why: format!("has the {what}"),
+            };
+            return Err(ApplyError::Parked {
+                why: format!(
+                    "The {what} of the order is that of another patient's examination. Correct it at the sender and send it \
+                     again, or decide that it is an order of its own."
+                ),
+                about,
+                candidates: Some(candidate)
+                    .filter(|one| one.kind == Kind::Order)
+                    .into_iter()
+                    .collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The order of a study that was here before it: images may come before their order does.
 fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
     let Aggregate::Order(order) = &work.touched[place].after else {
@@ -235,20 +337,23 @@ fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<()
     let Some(patient) = order.patient.as_ref().and_then(Ref::id) else {
         return Ok(());
     };
-    let (id, encounter, imaging) = (
-        work.touched[place].id,
-        order.encounter.clone(),
-        order.imaging.clone(),
-    );
-    let imaging = imaging.unwrap_or_default();
-    let patient = work.reader.survivor(patient)?;
-    let by_uid = imaging.study_uid.as_deref();
-    let by_uid = by_uid.map(|uid| FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, uid));
-    let by_number = imaging
-        .accession
+    let (id, encounter) = (work.touched[place].id, order.encounter.clone());
+    let named = order.identifiers.iter();
+    let accession = match &order.imaging {
+        Some(imaging) => imaging.accession.clone(),
+        None => accessions(&order.identifiers)
+            .first()
+            .map(|number| number.value.clone()),
+    };
+    let by_uid = named
+        .filter(|id| is_uid_of_study(id))
+        .map(|uid| FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, &uid.value));
+    let by_number = accession
         .as_deref()
         .map(|number| FindKey::value(Kind::ImagingStudy, number));
-    for key in by_uid.into_iter().chain(by_number) {
+    let keys: Vec<FindKey> = by_uid.chain(by_number).collect();
+    let patient = work.reader.survivor(patient)?;
+    for key in keys {
         for found in work.reader.find(&key)?.to_vec() {
             let at = work.touch(Kind::ImagingStudy, found)?;
             let mut after = work.touched[at].after.clone();
@@ -257,7 +362,7 @@ fn link_late(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<()
                 None => None,
             };
             if let Aggregate::ImagingStudy(study) = &mut after
-                && (study.orders.is_empty() || is_one_of_several(study, imaging.accession.as_deref()))
+                && (study.orders.is_empty() || is_one_of_several(study, accession.as_deref()))
                 && !study.orders.iter().any(|order| order.id() == Some(id))
                 && theirs == Some(patient)
             {
@@ -490,11 +595,8 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
     let mut all: Vec<(Uuid, Order)> = vec![];
     for uid in identifiers.iter().filter(|id| is_uid_of_study(id)) {
         let has = |order: &Order| {
-            let own = order
-                .imaging
-                .as_ref()
-                .and_then(|imaging| imaging.study_uid.as_ref());
-            own == Some(&uid.value)
+            // Of what a modality did unplanned it stands among the numbers alone.
+            order.identifiers.iter().any(|id| is_same_examination(id, uid))
         };
         let key = FindKey::system_value(Kind::Order, UID_SYSTEM, &uid.value);
         let found = orders_by(work, &key, &has)?.into_iter().next();
@@ -510,7 +612,8 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
     };
     for number in numbers {
         let has = |order: &Order| {
-            order.imaging.is_some() && order.identifiers.iter().any(|id| is_same_examination(id, number))
+            let is_examination = order.imaging.is_some() || !order.performed.is_empty();
+            is_examination && order.identifiers.iter().any(|id| is_same_examination(id, number))
         };
         let mut found = orders_by(work, &FindKey::value(Kind::Order, &number.value), &has)?;
         if let (Some(only), true) = (found.pop(), found.is_empty())

@@ -91,6 +91,7 @@ impl Work<'_> {
             found.retain(|f| !olds.contains(&f.id));
         }
         let found = self.without_strangers(idx, found, context)?;
+        let found = self.of_issuer(idx, found)?;
         match found.as_slice() {
             [] => Ok(None),
             [one] => {

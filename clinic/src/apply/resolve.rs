@@ -274,6 +274,7 @@ impl<'a> Work<'a> {
         };
         let found = match found {
             None if decided.is_none() && change.find.by_report => self.of_examination(idx, patient)?,
+            None if decided.is_none() && kind == Kind::Order => self.done_unplanned(idx, patient)?,
             found => found,
         };
         let natural = match natural {

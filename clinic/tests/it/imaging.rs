@@ -173,7 +173,7 @@ fn what_a_worklist_cannot_tell_is_refused() {
             ..Imaging::default()
         },
         asked(None, &[&long]),
-        asked(Some("1.02.3"), &[]),
+        asked(Some("1.x.3"), &[]),
         asked(Some(&"1".repeat(65)), &[]),
     ];
     for case in cases {
@@ -589,6 +589,209 @@ fn a_late_plan_takes_back_nothing_that_was_done() {
 }
 
 #[test]
+fn a_request_that_comes_again_moves_no_order_that_was_done() {
+    let mut play = Play::new();
+    let order = play.takes(&ordered(asked(None, &["S1"]))).ids["o"].1;
+    for status in [PerformedStatus::InProgress, PerformedStatus::Completed] {
+        play.takes(&mpps("1.1", &["S1"], status, None));
+    }
+    for status in [OrderStatus::Active, OrderStatus::Revoked] {
+        let mut again = ordered(asked(None, &["S1"]));
+        if let Body::Order(say) = &mut again.changes[1].say {
+            say.status = Patch::Set(status);
+            say.status_original = Patch::Set(Concept::words("again"));
+            say.patient_instruction = Patch::Set("drink water".to_owned());
+        }
+        again.changes[1].order_stays_in = vec![OrderStatus::Completed];
+        let applied = play.takes(&again);
+        assert_eq!(
+            states(&play, order),
+            (Some(OrderStatus::Completed), vec![StepStatus::Completed])
+        );
+        // The rest is taken, and what was not is told.
+        assert_eq!(
+            order_of(&play, order).patient_instruction.as_deref(),
+            Some("drink water")
+        );
+        assert_eq!(order_of(&play, order).status_original, None);
+        let kept: Vec<_> = applied.kept.iter().map(|kept| kept.field.as_str()).collect();
+        assert_eq!(kept, ["status"]);
+    }
+}
+
+#[test]
+fn what_was_broken_off_is_booked_again_by_a_new_beginning() {
+    let at = |time: &str| {
+        let mut plan = asked(Some(STUDY), &["S1", "S2"]);
+        for step in &mut plan.steps {
+            step.start = Some(time.parse().expect("a time"));
+        }
+        let mut plan = ordered(plan);
+        plan.changes[1].order_stays_in = vec![OrderStatus::Completed, OrderStatus::Revoked];
+        plan
+    };
+    let first = "2026-05-05T10:00:00+03:00";
+    let broken_off = |play: &mut Play, uid: &str, steps: &[&str]| {
+        play.takes(&mpps(uid, steps, PerformedStatus::InProgress, None));
+        let mut end = mpps(uid, steps, PerformedStatus::Discontinued, Some("110513"));
+        if let Body::Order(say) = &mut end.changes[0].say
+            && let Items::Merge(performed) = &mut say.performed
+        {
+            performed[0].ended = Some("2026-05-04T11:00:00+03:00".parse().expect("a time"));
+        }
+        play.takes(&end);
+    };
+    let over = (Some(OrderStatus::Revoked), vec![StepStatus::Discontinued; 2]);
+    let planned = (Some(OrderStatus::Active), vec![StepStatus::Scheduled; 2]);
+    let mut play = Play::new();
+    let order = play.takes(&at(first)).ids["o"].1;
+    broken_off(&mut play, "1.1", &["S1", "S2"]);
+    assert_eq!(states(&play, order), over);
+    // What was planned before, and what was planned for before, says nothing new.
+    for late in [first, "2026-05-04T08:00:00+03:00"] {
+        play.takes(&at(late));
+        assert_eq!(states(&play, order), over, "{late}");
+    }
+    play.takes(&at("2026-05-06T10:00:00+03:00"));
+    assert_eq!(states(&play, order), planned);
+    // One is begun, and the other one stays planned.
+    play.takes(&mpps("1.2", &["S1"], PerformedStatus::InProgress, None));
+    assert_eq!(
+        states(&play, order).1,
+        [StepStatus::Started, StepStatus::Scheduled]
+    );
+    play.takes(&mpps("1.2", &["S1"], PerformedStatus::Completed, None));
+    assert_eq!(
+        states(&play, order),
+        (
+            Some(OrderStatus::Active),
+            vec![StepStatus::Completed, StepStatus::Scheduled]
+        )
+    );
+    // A word that it is active says so too, of what is broken off as a whole.
+    let mut play = Play::new();
+    let order = play.takes(&at(first)).ids["o"].1;
+    broken_off(&mut play, "1.1", &["S1", "S2"]);
+    let mut again = at(first);
+    again.changes[1].order_stays_in = vec![];
+    play.takes(&again);
+    assert_eq!(states(&play, order), planned);
+    // An order of which a step was done is booked again for the other one.
+    let mut play = Play::new();
+    let order = play.takes(&at(first)).ids["o"].1;
+    for status in [PerformedStatus::InProgress, PerformedStatus::Completed] {
+        play.takes(&mpps("1.1", &["S1"], status, None));
+    }
+    broken_off(&mut play, "1.2", &["S2"]);
+    play.takes(&at("2026-05-06T10:00:00+03:00"));
+    assert_eq!(
+        states(&play, order),
+        (
+            Some(OrderStatus::Active),
+            vec![StepStatus::Completed, StepStatus::Scheduled]
+        )
+    );
+}
+
+/// What a modality did unplanned of the patient with chart number 1, under this study UID.
+fn unplanned(study: &str, status: PerformedStatus) -> ChangeSet {
+    let performed = PerformedStep {
+        uid: format!("{study}.9"),
+        status: Some(status),
+        ..PerformedStep::default()
+    };
+    let say = OrderChange {
+        patient: Patch::Set(local("p")),
+        performed: Items::merge(vec![performed]),
+        ..OrderChange::default()
+    };
+    let new = OrderChange {
+        identifiers: Items::merge(vec![imaging::uid(study)]),
+        status: Patch::Set(OrderStatus::Active),
+        ..OrderChange::default()
+    };
+    let mut change = Change::new("o", say);
+    change.find.identifiers = vec![imaging::uid(study)];
+    change.find.bare = true;
+    change.say_if_new = Some(new.into());
+    set(vec![patient("p", vec![chart("1")], "Pop"), change])
+}
+
+#[test]
+fn what_was_done_unplanned_has_its_images_and_becomes_the_order_that_is_made_for_it() {
+    use PerformedStatus::{Completed, InProgress};
+    for images_first in [true, false] {
+        let mut play = Play::new();
+        play.takes(&set(vec![patient("p", vec![chart("1")], "Pop")]));
+        let images = stored("1", "POP", STUDY, None, "1.2.1", "aa");
+        if images_first {
+            play.takes(&images);
+        }
+        let done = play.takes(&unplanned(STUDY, InProgress)).ids["o"].1;
+        play.takes(&unplanned(STUDY, Completed));
+        let of = play.takes(&images).ids["study"].1;
+        assert_eq!(
+            study(&play, of).orders,
+            [Ref::Id(Kind::Order, done)],
+            "{images_first}"
+        );
+        let mut afterwards = ordered(asked(Some(STUDY), &["S1"]));
+        afterwards.changes[1].order_stays_in = vec![OrderStatus::Completed];
+        assert_eq!(play.takes(&afterwards).ids["o"].1, done);
+        assert_eq!(
+            states(&play, done),
+            (Some(OrderStatus::Completed), vec![StepStatus::Completed])
+        );
+        assert_eq!(play.count(Kind::Order), 1);
+        // A second order of the study is one of its own.
+        let mut second = ordered(asked(Some(STUDY), &["S2"]));
+        if let Body::Order(say) = &mut second.changes[1].say {
+            say.identifiers = Items::merge(vec![number("HIS", "PLAC", "P2")]);
+        }
+        assert_ne!(play.takes(&second).ids["o"].1, done);
+    }
+}
+
+#[test]
+fn an_order_with_the_numbers_of_somebody_elses_examination_is_parked() {
+    let of = |who: &str, placer: &str, study: Option<&str>, accession: Option<&str>| {
+        let mut plan = asked(study, &["S1"]);
+        plan.accession = accession.map(str::to_owned);
+        let mut words = ordered(plan);
+        words.changes[0] = patient("p", vec![chart(who)], "");
+        if let Body::Order(say) = &mut words.changes[1].say {
+            say.identifiers = Items::merge(vec![number("HIS", "PLAC", placer)]);
+        }
+        words
+    };
+    let mut play = Play::new();
+    let first = play.takes(&of("1", "P1", Some(STUDY), Some("A1"))).ids["o"].1;
+    play.takes(&of("1", "P2", Some(STUDY), Some("A1")));
+    let by_study = of("2", "P3", Some(STUDY), None);
+    let (why, candidates) = play.parks(&by_study);
+    assert!(why.contains("study UID"), "{why}");
+    assert_eq!(candidates[0].id, first);
+    let (why, _) = play.parks(&of("2", "P3", None, Some("A1")));
+    assert!(why.contains("accession number"), "{why}");
+    // Images that nobody ordered are somebody's too.
+    play.takes(&stored("1", "POP", "1.9", None, "1.9.1", "aa"));
+    let (why, candidates) = play.parks(&of("2", "P3", Some("1.9"), None));
+    assert!(why.contains("study UID") && candidates.is_empty(), "{why}");
+    // Who gives numbers of their own, and an examination that is over, are no hindrance.
+    let mut elsewhere = of("2", "P4", None, Some("A1"));
+    if let Body::Order(say) = &mut elsewhere.changes[1].say {
+        say.status = Patch::Set(OrderStatus::Completed);
+    }
+    play.takes(&elsewhere);
+    // A person decides that it is another order all the same.
+    play.decisions = vec![Decision {
+        key: "o".to_owned(),
+        choice: Choice::New,
+    }];
+    play.takes(&by_study);
+}
+
+#[test]
 fn an_end_that_a_person_wrote_stays() {
     let mut play = Play::new();
     let order = play.takes(&ordered(asked(None, &["S1"]))).ids["o"].1;
@@ -884,6 +1087,31 @@ fn unplanned_images_of_another_authority_or_birth_date_are_parked() {
     assert!(why.contains("from another authority"), "{why}");
     let (why, _) = play.parks(&images(None, Some("1980-02-01")));
     assert!(why.contains("another birth date"), "{why}");
+}
+
+#[test]
+fn who_gave_a_number_tells_two_patients_with_it_apart() {
+    let mut play = Play::new();
+    let of = |authority: &str, family: &str| {
+        let own = patient("p", vec![number(authority, "MR", "7")], family);
+        set(vec![own])
+    };
+    play.takes(&of("NORD", "Unu"));
+    let second = play.takes(&of("SUD", "Doi")).ids["p"].1;
+    let images = |issuer: Option<&str>, family: &str| {
+        let mut images = stored("7", family, "1.9", None, "1.9.1", "aa");
+        images.changes[0].find.bare = true;
+        images.changes[0].find.identifiers = vec![Identifier {
+            assigner: issuer.map(str::to_owned),
+            ..Identifier::new(None, "7")
+        }];
+        images
+    };
+    for (issuer, family) in [(None, "Doi"), (Some("WEST"), "Doi"), (Some("NORD"), "Doi")] {
+        play.parks(&images(issuer, family));
+    }
+    let found = play.takes(&images(Some("SUD"), "DOI")).ids["study"].1;
+    assert_eq!(study(&play, found).patient, Some(Ref::Id(Kind::Patient, second)));
 }
 
 #[test]

@@ -233,19 +233,24 @@ async fn around(
         };
         out.extend(by_id(store.search(&query).await?));
     }
-    let study = |record: &Record| match &record.aggregate {
-        Aggregate::Order(order) => order.imaging.as_ref()?.study_uid.clone(),
+    // A device that makes a study UID of its own says the accession number.
+    let imaging = orders.values().filter_map(|record| match &record.aggregate {
+        Aggregate::Order(order) => order.imaging.as_ref(),
         _ => None,
-    };
-    let studies: Vec<String> = orders.values().filter_map(study).collect();
-    for uids in studies.chunks(AT_ONCE) {
-        let keys = uids
-            .iter()
-            .map(|uid| FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, uid).text);
+    });
+    let studies = imaging.flat_map(|imaging| {
+        let uid = imaging.study_uid.as_ref();
+        let uid = uid.map(|uid| FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, uid).text);
+        let number = imaging.accession.as_ref();
+        uid.into_iter()
+            .chain(number.map(|number| format!("accession|{number}")))
+    });
+    let studies: Vec<String> = studies.collect();
+    for keys in studies.chunks(AT_ONCE) {
         let query = ClinicQuery {
             kinds: vec![Kind::ImagingStudy],
-            keys: vec![keys.collect()],
-            limit: AT_ONCE as u32,
+            keys: vec![keys.to_vec()],
+            limit: MOST_ORDERS as u32,
             ..ClinicQuery::default()
         };
         out.extend(by_id(store.search(&query).await?));

@@ -350,6 +350,18 @@ fn images_end_a_step_where_nothing_else_does() {
         record(7, study)
     };
     assert_eq!(told(&usual(&[]), &found(vec![order()], vec![study("CT")])).0, 0);
+    // A device that makes a study UID of its own says by the accession number which order it did.
+    let own = |orders: Vec<Ref>| {
+        let study = ImagingStudy {
+            identifiers: vec![clinic::imaging::uid("1.2.999")],
+            status: Some(ImagingStudyStatus::Available),
+            orders,
+            ..ImagingStudy::default()
+        };
+        told(&usual(&[]), &found(vec![order()], vec![record(7, study)])).0
+    };
+    assert_eq!(own(vec![id(Kind::Order, ORDER)]), 0);
+    assert_eq!(own(vec![]), 1, "of another order");
     let mut two = order();
     let imaging = two.imaging.as_mut().expect("imaging");
     let mut second = imaging.steps[0].clone();

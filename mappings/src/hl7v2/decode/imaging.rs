@@ -230,7 +230,7 @@ fn study_named(obx: Seg<'_>) -> Option<String> {
     });
     let value = obx.f(5).first();
     let mut parts = [1, 2].into_iter().filter_map(|part| value.part(part).peek());
-    parts.find(|part| names_study && part.contains('.') && imaging::is_uid(part))
+    parts.find(|part| names_study && part.contains('.') && imaging::may_be_uid(part))
 }
 
 /// IPC-1 to -3: the same in each IPC of an order.
@@ -290,10 +290,11 @@ fn short(at: At<'_>) -> Option<String> {
     })
 }
 
-/// A UID; anything else stays.
+/// A UID, also one with a part that begins with a zero, as those made of a date and a time have: the modality makes the images under
+/// it, and the viewer asks for it. Anything else stays.
 fn uid(at: At<'_>) -> Option<String> {
     at.read(|text| {
-        if imaging::is_uid(text) {
+        if imaging::may_be_uid(text) {
             Ok(text.to_owned())
         } else {
             Err("no UID (digits and dots, at most 64 characters)")

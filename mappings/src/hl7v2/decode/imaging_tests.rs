@@ -123,7 +123,7 @@ fn an_order_of_the_laboratory_has_no_imaging_part() {
 fn numbers_that_a_worklist_has_no_room_for_are_said() {
     let long = "12345678901234567";
     let said = read(&format!(
-        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||{long}|{long}|{long}||||CT\nZDS|1.02.3"
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||1^Ceva^L||||||||||||||{long}|{long}|{long}||||CT\nZDS|1.x.3"
     ));
     let order = said.one("Order");
     assert_eq!(order["imaging"], json!({ "steps": [{ "modality": "CT" }] }));
@@ -386,4 +386,18 @@ fn what_nobody_ordered_is_an_examination_by_its_report() {
             .is_none()
     );
     assert_eq!(other.one("Order")["imaging"], Value::Null);
+}
+
+/// What a RIS made of a date and a time: the modality makes its images under it, so that it is the study's.
+#[test]
+fn a_study_uid_with_a_zero_before_is_the_one_of_the_study() {
+    let uid = "1.2.840.99999.20261128.093000.7";
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||CT^Torace^L||||||||||||||||||||CT\nZDS|{uid}^RIS^Application^DICOM"
+    ));
+    assert_eq!(imaging(&said)["study_uid"], uid);
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||CT^Torace^L||||||||||||||||||||CT\nZDS|1.2.x^RIS^Application^DICOM"
+    ));
+    assert_eq!(imaging(&said)["study_uid"], Value::Null);
 }
