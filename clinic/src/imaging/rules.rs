@@ -300,7 +300,7 @@ pub(crate) fn planned(said: &Imaging, known: Option<&Imaging>, order: Uuid) -> I
 fn steps(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<ImagingStep> {
     let mut out: Vec<ImagingStep> = known.to_vec();
     let mut unnumbered = 0;
-    for step in said {
+    for (idx, step) in said.iter().enumerate() {
         let id = step.id.clone().unwrap_or_else(|| {
             unnumbered += 1;
             step_number(order, unnumbered - 1)
@@ -309,12 +309,15 @@ fn steps(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<Imagin
             .iter()
             .position(|known| known.id.as_ref() == Some(&id))
             .or_else(|| {
-                // The only one that is said is the only one that is known, where one of the two has no number of a sender.
+                // The only one that is said is the only one that is known, where one of the two has no number of a sender; of several
+                // the first is the one that an appointment has made.
                 let ours = |id: Option<&String>| id.is_none_or(|id| *id == step_number(order, 0));
-                let same = said.len() == 1
-                    && known.len() == 1
-                    && (ours(step.id.as_ref()) || ours(known.first().and_then(|known| known.id.as_ref())));
-                same.then_some(0)
+                let is_known_ours = ours(known.first().and_then(|known| known.id.as_ref()));
+                let same = match said.len() {
+                    1 => ours(step.id.as_ref()) || is_known_ours,
+                    _ => idx == 0 && is_known_ours,
+                };
+                (same && known.len() == 1).then_some(0)
             });
         match place.and_then(|place| out.get_mut(place)) {
             Some(known) => {
@@ -330,6 +333,8 @@ fn steps(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<Imagin
                     ..step_with(step, known)
                 };
             }
+            // What an appointment says of an order with several steps is of none of them, and no further one.
+            None if step.id.is_none() && said.len() == 1 && known.len() > 1 => {}
             None => out.push(ImagingStep {
                 id: Some(id),
                 ..step.clone()

@@ -693,6 +693,27 @@ fn what_was_broken_off_is_booked_again_by_a_new_beginning() {
     );
 }
 
+#[test]
+fn an_appointment_adds_no_step_to_an_order_that_has_several() {
+    for appointment_first in [true, false] {
+        let mut play = Play::new();
+        let mut words = [
+            ordered(asked(None, &[""])),
+            ordered(asked(Some(STUDY), &["S1", "S2"])),
+        ];
+        if !appointment_first {
+            words.reverse();
+        }
+        words.iter().for_each(|words| {
+            play.takes(words);
+        });
+        let order = play.takes(&words[0]).ids["o"].1;
+        let steps = imaging_of(&play, order).steps.iter();
+        let ids: Vec<_> = steps.map(|step| step.id.as_deref()).collect();
+        assert_eq!(ids, [Some("S1"), Some("S2")], "{appointment_first}");
+    }
+}
+
 /// What a modality did unplanned of the patient with chart number 1, under this study UID.
 fn unplanned(study: &str, status: PerformedStatus) -> ChangeSet {
     let performed = PerformedStep {

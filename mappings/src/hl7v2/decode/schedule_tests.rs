@@ -1,6 +1,6 @@
 //! Appointments: what a message must say in the change set.
 
-use super::said::{Said, day, list, of_kind, sample};
+use super::said::{Said, day, list, of_kind, read, sample};
 
 #[test]
 fn a_rich_appointment_says_all_that_is_mapped() {
@@ -340,4 +340,24 @@ fn an_end_before_the_start_is_not_used() {
     let said = read("20260516130000^20260516140000");
     assert_eq!(said.one("Appointment")["end"], "2026-05-16T14:00:00+03:00");
     assert!(!said.lost("SCH-11.5"));
+}
+
+/// What was ordered stays as it was ordered: the service of an appointment is the order's only where it has none.
+#[test]
+fn the_service_of_an_appointment_takes_no_place_of_what_was_ordered() {
+    let said = read(
+        "MSH|^~\\&|REC|C|P|C|20260512083000+0300||SIU^S12^SIU_S12|1|P|2.5.1\n\
+         SCH|A-1^REC||||||||30|min|^^^20260513101500+0300^20260513104500+0300||||||||||||||Booked|C-1^RIS\n\
+         PID|1||A-1^^^NORD^MR||Vlad^Petru\nRGS|1|A\nAIS|1|A|SLOT30^Programare CT^99REC\n",
+    );
+    let mut changes = said.set.changes.iter();
+    let order = changes.find(|change| change.kind() == clinic::Kind::Order);
+    let order = order.expect("an order");
+    let code = |body: Option<&clinic::Body>| match body {
+        Some(clinic::Body::Order(say)) => say.code.value().and_then(|code| code.code().map(str::to_owned)),
+        _ => None,
+    };
+    assert_eq!(code(Some(&order.say)), None);
+    assert_eq!(code(order.say_if_new.as_ref()).as_deref(), Some("SLOT30"));
+    assert!(order.find.by_report);
 }

@@ -406,16 +406,22 @@ fn services<'m>(
             [ais.f(4), ais.f(5), ais.f(6), ais.f(7), ais.f(8)],
             say.start.value(),
         );
-        if let Some(Body::Order(known)) = out.change_mut(order).map(|change| &mut change.say) {
+        let Some(change) = out.change_mut(order) else {
+            continue;
+        };
+        if let Body::Order(known) = &mut change.say {
             for detail in details {
                 parties::add(&mut known.details, Some(detail));
             }
             if let Some(period) = period {
                 known.occurrence_period = Patch::Set(period);
             }
-            if let (true, Some(code)) = (known.code.is_absent(), kinds.last()) {
-                known.code = Patch::Set(code.clone());
-            }
+        }
+        // What was ordered stays: the service is the order's where it has none.
+        if let (Some(Body::Order(new)), Some(code)) = (&mut change.say_if_new, kinds.last())
+            && new.code.is_absent()
+        {
+            new.code = Patch::Set(code.clone());
         }
     }
     say.service_types = Items::replace(kinds);
