@@ -224,6 +224,8 @@ proptest! {
         let text = text.replacen("MSH|^~\\&|", &format!("MSH|^~\\&|{}{set}||", "|".repeat(15)), 1);
         let charset = Charset::named(set).unwrap();
         if let Ok(bytes) = charset.encode(&text) {
+            // What is UTF-8 too is read as that, whatever the message says of itself.
+            prop_assume!(charset == Charset::Utf8 || bytes.is_ascii() || std::str::from_utf8(&bytes).is_err());
             let message = Message::read(&bytes).unwrap();
             prop_assert_eq!(message.charset(), charset);
             prop_assert_eq!(message.print().unwrap(), bytes);
