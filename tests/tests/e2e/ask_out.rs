@@ -749,7 +749,9 @@ mllp = {{ connect = "127.0.0.1:{}" }}
     }
     let asked = directory.printed(80)?;
     let by = |kind: &str| -> std::collections::BTreeSet<&str> {
-        let lines = asked.iter().filter(|line| line.contains(kind));
+        // A control id may have these letters too.
+        let is_of = |line: &str| line.split(' ').nth(1).is_some_and(|of| of.starts_with(kind));
+        let lines = asked.iter().filter(|line| is_of(line));
         lines.filter_map(|line| line.split(' ').next()).collect()
     };
     let (questions, deliveries) = (by("QBP"), by("ADT"));
