@@ -149,6 +149,17 @@ pub struct Kept {
     pub by: String,
 }
 
+impl Kept {
+    pub(crate) fn new(kind: Kind, id: uuid::Uuid, field: &str, by: &str) -> Self {
+        Kept {
+            kind,
+            id,
+            field: field.to_owned(),
+            by: by.to_owned(),
+        }
+    }
+}
+
 /// A field: what of a patch gives way, and what differs between two versions.
 pub(crate) trait Holdable {
     type Patch: Clone;

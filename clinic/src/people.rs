@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::aggregate::aggregate;
 use crate::patch::Item;
@@ -135,6 +136,14 @@ aggregate! {
         links: Vec<PatientLink>,
         /// A photograph.
         photo: Option<Attachment>,
+    }
+}
+
+impl Patient {
+    /// The record into which this one was merged.
+    pub fn merged_into(&self) -> Option<Uuid> {
+        let mut links = self.links.iter();
+        links.find(|link| link.kind == LinkKind::ReplacedBy)?.other.id()
     }
 }
 

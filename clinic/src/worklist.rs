@@ -14,7 +14,7 @@ use crate::imaging::{
     step_status_of,
 };
 use crate::kinds::Aggregate;
-use crate::people::{LinkKind, Patient, Practitioner};
+use crate::people::{Patient, Practitioner};
 use crate::records::{Allergy, Encounter, Stay, StayStatus};
 use crate::scheduling::{Appointment, AppointmentStatus};
 use crate::search::patient_ids;
@@ -228,11 +228,7 @@ fn survivor(found: &Found, id: Uuid) -> Option<(Uuid, &Patient)> {
         let Aggregate::Patient(patient) = &found.around.get(&id)?.aggregate else {
             return None;
         };
-        let replaced = patient
-            .links
-            .iter()
-            .find(|link| link.kind == LinkKind::ReplacedBy);
-        match replaced.and_then(|link| link.other.id()) {
+        match patient.merged_into() {
             Some(other) => id = other,
             None => return Some((id, patient)),
         }

@@ -13,7 +13,6 @@ use clinic::aggregate::Source;
 use clinic::apply::FindKey;
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
 use clinic::imaging::{ImagingInstance, UID_SYSTEM};
-use clinic::people::{LinkKind, Patient};
 use clinic::search::patient_ids;
 use clinic::value::Ref;
 use clinic::{Aggregate, Kind, Record};
@@ -153,13 +152,10 @@ impl<'s> Search<'s> {
         while !wanted.is_empty() && people.len() < MOST_SELVES {
             people.extend(self.read(Kind::Patient, wanted).await?);
             let others = people.values().flat_map(|record| match &record.aggregate {
-                Aggregate::Patient(patient) => {
-                    let into = into(patient);
-                    patient_ids(record.meta.id, patient)
-                        .into_iter()
-                        .chain(into)
-                        .collect()
-                }
+                Aggregate::Patient(patient) => patient_ids(record.meta.id, patient)
+                    .into_iter()
+                    .chain(patient.merged_into())
+                    .collect(),
                 _ => vec![],
             });
             wanted = others.filter(|id| !people.contains_key(id)).collect();
@@ -280,19 +276,13 @@ impl<'s> Search<'s> {
     }
 }
 
-/// The record that a patient was merged into.
-fn into(patient: &Patient) -> Option<Uuid> {
-    let mut links = patient.links.iter();
-    links.find(|link| link.kind == LinkKind::ReplacedBy)?.other.id()
-}
-
 /// The record that stays of a patient.
 fn survivor(people: &BTreeMap<Uuid, Record>, mut id: Uuid) -> Uuid {
     for _ in 0..people.len() {
         let Some(Aggregate::Patient(patient)) = people.get(&id).map(|record| &record.aggregate) else {
             break;
         };
-        match into(patient).filter(|other| people.contains_key(other)) {
+        match patient.merged_into().filter(|other| people.contains_key(other)) {
             Some(other) => id = other,
             None => break,
         }

@@ -57,7 +57,7 @@ impl Work<'_> {
             return held;
         };
         let (fields, by) = match &before.aggregate {
-            Aggregate::Patient(_) if self.brings(Kind::Result) => (PATIENT, REGISTRATION),
+            Aggregate::Patient(_) if self.brings(&[Kind::Result]) => (PATIENT, REGISTRATION),
             Aggregate::Encounter(visit) if self.is_beside(visit.status) => (VISIT, ADMISSION),
             _ => return held,
         };
@@ -79,14 +79,15 @@ impl Work<'_> {
             status,
             None | Some(EncounterStatus::Planned | EncounterStatus::Unknown)
         );
-        let ordered = || {
-            let kinds = [Kind::Order, Kind::Appointment, Kind::MedicationOrder];
-            kinds.into_iter().any(|kind| self.brings(kind))
-        };
-        self.brings(Kind::Result) || !is_open && ordered()
+        let ordered = &[Kind::Order, Kind::Appointment, Kind::MedicationOrder];
+        self.brings(&[Kind::Result]) || !is_open && self.brings(ordered)
     }
 
-    fn brings(&self, kind: Kind) -> bool {
-        self.set.changes.iter().any(|change| change.kind() == kind)
+    /// Whether the set brings something of one of these kinds.
+    pub(super) fn brings(&self, kinds: &[Kind]) -> bool {
+        self.set
+            .changes
+            .iter()
+            .any(|change| kinds.contains(&change.kind()))
     }
 }

@@ -9,7 +9,6 @@
 use uuid::Uuid;
 
 use super::identify::named;
-use super::reader::replaced_by;
 use super::resolve::{Target, Work};
 use super::{ApplyError, Candidate};
 use crate::change_set::Merge;
@@ -138,7 +137,7 @@ fn undo(
     let Some(patient) = patient_mut(work, old) else {
         return Ok(());
     };
-    if replaced_by(patient) != Some(survivor_id) {
+    if patient.merged_into() != Some(survivor_id) {
         // A feed may say again what has been done; a person who undoes nothing has others in mind.
         return match writer {
             Writer::Feed { .. } => Ok(()),
@@ -181,7 +180,7 @@ fn undo(
     let mut at = survivor;
     for _ in 0..MAX_CHAIN {
         let at_id = work.touched[at].id;
-        let Some(next_id) = patient_mut(work, at).and_then(|patient| replaced_by(patient)) else {
+        let Some(next_id) = patient_mut(work, at).and_then(|patient| patient.merged_into()) else {
             break;
         };
         at = work.touch(Kind::Patient, next_id)?;
@@ -226,7 +225,7 @@ fn link(work: &mut Work<'_>, both: [usize; 2], undo: bool) {
 fn last_of_chain(work: &mut Work<'_>, place: usize) -> Result<usize, ApplyError> {
     let mut at = place;
     for _ in 0..MAX_CHAIN {
-        let Some(next) = patient_mut(work, at).and_then(|patient| replaced_by(patient)) else {
+        let Some(next) = patient_mut(work, at).and_then(|patient| patient.merged_into()) else {
             break;
         };
         let next = work.touch(Kind::Patient, next)?;

@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use super::identify::{Found, Lookup, named, same, same_number};
-use super::reader::replaced_by;
 use super::resolve::{Target, Touched, Work};
 use super::{ApplyError, Context};
 use crate::change_set::Missing;
@@ -212,7 +211,7 @@ impl Work<'_> {
     pub(super) fn merged_into(&mut self, id: Uuid) -> Result<Option<Uuid>, ApplyError> {
         let record = self.reader.load(Kind::Patient, id)?;
         Ok(record.and_then(|record| match &record.aggregate {
-            Aggregate::Patient(patient) => replaced_by(patient),
+            Aggregate::Patient(patient) => patient.merged_into(),
             _ => None,
         }))
     }

@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     pub(super) fn survivor(&mut self, id: Uuid) -> Result<Uuid, SnapshotError> {
         let mut seen = vec![id];
         let mut at = id;
-        while let Some(next) = self.patient(at)?.and_then(replaced_by) {
+        while let Some(next) = self.patient(at)?.and_then(Patient::merged_into) {
             if seen.contains(&next) || seen.len() > MAX_CHAIN || self.patient(next)?.is_none() {
                 break;
             }
@@ -130,15 +130,6 @@ impl<'a> Reader<'a> {
     pub(super) fn was_made(&self, id: Uuid) -> bool {
         self.made.contains(&id)
     }
-}
-
-/// Into whom this record was merged.
-pub(super) fn replaced_by(patient: &Patient) -> Option<Uuid> {
-    let link = patient
-        .links
-        .iter()
-        .find(|link| link.kind == LinkKind::ReplacedBy)?;
-    link.other.id()
 }
 
 /// Who was merged into this record.

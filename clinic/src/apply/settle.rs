@@ -64,50 +64,32 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         let held = work.stays_beside(&work.touched[place], &changes, writer);
         let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
         let mut kept: Vec<Kept> = vec![];
+        let id = work.touched[place].id;
         for change in said {
             let said = parted.survivors.get(change.key.as_str()).unwrap_or(&change.say);
             let mut body = settled(said, work, &mut dangling);
             if late_places.contains(&place) {
-                kept.push(Kept {
-                    kind,
-                    id: work.touched[place].id,
-                    field: "status".to_owned(),
-                    by: LATER_REPORT.to_owned(),
-                });
+                kept.push(Kept::new(kind, id, "status", LATER_REPORT));
                 let Some(rest) = late::rest(body) else { continue };
                 body = Cow::Owned(rest);
             }
             if let Some(again) = states::booked_again(&work.touched[place], &body) {
                 body = Cow::Owned(again);
             } else if let Some(rest) = states::that_stays(change, &work.touched[place], &body) {
-                kept.push(Kept {
-                    kind,
-                    id: work.touched[place].id,
-                    field: "status".to_owned(),
-                    by: states::ANOTHER_EVENT.to_owned(),
-                });
+                kept.push(Kept::new(kind, id, "status", states::ANOTHER_EVENT));
                 body = Cow::Owned(rest);
             }
             let (body, identity) = work.without_identity(place, body, writer);
-            kept.extend(identity.into_iter().map(|field| Kept {
-                kind,
-                id: work.touched[place].id,
-                field: field.to_owned(),
-                by: REGISTRATION.to_owned(),
-            }));
-            let body = completed(body, work.touched[place].id, &after, writer)?;
+            let of_identity = identity.into_iter();
+            kept.extend(of_identity.map(|field| Kept::new(kind, id, field, REGISTRATION)));
+            let body = completed(body, id, &after, writer)?;
             let body = with_what_follows(body, &after, writer);
             if !yields {
                 take_in(body, &mut after);
                 continue;
             }
             for field in body.apply_yielding(&mut after, &held) {
-                kept.push(Kept {
-                    kind,
-                    id: work.touched[place].id,
-                    field: field.to_owned(),
-                    by: held.who(field).unwrap_or_default().to_owned(),
-                });
+                kept.push(Kept::new(kind, id, field, held.who(field).unwrap_or_default()));
             }
         }
         kept.extend(of_no_test(work, place, &changes));
@@ -173,12 +155,7 @@ fn of_no_test(work: &Work<'_>, place: usize, changes: &[usize]) -> Vec<Kept> {
     };
     let all = changes.iter().filter(|idx| work.of_requisition.contains_key(idx));
     all.filter(says_state)
-        .map(|_| Kept {
-            kind: touched.kind,
-            id: touched.id,
-            field: "status".to_owned(),
-            by: REQUISITION.to_owned(),
-        })
+        .map(|_| Kept::new(touched.kind, touched.id, "status", REQUISITION))
         .collect()
 }
 

@@ -113,13 +113,13 @@ impl Work<'_> {
 
     /// Whether the set brings a result, an order, a booking or a document.
     fn brings_something(&self) -> bool {
-        let brought = |kind| {
-            matches!(
-                kind,
-                Kind::Result | Kind::Order | Kind::Appointment | Kind::Document | Kind::MedicationOrder
-            )
-        };
-        self.set.changes.iter().any(|change| brought(change.kind()))
+        self.brings(&[
+            Kind::Result,
+            Kind::Order,
+            Kind::Appointment,
+            Kind::Document,
+            Kind::MedicationOrder,
+        ])
     }
 
     /// A person has chosen whose the message is. The chart takes from it no number that another patient has, which would lead to
@@ -186,12 +186,7 @@ impl Work<'_> {
     }
 
     fn tell(&mut self, patient: Uuid, field: &str) {
-        self.kept.push(Kept {
-            kind: Kind::Patient,
-            id: patient,
-            field: field.to_owned(),
-            by: CHOSEN.to_owned(),
-        });
+        self.kept.push(Kept::new(Kind::Patient, patient, field, CHOSEN));
     }
 
     /// Takes those numbers out again of what the changes have made of a patient.
@@ -221,11 +216,7 @@ impl Work<'_> {
         body: Cow<'b, Body>,
         writer: Writer<'_>,
     ) -> (Cow<'b, Body>, Vec<&'static str>) {
-        let is_result = self
-            .set
-            .changes
-            .iter()
-            .any(|change| change.kind() == Kind::Result);
+        let is_result = self.brings(&[Kind::Result]);
         let before = self.touched[place].before.as_ref();
         let (Body::Patient(say), Some(Aggregate::Patient(known)), true, Writer::Feed { overwrite: false }) =
             (&*body, before.map(|record| &record.aggregate), is_result, writer)

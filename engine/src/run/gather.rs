@@ -6,7 +6,6 @@ use clinic::apply::FindKey;
 use clinic::ask::{Found, WorklistQuestion};
 use clinic::exchange::{MapError, Reason};
 use clinic::imaging::UID_SYSTEM;
-use clinic::people::LinkKind;
 use clinic::planned::PlannedQuery;
 use clinic::search::{SearchKey, patient_ids};
 use clinic::value::Ref;
@@ -263,11 +262,7 @@ fn replacing(record: &Record) -> Option<Uuid> {
     let Aggregate::Patient(patient) = &record.aggregate else {
         return None;
     };
-    let replaced = patient
-        .links
-        .iter()
-        .find(|link| link.kind == LinkKind::ReplacedBy);
-    replaced.and_then(|link| link.other.id())
+    patient.merged_into()
 }
 
 async fn read(
