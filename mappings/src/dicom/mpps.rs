@@ -193,11 +193,11 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
         code: order.code.or(order.description.map(Concept::words)).into(),
         ..OrderChange::default()
     };
+    let key = match n {
+        0 => "order".to_owned(),
+        n => format!("order-{}", n + 1),
+    };
     Change {
-        key: match n {
-            0 => "order".to_owned(),
-            n => format!("order-{}", n + 1),
-        },
         find: Find {
             identifiers,
             bare: true,
@@ -210,11 +210,8 @@ fn order_change(n: usize, order: For, performed: &PerformedStep) -> Change {
             },
             ..Find::default()
         },
-        say: say.into(),
         say_if_new: Some(new.into()),
-        stays_in: vec![],
-        releases: false,
-        order_stays_in: vec![],
+        ..Change::new(key, say)
     }
 }
 

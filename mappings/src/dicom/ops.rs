@@ -68,6 +68,11 @@ impl Ops {
         ops.find(|(path, _)| path.is(within, tag)).map(|(_, op)| op)
     }
 
+    /// Whether something is done within items of this sequence.
+    fn leads_through(&self, tag: Tag) -> bool {
+        self.0.iter().any(|(path, _)| path.leads_through(tag))
+    }
+
     /// The items that are made for values in a data set, or in an item; for no values none is.
     fn made(&self, within: &[(Tag, usize)], set: &DataSet<'_>) -> Out {
         let mut made = Out::default();
@@ -95,7 +100,12 @@ impl Editor for Ops {
         let tag = element.header.tag;
         Ok(match self.at(within, tag) {
             // A sequence without items, in place of which one with items comes.
-            None if set.items(tag).is_empty() && self.made(within, set).has(tag) => Becomes::Gone,
+            None if self.leads_through(tag)
+                && set.items(tag).is_empty()
+                && self.made(within, set).has(tag) =>
+            {
+                Becomes::Gone
+            }
             None | Some(Op::Copy(_)) => Becomes::Same,
             Some(Op::Remove) => Becomes::Gone,
             Some(Op::Clear) => Becomes::Empty,

@@ -70,6 +70,11 @@ impl Path {
         self.last
     }
 
+    /// Whether it leads into items of this sequence.
+    pub fn leads_through(&self, tag: Tag) -> bool {
+        self.steps.iter().any(|(step, _)| *step == tag)
+    }
+
     /// Whether a tag within these items is what it leads to.
     pub fn is(&self, within: &[(Tag, usize)], tag: Tag) -> bool {
         self.last == tag && self.steps.len() == within.len() && self.steps.iter().zip(within).all(fits)

@@ -103,14 +103,12 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
     });
     let names = at.names("PatientName");
     Change {
-        key: "patient".to_owned(),
         find: Find {
             identifiers: number.into_iter().collect(),
             bare: true,
             missing,
             ..Find::default()
         },
-        say: PatientChange::default().into(),
         say_if_new: Some(
             PatientChange {
                 identifiers: Items::merge(theirs.into_iter().collect()),
@@ -121,9 +119,7 @@ pub(super) fn patient(at: &At<'_>, missing: Missing) -> Change {
             }
             .into(),
         ),
-        stays_in: vec![],
-        releases: false,
-        order_stays_in: vec![],
+        ..Change::new("patient", PatientChange::default())
     }
 }
 

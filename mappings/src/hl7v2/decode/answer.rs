@@ -75,13 +75,8 @@ fn named(change: Change) -> Option<Change> {
         find.identifiers = identifiers;
     }
     Some(Change {
-        key: change.key,
         find,
-        say,
-        say_if_new: None,
-        stays_in: vec![],
-        releases: false,
-        order_stays_in: vec![],
+        ..Change::new(change.key, say)
     })
 }
 

@@ -147,13 +147,9 @@ fn report_of<'m>(
         new.into()
     });
     out.push(clinic::Change {
-        key: result_key,
         find,
-        say: say.into(),
         say_if_new,
-        stays_in: vec![],
-        releases: false,
-        order_stays_in: vec![],
+        ..clinic::Change::new(result_key, say)
     });
     if !prior {
         orders::act(out, group, order);
