@@ -39,6 +39,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use images::same_name;
 pub use imaging::PERFORMED_STATUS;
 
 use crate::aggregate::{Meta, Source};
@@ -169,6 +170,29 @@ pub struct Applied {
     pub share_number: BTreeSet<Uuid>,
     /// What the change set says otherwise than a person who wrote it, and what therefore was not taken.
     pub kept: Vec<Kept>,
+}
+
+impl Applied {
+    /// The patient of the images that the set brings: the record that stays of them.
+    pub fn patient_of_images(&self) -> Option<&Record> {
+        let mut images = self
+            .ids
+            .values()
+            .filter(|(kind, _)| *kind == Kind::ImagingInstance);
+        let object = self.known.get(&images.next()?.1)?;
+        let mut id = object.aggregate.patient()?.id()?;
+        for _ in 0..self.known.len() {
+            let record = self.known.get(&id)?;
+            let Aggregate::Patient(patient) = &record.aggregate else {
+                return None;
+            };
+            match patient.merged_into() {
+                Some(survivor) => id = survivor,
+                None => return Some(record),
+            }
+        }
+        None
+    }
 }
 
 /// One aggregate to be written.

@@ -39,6 +39,8 @@ const MOST_OBJECTS: usize = 50_000;
 const MOST_PATIENTS: u32 = 500;
 /// So many records of people are read with a page of studies, those that were merged with them too.
 const MOST_SELVES: usize = 2_000;
+/// The most merges, one behind the other, that lead to the record of a patient that stays.
+const MOST_MERGED: usize = 32;
 /// So many UIDs are asked for at once.
 const MOST_UIDS: usize = 400;
 
@@ -355,15 +357,22 @@ fn in_order(objects: &mut [Record]) {
 #[derive(Clone)]
 pub struct KeptObject {
     record: Record,
+    patient: Option<Arc<Record>>,
     store: Arc<dyn Store>,
     format: Arc<dyn Format>,
 }
 
 impl KeptObject {
-    /// A record of an object; none: it is none.
-    pub fn of(record: Record, store: Arc<dyn Store>, format: Arc<dyn Format>) -> Option<Self> {
+    /// A record of an object of this patient; none: it is none.
+    pub fn of(
+        record: Record,
+        patient: Option<Arc<Record>>,
+        store: Arc<dyn Store>,
+        format: Arc<dyn Format>,
+    ) -> Option<Self> {
         instance(&record).is_some().then_some(KeptObject {
             record,
+            patient,
             store,
             format,
         })
@@ -391,9 +400,14 @@ impl KeptObject {
         syntax.unwrap_or_default()
     }
 
-    /// Its bytes, as they came; none: they were taken out. `is_it`: whether a message that begins like this has it.
+    /// Its bytes, as they came, but under the patient whose it is; none: they were taken out. `is_it`: whether a message that
+    /// begins like this has it.
     pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<ObjectBody>, StoreError> {
-        body(&*self.store, &self.record, is_it).await
+        let found = body(&*self.store, &self.record, is_it).await?;
+        match (found, &self.patient) {
+            (Some(found), Some(patient)) => reconciled(found, patient, &*self.format).await.map(Some),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Its bytes written anew, in another transfer syntax.
@@ -404,6 +418,64 @@ impl KeptObject {
         let (format, to, length) = (self.format.clone(), to.to_owned(), body.length());
         Anew::begin(body, move |file| format.rewritten(&beginning, file, length, &to)).await
     }
+}
+
+/// An object under this patient, where it names somebody else.
+pub async fn reconciled(
+    found: ObjectBody,
+    patient: &Record,
+    format: &dyn Format,
+) -> Result<ObjectBody, StoreError> {
+    let ObjectBody {
+        message,
+        body,
+        beginning,
+    } = found;
+    let is_enough = |beginning: &[u8]| !matches!(format.reads(beginning), Reads::More);
+    let beginning = reaching(&body, beginning, &is_enough).await?;
+    let changed = format.reconciled(&beginning, patient);
+    let changed =
+        changed.map_err(|error| StoreError::Unavailable(format!("an object can't be given: {error}")))?;
+    Ok(match changed {
+        Some(changed) => {
+            let (changed, instead) = (Bytes::from(changed), beginning.len() as u64);
+            ObjectBody {
+                message,
+                body: body.with_beginning(changed.clone(), instead),
+                beginning: changed,
+            }
+        }
+        None => ObjectBody {
+            message,
+            body,
+            beginning,
+        },
+    })
+}
+
+/// The patient of a study: the record that stays of them.
+pub async fn patient_of(store: &dyn Store, study: &Record) -> Result<Option<Record>, StoreError> {
+    let mut next = study.aggregate.patient().and_then(Ref::id);
+    for _ in 0..MOST_MERGED {
+        let Some(id) = next else { break };
+        let query = ClinicQuery {
+            kinds: vec![Kind::Patient],
+            ids: Some(vec![id]),
+            limit: 1,
+            ..ClinicQuery::default()
+        };
+        let Some(record) = store.search(&query).await?.pop() else {
+            break;
+        };
+        let Aggregate::Patient(patient) = &record.aggregate else {
+            break;
+        };
+        match patient.merged_into() {
+            Some(survivor) => next = Some(survivor),
+            None => return Ok(Some(record)),
+        }
+    }
+    Ok(None)
 }
 
 /// As much of the beginning of an object as is enough, or all of it, with the room that it takes. `beginning`: what of it was

@@ -230,6 +230,8 @@ pub struct StoredBody {
 enum Lies {
     InMemory(Bytes),
     InVault(Vault, BlobName),
+    /// Another beginning, in place of so many bytes of a body.
+    Begun(Bytes, u64, Box<StoredBody>),
 }
 
 impl From<Bytes> for StoredBody {
@@ -248,11 +250,21 @@ impl StoredBody {
         }
     }
 
+    /// The same with another beginning, in place of its first bytes, which are so many.
+    pub fn with_beginning(self, beginning: Bytes, in_place_of: u64) -> Self {
+        StoredBody {
+            lies: Lies::Begun(beginning, in_place_of, Box::new(self)),
+        }
+    }
+
     /// How long it is.
     pub fn length(&self) -> u64 {
         match &self.lies {
             Lies::InMemory(bytes) => bytes.len() as u64,
             Lies::InVault(_, name) => name.length(),
+            Lies::Begun(beginning, gone, rest) => {
+                beginning.len() as u64 + rest.length().saturating_sub(*gone)
+            }
         }
     }
 
@@ -261,6 +273,13 @@ impl StoredBody {
         Ok(match &self.lies {
             Lies::InMemory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
             Lies::InVault(vault, name) => Box::new(vault.blobs.open(&vault.sealer, *name)?),
+            Lies::Begun(beginning, gone, rest) => Box::new(Begun {
+                beginning: beginning.clone(),
+                gone: *gone,
+                rest: rest.open()?,
+                length: self.length(),
+                at: 0,
+            }),
         })
     }
 
@@ -271,6 +290,47 @@ impl StoredBody {
             at: from,
             open: None,
         }
+    }
+}
+
+/// A body with another beginning, read from any place.
+struct Begun {
+    beginning: Bytes,
+    /// So many bytes of the rest it stands in place of.
+    gone: u64,
+    rest: Box<dyn ReadSeek>,
+    length: u64,
+    at: u64,
+}
+
+impl Read for Begun {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begins = self.beginning.len() as u64;
+        let count = match usize::try_from(self.at) {
+            Ok(at) if self.at < begins => {
+                let count = buffer.len().min(self.beginning.len() - at);
+                buffer[..count].copy_from_slice(&self.beginning[at..at + count]);
+                count
+            }
+            Ok(_) | Err(_) => {
+                self.rest.seek(SeekFrom::Start(self.at - begins + self.gone))?;
+                self.rest.read(buffer)?
+            }
+        };
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Begun {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

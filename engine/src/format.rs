@@ -8,8 +8,7 @@ use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Course, Extra, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
-use clinic::{Applied, ChangeSet};
-
+use clinic::{Applied, ChangeSet, Record};
 use uuid::Uuid;
 
 use crate::anew::Rewritten;
@@ -419,6 +418,11 @@ pub trait Format: Send + Sync {
             None,
             format!("there is no profile for messages of {}", self.name()),
         ))
+    }
+    /// A message under the patient whose it is, where it names somebody else; of a long one another beginning, which the same
+    /// rest follows. None: it names them rightly, or what is of this format is never changed so.
+    fn reconciled(&self, _message: &[u8], _patient: &Record) -> Result<Option<Vec<u8>>, MapError> {
+        Ok(None)
     }
     /// Whether the rest of a long message of so many bytes, which begins like this, tells of nobody, so that [`Format::deidentify`]
     /// need not see it.

@@ -306,7 +306,7 @@ fn patient_before(work: &mut Work<'_>, id: Uuid) -> Result<Option<Patient>, Appl
 
 /// Whether one of the names said may be one of those known: they share a word of the family name, and one of the given
 /// names where both have some. Case and diacritics make no difference. Nothing said is no difference.
-fn same_name(said: &[PersonName], known: &[PersonName]) -> bool {
+pub fn same_name(said: &[PersonName], known: &[PersonName]) -> bool {
     let words = |parts: Vec<&String>| -> Vec<String> {
         let folded = parts.into_iter().map(|part| fold(part));
         folded

@@ -1,5 +1,6 @@
 //! Questions that come in: answered now from the clinic as it stands, recorded, never queued.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clinic::archive::{ArchiveQuestion, KeptStudy};
@@ -37,10 +38,13 @@ pub(super) async fn fetch(door: &Door, incoming: Incoming) -> Result<Vec<KeptObj
     let Some(found) = found else {
         return Err(acknowledgement);
     };
-    let objects = found.studies.into_iter().flat_map(|kept| kept.objects);
-    Ok(objects
-        .filter_map(|record| KeptObject::of(record, door.store.clone(), door.format.clone()))
-        .collect())
+    let objects = found.studies.into_iter().flat_map(|kept| {
+        let patient = kept.patient.map(Arc::new);
+        let objects = kept.objects.into_iter();
+        objects.map(move |record| (record, patient.clone()))
+    });
+    let kept = |(record, patient)| KeptObject::of(record, patient, door.store.clone(), door.format.clone());
+    Ok(objects.filter_map(kept).collect())
 }
 
 /// What the asker is told, and what was found; none: nothing may be told.

@@ -533,6 +533,11 @@ impl Pipeline {
             } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("apply")))?;
                 let applied = self.apply(name, &changes, snapshot, *on_unmatched, *overwrite)?;
+                if let Some(patient) = applied.patient_of_images()
+                    && let Some(body) = flow.format.reconciled(&flow.body, patient).map_err(fail)?
+                {
+                    flow.set(Bytes::from(body));
+                }
                 flow.applied = Some(Arc::new(applied));
             }
             Step::Encode { format, settings } => {

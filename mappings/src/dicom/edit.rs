@@ -9,7 +9,7 @@ use super::charset::{Fallback, Set, encode_exactly};
 use super::dataset::{DataSet, Element, Value};
 use super::names::{self, place};
 use super::part10::{EXPLICIT_LITTLE, File, MAX_INFLATED, Meta, deflate, inflate_whole, packing};
-use super::scan::{Coding, is_pixels};
+use super::scan::{Coding, Header, is_pixels};
 use super::write::{Out, Said, element, has_charset, item, most, padded, text_bytes, u16_bytes, u32_bytes};
 
 /// Specific Character Set.
@@ -19,7 +19,7 @@ const CLASS: Tag = Tag(0x0008, 0x0016);
 const INSTANCE: Tag = Tag(0x0008, 0x0018);
 
 /// What becomes of an element.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Becomes {
     /// It stays as it came; of a sequence, the elements in it are asked for.
     Same,
@@ -31,6 +31,8 @@ pub enum Becomes {
     Texts(Vec<String>),
     /// It has the values that it had, without some of their words; what is too long for its kind is cut.
     Cleaned(Vec<String>),
+    /// It is a sequence that has its items as they came, and these behind them.
+    Longer(Vec<Out>),
 }
 
 /// Who changes a data set. It is asked for each element, in the order of the data set, and may be asked twice.
@@ -200,16 +202,8 @@ impl Writing<'_> {
         match said {
             Said::Texts(values) => self.write(within, tag, vr, values, is_whole, out)?,
             Said::Items(items) => {
-                let mut all = vec![];
-                for (number, new) in items.iter().enumerate() {
-                    let within = [within, &[(tag, number)]].concat();
-                    let mut value = vec![];
-                    for (tag, said) in new.clone().into_elements() {
-                        self.add(&within, tag, &said, false, &mut value)?;
-                    }
-                    item(self.coding, &value, &mut all);
-                }
-                self.sequence(tag, &all, out);
+                let items = self.new_items(within, tag, items)?;
+                self.sequence(tag, &items, out);
             }
             Said::Number(_) | Said::Bytes(_) => {
                 let mut alone = Out::default();
@@ -218,6 +212,20 @@ impl Writing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Items that were not there.
+    fn new_items(&mut self, within: &[(Tag, usize)], tag: Tag, items: &[Out]) -> Result<Vec<u8>, MapError> {
+        let mut all = vec![];
+        for (number, new) in items.iter().enumerate() {
+            let within = [within, &[(tag, number)]].concat();
+            let mut value = vec![];
+            for (tag, said) in new.clone().into_elements() {
+                self.add(&within, tag, &said, false, &mut value)?;
+            }
+            item(self.coding, &value, &mut all);
+        }
+        Ok(all)
     }
 
     fn element(
@@ -255,22 +263,9 @@ impl Writing<'_> {
                         .all(|text| encode_exactly(text, self.text).is_some());
                 super::write::element(self.coding, header.tag, header.read_as().0, &value, out);
             }
+            Becomes::Longer(new) => self.items(within, element, &new, editor, out)?,
             Becomes::Same => match &element.value {
-                Value::Items(items) => {
-                    let around = self.coding;
-                    // What is in a sequence whose writer did not know it is implicit (PS3.5 §6.2.2, note 4).
-                    let is_unknown = header.vr == VR::UN && !around.implicit;
-                    if is_unknown {
-                        self.coding = Coding::IMPLICIT;
-                    }
-                    let items = self.items(within, header.tag, items, editor);
-                    self.coding = around;
-                    match items? {
-                        Some(value) if is_unknown => unknown_sequence(around, header.tag, &value, out),
-                        Some(value) => self.sequence(header.tag, &value, out),
-                        None => out.extend(as_it_came),
-                    }
-                }
+                Value::Items(_) => self.items(within, element, &[], editor, out)?,
                 Value::Bytes(bytes) => match self.anew {
                     Some(target) if has_charset(header.vr) && !bytes.is_ascii() => {
                         let values = set.values(element);
@@ -285,30 +280,58 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// The items of a sequence; none: they are as they came.
+    /// A sequence with what becomes of its items, and new ones behind them.
     fn items(
         &mut self,
         within: &mut Vec<(Tag, usize)>,
-        tag: Tag,
-        items: &[DataSet<'_>],
+        element: &Element<'_>,
+        new: &[Out],
+        editor: &mut dyn Editor,
+        out: &mut Vec<u8>,
+    ) -> Result<(), MapError> {
+        let Header { tag, vr, at, .. } = element.header;
+        let around = self.coding;
+        // What is in a sequence whose writer did not know it is implicit (PS3.5 §6.2.2, note 4).
+        let is_unknown = vr == VR::UN && !around.implicit;
+        if is_unknown {
+            self.coding = Coding::IMPLICIT;
+        }
+        let items = self.items_written(within, element, new, editor);
+        self.coding = around;
+        match items? {
+            Some(value) if is_unknown => unknown_sequence(around, tag, &value, out),
+            Some(value) => self.sequence(tag, &value, out),
+            None => out.extend(&self.bytes[at..element.end]),
+        }
+        Ok(())
+    }
+
+    /// The items of a sequence; none: they are as they came.
+    fn items_written(
+        &mut self,
+        within: &mut Vec<(Tag, usize)>,
+        element: &Element<'_>,
+        new: &[Out],
         editor: &mut dyn Editor,
     ) -> Result<Option<Vec<u8>>, MapError> {
+        let tag = element.header.tag;
+        let items = match &element.value {
+            Value::Items(items) => items.as_slice(),
+            Value::Bytes(_) | Value::Elsewhere => &[],
+        };
         let mut written = vec![];
-        let mut changed = false;
+        let mut changed = !new.is_empty();
         for (number, set) in items.iter().enumerate() {
             within.push((tag, number));
-            let item = self.set(within, set, false, editor);
+            let value = self.set(within, set, false, editor);
             within.pop();
-            let item = item?;
-            changed |= item.is_some();
-            written.push(item.unwrap_or_else(|| self.as_they_came(set)));
+            let value = value?;
+            changed |= value.is_some();
+            let value = value.unwrap_or_else(|| self.as_they_came(set));
+            item(self.coding, &value, &mut written);
         }
-        let whole = |items: Vec<Vec<u8>>| {
-            let mut out = vec![];
-            items.iter().for_each(|value| item(self.coding, value, &mut out));
-            out
-        };
-        Ok(changed.then(|| whole(written)))
+        written.extend(self.new_items(within, tag, new)?);
+        Ok(changed.then_some(written))
     }
 
     fn as_they_came(&self, set: &DataSet<'_>) -> Vec<u8> {

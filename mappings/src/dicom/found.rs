@@ -47,21 +47,27 @@ pub fn patient(patient: Option<&Patient>) -> Out {
         .and_then(device_number)
         .map(|number| number.value.as_str());
     text(&mut out, "PatientID", numbered);
-    let birth = patient.and_then(|patient| patient.birth_date.as_ref());
-    let birth = birth.map(|birth| birth.date_text().replace('-', ""));
-    text(
-        &mut out,
-        "PatientBirthDate",
-        birth.as_deref().filter(|digits| digits.len() == 8),
-    );
-    let sex = patient.and_then(|patient| match patient.sex? {
+    let birth = patient.and_then(birth_date);
+    text(&mut out, "PatientBirthDate", birth.as_deref());
+    let sex = patient.and_then(|patient| patient.sex).and_then(sex);
+    text(&mut out, "PatientSex", sex);
+    out
+}
+
+/// A birth date that is known to the day, as DA.
+pub(super) fn birth_date(patient: &Patient) -> Option<String> {
+    let digits = patient.birth_date.as_ref()?.date_text().replace('-', "");
+    (digits.len() == 8).then_some(digits)
+}
+
+/// A sex as PS3.3 §C.7.1.1 has it; none: it is not known.
+pub(super) fn sex(sex: Sex) -> Option<&'static str> {
+    match sex {
         Sex::Male => Some("M"),
         Sex::Female => Some("F"),
         Sex::Other => Some("O"),
         Sex::Unknown => None,
-    });
-    text(&mut out, "PatientSex", sex);
-    out
+    }
 }
 
 /// What a series was made for: the planned steps of its orders (PS3.3 table 10-9).

@@ -2,7 +2,8 @@
 //!
 //! The way in: [`part10::File`] reads the meta header, [`scan`] walks over the headers of the data set and believes none
 //! before it was checked, [`dataset::DataSet`] is what is left as a tree without pixels. What a message is says
-//! [`message`]. The bytes of a data set are never written anew: what is stored and forwarded is what was received.
+//! [`message`]. The bytes of a data set are not written anew: what is stored is what was received, and so is what goes on, but for
+//! what a step changes and for a patient who is another one than it says ([`reconcile`]).
 //!
 //! Places are written `0040,0100[0].0008,0060`; items are counted from 0, as in FHIR paths.
 
@@ -38,6 +39,7 @@ pub mod part10;
 pub mod path;
 pub mod pixels;
 pub mod question;
+pub mod reconcile;
 pub mod reply;
 pub mod report;
 mod said;

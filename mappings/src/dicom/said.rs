@@ -173,27 +173,14 @@ impl<'d> At<'d> {
         let Some(text) = self.peek(keyword) else {
             return vec![];
         };
-        let letters = [
-            None,
-            Some(NameRepresentation::Ideographic),
-            Some(NameRepresentation::Phonetic),
-        ];
-        match text.split('=').count() <= letters.len() {
+        match text.split('=').count() <= LETTERS.len() {
             true => self.take(keyword),
             false => self.note(
                 keyword,
                 "is written in more than three ways, of which three are carried",
             ),
         }
-        let groups = letters.into_iter().zip(text.split('='));
-        groups
-            .filter_map(|(representation, group)| {
-                Some(PersonName {
-                    representation,
-                    ..name(group)?
-                })
-            })
-            .collect()
+        names(&text)
     }
 
     /// The codes of a sequence, each as a concept (PS3.3 table 8.8-1).
@@ -325,6 +312,26 @@ impl<'d> At<'d> {
 /// What says how to read a data set, the pixels, and what only fills up: no content to be carried.
 fn is_frame(tag: Tag) -> bool {
     tag.1 == 0 || tag == Tag(0x0008, 0x0005) || tag == Tag(0xFFFC, 0xFFFC) || is_pixels(tag)
+}
+
+/// The ways in which a name is written, one after the other (PS3.5 §6.2.1).
+const LETTERS: [Option<NameRepresentation>; 3] = [
+    None,
+    Some(NameRepresentation::Ideographic),
+    Some(NameRepresentation::Phonetic),
+];
+
+/// A name (PN) in each of the ways that it is written in.
+pub fn names(text: &str) -> Vec<PersonName> {
+    let groups = LETTERS.into_iter().zip(text.split('='));
+    groups
+        .filter_map(|(representation, group)| {
+            Some(PersonName {
+                representation,
+                ..name(group)?
+            })
+        })
+        .collect()
 }
 
 /// Family, given, middle, prefix, suffix (PS3.5 §6.2.1).

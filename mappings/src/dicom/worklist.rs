@@ -8,7 +8,7 @@ use clinic::ask::{Found, Question, WorklistQuestion};
 use clinic::diagnostics::{Observation, Priority, Value};
 use clinic::exchange::{MapError, Reason, Stamp};
 use clinic::imaging::StepStatus;
-use clinic::people::{Patient, Practitioner, Sex};
+use clinic::people::{Patient, Practitioner};
 use clinic::records::Criticality;
 use clinic::value::{
     Annotation, Coding, Concept, Identifier, IdentifierUse, NameRepresentation, PersonName, When,
@@ -26,7 +26,7 @@ use super::message::{Service, command};
 use super::part10::{File, packing};
 use super::reply::status;
 use super::write::{Out, Said};
-use super::{Device, Profile};
+use super::{Device, Profile, found};
 
 const STEP: Tag = Tag(0x0040, 0x0100);
 const STATION: Tag = Tag(0x0040, 0x0001);
@@ -357,21 +357,8 @@ fn about_patient(out: &mut Out, entry: &Entry<'_>, stamp: &Stamp) {
         item
     });
     out.put("OtherPatientIDsSequence", Said::Items(others.collect()));
-    let birth = patient
-        .birth_date
-        .as_ref()
-        .map(|birth| birth.date_text().replace('-', ""));
-    out.put(
-        "PatientBirthDate",
-        some(birth.as_deref().filter(|digits| digits.len() == 8)),
-    );
-    let sex = patient.sex.and_then(|sex| match sex {
-        Sex::Male => Some("M"),
-        Sex::Female => Some("F"),
-        Sex::Other => Some("O"),
-        Sex::Unknown => None,
-    });
-    out.put("PatientSex", some(sex));
+    out.put("PatientBirthDate", some(found::birth_date(patient).as_deref()));
+    out.put("PatientSex", some(patient.sex.and_then(found::sex)));
     let measured = |measure| number_of(entry.last(measure).and_then(in_si));
     out.put("PatientSize", some(measured(Measure::Height).as_deref()));
     out.put("PatientWeight", some(measured(Measure::Weight).as_deref()));
@@ -473,7 +460,7 @@ fn is_personal(number: &Identifier) -> bool {
 }
 
 /// Whose number it is; addresses of systems say nothing on a device.
-fn issuer(number: &Identifier) -> Option<&str> {
+pub(super) fn issuer(number: &Identifier) -> Option<&str> {
     let named = number.assigner.as_deref().or(number.system.as_deref())?;
     (!named.contains([':', '/'])).then_some(named)
 }

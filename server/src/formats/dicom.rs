@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Course, Extra, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
-use clinic::{Applied, ChangeSet};
+use clinic::{Aggregate, Applied, ChangeSet, Record};
 use engine::anew::Rewritten;
 use engine::body::ReadSeek;
 use engine::channel::{Deidentify, nearest};
@@ -23,8 +23,8 @@ use mappings::dicom::part10::{self, File};
 use mappings::dicom::path::Path;
 use mappings::dicom::scan::Until;
 use mappings::dicom::{
-    self, Device, Enough, Profile, archive, behind, commitment, is_enough, native, question, reply, web,
-    worklist,
+    self, Device, Enough, Profile, archive, behind, commitment, is_enough, native, question, reconcile,
+    reply, web, worklist,
 };
 
 use super::bytes::by_status;
@@ -291,6 +291,15 @@ impl Format for Dicom {
     ) -> Result<Box<dyn Rewritten>, MapError> {
         let native = Native::of(beginning, &mut file, length, to)?;
         Ok(Box::new(InPieces(native)))
+    }
+
+    fn reconciled(&self, message: &[u8], patient: &Record) -> Result<Option<Vec<u8>>, MapError> {
+        let Aggregate::Patient(whose) = &patient.aggregate else {
+            return Ok(None);
+        };
+        let fallback = self.fallback(&File::read(message)?);
+        let since = patient.meta.updated_at;
+        reconcile::reconciled(message, fallback, whose, patient.meta.id, since)
     }
 
     fn check_deidentify(&self, how: &Deidentify) -> Vec<SettingsProblem> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::dicom::{Listening, admit, data_set, dcmtk, free_port, listening, made};
+use e2e::dicom::{Listening, admit, data_set, dcmtk, dumped, free_port, listening, made};
 use e2e::eventually;
 use e2e::program::Home;
 use tempfile::TempDir;
@@ -220,6 +220,113 @@ async fn a_study_that_names_somebody_else_is_decided_once() -> Result<()> {
     ensure!(parked()?.len() == 1, "what comes later");
     let routed = punte.messages("&channel=images&state=routed").await?;
     ensure!(routed.len() == 4, "{routed:?}");
+    ensure!(punte.stop()?.success());
+    Ok(())
+}
+
+/// Images made under another one's worklist entry. Once a person has said whose they are, they go on, and are handed out, under
+/// that patient, with what they said before in Original Attributes; what lies here stays as it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_go_out_under_the_patient_whose_they_are() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (kept, got) = (folder.path().join("kept"), folder.path().join("got"));
+    std::fs::create_dir(&kept)?;
+    std::fs::create_dir(&got)?;
+    let pacs = free_port()?;
+    let _archive = archive(&kept, pacs)?;
+    let channel = format!(
+        "id = \"images\"\n[source]\nquestions = \"clinic\"\n[source.dicom]\nlisten = \"127.0.0.1:0\"\n\
+         services = [\"store\", \"query\", \"retrieve\"]\nallow = [\"DCMTK\"]\n\
+         [[step]]\ndecode = \"dicom\"\n[[step]]\napply = true\n\
+         [[destination]]\nname = \"pacs\"\ndicom = {{ connect = \"127.0.0.1:{pacs}\", called_ae = \"PACS\" }}\n"
+    );
+    let home = Home::with(&[("images", &channel)])?;
+    let punte = home.serve()?;
+    admit(&punte, &home, &["P-1".to_owned()]).await?;
+    let port = punte.listens("images").port().to_string();
+    let called = ["-aet", "DCMTK", "-aec", "PUNTE", "127.0.0.1", &port];
+    // One that is short, and one of which only the beginning is read.
+    for (number, pixels) in [(1, 30_000), (2, 700_000)] {
+        let sent = TempDir::new()?;
+        object_of(sent.path(), number, pixels, "ALTUL^CINEVA")?;
+        let file = sent.path().join(format!("{number:02}.dcm"));
+        let file = file.to_string_lossy();
+        let args = [&called[..], &[&file]].concat();
+        ensure!(dcmtk("storescu", &args)?.status.success());
+    }
+    let parked = home.json(&["parked", "--json"])?;
+    let first = &parked["parked"][0];
+    let id = first["id"].as_str().context("an id")?;
+    let whose = first["candidates"][0]["id"].as_str().context("a candidate")?;
+    let done = home.run(&["parked", "resolve", id, "--as", whose])?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let at_pacs = |number: usize| kept.join(format!("CT.2.25.{number}"));
+    eventually("both are at the archive", Duration::from_secs(20), async || {
+        let sent = punte.messages("&channel=images&state=routed").await.ok()?;
+        (sent.len() == 2 && at_pacs(1).exists() && at_pacs(2).exists()).then_some(())
+    })
+    .await;
+    let study = [
+        "-S",
+        "-k",
+        "QueryRetrieveLevel=STUDY",
+        "-k",
+        "StudyInstanceUID=2.25.1000",
+    ];
+    let got_in = got.to_string_lossy();
+    let out = ["+B", "-od", &got_in];
+    let taken = dcmtk("getscu", &[&out[..], &study, &called].concat())?;
+    ensure!(
+        taken.status.success(),
+        "{}",
+        String::from_utf8_lossy(&taken.stderr)
+    );
+    for (number, pixels) in [(1, 30_000), (2, 700_000)] {
+        let given = got.join(format!("2.25.{number}"));
+        for file in [at_pacs(number), given] {
+            let said = dumped(&file)?;
+            let (said, _) = said.split_once("(7fe0,0010)").context("pixels")?;
+            let top: Vec<&str> = said.lines().filter(|line| !line.starts_with(' ')).collect();
+            let has = |tag: &str, value: &str| {
+                top.iter()
+                    .any(|line| line.starts_with(tag) && line.contains(value))
+            };
+            ensure!(
+                has("(0010,0010)", "[Proba^Imagini]") && has("(0010,0020)", "[P-1]"),
+                "{said}"
+            );
+            let before = said.split("(0400,0561)").nth(1).context("Original Attributes")?;
+            for told in ["[ALTUL^CINEVA]", "[COERCE]", "[Punte]"] {
+                ensure!(before.contains(told), "{told}: {said}");
+            }
+            ensure!(u64::try_from(pixels)? < file.metadata()?.len());
+            // The last of the pixels, as they were sent.
+            let last: Vec<u8> = (0..1000).map(|at| (at * number % 251) as u8).collect();
+            ensure!(std::fs::read(&file)?.ends_with(&last), "{}", file.display());
+        }
+    }
+    let key = home.json(&["key", "add", "viewer", "--json", "--scope", "clinic:read"])?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let metadata = client
+        .get(format!(
+            "http://{}/dicom-web/studies/2.25.1000/metadata",
+            punte.http
+        ))
+        .bearer_auth(key["key"].as_str().context("a key")?)
+        .send()
+        .await?;
+    let metadata: serde_json::Value = metadata.json().await?;
+    for object in metadata.as_array().context("objects")? {
+        ensure!(
+            object["00100010"]["Value"][0]["Alphabetic"] == "Proba^Imagini",
+            "{object}"
+        );
+    }
+    // What lies here is what came.
+    let rows = punte.messages("&channel=images&state=routed").await?;
+    let id = rows[0]["id"].as_str().context("an id")?;
+    let raw = home.run(&["messages", "show", id, "--raw"])?;
+    ensure!(raw.stdout.windows(12).any(|part| part == b"ALTUL^CINEVA"));
     ensure!(punte.stop()?.success());
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Studies and objects in the store, by their UIDs.
 
+use std::sync::Arc;
+
 use clinic::apply::FindKey;
 use clinic::imaging::{ImagingInstance, UID_SYSTEM};
 use clinic::{Aggregate, Kind, Record};
@@ -21,6 +23,8 @@ pub struct Object {
     pub record: Record,
     /// What it is.
     pub object: Box<ImagingInstance>,
+    /// Whose it is.
+    pub patient: Option<Arc<Record>>,
 }
 
 /// The study with this UID, or 404.
@@ -42,12 +46,15 @@ pub async fn study(state: &State, uid: &str) -> Result<Study, Problem> {
 /// The objects of a study, in the order of series and number.
 pub async fn objects(state: &State, study: &Study) -> Result<Vec<Object>, Problem> {
     let objects = archive::objects(state.store(), study.record.meta.id).await?;
+    let patient = archive::patient_of(state.store(), &study.record).await?;
+    let patient = patient.map(Arc::new);
     let object = |record: Record| {
         let Aggregate::ImagingInstance(object) = &record.aggregate else {
             return None;
         };
         Some(Object {
             object: object.clone(),
+            patient: patient.clone(),
             record,
         })
     };

@@ -18,6 +18,7 @@ use super::super::super::auth::{Scope, Who};
 use super::super::super::{Problem, State};
 use super::super::found::{self, Object};
 use super::written::{Unable, blocking};
+use crate::formats::dicom::Dicom;
 use crate::journal::{self, Seen};
 
 /// An object in the store.
@@ -29,7 +30,7 @@ pub struct Stored {
     pub meta: Meta,
 }
 
-/// The bytes of an object: those of the message that made it. None: they were taken out.
+/// The bytes of an object: those of the message that made it, under the patient whose it is. None: they were taken out.
 pub async fn stored(state: &State, object: &Object) -> Result<Option<Stored>, Problem> {
     let uid = object.object.uid().unwrap_or_default();
     let meta = |beginning: &[u8]| {
@@ -39,6 +40,10 @@ pub async fn stored(state: &State, object: &Object) -> Result<Option<Stored>, Pr
     };
     let is_it = |beginning: &[u8]| meta(beginning).is_some();
     let found = archive::body(state.store(), &object.record, &is_it).await?;
+    let found = match (found, &object.patient) {
+        (Some(found), Some(patient)) => Some(archive::reconciled(found, patient, &Dicom::default()).await?),
+        (found, _) => found,
+    };
     Ok(found.and_then(|found| {
         let (meta, _) = meta(&found.beginning)?;
         Some(Stored {
