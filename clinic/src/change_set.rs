@@ -156,6 +156,9 @@ pub struct Change {
     /// True, of visits: no place is reserved for it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
+    /// True of what stands beside what is told, without all that it belongs to: who has it already knows more of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_part: bool,
 }
 
 impl Change {
@@ -169,6 +172,7 @@ impl Change {
             stays_in: vec![],
             releases: false,
             order_stays_in: vec![],
+            in_part: false,
         }
     }
 

@@ -63,6 +63,8 @@ pub fn change_set(
     for (n, record) in records.iter().enumerate() {
         if let Some(mut change) = change(&key(n), record, &known) {
             change.find.by_code = shares_number(record, snapshot)?;
+            // What is told itself is told whole, as far as it is told at all.
+            change.in_part &= n != 0 && Some(record.meta.id) != merge;
             changes.push(change);
         }
     }
@@ -167,19 +169,25 @@ fn belongs(told: Kind, from: Kind, to: Kind) -> bool {
     }
 }
 
-/// All that a record says, found by its id.
+/// All that a record says, found by its id; what it refers to beyond those that are known is left out.
 fn change(key: &str, record: &Record, known: &[Uuid]) -> Option<Change> {
     // An aggregate in JSON is a change that says all of it.
     let mut say: Body = serde_json::to_value(&record.aggregate)
         .and_then(serde_json::from_value)
         .ok()?;
-    say.settle(&mut |reference| reference.id().is_some_and(|id| known.contains(&id)));
+    let mut in_part = false;
+    say.settle(&mut |reference| {
+        let is_known = reference.id().is_some_and(|id| known.contains(&id));
+        in_part |= !is_known;
+        is_known
+    });
     let find = Find {
         id: Some(record.meta.id),
         ..Find::default()
     };
     Some(Change {
         find,
+        in_part,
         ..Change::new(key, say)
     })
 }

@@ -77,19 +77,24 @@ pub(crate) struct Set<'a> {
     applied: &'a Applied,
     /// The address of the server that it is for.
     server: Option<&'a str>,
-    /// An object is told, and its study only for what it belongs to.
-    tells_an_object: bool,
+    /// Those that are told without all that they belong to.
+    in_part: BTreeSet<Uuid>,
 }
 
 impl<'a> Set<'a> {
     fn new(changes: &ChangeSet, applied: &'a Applied, server: Option<&'a str>) -> Self {
         let mut spoken_of = vec![];
         let mut seen = BTreeSet::new();
+        let mut in_part = BTreeSet::new();
         for change in &changes.changes {
-            if let Some((kind, id)) = applied.ids.get(&change.key)
-                && seen.insert(*id)
-            {
+            let Some((kind, id)) = applied.ids.get(&change.key) else {
+                continue;
+            };
+            if seen.insert(*id) {
                 spoken_of.push((*kind, *id));
+            }
+            if change.in_part {
+                in_part.insert(*id);
             }
         }
         let mut included = BTreeSet::new();
@@ -113,23 +118,31 @@ impl<'a> Set<'a> {
             included,
             applied,
             server,
-            tells_an_object: changes
-                .about
-                .message_type
-                .as_deref()
-                .is_some_and(|event| event.starts_with("ImagingInstance.")),
+            in_part,
         }
     }
 
-    /// A study that stands here for what an object belongs to, or without the order or the visit that it has: what a server knows
-    /// of it is more, and an update would take that away.
+    /// What the message does not change, and stands here without all that it belongs to: an order beside a result, a bed without its
+    /// room, the study of an object. A server that has it knows more of it, and an update would take that away.
     fn is_partly_told(&self, record: &Record) -> bool {
-        let Aggregate::ImagingStudy(study) = &record.aggregate else {
-            return false;
-        };
-        let mut refs = study.orders.iter().chain(&study.encounter);
-        let is_known = |to: &Ref| to.id().is_none_or(|id| self.included.contains(&id));
-        self.tells_an_object || !refs.all(is_known)
+        let id = record.meta.id;
+        if self.in_part.contains(&id) {
+            return true;
+        }
+        let is_written = || self.applied.writes.iter().any(|write| write.record.meta.id == id);
+        let mut is_whole = true;
+        let mut leads = |to: &Ref| is_whole &= to.id().is_none_or(|id| self.included.contains(&id));
+        match &record.aggregate {
+            // Each object that comes changes its study, and names few of its orders.
+            Aggregate::ImagingStudy(study) => {
+                study.orders.iter().chain(&study.encounter).for_each(leads);
+                !is_whole
+            }
+            aggregate => {
+                aggregate.refs(&mut leads);
+                !is_whole && !is_written()
+            }
+        }
     }
 
     fn follow(&self, id: Uuid) -> Option<String> {

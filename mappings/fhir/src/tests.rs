@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clinic::apply::Write;
 use clinic::change_set::{About, Act, Change, Party};
 use clinic::exchange::Stamp;
 use clinic::value::{Concept, Identifier, IdentifierUse, Ref};
@@ -541,7 +542,11 @@ fn a_transaction_updates_each_by_identifier_and_no_two_alike() {
 fn a_study_that_is_told_for_an_object_takes_nothing_from_the_one_that_is_there() {
     let request_of_study = |event: &str, without: Option<Kind>| {
         let (mut changes, mut applied) = everything();
-        changes.about.message_type = Some(event.to_owned());
+        let of_study = changes
+            .changes
+            .iter_mut()
+            .find(|change| change.key == "imagingstudy");
+        of_study.unwrap().in_part = event.starts_with("ImagingInstance.");
         applied
             .known
             .retain(|id, _| without.map(fixture::id) != Some(*id));
@@ -579,6 +584,47 @@ fn a_study_that_is_told_for_an_object_takes_nothing_from_the_one_that_is_there()
     let (method, url, _) = request_of_study("ImagingStudy.updated", None);
     assert_eq!(method, "PUT");
     assert!(url.as_str().unwrap().starts_with("ImagingStudy?identifier="));
+}
+
+#[test]
+fn what_a_message_does_not_change_takes_nothing_from_the_server() {
+    let request_of = |told: Kind, without: Kind, is_written: bool| {
+        let (mut changes, mut applied) = everything();
+        // Only what stands beside it: the order of a report, the bed of a visit.
+        changes
+            .changes
+            .retain(|change| change.key != told.as_str().to_lowercase());
+        applied.known.retain(|id, _| *id != fixture::id(without));
+        if is_written {
+            applied.writes.push(Write {
+                record: applied.known[&fixture::id(told)].clone(),
+                verb: "updated",
+                keys: vec![],
+                keys_changed: false,
+                natural_keys: vec![],
+                bookings: vec![],
+            });
+        }
+        let read = read(&bundle(&changes, &applied, Shape::Transaction, &stamp()).unwrap());
+        check_bundle(&read);
+        let url = format!("urn:uuid:{}", fixture::id(told));
+        let entries = read["entry"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["fullUrl"] == url.as_str());
+        entry.unwrap()["request"]["method"].as_str().unwrap().to_owned()
+    };
+    for (told, without) in [
+        (Kind::Order, Kind::Encounter),
+        (Kind::Encounter, Kind::Room),
+        (Kind::Slot, Kind::Schedule),
+    ] {
+        assert_eq!(request_of(told, without, false), "POST", "{told:?}");
+        assert_eq!(request_of(told, without, true), "PUT", "{told:?}");
+        assert_eq!(
+            request_of(told, Kind::ImagingInstance, false),
+            "PUT",
+            "{told:?} whole"
+        );
+    }
 }
 
 #[test]
