@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clinic::archive::{Kept, KeptStudy, Referenced};
 use clinic::ask::{Found, Question};
 use clinic::exchange::{Course, Extra, Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
-use clinic::{Applied, ChangeSet, Record};
+use clinic::{Applied, ChangeSet, Kind, Record};
 use uuid::Uuid;
 
 use crate::anew::Rewritten;
@@ -16,6 +16,30 @@ use crate::body::ReadSeek;
 use crate::channel::Deidentify;
 use crate::connector::SettingsProblem;
 use crate::split::Splitter;
+
+/// An aggregate that a body tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// As what it may be kept.
+    pub kinds: &'static [Kind],
+    /// Which.
+    pub id: Uuid,
+    /// In which version.
+    pub version: u64,
+}
+
+impl Told {
+    /// Whether it is somebody's: not a person, a place or a service of the clinic, which stand in nearly every body.
+    pub fn is_ones_own(&self) -> bool {
+        let is_of_all = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::Clinic | Kind::Site | Kind::Room | Kind::Practitioner | Kind::Service
+            )
+        };
+        !self.kinds.iter().any(is_of_all)
+    }
+}
 
 /// Code tables by name: (system, code) → (system, code, display).
 pub type CodeTables = BTreeMap<String, Arc<CodeTable>>;
@@ -385,6 +409,14 @@ pub trait Format: Send + Sync {
     }
     /// Whether `candidate` answers `sent`.
     fn is_answer_to(&self, sent: &[u8], candidate: &[u8]) -> bool;
+    /// What a body tells a server that keeps it, each in its version. Nothing: its format tells of messages, not of what stands.
+    fn tells(&self, _body: &[u8]) -> Vec<Told> {
+        vec![]
+    }
+    /// A body by which these are made where the server has them not, and stay as it has them where it has. None: it can't be said so.
+    fn leaving(&self, _body: &[u8], _ids: &[Uuid]) -> Option<Vec<u8>> {
+        None
+    }
     /// What an answer means.
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement;
     /// Whether an answer is a message of this format, of which something may come, and says more than what became of what

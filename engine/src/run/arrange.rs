@@ -453,6 +453,7 @@ impl Engine {
                     store: self.store.clone(),
                     world: self.world.clone(),
                     askables: self.askables.clone(),
+                    servers: self.servers.clone(),
                     bell,
                     stop: self.tasks.stop().clone(),
                     quit,

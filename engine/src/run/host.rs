@@ -18,6 +18,7 @@ use super::lane::Lanes;
 use super::numbers::{Numbers, Total};
 use super::outcome::Outcome;
 use super::pipeline::Pipeline;
+use super::servers::Servers;
 use super::state::State;
 use super::tasks::Tasks;
 use super::trace::{Trace, trace_halt};
@@ -148,6 +149,8 @@ pub struct Engine {
     pub(super) lanes: Lanes,
     /// The destinations that can be asked.
     pub(super) askables: Arc<Askables>,
+    /// What servers were told.
+    pub(super) servers: Arc<Servers>,
     /// What is counted.
     pub(super) numbers: Arc<Numbers>,
     pub(super) halts: RwLock<Vec<Halt>>,
@@ -174,6 +177,7 @@ impl Engine {
             doors: Arc::new(Doors::new()),
             lanes: Lanes::default(),
             askables: Arc::default(),
+            servers: Arc::default(),
             numbers: Arc::default(),
             halts: RwLock::new(halts),
             state: Arc::default(),

@@ -39,6 +39,7 @@ mod replay;
 mod resolve;
 mod response;
 mod script_end;
+mod servers;
 mod settle;
 mod state;
 mod tasks;

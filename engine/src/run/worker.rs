@@ -6,6 +6,7 @@ mod bell;
 mod commitment;
 mod hands;
 mod keyed;
+mod older;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -29,6 +30,7 @@ use super::breaker::Turned;
 use super::door::{Door, Settled};
 use super::numbers::EndNumbers;
 use super::response::Question;
+use super::servers::Servers;
 use crate::body::StoredBody;
 use crate::channel::{Channel, Destination as Settings, OnUnsure};
 use crate::connector::{About, Destination, Outgoing, SendError, Stop};
@@ -77,6 +79,8 @@ pub(super) struct Worker {
     pub response: Option<Arc<Door>>,
     /// Those that can be asked what became of what is unsure.
     pub askables: Arc<Askables>,
+    /// What servers were told.
+    pub servers: Arc<Servers>,
 }
 
 /// What to do next with the first delivery in the queue.
@@ -94,6 +98,8 @@ enum Turn {
 impl Worker {
     /// Runs until stopped. What it leaves in the queue, the next worker of this destination finds there.
     pub async fn run(self) {
+        let server = self.settings.end.format_settings.server.as_deref();
+        self.servers.leads(&self.channel.id, &self.settings.name, server);
         match &self.settings.order_by {
             Some(order) => keyed::run(&self, order).await,
             None => self.one_by_one().await,
@@ -317,6 +323,13 @@ impl Worker {
                 Err(verdict) => return (self.attempted(head, verdict, None), None),
             },
         };
+        let (body, telling) = match self.no_older(head, body).await {
+            Ok(told) => told,
+            Err(error) => {
+                let verdict = Verdict::retry(&error.to_string());
+                return (self.attempted(head, verdict, None), None);
+            }
+        };
         self.bell.breaker.begins();
         let outgoing = Outgoing {
             delivery: head.id,
@@ -372,6 +385,10 @@ impl Worker {
             self.bell.break_offs.taken(head.id);
         }
         self.turn_breaker(verdict.word);
+        let verdict = match &telling {
+            Some(telling) => older::told(telling, verdict),
+            None => verdict,
+        };
         // Kept a second time only where something comes of it.
         let answer = match self.response {
             Some(_) => response.clone(),

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use clinic::exchange::{Judgement, Keys, MapError, Reason, Response, Stamp, Verdict};
 use clinic::{Applied, ChangeSet};
-use engine::format::{Answered, Format, Replies, SetOp, Settings};
+use engine::format::{Answered, Format, Replies, SetOp, Settings, Told};
 use mappings_fhir::Shape;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::bytes::by_status;
 use super::document::Document;
@@ -79,6 +80,12 @@ impl Format for FhirR4 {
     fn is_answer_to(&self, _: &[u8], _: &[u8]) -> bool {
         true
     }
+    fn tells(&self, body: &[u8]) -> Vec<Told> {
+        told(body).unwrap_or_default()
+    }
+    fn leaving(&self, body: &[u8], ids: &[Uuid]) -> Option<Vec<u8>> {
+        leaving(body, ids)
+    }
     fn judge(&self, sent: &[u8], answer: &Response) -> Judgement {
         judge(sent, answer)
     }
@@ -95,6 +102,95 @@ impl Format for FhirR4 {
     fn set<'a>(&self, message: &'a [u8], ops: &[(String, SetOp)]) -> Result<Cow<'a, [u8]>, MapError> {
         Document::json().set(message, ops)
     }
+}
+
+/// What is looked at of a transaction that goes out.
+#[derive(Deserialize)]
+struct Going<'a> {
+    #[serde(borrow, default)]
+    entry: Vec<GoingEntry<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GoingEntry<'a> {
+    #[serde(borrow)]
+    full_url: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resource: GoingResource<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GoingResource<'a> {
+    #[serde(borrow)]
+    resource_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    meta: GoingMeta<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GoingMeta<'a> {
+    #[serde(borrow, default)]
+    version_id: Option<Cow<'a, str>>,
+}
+
+impl GoingEntry<'_> {
+    fn id(&self) -> Option<Uuid> {
+        self.full_url.strip_prefix("urn:uuid:")?.parse().ok()
+    }
+}
+
+/// The aggregates that a transaction updates, by the version that each resource has.
+fn told(body: &[u8]) -> Option<Vec<Told>> {
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    let going: Going<'_> = serde_json::from_slice(body).ok()?;
+    let of = |entry: &GoingEntry<'_>| {
+        let request: Request<'_> = serde_json::from_str(entry.request?.get()).ok()?;
+        let version = entry.resource.meta.version_id.as_ref()?.parse().ok()?;
+        let kinds = mappings_fhir::kinds(&entry.resource.resource_type);
+        (request.method == "PUT" && !kinds.is_empty()).then_some(Told {
+            kinds,
+            id: entry.id()?,
+            version,
+        })
+    };
+    Some(going.entry.iter().filter_map(of).collect())
+}
+
+/// A transaction that makes these only where no resource has our identifier of them (FHIR R4 §3.1.0.8.1, conditional create). All
+/// the rest of it stays byte for byte.
+fn leaving(body: &[u8], ids: &[Uuid]) -> Option<Vec<u8>> {
+    let going: Going<'_> = serde_json::from_slice(body).ok()?;
+    let mut out = Vec::with_capacity(body.len());
+    let mut done = 0;
+    for entry in &going.entry {
+        let (Some(request), Some(id)) = (entry.request, entry.id()) else {
+            continue;
+        };
+        if !ids.contains(&id) {
+            continue;
+        }
+        let request = request.get();
+        let begins = request.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+        out.extend_from_slice(body.get(done..begins)?);
+        done = begins + request.len();
+        let made = serde_json::json!({
+            "method": "POST",
+            "url": entry.resource.resource_type,
+            "ifNoneExist": format!("identifier=urn%3Aietf%3Arfc%3A3986%7Curn%3Auuid%3A{id}"),
+        });
+        out.extend_from_slice(made.to_string().as_bytes());
+    }
+    out.extend_from_slice(body.get(done..)?);
+    Some(out)
 }
 
 /// What is looked at of what was sent.
@@ -313,7 +409,60 @@ fn patient_numbers(message: &[u8]) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use clinic::Kind;
+
     use super::*;
+
+    #[test]
+    fn what_is_left_is_made_only_where_it_is_not_there_and_the_rest_stays() {
+        let id: Uuid = "0197a3b2-0000-7000-8000-000000000001".parse().expect("an id");
+        let other = "0197a3b2-0000-7000-8000-000000000002";
+        let entry = |id: &str, kind: &str, request: &str| {
+            format!(
+                r#"{{"fullUrl":"urn:uuid:{id}","resource":{{"resourceType":"{kind}","id":"x","meta":{{"versionId":"3"}},"n": 5.40}},
+                "request": {request} }}"#
+            )
+        };
+        let update = r#"{"method":"PUT","url":"Patient?identifier=A%7CB"}"#;
+        let provenance = r#"{"method":"PUT","url":"Provenance/x"}"#;
+        let bundle = |first: &str| {
+            format!(
+                r#"{{ "resourceType":"Bundle","type":"transaction","entry":[{},{},{}]}}"#,
+                entry(&id.to_string(), "Patient", first),
+                entry(
+                    other,
+                    "Patient",
+                    r#"{"method":"POST","url":"Patient","ifNoneExist":"identifier=x"}"#
+                ),
+                entry(other, "Provenance", provenance),
+            )
+        };
+        let body = bundle(update);
+        let told = FhirR4.tells(body.as_bytes());
+        let expected = Told {
+            kinds: &[Kind::Patient],
+            id,
+            version: 3,
+        };
+        assert_eq!(told, [expected], "what is updated");
+        let left = FhirR4.leaving(body.as_bytes(), &[id]).expect("a transaction");
+        let query = format!("identifier=urn%3Aietf%3Arfc%3A3986%7Curn%3Auuid%3A{id}");
+        let made = format!(r#"{{"ifNoneExist":"{query}","method":"POST","url":"Patient"}}"#);
+        assert_eq!(String::from_utf8(left).expect("text"), bundle(&made));
+        assert_eq!(
+            FhirR4.leaving(body.as_bytes(), &[]).as_deref(),
+            Some(body.as_bytes())
+        );
+        for none in [
+            "",
+            "{}",
+            "[1]",
+            r#"{"entry":[{}]}"#,
+            r#"{"resourceType":"Patient"}"#,
+        ] {
+            assert_eq!(FhirR4.tells(none.as_bytes()), [], "{none}");
+        }
+    }
 
     fn ask(question: &str, status: u16, body: &str) -> Answered {
         let response = Response {

@@ -36,6 +36,118 @@ async fn routed() -> Result<(Sink, Home, Punte, Sender)> {
     Ok((sink, home, punte, sender))
 }
 
+/// A channel that writes to the clinic and tells the portal.
+fn telling(id: &str, portal: &Sink) -> String {
+    format!(
+        "id = \"{id}\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\ndecode = \"hl7v2\"\n[[step]]\napply = true\n\
+         [[destination]]\nname = \"portal\"\nencode = \"fhir-r4\"\nfhir = {{ base = \"http://{}/fhir\" }}\n",
+        portal.address
+    )
+}
+
+/// How the resources of a type are asked for in the bundle of a message.
+fn requests(portal: &Sink, control_id: &str, kind: &str) -> Vec<(String, String)> {
+    let bundles = portal.texts().into_iter().rev();
+    let bundle = bundles
+        .into_iter()
+        .find(|text| text.contains(&format!("{control_id:?}")));
+    let bundle: serde_json::Value = serde_json::from_str(&bundle.unwrap_or_default()).unwrap_or_default();
+    let entries = bundle["entry"].as_array().into_iter().flatten();
+    let of_kind = entries.filter(|entry| entry["resource"]["resourceType"] == kind);
+    of_kind
+        .map(|entry| {
+            let text = |name: &str| entry["request"][name].as_str().unwrap_or_default().to_owned();
+            (text("method"), text("ifNoneExist"))
+        })
+        .collect()
+}
+
+/// Two channels to one server, of which one waits: what waited is not written over what the other has told since, also after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_is_not_told_over_what_is_newer() -> Result<()> {
+    let portal = Sink::fhir().await?;
+    let channels = [("one", telling("one", &portal)), ("two", telling("two", &portal))];
+    let channels: Vec<(&str, &str)> = channels
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    for restarts in [false, true] {
+        let home = Home::with(&channels)?;
+        let mut punte = home.serve()?;
+        let tag = if restarts { "R" } else { "S" };
+        let adt = |event: &str, id: &str, chart: &str, more: &str| {
+            format!(
+                "{}EVN|{event}|20260505083000\rPID|1||{chart}^^^TEST^MR||Pop^Ana^^^^^L||19800514|F\r{more}",
+                scenes::msh(&format!("ADT^{event}"), &format!("{tag}{id}"))
+            )
+        };
+        let visit = |place: &str, end: &str| {
+            let between = "|".repeat(16);
+            let to_end = "|".repeat(26);
+            format!("PV1|1|I|{place}{between}V-1^^^TEST^VN{to_end}{end}\r")
+        };
+        let mut one = Sender::connect(punte.listens("one")).await?;
+        let mut two = Sender::connect(punte.listens("two")).await?;
+        let arrived = async |id: &str| {
+            let sent = format!("\"{tag}{id}\"");
+            eventually(id, SOON, async || {
+                portal
+                    .texts()
+                    .iter()
+                    .any(|text| text.contains(&sent))
+                    .then_some(())
+            })
+            .await;
+        };
+        one.ask(adt("A01", "1", "P-1", &visit("WARD", "")).as_bytes())
+            .await?;
+        one.ask(adt("A28", "2", "P-2", "").as_bytes()).await?;
+        arrived("2").await;
+        assert!(
+            home.run(&["channels", "pause", "one/portal", "--reason", "test"])?
+                .status
+                .success()
+        );
+        one.ask(adt("A02", "3", "P-1", &visit("ICU", "")).as_bytes())
+            .await?;
+        one.ask(adt("A31", "4", "P-2", "").replace("Ana", "Anca").as_bytes())
+            .await?;
+        two.ask(adt("A03", "5", "P-1", &visit("ICU", "20260506")).as_bytes())
+            .await?;
+        two.ask(adt("A40", "6", "P-1", "MRG|P-2^^^TEST^MR\r").as_bytes())
+            .await?;
+        arrived("6").await;
+        if restarts {
+            assert!(punte.stop()?.success());
+            punte = home.serve()?;
+        }
+        assert!(home.run(&["channels", "start", "one/portal"])?.status.success());
+        arrived("4").await;
+        let made = |kind: &str, id: &str| requests(&portal, &format!("{tag}{id}"), kind);
+        let of = |requests: &[(String, String)]| -> Vec<String> {
+            requests.iter().map(|(method, _)| method.clone()).collect()
+        };
+        assert_eq!(of(&made("Encounter", "5")), ["PUT"], "the newest is told");
+        assert_eq!(of(&made("Encounter", "3")), ["POST"], "the discharge stays");
+        let location = made("Location", "3");
+        assert!(
+            !location.is_empty() && of(&location).iter().all(|method| method == "PUT"),
+            "{location:?}"
+        );
+        let [(method, query)] = made("Patient", "4").try_into().expect("one patient");
+        assert_eq!(method, "POST", "the merge stays");
+        assert!(
+            query.starts_with("identifier=urn%3Aietf%3Arfc%3A3986%7Curn%3Auuid%3A"),
+            "{query}"
+        );
+        let rows = punte.messages(&format!("&control_id={tag}4")).await?;
+        let last = rows[0]["deliveries"][0]["last"].as_str().unwrap_or_default();
+        assert!(last.contains("newer version"), "{rows:?}");
+        assert!(punte.stop()?.success());
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn routing_keeps_every_byte_and_the_order() -> Result<()> {
     let (sink, _home, punte, mut sender) = routed().await?;
