@@ -18,8 +18,6 @@ const PATIENT: &[&str] = &[
     "birth_place",
     "citizenships",
     "contacts",
-    "deceased",
-    "deceased_at",
     "general_practitioners",
     "languages",
     "marital_status",
@@ -28,6 +26,9 @@ const PATIENT: &[&str] = &[
     "religion",
     "telecoms",
 ];
+
+/// That somebody has died, and when: two ways to say it.
+const DEATH: &[&str] = &["deceased", "deceased_at"];
 
 /// What events move.
 const VISIT: &[&str] = &[
@@ -56,6 +57,15 @@ impl Work<'_> {
         let (Some(before), Writer::Feed { overwrite: false }) = (&touched.before, writer) else {
             return held;
         };
+        if let Aggregate::Patient(patient) = &before.aggregate
+            && self.brings_something()
+            && (patient.deceased_at.is_some() || patient.deceased == Some(true))
+        {
+            // Orders and results are looked at for weeks after somebody has died, and say what held before.
+            DEATH
+                .iter()
+                .for_each(|field| held.hold(field, WHOLE, REGISTRATION));
+        }
         let (fields, by) = match &before.aggregate {
             Aggregate::Patient(_) if self.brings(&[Kind::Result]) => (PATIENT, REGISTRATION),
             Aggregate::Encounter(visit) if self.is_beside(visit.status) => (VISIT, ADMISSION),

@@ -118,6 +118,15 @@ impl<'a> Person<'a> {
         }
     }
 
+    /// Of whom only names are said.
+    pub(super) fn named(names: &'a [PersonName]) -> Self {
+        Person {
+            names: names.iter().collect(),
+            birth_date: None,
+            sex: None,
+        }
+    }
+
     /// Whether the two may be one.
     pub(super) fn may_be(&self, known: &Person<'_>, by: By) -> bool {
         let dates = birth_date(self.birth_date).zip(birth_date(known.birth_date));
@@ -152,7 +161,7 @@ impl<'a> Person<'a> {
     }
 
     /// Whether there is a word of a name.
-    fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.names
             .iter()
             .any(|name| !family(name).is_empty() || !given(name).is_empty())
@@ -172,9 +181,14 @@ pub(super) enum By {
     Bare,
 }
 
-/// A birth date that is one: who is not known is often born when the century began.
+/// A birth date that is one.
 fn birth_date(when: Option<&When>) -> Option<&When> {
-    when.filter(|when| !when.to_string().starts_with("1900-01-01"))
+    when.filter(|when| !is_of_nobody(when))
+}
+
+/// A birth date that is none: who is not known is often born when the century began.
+pub(super) fn is_of_nobody(when: &When) -> bool {
+    when.to_string().starts_with("1900-01-01")
 }
 
 /// Whether two doctors are called so differently that they are two.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::identify::{Found, Lookup, same};
 use super::images::WHOSE;
-use super::person::{By, Person, have_other_families, same_words};
+use super::person::{By, Person, have_other_families, is_of_nobody, same_words};
 use super::resolve::Work;
 use super::{ApplyError, Context};
 use crate::aggregate::Source;
@@ -112,7 +112,7 @@ impl Work<'_> {
     }
 
     /// Whether the set brings a result, an order, a booking or a document.
-    fn brings_something(&self) -> bool {
+    pub(super) fn brings_something(&self) -> bool {
         self.brings(&[
             Kind::Result,
             Kind::Order,
@@ -209,7 +209,8 @@ impl Work<'_> {
     }
 
     /// Of what a result says of a patient who is known, all but the name, the birth date and the sex that the record has: a laboratory
-    /// does not register patients, and calls them as it did when they first came. With what was left out and differs.
+    /// does not register patients, and calls them as it did when they first came. Of what any message says, all but a name and a birth
+    /// date that are none, where the record has some. With what was left out and differs.
     pub(super) fn without_identity<'b>(
         &self,
         place: usize,
@@ -218,12 +219,32 @@ impl Work<'_> {
     ) -> (Cow<'b, Body>, Vec<&'static str>) {
         let is_result = self.brings(&[Kind::Result]);
         let before = self.touched[place].before.as_ref();
-        let (Body::Patient(say), Some(Aggregate::Patient(known)), true, Writer::Feed { overwrite: false }) =
-            (&*body, before.map(|record| &record.aggregate), is_result, writer)
+        let (Body::Patient(say), Some(Aggregate::Patient(known)), Writer::Feed { overwrite: false }) =
+            (&*body, before.map(|record| &record.aggregate), writer)
         else {
             return (body, vec![]);
         };
         let (mut rest, mut told) = ((**say).clone(), vec![]);
+        let is_named = |names: &[PersonName]| Person::named(names).is_named();
+        if !rest.names.values().is_empty() && !is_named(rest.names.values()) && is_named(&known.names) {
+            rest.names = Items::Absent;
+            told.push("names");
+        }
+        if rest.birth_date.value().is_some_and(is_of_nobody)
+            && known
+                .birth_date
+                .as_ref()
+                .is_some_and(|known| !is_of_nobody(known))
+        {
+            rest.birth_date = Patch::Absent;
+            told.push("birth_date");
+        }
+        if !is_result {
+            return match told.is_empty() {
+                true => (body, told),
+                false => (Cow::Owned(rest.into()), told),
+            };
+        }
         if !known.names.is_empty() {
             let is_known = |name: &PersonName| known.names.iter().any(|known| same_words(name, known));
             if !rest.names.values().iter().all(is_known) {

@@ -53,22 +53,28 @@ pub fn quantity(at: At<'_>) -> Option<Quantity> {
 }
 
 /// CWE, CE, ST → the unit of an amount. A code without a system is taken as UCUM where it is one that is listed
-/// here; else it is words. Many analysers write powers of ten with a caret that they do not escape, so that it parts
-/// them (`10^3/uL`): it is put back.
+/// here; else it is words. Many analysers write exponents with a caret that they do not escape, so that it parts
+/// them (`10^3/uL`, `mL/min/1.73m^2`): it is put back.
 pub fn unit(at: At<'_>, quantity: &mut Quantity) {
-    let words = at.part(2).text();
-    let Some(code) = at.part(1).peek() else {
-        quantity.unit = words;
+    let Some(mut code) = at.part(1).peek() else {
+        quantity.unit = at.part(2).text();
         return;
     };
-    let named = at
-        .part(3)
-        .text()
-        .map(|name| terms::system_uri(&name).into_owned());
-    let (code, words) = match words {
-        Some(exponent) if is_parted_power(&code, &exponent) => (format!("{code}^{exponent}"), None),
-        words => (code, words),
+    let mut next = 2;
+    while let Some(exponent) = at.part(next).peek()
+        && is_parted_power(&code, &exponent)
+    {
+        at.part(next).take();
+        code = format!("{code}^{exponent}");
+        next += 1;
+    }
+    // What follows a unit that was put together is its system, or words and then that.
+    let (words, system) = match next {
+        2 => (at.part(2).text(), at.part(3)),
+        _ if at.part(next + 1).peek().is_some() => (at.part(next).text(), at.part(next + 1)),
+        _ => (None, at.part(next)),
     };
+    let named = system.text().map(|name| terms::system_uri(&name).into_owned());
     let is_other = named.as_deref().is_some_and(|system| system != UCUM);
     let listed = ucum(&code).filter(|_| !is_other);
     if named.is_some() || listed.is_some() || words.is_none() {
@@ -82,19 +88,32 @@ pub fn unit(at: At<'_>, quantity: &mut Quantity) {
     quantity.unit = words.or(Some(code));
 }
 
-/// Whether two components are a ten and its exponent with what follows it. No unit begins with a number that is raised
-/// to nothing, and none is a ten.
-fn is_parted_power(ten: &str, exponent: &str) -> bool {
+/// Whether a component is an exponent, with what follows it, of what stands before. No unit begins with a number that is raised
+/// to nothing, and none is a ten; none is called by a number either.
+fn is_parted_power(base: &str, exponent: &str) -> bool {
     let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-    ten.trim_start_matches(['x', 'X', '*', '×', ' ']) == "10"
-        && digits.starts_with(|c: char| c.is_ascii_digit())
+    let behind = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+    if behind.len() == digits.len() {
+        return false;
+    }
+    let is_ten = base.trim_start_matches(['x', 'X', '*', '×', ' ']) == "10";
+    is_ten
+        || base.ends_with(char::is_alphabetic)
+            && (behind.is_empty() || behind.starts_with(['/', '.', '*', '·', ')']))
 }
 
 /// The code of UCUM for a unit that laboratories write without naming UCUM. What is not listed may be a local unit.
-/// UCUM writes the power of ten with a star or with a caret (UCUM §28, table 1); here it has its star.
+/// UCUM writes the power of ten with a star or with a caret (UCUM §28, table 1), here with its star, and other exponents without (§9).
 fn ucum(unit: &str) -> Option<String> {
     let power = unit.trim_start_matches(['x', 'X', ' ']).strip_prefix("10^");
-    let code = power.map_or_else(|| unit.to_owned(), |power| format!("10*{power}"));
+    let code = match power {
+        Some(power) => format!("10*{power}"),
+        None => unit.replace('^', ""),
+    };
+    if matches!(code.as_str(), "mL/min/1.73m2" | "mL/min/1.73 m2") {
+        // A number is no unit of UCUM; a remark in braces is.
+        return Some("mL/min/{1.73_m2}".to_owned());
+    }
     is_ucum(&code).then_some(code)
 }
 

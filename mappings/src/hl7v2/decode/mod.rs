@@ -119,24 +119,22 @@ pub fn decode_message(message: &Message, profile: &Profile) -> Result<ChangeSet,
         .part(1)
         .peek()
         .ok_or_else(|| MapError::missing("MSH-9.1", "the message type"))?;
-    // Version 2.1 names the event in EVN only.
-    let by_evn = || evn.and_then(|evn| evn.f(1).part(1).peek());
-    let event = msh.f(9).part(2).peek().or_else(by_evn);
-    if msh.f(9).part(2).is_empty()
-        && let Some(evn) = evn
-    {
-        evn.f(1).part(1).take();
-    }
-    // Version 2.1 knows no events; what is an order or a report there has one only.
-    let event = event.or_else(|| {
-        let only = match kind.as_str() {
-            "ORM" => "O01",
-            "ORU" => "R01",
-            _ => return None,
-        };
-        about::set_event(&mut out, &kind, only);
-        Some(only.to_owned())
-    });
+    let event = match msh.f(9).part(2).peek() {
+        Some(event) => Some(event),
+        None => {
+            // Version 2.1 names the event in EVN only, and knows none of what is an order or a report there and has one only.
+            let by_evn = evn.and_then(|evn| evn.f(1).part(1).text());
+            let event = by_evn.or_else(|| match kind.as_str() {
+                "ORM" => Some("O01".to_owned()),
+                "ORU" => Some("R01".to_owned()),
+                _ => None,
+            });
+            if let Some(event) = &event {
+                about::set_event(&mut out, &kind, event);
+            }
+            event
+        }
+    };
     let event = || {
         event
             .clone()

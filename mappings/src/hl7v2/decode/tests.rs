@@ -654,6 +654,13 @@ fn times_keep_their_precision_and_get_the_zone() {
     assert_eq!(birth("1980").as_deref(), Some("1980"));
     assert_eq!(birth("198005").as_deref(), Some("1980-05"));
     assert_eq!(birth("260505"), None, "YYMMDD of the first version");
+    for day in ["19800514240000", "19800514236100", "19800514235960"] {
+        assert_eq!(
+            birth(day).as_deref(),
+            Some("1980-05-14"),
+            "a time that is none: {day}"
+        );
+    }
     assert_eq!(birth("19800512").as_deref(), Some("1980-05-12"));
     assert_eq!(
         birth("198005120730").as_deref(),
@@ -676,7 +683,6 @@ fn times_keep_their_precision_and_get_the_zone() {
         "19801",
         "Aug 15, 1942",
         "1980051207305",
-        "198005122530",
         "198005120730+9900",
     ] {
         assert_eq!(birth(wrong), None, "{wrong}");
@@ -798,10 +804,9 @@ fn what_is_no_adt_is_refused_with_its_place() {
         refused(&[&msh("ADT^A01")]),
         (Reason::RequiredMissing, place("PID-3"))
     );
-    assert!(
-        read(&message(&[&msh("ADT"), "EVN|A28", PID])).is_ok(),
-        "version 2.1 names the event in EVN"
-    );
+    let by_evn = read(&message(&[&msh("ADT"), "EVN|A28", PID])).expect("version 2.1 names the event in EVN");
+    assert_eq!(by_evn.about.message_type.as_deref(), Some("ADT^A28"));
+    assert!(by_evn.about.event.is_some());
 }
 
 #[test]
@@ -838,6 +843,39 @@ fn a_power_of_ten_keeps_its_ten_where_nobody_escaped_the_caret() {
     assert_eq!(unit("10^6/mm3"), words("10^6/mm3"));
     assert_eq!(unit("10^-3 mol"), words("10^-3 mol"));
     assert_eq!(unit("10*3/uL"), ucum("10*3/uL", "10*3/uL"));
+    assert_eq!(unit("mL/min/1.73m^2"), ucum("mL/min/1.73m^2", "mL/min/{1.73_m2}"));
+    assert_eq!(unit("kg/m^2"), ucum("kg/m^2", "kg/m2"));
+    assert_eq!(
+        unit("m^2^UCUM"),
+        ("m^2".into(), Some("m2".into()), Some(UCUM.into()))
+    );
+    assert_eq!(
+        unit("kg/m^2^kg pe m2^UCUM"),
+        ("kg pe m2".into(), Some("kg/m2".into()), Some(UCUM.into()))
+    );
+    for whole in [
+        "/mm^3",
+        "cells/mm^3",
+        "dyn.s.cm^-5",
+        "10^3/mm^3",
+        "L/min/m^2",
+        "s^-1",
+    ] {
+        assert_eq!(unit(whole), words(whole));
+    }
+    let of_the_lab = (
+        "mii".to_owned(),
+        Some("10^3/uL".to_owned()),
+        Some("http://loinc.org".to_owned()),
+    );
+    assert_eq!(unit("10^3/uL^mii^LN"), of_the_lab);
+    for (coded, words) in [
+        ("mg/dL^miligrame", "miligrame"),
+        ("g^24h", "24h"),
+        ("TAB^1 tableta", "1 tableta"),
+    ] {
+        assert_eq!(unit(coded).0, words);
+    }
     assert_eq!(unit("10^ten^L").0, "ten", "words, and the code of a system");
     assert_eq!(
         unit("10^9/L^L").1.as_deref(),

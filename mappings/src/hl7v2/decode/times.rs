@@ -28,6 +28,7 @@ pub fn when(at: At<'_>) -> Option<When> {
         Some(Assumed::First) => {
             at.remark("a time that the clocks show twice on this day; taken as the first")
         }
+        Some(Assumed::DayAlone) => at.remark("its time is none that a clock shows; the day alone is taken"),
         Some(Assumed::Nothing) | None => {}
     }
     Some(when)
@@ -80,6 +81,7 @@ enum Assumed {
     Zone,
     Shifted,
     First,
+    DayAlone,
 }
 
 struct Moment {
@@ -144,7 +146,17 @@ fn moment(
     if digits.len() == 8 {
         return nothing(date.to_string());
     }
-    let time = clock_time(&digits[8..])?;
+    let time = match clock_time(&digits[8..]) {
+        Ok(time) => time,
+        // Midnight as 24:00, a leap second, a slip of the hand.
+        Err(_) if matches!(digits.len(), 10 | 12 | 14) => {
+            return Ok(Moment {
+                text: date.to_string(),
+                assumed: Assumed::DayAlone,
+            });
+        }
+        Err(wrong) => return Err(wrong),
+    };
     let fraction = fraction_digits(fraction)?;
     let local = date.to_datetime(time);
     if let Some(offset) = offset {
