@@ -1,7 +1,7 @@
 //! Taking in what is said, and saying what is to be written.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -15,12 +15,12 @@ use super::old_records;
 use super::resolve::{Target, Touched, Work, unknown_id};
 use super::states;
 use super::visits;
-use super::{Applied, ApplyError, Context, Record, Write};
+use super::{Applied, ApplyError, Context, FindKey, Record, Write};
 use crate::aggregate::Meta;
 use crate::change_set::{About, Change};
 use crate::events;
 use crate::held::{Kept, Writer};
-use crate::keys::{find_keys, same_in_series};
+use crate::keys::{find_keys, names_one, same_in_series};
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Field, Items, Patch};
 use crate::refs::Refs;
@@ -337,6 +337,32 @@ fn name_new(change: &Change, aggregate: &mut Aggregate) {
     Field::take(aggregate.identifiers_mut(), &Items::merge(missing));
 }
 
+/// New orders that have a number which others have too, and those others: a report of a test that nobody ordered has the number of
+/// the request.
+fn sharing_numbers(work: &mut Work<'_>) -> Result<BTreeSet<Uuid>, ApplyError> {
+    let mut keys: Vec<(Uuid, FindKey)> = vec![];
+    for touched in work.touched.iter().filter(|touched| touched.before.is_none()) {
+        let Aggregate::Order(order) = &touched.after else {
+            continue;
+        };
+        let patient = order.patient.as_ref().and_then(Ref::id);
+        let numbers = order.identifiers.iter();
+        let numbers = numbers.filter(|number| names_one(Kind::Order, number));
+        let named = numbers.filter_map(|number| FindKey::identifier(Kind::Order, number, patient));
+        keys.extend(named.map(|key| (touched.id, key)));
+    }
+    let mut sharing = BTreeSet::new();
+    for (id, key) in &keys {
+        let known = work.reader.find(key)?.to_vec();
+        let new = keys.iter().filter(|(_, other)| other == key).map(|(id, _)| *id);
+        let all: BTreeSet<Uuid> = known.into_iter().chain(new).chain([*id]).collect();
+        if 1 < all.len() {
+            sharing.extend(all);
+        }
+    }
+    Ok(sharing)
+}
+
 /// What came of it all.
 pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
@@ -349,6 +375,7 @@ pub(super) fn finish(mut work: Work<'_>, context: &Context<'_>) -> Result<Applie
     }
     let (mut share_number, changes) = std::mem::take(&mut work.share_number);
     share_number.extend(changes.iter().filter_map(|idx| work.target_id(*idx)));
+    share_number.extend(sharing_numbers(&mut work)?);
     applied.share_number = share_number;
     let mut neighbours = about_refs(&work);
     let shared = shared_rooms(&mut work)?;

@@ -1,9 +1,10 @@
 //! Orders and results: what a message must say in the change set.
 
+use clinic::Kind;
 use clinic::exchange::Reason;
 use serde_json::Value;
 
-use super::said::{MSH, PID, Said, day, list, of_kind, read, sample};
+use super::said::{MSH, PID, Said, day, heard, list, of_kind, read, sample, tries};
 use super::{Profile, decode};
 
 /// One OBX of this type and value in a small report.
@@ -487,6 +488,29 @@ fn a_requisition_has_a_test_for_each_code_under_its_number() {
     // Twice the same is told among the losses.
     let twice = read(&format!("{oml}{}{}", test("NW", "GLU"), test("NW", "GLU")));
     assert!(twice.lost("OBR[2]-4.1"), "{:?}", twice.extra());
+}
+
+#[test]
+fn a_test_that_nobody_ordered_shares_the_number_of_the_request() {
+    // Each of them has a number of the laboratory by now.
+    let reports = [
+        ("L1", "GLU^Glucose^L", "CM"),
+        ("L2", "CREA^Creatinine^L", "CM"),
+        ("L3", "UREA^Urea^L", "CM"),
+    ];
+    let (clinic, _) = heard(&[read(&requisition()).set, read(&report_of(&reports)).set]);
+    let sharing = |tests: &[(&str, &str, &str)]| {
+        let applied = tries(&read(&report_of(tests)).set, &clinic, 1_000_000).expect("taken");
+        let made = applied.writes.iter().map(|write| &write.record);
+        let made = made.filter(|record| record.aggregate.kind() == Kind::Order && record.meta.version == 1);
+        let made: Vec<_> = made.map(|record| record.meta.id).collect();
+        (
+            made.len(),
+            made.iter().all(|id| applied.share_number.contains(id)),
+        )
+    };
+    assert_eq!(sharing(&[("L9", "CRP^CRP^L", "CM")]), (1, true), "a reflex test");
+    assert_eq!(sharing(&[("L1", "GLU^Glucose^L", "CM")]).0, 0);
 }
 
 /// A requisition of three tests, each with an ORC of its own.
