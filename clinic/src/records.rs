@@ -559,9 +559,11 @@ impl EncounterChange {
             return std::borrow::Cow::Borrowed(self);
         };
         let goes_on = self.status.value().is_some_and(|status| status.goes_on());
+        let over = [EncounterStatus::Finished, EncounterStatus::Cancelled];
+        let was_over = visit.status.is_some_and(|status| over.contains(&status));
         let said = match &self.period {
             Patch::Set(said) => said.clone(),
-            Patch::Absent if goes_on && visit.status == Some(EncounterStatus::Finished) => Period::default(),
+            Patch::Absent if goes_on && was_over => Period::default(),
             Patch::Absent | Patch::Clear => return std::borrow::Cow::Borrowed(self),
         };
         let status = self.status.value().copied().or(visit.status);

@@ -107,8 +107,12 @@ pub(super) fn keep_places(work: &Work<'_>, place: usize, changes: &[usize], afte
         .before
         .as_ref()
         .map(|record| &record.aggregate);
+    // Where somebody was to lie, or had been admitted by mistake, they have not been.
+    let nowhere = [EncounterStatus::Planned, EncounterStatus::Cancelled];
     let known = match before {
-        Some(Aggregate::Encounter(before)) => &before.stays[..],
+        Some(Aggregate::Encounter(before)) if before.status.is_none_or(|was| !nowhere.contains(&was)) => {
+            &before.stays[..]
+        }
         _ => &[],
     };
     let said = changes.iter().filter(|idx| !work.mute[**idx]);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use clinic::exchange::{MapError, Stamp};
 use clinic::people::LinkKind;
+use clinic::records::EncounterStatus;
 use clinic::value::{Identifier, IdentifierUse, Ref};
 use clinic::{Aggregate, Applied, ChangeSet, Kind, Record, Refs};
 use uuid::Uuid;
@@ -100,8 +101,16 @@ impl<'a> Set<'a> {
         let mut included = BTreeSet::new();
         let mut records: Vec<&Record> = vec![];
         let mut waiting: VecDeque<Uuid> = spoken_of.iter().map(|(_, id)| *id).collect();
+        // Of two visits that became one the other is not spoken of, and is to be told all the same.
+        let written = applied.writes.iter().map(|write| &write.record);
+        let visits = written.filter(|record| record.aggregate.kind() == Kind::Encounter);
+        waiting.extend(visits.map(|record| record.meta.id));
         while let Some(id) = waiting.pop_front() {
-            let Some(record) = applied.known.get(&id) else {
+            let record = applied.known.get(&id).or_else(|| {
+                let mut writes = applied.writes.iter().map(|write| &write.record);
+                writes.find(|record| record.meta.id == id)
+            });
+            let Some(record) = record else {
                 continue;
             };
             if !included.insert(id) {
@@ -274,6 +283,8 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
             &[]
         }
         Aggregate::Practitioner(_) | Aggregate::Clinic(_) => &[],
+        // Its number leads to the visit that it became one with.
+        Aggregate::Encounter(visit) if visit.status == Some(EncounterStatus::EnteredInError) => return None,
         Aggregate::Encounter(_) => &["VN"],
         Aggregate::Order(_) => &["PLAC", "FILL"],
         Aggregate::RelatedPerson(_)

@@ -75,6 +75,10 @@ pub fn encounter_from_pv1(out: &mut Collected<'_>, visit: Visit<'_, '_>) -> Opti
     say.stays = stays(out, event, pv1, pv2);
     say.participants = participants(out, pv1, pv2);
     if event == "A13" {
+        [pv1.f(36), pv1.f(37)]
+            .iter()
+            .filter(|field| field.is_there())
+            .for_each(|field| field.note("the discharge is taken back"));
         not_discharged(&mut say);
     }
     if let Some(pv2) = pv2 {
@@ -202,14 +206,10 @@ fn stays_in(event: &str, say: &EncounterChange) -> &'static [EncounterStatus] {
     }
 }
 
-/// A13: what was said of the discharge is taken back with it, where the message says nothing else. HL7 v2.5.1, 3.3.13.
+/// A13: what was said of the discharge is taken back with it, also where the message says it once more. HL7 v2.5.1, 3.3.13.
 fn not_discharged(say: &mut EncounterChange) {
-    if say.discharge_disposition.is_absent() {
-        say.discharge_disposition = Patch::Clear;
-    }
-    if say.destination.is_absent() {
-        say.destination = Patch::Clear;
-    }
+    say.discharge_disposition = Patch::Clear;
+    say.destination = Patch::Clear;
 }
 
 /// PV1-44, PV1-45 → from when to when. `""` in PV1-45 leaves the visit open, and so does a discharge that is taken back.

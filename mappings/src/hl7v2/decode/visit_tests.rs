@@ -76,11 +76,13 @@ fn a_discharge_that_is_taken_back_leaves_no_end() {
             "{back}: {visit}"
         );
     }
-    let again = visit(&[("A03", &ended), ("A13", &without)]);
-    assert!(
-        again["discharge_disposition"].is_null() && again["destination"].is_null(),
-        "{again}"
-    );
+    for back in [&without, &ended] {
+        let again = visit(&[("A03", &ended), ("A13", back)]);
+        assert!(
+            again["discharge_disposition"].is_null() && again["destination"].is_null(),
+            "{again}"
+        );
+    }
     let ended_twice = visit(&[("A03", &ended), ("A13", &without), ("A03", &ended)]);
     assert_eq!(ended_twice["period"]["end"], "2026-05-06T09:00:00+03:00");
 }
@@ -222,6 +224,17 @@ fn the_places_of_a_visit_are_kept_and_what_was_reserved_is_so_once() {
     let admitted = ("A01", at("W", "", ""));
     let moved = |to: &str, from: &str| ("A02", at(to, from, ""));
     let pending = |to: &str| ("A15", at("W", "", to));
+    // Where somebody was to lie, and where they were admitted by mistake, they have not been.
+    assert_eq!(
+        places(&[("A05", at("W", "", "")), ("A01", at("S", "", ""))]),
+        ["S active"]
+    );
+    let by_mistake = [
+        admitted.clone(),
+        ("A11", at("W", "", "")),
+        ("A01", at("S", "", "")),
+    ];
+    assert_eq!(places(&by_mistake), ["S active"]);
     for from in ["", "W"] {
         let all = places(&[admitted.clone(), moved("ICU", from)]);
         assert_eq!(all, ["ICU active", "W completed"], "{from}");
@@ -309,6 +322,73 @@ fn who_is_said_not_to_be_dead_is_not() {
     assert_eq!(alive["deceased"], false);
     assert_eq!(patient(&[dead, &[(30, "N")], dead])["deceased_at"], "2026-01-02");
     assert_eq!(patient(&[dead, &[]])["deceased_at"], "2026-01-02");
+}
+
+#[test]
+fn a_name_that_says_nothing_takes_none_away() {
+    let said = |event: &str, name: &str, born: &str| {
+        read(&format!(
+            "MSH|^~\\&|HIS|H|PUNTE|H|20260505080000||ADT^{event}|1|P|2.5.1\nPID|1||A-1^^^AURORA^MR||{name}||{born}\n\
+             PV1|1|I|WARD^1\n"
+        ))
+        .set
+    };
+    let first = said("A08", "Popa^Andrei", "19800514");
+    for event in ["A02", "A08"] {
+        let nobody = said(event, "NECUNOSCUT^NECUNOSCUT", "19000101");
+        let (clinic, kept) = heard(&[first.clone(), nobody.clone()]);
+        let patient = &of_kind(&clinic, Kind::Patient)[0];
+        assert_eq!(patient["names"][0]["family"], "Popa", "{event}");
+        assert_eq!(patient["birth_date"], "1980-05-14", "{event}");
+        assert!(kept.iter().any(|field| field == "names"), "{kept:?}");
+        // Who is not known yet is called so, until somebody knows.
+        let (clinic, _) = heard(&[nobody.clone()]);
+        assert_eq!(
+            of_kind(&clinic, Kind::Patient)[0]["names"][0]["family"],
+            "NECUNOSCUT"
+        );
+        let (clinic, _) = heard(&[nobody, first.clone()]);
+        assert_eq!(of_kind(&clinic, Kind::Patient)[0]["names"][0]["family"], "Popa");
+    }
+}
+
+#[test]
+fn results_orders_and_bookings_raise_nobody_from_the_dead() {
+    let said = |kind: &str, pid_30: &str, rest: &str| {
+        let alive = "|".repeat(25);
+        read(&format!(
+            "MSH|^~\\&|LIS|L|PUNTE|H|20260505090000||{kind}|2|P|2.5.1\nPID|1||A-1^^^AURORA^MR||Rusu^Adina{alive}{pid_30}\n{rest}\n"
+        ))
+        .set
+    };
+    let died = |yes_or_no: &str| said("ADT^A08", yes_or_no, "");
+    let beside = [
+        said(
+            "ORU^R01",
+            "N",
+            "OBR|1|C-1^A|L-1^L|X^x^L|||20260505||||||||||||||||||F\nOBX|1|NM|V^v^L||1||||||F",
+        ),
+        said("OML^O21", "N", "ORC|NW|C-1^A\nOBR|1|C-1^A||X^x^L"),
+        said(
+            "SIU^S12",
+            "N",
+            "SCH|S-1^A||||||||20|MIN|^^20^20260901100000\nRGS|1|A\nAIG|1|A|R1^Sala",
+        ),
+    ];
+    for set in beside {
+        let (clinic, kept) = heard(&[died("Y"), set.clone()]);
+        assert_eq!(of_kind(&clinic, Kind::Patient)[0]["deceased"], true);
+        assert!(kept.iter().any(|field| field == "deceased"), "{kept:?}");
+        // Who was never said to be dead, is not.
+        let (clinic, _) = heard(&[died("N"), set]);
+        assert_eq!(of_kind(&clinic, Kind::Patient)[0]["deceased"], false);
+    }
+    let (clinic, _) = heard(&[died("Y"), said("ADT^A08", "N", "")]);
+    assert_eq!(
+        of_kind(&clinic, Kind::Patient)[0]["deceased"],
+        false,
+        "a registration says who lives"
+    );
 }
 
 #[test]

@@ -29,7 +29,6 @@
 //! - a CNP without authority and kind gets both (`^^^CNP^NI`);
 //! - of several earlier places of a visit PV1-6 has the last;
 //! - remarks of one author and time that stand behind one another read as one remark;
-//! - a visit or number that moved (A45, A50, A51) is written as it is now, in A08;
 //! - an order of images has the numbers that the clinic made for it (study UID, accession number, step);
 //! - who is responsible for sending and receiving (MSH-22, -23 of later versions) is not written;
 //! - codes that the decoder derives (FHIR's own, by the official maps) are left out, since they are derived again.
@@ -43,8 +42,8 @@ use std::collections::HashSet;
 use clinic::change_set::Merge;
 use clinic::exchange::{MapError, Reason, Stamp, control_id};
 use clinic::scheduling::SlotStatus;
-use clinic::value::{Identifier, IdentifierUse};
-use clinic::{Applied, ChangeSet, Kind};
+use clinic::value::{Identifier, IdentifierUse, Ref};
+use clinic::{Applied, Change, ChangeSet, Kind};
 use uuid::Uuid;
 
 use self::wire::{Seg, comps, ot, t};
@@ -76,6 +75,11 @@ mod wire;
 mod world;
 
 pub(super) use self::answer::{Answer, answer_segments};
+
+/// The structures that have a place for NK1 (HL7 v2.5.1, chapters 3, 4 and 7). A strict receiver refuses it elsewhere.
+const WITH_RELATIVES: [&str; 7] = [
+    "ADT_A01", "ADT_A03", "ADT_A05", "ADT_A06", "ADT_A16", "OML_O21", "ORU_R01",
+];
 
 /// The program, as it calls itself in MSH-3.
 const APPLICATION: &str = "PUNTE";
@@ -115,6 +119,9 @@ pub fn encode_as(
         "OMP" => of_patients(&world, &mut out, medication::of_patient)?,
         "SIU" => schedule(&world, &event, &mut out)?,
         _ => adt(&world, &event, stamp, &mut out)?,
+    }
+    if !WITH_RELATIVES.contains(&structure) {
+        out.retain(|segment| segment.name() != "NK1");
     }
     let mut text = String::new();
     for segment in &out {
@@ -177,6 +184,12 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
     }
     if !has(Kind::Patient) {
         return Err(MapError::missing("PID-3", "a patient to write about"));
+    }
+    if kind == "ADT"
+        && let Some(structure) = structure_of_move(event)
+        && moved_visit(world).is_some()
+    {
+        return Ok(("ADT", event.to_owned(), structure));
     }
     let (event, structure) = match original.split_once('.') {
         Some((of, verb)) => adt_structure("ADT", trigger_of(of, verb)),
@@ -526,6 +539,9 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
         renumbered(world, out);
         return Ok(());
     }
+    if structure_of_move(event).is_some() {
+        return moves(world, out);
+    }
     let all = patients(world);
     if all.len() > 1 && !matches!(event, "A17" | "A24" | "A37") {
         return Err(one_only("PID", "patient"));
@@ -580,6 +596,59 @@ fn renumbered(world: &World<'_>, out: &mut Vec<Seg>) {
         mrg.reps(1, numbers.iter().map(|id| datatypes::cx(id, world.profile)));
         out.push(mrg);
     }
+}
+
+/// The events by which a visit becomes one with another (A42), another patient's (A45), or has another number (A50, A51). HL7 v2.5.1,
+/// 3.3.42, 3.3.45, 3.3.50, 3.3.51.
+fn structure_of_move(event: &str) -> Option<&'static str> {
+    match event {
+        "A42" => Some("ADT_A39"),
+        "A45" => Some("ADT_A45"),
+        "A50" | "A51" => Some("ADT_A50"),
+        _ => None,
+    }
+}
+
+/// What is said of a visit that moves, and its number before.
+fn moved_visit<'w>(world: &'w World<'_>) -> Option<(&'w Change, &'w Identifier)> {
+    let visits = world.changes.changes.iter();
+    let mut visits = visits.filter(|change| change.kind() == Kind::Encounter);
+    // The number before is the last of those that find it.
+    visits.find_map(|change| Some((change, change.find.identifiers.last()?)))
+}
+
+/// PID as it is now, MRG with whose the visit was and its number before, PV1 as it is now.
+fn moves(world: &World<'_>, out: &mut Vec<Seg>) -> Result<(), MapError> {
+    let all = patients(world);
+    let (Some(patient), Some((visit, number))) = (all.first(), moved_visit(world)) else {
+        return Err(MapError::missing("MRG-5", "the visit that moves"));
+    };
+    if all.len() > 1 {
+        return Err(one_only("PID", "patient"));
+    }
+    person(world, patient, 1, &[], out);
+    let so_far = visit.find.from.as_ref().and_then(|from| {
+        let mut changes = world.changes.changes.iter();
+        let is_it = |change: &&Change| matches!(from, Ref::Local(key) if *key == change.key);
+        changes
+            .find(is_it)
+            .map(|change| change.find.identifiers.as_slice())
+    });
+    let is_in_use = |id: &&Identifier| id.usage != Some(IdentifierUse::Old);
+    let numbers = so_far.unwrap_or(patient.aggregate.identifiers()).iter();
+    let mut mrg = Seg::new("MRG");
+    mrg.reps(
+        1,
+        numbers
+            .filter(is_in_use)
+            .map(|id| datatypes::cx(id, world.profile)),
+    );
+    mrg.comps(5, datatypes::cx(number, world.profile));
+    out.push(mrg);
+    let mut segments = vec![];
+    visit_of(world, patient, true, &mut segments);
+    out.extend(segments.into_iter().filter(|segment| segment.name() == "PV1"));
+    Ok(())
 }
 
 /// PID of the record that stays, MRG of the one that goes; for each merge.

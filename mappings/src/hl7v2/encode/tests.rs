@@ -705,6 +705,54 @@ fn a_visit_that_moves_is_told_of_the_one_whose_it_is() {
     let moved = written("A45", "2", "MRG|1^^^CODRUL^MR||||V");
     assert_eq!(moved.matches("\rPID|").count(), 1, "{moved}");
     assert!(moved.contains("|2^^^CODRUL^MR|"), "{moved}");
+    assert!(moved.contains("|ADT^A45^ADT_A45|"), "{moved}");
+    assert!(
+        moved.contains("\rMRG|1^^^CODRUL^MR||||V^^^^VN\rPV1|1|I|"),
+        "{moved}"
+    );
+    // Another number, and then one visit with another that has that number: the one before is told.
+    let renumbered = written("A50", "2", "MRG|2^^^CODRUL^MR||||OLD");
+    assert!(renumbered.contains("|ADT^A50^ADT_A50|"), "{renumbered}");
+    assert!(
+        renumbered.contains("\rMRG|2^^^CODRUL^MR||||OLD^^^^VN\rPV1|1|I|"),
+        "{renumbered}"
+    );
+    let joined = written("A42", "2", "MRG|2^^^CODRUL^MR||||W");
+    assert!(joined.contains("|ADT^A42^ADT_A39|"), "{joined}");
+    assert!(
+        joined.contains("\rMRG|2^^^CODRUL^MR||||W^^^^VN\rPV1|1|I|"),
+        "{joined}"
+    );
+}
+
+/// HL7 v2.5.1, 3.3: relatives have a place in some structures only.
+#[test]
+fn relatives_stand_where_the_structure_has_them() {
+    let written = |kind: &str, more: &str| {
+        let header = format!("MSH|^~\\&|A|B|C|D|20260914091530||{kind}|1|P|2.5.1");
+        let mut lines = vec![
+            header.as_str(),
+            "PID|1||1^^^CODRUL^MR||Pop^Ana",
+            "NK1|1|Pop^Ion|SPO",
+        ];
+        lines.extend(more.split('\n'));
+        written_of(&mut MemoryClinic::new(), &lines).contains("\rNK1|")
+    };
+    let visit = "PV1|1|I|W||||||||||||||||V";
+    for event in [
+        "A01", "A03", "A04", "A05", "A06", "A08", "A13", "A16", "A28", "A31",
+    ] {
+        assert!(written(&format!("ADT^{event}"), visit), "{event}");
+    }
+    for event in ["A02", "A09", "A11", "A12", "A21", "A38"] {
+        assert!(!written(&format!("ADT^{event}"), visit), "{event}");
+    }
+    assert!(written(
+        "OML^O21^OML_O21",
+        "ORC|NW|P1^HIS\nOBR|1|P1^HIS||GLU^Glucoza^L"
+    ));
+    let booked = "SCH|S1^HIS||||||||20|MIN|^^20^20260915090000\nRGS|1|A\nAIG|1|A|R1^Sala";
+    assert!(!written("SIU^S12^SIU_S12", booked));
 }
 
 /// HL7 v2.5.1, 4.4.6 and 4.4.12: insurance stands before allergies, and OMI^O23 has no SPM.
