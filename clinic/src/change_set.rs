@@ -229,6 +229,10 @@ pub struct Find {
     /// the number has an authority.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub registers_nobody: bool,
+    /// True, of orders: who does it speaks of it, and orders nothing. Of what is asked for, by whom, when and why, nothing gives way
+    /// that is known; what nobody has said yet is filled in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub orders_nothing: bool,
     /// True, of visits: where several are found, they are one. The one with the first number stays, and the others were
     /// entered in error.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

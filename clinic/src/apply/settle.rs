@@ -61,8 +61,6 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                 take_what_is_reported(change, &mut after);
             }
         }
-        let held = work.stays_beside(&work.touched[place], &changes, writer);
-        let yields = matches!(writer, Writer::Feed { overwrite: false }) && !held.is_empty();
         let mut kept: Vec<Kept> = vec![];
         let id = work.touched[place].id;
         for change in said {
@@ -84,7 +82,8 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             kept.extend(of_identity.map(|field| Kept::new(kind, id, field, REGISTRATION)));
             let body = completed(body, id, &after, writer)?;
             let body = with_what_follows(body, &after, writer);
-            if !yields {
+            let held = work.stays_beside(&work.touched[place], change, writer);
+            if !matches!(writer, Writer::Feed { overwrite: false }) || held.is_empty() {
                 take_in(body, &mut after);
                 continue;
             }

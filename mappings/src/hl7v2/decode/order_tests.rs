@@ -1143,3 +1143,136 @@ fn empty_lines_of_a_text_stay() {
     assert_eq!(lines(&["", "Second"]), "Second");
     assert_eq!(lines(&["a~", "b"]), "a\n\nb");
 }
+
+#[test]
+fn a_report_and_a_state_change_nothing_of_what_was_ordered() {
+    use super::said::heard;
+    let of = |kind: &str, rest: &str| {
+        read(&format!(
+            "{}\n{PID}\n{rest}\n",
+            MSH.replace("ORU^R01^ORU_R01", kind)
+        ))
+        .set
+    };
+    let ordered = of(
+        "OML^O21",
+        "ORC|NW|O-1^HIS||G1^HIS|||||20260501080000|||D1^Cerut^Ana^^^^^^CLINIC\nTQ1|1||||||20260502080000||S\n\
+         OBR|1|O-1^HIS||GLU^g^L|||||||G||x||||||||||||||||||R50^x^I10\nNTE|1||nota medicului",
+    );
+    let report = of(
+        "ORU^R01",
+        "ORC|RE|O-1^HIS|F-1^LIS|G9^LIS|CM|||||||D9^Altul^Ion^^^^^^CLINIC\n\
+         OBR|1|O-1^HIS|F-1^LIS|GLU2^g2^L|R|20260503|20260503||||||||||||||||||F||^^^20260503^^R||||Z00^y^I10\nOBX|1|NM|K^k^L||4||||||F",
+    );
+    let state = |control: &str| {
+        let rest = format!(
+            "ORC|{control}|O-1^HIS|F-1^LIS|||||||||D8^Alt^Om^^^^^^CLINIC\nOBR|1|O-1^HIS|F-1^LIS|GLU^g^L|||||||||||||||||||||||^^^20260504^^R\nNTE|1||nota laboratorului"
+        );
+        of("ORM^O01", &rest)
+    };
+    let order = |sets: &[clinic::ChangeSet]| {
+        let (clinic, kept) = heard(sets);
+        let mut orders = of_kind(&clinic, clinic::Kind::Order);
+        assert_eq!(orders.len(), 1);
+        let mut order = orders.remove(0);
+        let state = order["status"].as_str().unwrap_or_default().to_owned();
+        for moves in [
+            "status",
+            "status_original",
+            "status_changed",
+            "identifiers",
+            "specimens",
+        ] {
+            order.as_object_mut().expect("fields").remove(moves);
+        }
+        (order, state, kept)
+    };
+    let (before, ..) = order(std::slice::from_ref(&ordered));
+    assert_eq!(before["intent"], "reflex-order");
+    let (after, state_after, kept) = order(&[ordered.clone(), report.clone()]);
+    assert_eq!((&after, state_after.as_str()), (&before, "completed"));
+    let told = [
+        "group",
+        "occurrence_at",
+        "occurrence_timing",
+        "priority",
+        "priority_original",
+        "reasons",
+        "requester",
+    ];
+    let sorted = |mut kept: Vec<String>| {
+        kept.sort();
+        kept
+    };
+    assert_eq!(sorted(kept), told);
+    for (control, wanted) in [
+        ("SC", "active"),
+        ("OK", "active"),
+        ("UA", "revoked"),
+        ("OC", "revoked"),
+        ("HR", "on-hold"),
+    ] {
+        let (after, now, kept) = order(&[ordered.clone(), state(control)]);
+        assert_eq!((&after, now.as_str()), (&before, wanted), "{control}");
+        assert_eq!(
+            sorted(kept),
+            [
+                "notes",
+                "occurrence_timing",
+                "priority",
+                "priority_original",
+                "requester"
+            ],
+            "{control}"
+        );
+    }
+    // The placer changes it, and of what nobody ordered a report says all.
+    let (after, _, kept) = order(&[ordered, state("XO")]);
+    assert!(after != before && kept.is_empty(), "{kept:?}");
+    let (after, ..) = order(&[report]);
+    assert_eq!(after["priority"], "routine");
+    assert_eq!(after["group"]["value"], "G9");
+}
+
+#[test]
+fn results_of_before_move_no_order() {
+    let of = |kind: &str, rest: &str| {
+        read(&format!(
+            "{}\n{PID}\n{rest}\n",
+            MSH.replace("ORU^R01^ORU_R01", kind)
+        ))
+        .set
+    };
+    let obr = "OBR|1|O-1^HIS|F-1^LIS|K^x^L|||20260501|||||||||||||||20260502080000|||F";
+    let obx = "OBX|1|NM|K^k^L||4.1|mmol/L|||||F";
+    let ordered = of("OML^O21", "ORC|NW|O-1^HIS\nOBR|1|O-1^HIS||K^x^L");
+    let done = of("ORU^R01", &format!("ORC|RE|O-1^HIS|F-1^LIS||CM\n{obr}\n{obx}"));
+    let again = |orc: &str| {
+        let prior = format!("{orc}{obr}\n{obx}");
+        of(
+            "OML^O21",
+            &format!("ORC|NW|O-2^HIS\nOBR|1|O-2^HIS||NA^n^L\n{prior}"),
+        )
+    };
+    let states = |sets: &[clinic::ChangeSet]| -> Vec<String> {
+        let orders = of_kind(&super::said::heard(sets).0, clinic::Kind::Order);
+        orders
+            .iter()
+            .map(|order| order["status"].as_str().unwrap_or("-").to_owned())
+            .collect()
+    };
+    for orc in ["ORC|PR|O-1^HIS|F-1^LIS\n", "ORC|PR|O-1^HIS|F-1^LIS||CM\n"] {
+        assert_eq!(
+            states(&[ordered.clone(), done.clone(), again(orc)]),
+            ["completed", "active"]
+        );
+        assert_eq!(states(&[ordered.clone(), again(orc)]), ["active", "active"]);
+    }
+    let mut unknown = states(&[again("ORC|PR|O-1^HIS|F-1^LIS\n")]);
+    unknown.sort();
+    assert_eq!(
+        unknown,
+        ["active", "unknown"],
+        "what nobody ordered here is no order of today"
+    );
+}

@@ -118,9 +118,11 @@ fn order<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: &Subject) -> R
     say.supporting_info = Items::replace(information);
     say.specimens = Items::merge(specimens);
     // Who does it says how far it is, and speaks of it in codes of their own.
-    let pushed = match group.orc(1).part(1).is("SC") {
-        true => push_reported(out, group, key, say, subject),
-        false => push(out, group, key, say, subject),
+    let control = group.orc(1).part(1).peek().unwrap_or_default();
+    let pushed = match control.as_str() {
+        "SC" => push_reported(out, group, key, say, subject),
+        answer if is_answer(answer) => push_of_filler(out, group, key, say, subject),
+        _ => push(out, group, key, say, subject),
     };
     act(out, group, order);
     pushed
@@ -230,6 +232,51 @@ fn stays_in(group: &Group<'_>) -> &'static [OrderStatus] {
     }
 }
 
+/// What the filler answers, or says of the state of an order, and by which nothing is ordered or changed (table 0119).
+fn is_answer(control: &str) -> bool {
+    matches!(
+        control,
+        "OK" | "NA"
+            | "RE"
+            | "RR"
+            | "SR"
+            | "UA"
+            | "OC"
+            | "CR"
+            | "UC"
+            | "OD"
+            | "DR"
+            | "UD"
+            | "OH"
+            | "HR"
+            | "UH"
+            | "OE"
+            | "OR"
+            | "UR"
+            | "RQ"
+            | "UM"
+            | "UX"
+    )
+}
+
+/// Adds the change for an order as who does it speaks of it, as [`push`] does: it says nothing of the intent of an order that is known.
+fn push_of_filler<'m>(
+    out: &mut Collected<'m>,
+    group: &Group<'m>,
+    key: String,
+    mut say: OrderChange,
+    subject: &Subject,
+) -> Ref {
+    if say.intent == Patch::Set(OrderIntent::Order) {
+        say.intent = Patch::Absent;
+    }
+    let order = push(out, group, key, say, subject);
+    if let Some(change) = out.change_mut(&order) {
+        change.find.orders_nothing = true;
+    }
+    order
+}
+
 /// Adds the change for the order of a report or of a state, as [`push`] does. The report's code is its own: that of an order that is known
 /// stays.
 pub fn push_reported<'m>(
@@ -240,7 +287,7 @@ pub fn push_reported<'m>(
     subject: &Subject,
 ) -> Ref {
     let code = std::mem::take(&mut say.code);
-    let order = push(out, group, key, say, subject);
+    let order = push_of_filler(out, group, key, say, subject);
     if let Some(change) = out.change_mut(&order) {
         change.find.by_report = true;
         let new = change
@@ -436,10 +483,11 @@ fn order_status(code: &str) -> Option<OrderStatus> {
     })
 }
 
-/// ORC-1, table 0119. `RE` comes with results: it makes an order active that is new, and moves none that is known.
+/// ORC-1, table 0119. `RE` comes with results: it makes an order active that is new, and moves none that is known. `PR` stands with
+/// results of before, and says nothing of how far anything is.
 fn control_status(code: &str) -> Option<OrderStatus> {
     Some(match code {
-        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "AF" | "PR" | "PY" => {
+        "NW" | "OK" | "RR" | "SN" | "NA" | "XO" | "XR" | "RO" | "RL" | "OE" | "OR" | "AF" | "PY" => {
             OrderStatus::Active
         }
         "HD" | "OH" | "HR" => OrderStatus::OnHold,

@@ -1,10 +1,11 @@
 //! ORU^R01 and its kin → reports and what was measured. HL7 v2.5.1, 7.3 and 7.4.1.
 
 use std::collections::HashMap;
+use std::mem::take;
 
 use clinic::Body;
 use clinic::change_set::Find;
-use clinic::diagnostics::{OrderIntent, ResultChange, ResultStatus};
+use clinic::diagnostics::{OrderChange, ResultChange, ResultStatus};
 use clinic::exchange::{MapError, Reason};
 use clinic::imaging::Imaging;
 use clinic::patch::{Items, Patch};
@@ -67,10 +68,13 @@ fn report_of<'m>(
     let result_key = out.key("result");
     let result = Ref::Local(result_key.clone());
     let mut request = orders::order_from_orc_obr(out, group, subject);
-    if request.intent == Patch::Set(OrderIntent::Order) {
-        // A report says nothing of the intent of an order that is known.
-        request.intent = Patch::Absent;
-    }
+    // What was reported before moves nothing: ORC-1 and ORC-5 are of the order that it came with (HL7 v2.5.1, 4.4.6, ORDER_PRIOR).
+    let state = prior.then(|| OrderChange {
+        status: take(&mut request.status),
+        status_original: take(&mut request.status_original),
+        status_changed: take(&mut request.status_changed),
+        ..OrderChange::default()
+    });
     let mut say = result_from_orc_obr(out, group, subject);
     say.orders = Items::merge(vec![order.clone()]);
     let (examination, imaging) = imaging::of_report(group, &mut say);
@@ -136,6 +140,13 @@ fn report_of<'m>(
     orders::push_reported(out, group, order_key, request, subject);
     if let Some(change) = out.change_mut(&order) {
         of_examination(change, examination, imaging);
+        if let (Some(state), Some(Body::Order(new))) = (state, &mut change.say_if_new) {
+            if !state.status.is_absent() {
+                new.status = state.status;
+            }
+            new.status_original = state.status_original;
+            new.status_changed = state.status_changed;
+        }
     }
     let known = out.changes().iter().filter(|change| change.find == find).count();
     let find = if known == 0 { find } else { again(find, known + 1) };

@@ -274,6 +274,17 @@ fn control(world: &World<'_>, said: &Said<'_>, order: &Order) -> &'static str {
     }
 }
 
+/// ORC-5 (table 0038) of an order whose message said no state; empty while it goes on.
+pub(super) fn state(order: &Order) -> &'static str {
+    match order.status {
+        Some(OrderStatus::Completed) => "CM",
+        Some(OrderStatus::OnHold) => "HD",
+        Some(OrderStatus::Revoked) => "CA",
+        Some(OrderStatus::EnteredInError) => "ER",
+        Some(OrderStatus::Draft | OrderStatus::Active | OrderStatus::Unknown) | None => "",
+    }
+}
+
 /// Order → ORC. `report` adds what the report says of its own state.
 pub(super) fn orc(world: &World<'_>, said: &Said<'_>, order: &Order, report: Option<&Report>) -> Seg {
     let profile = world.profile;
@@ -291,14 +302,7 @@ pub(super) fn orc(world: &World<'_>, said: &Said<'_>, order: &Order, report: Opt
     );
     orc.text(5, codes.and_then(|codes| terms::code_of(codes, "0038")));
     if codes.is_none() && report.is_none() {
-        let state = match order.status {
-            Some(OrderStatus::Completed) => "CM",
-            Some(OrderStatus::OnHold) => "HD",
-            Some(OrderStatus::Revoked) => "CA",
-            Some(OrderStatus::EnteredInError) => "ER",
-            Some(OrderStatus::Draft | OrderStatus::Active | OrderStatus::Unknown) | None => "",
-        };
-        orc.put(5, state.to_owned());
+        orc.put(5, state(order).to_owned());
     }
     orc.comps(8, data::eip(&order.parent_identifiers, profile));
     let moved = order.status_changed.as_ref().or(order.authored.as_ref());

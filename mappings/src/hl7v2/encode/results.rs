@@ -97,6 +97,9 @@ fn group(
         let needed = (1..=38).any(|field| !matches!(field, 2 | 3 | 8 | 12 | 14) && !orc.is_empty(field));
         if prior {
             orc.put(1, "PR".to_owned());
+            if orc.is_empty(5) {
+                orc.put(5, orders::state(ordered).to_owned());
+            }
         } else if orc.is_empty(1) && needed {
             orc.put(1, "RE".to_owned());
         }
