@@ -379,6 +379,10 @@ pub trait Format: Send + Sync {
     fn has_processing_ids(&self) -> bool {
         false
     }
+    /// The lists that a message may say whole (`snapshot`), by name.
+    fn snapshots(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// True where a number of a patient may come without a word of whose it is (HL7 CX-4).
     fn has_bare_numbers(&self) -> bool {
         false

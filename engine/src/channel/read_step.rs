@@ -130,7 +130,17 @@ impl Reader<'_> {
         let snapshot = node.get("snapshot").map(Node::items).unwrap_or_default();
         for (idx, item) in snapshot.iter().enumerate() {
             if let Some(text) = item.text() {
-                self.field_path(text, &path.key("snapshot").index(idx), flow, false);
+                let known = format.as_ref().map(|format| format.snapshots());
+                if let Some(known) = known.filter(|known| !known.contains(&text)) {
+                    let at = path.key("snapshot").index(idx);
+                    self.problem(
+                        at,
+                        format!(
+                            "no list that a message says whole; known are {}",
+                            known.join(", ")
+                        ),
+                    );
+                }
                 flow.settings.snapshot.push(text.to_owned());
             }
         }

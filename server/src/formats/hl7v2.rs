@@ -110,6 +110,10 @@ impl Format for Hl7v2 {
         true
     }
 
+    fn snapshots(&self) -> &'static [&'static str] {
+        hl7v2::decode::SNAPSHOTS
+    }
+
     fn has_bare_numbers(&self) -> bool {
         true
     }

@@ -47,6 +47,10 @@ impl Format for Lines {
         self.name == "hl7v2"
     }
 
+    fn snapshots(&self) -> &'static [&'static str] {
+        &["PID-3", "NK1"]
+    }
+
     fn has_bare_numbers(&self) -> bool {
         self.name == "hl7v2"
     }

@@ -5,7 +5,7 @@
 
 use clinic::Body;
 use clinic::exchange::{MapError, Place, Reason};
-use clinic::patch::Patch;
+use clinic::patch::{Items, Patch};
 use clinic::value::Ref;
 
 use super::collect::{At, Collected, Seg};
@@ -168,11 +168,38 @@ fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Re
             _ => About::Other,
         };
     }
+    whole_lists(out, segments, &key, encounter.as_ref());
     if let (Some(mrg), Some(encounter)) = (find("MRG"), &encounter) {
         merge::old_account(out, mrg, encounter);
     }
     observations::on_chart(out, &observed, Some(&key), encounter.as_ref());
     key
+}
+
+/// NK1 and DG1 where the channel says that they are sent whole: whom they leave out is no contact of the patient any more, and what
+/// they leave out no diagnosis of the visit. Segments that say nothing but `""` empty the list. HL7 v2.5.1, 2.10.4.1.
+fn whole_lists(out: &mut Collected<'_>, segments: &[Seg<'_>], patient: &Ref, encounter: Option<&Ref>) {
+    let is_whole = |name: &str| {
+        out.profile().snapshots.contains(name) && segments.iter().any(|segment| segment.name() == name)
+    };
+    let (of_kin, of_visit) = (is_whole("NK1"), is_whole("DG1"));
+    if of_kin && let Some(Body::Patient(say)) = out.change_mut(patient).map(|change| &mut change.say) {
+        say.contacts = whole(std::mem::take(&mut say.contacts));
+    }
+    if of_visit
+        && let Some(Body::Encounter(say)) = encounter
+            .and_then(|of| out.change_mut(of))
+            .map(|change| &mut change.say)
+    {
+        say.diagnoses = whole(std::mem::take(&mut say.diagnoses));
+    }
+}
+
+fn whole<T>(said: Items<T>) -> Items<T> {
+    match said {
+        Items::Merge(values) | Items::Replace(values) => Items::Replace(values),
+        Items::Absent | Items::Clear => Items::Clear,
+    }
 }
 
 /// The NTE right behind a segment.

@@ -58,6 +58,13 @@ mod visit_tests;
 
 pub use answer::decode_answer;
 
+/// The lists that a partner may send whole each time: the repetitions of a field, and segments. HL7 v2.5.1, 2.10.4.1. Of a list
+/// of which a message has nothing, nothing goes.
+pub const SNAPSHOTS: &[&str] = &[
+    "PID-3", "PID-5", "PID-11", "PID-13", "PID-15", "PID-18", "PID-26", "PID-39", "NK1", "PV1-4", "PV1-15",
+    "PV1-16", "PV1-38", "PV2-3", "PV2-22", "DG1", "OBR-13", "OBR-24", "OBR-31",
+];
+
 /// How a channel reads its partner's messages.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -67,7 +74,7 @@ pub struct Profile {
     pub zone: TimeZone,
     /// Local codes: system and code as they stand in the change set, and what they are called elsewhere.
     pub codes: BTreeMap<(String, String), Vec<Coding>>,
-    /// Fields (`PID-3`, `PID-11`) that the partner sends whole each time: what is missing there is to go.
+    /// Those of [`SNAPSHOTS`] that the partner sends whole each time: what is missing there is to go.
     pub snapshots: BTreeSet<String>,
     /// Dates that mean "not known" at this partner, beside 00000000 and 99999999.
     pub unknown_dates: BTreeSet<String>,

@@ -359,6 +359,10 @@ fn kin_telecoms(nk1: Seg<'_>, fields: &[usize]) -> Vec<Telecom> {
 }
 
 fn related_person(out: &mut Collected<'_>, nk1: Seg<'_>, patient: &Ref) {
+    let says_something = |field: usize| nk1.f(field).is_there() && !nk1.f(field).is_null();
+    if !(2..=41).any(says_something) {
+        return;
+    }
     let mut numbers: Vec<Identifier> = vec![];
     for field in [12, 33] {
         numbers.extend(nk1.f(field).reps().into_iter().filter_map(data::identifier));

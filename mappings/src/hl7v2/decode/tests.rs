@@ -1121,3 +1121,97 @@ fn an_event_that_registers_nobody_says_so() {
         assert_eq!(set.changes[0].find.registers_nobody, registers_nobody, "{event}");
     }
 }
+
+#[test]
+fn each_list_that_may_be_said_whole_is_read_as_one() {
+    let mut pid = [""; 40];
+    (pid[0], pid[3], pid[5], pid[11], pid[13]) =
+        ("PID", "70001", "Pop^Ana", "Str. Noua 1^^Dej", "0721^PRN^CP");
+    (pid[15], pid[18], pid[26], pid[39]) = ("ro", "ACC1", "RO", "DE");
+    let (mut pv1, mut pv2) = ([""; 39], [""; 23]);
+    (pv1[0], pv1[2], pv1[4], pv1[15]) = ("PV1", "I", "R", "A1");
+    (pv1[16], pv1[19], pv1[38]) = ("VIP", "V-1", "D1");
+    (pv2[0], pv2[3], pv2[22]) = ("PV2", "R1^Reason", "Y");
+    let text = message(&[
+        r"MSH|^~\&|A|B|C|D|20260914091530||ADT^A08^ADT_A01|1|P|2.5.1",
+        "EVN|A08",
+        &pid.join("|"),
+        "NK1|1|Pop^Ion|SPO",
+        &pv1.join("|"),
+        &pv2.join("|"),
+        "DG1|1||J18^p^I10|||F",
+    ]);
+    let mut obr = [""; 32];
+    (obr[0], obr[2], obr[4], obr[13]) = ("OBR", "O-1", "GLU^g^L", "Info");
+    (obr[24], obr[31]) = ("LAB", "R50^x^I10");
+    let order = message(&[
+        r"MSH|^~\&|A|B|C|D|20260914091530||ORM^O01|1|P|2.5.1",
+        "PID|1||70001||Pop^Ana",
+        "ORC|NW|O-1",
+        &obr.join("|"),
+    ]);
+    for name in super::SNAPSHOTS {
+        let profile = Profile {
+            snapshots: [(*name).to_owned()].into(),
+            ..Profile::default()
+        };
+        let differs = [&text, &order].iter().any(|text| {
+            let as_ever = decode(text, &Profile::default()).unwrap();
+            decode(text, &profile).unwrap() != as_ever
+        });
+        assert!(differs, "{name}");
+    }
+}
+
+#[test]
+fn contacts_and_diagnoses_that_are_said_whole_go_where_they_are_left_out() {
+    let profile = Profile {
+        snapshots: ["NK1".to_owned(), "DG1".to_owned()].into(),
+        ..Profile::default()
+    };
+    let said = |rest: &[&str]| {
+        let head = [
+            r"MSH|^~\&|A|B|C|D|20260914091530||ADT^A08^ADT_A01|1|P|2.5.1",
+            "EVN|A08",
+            "PID|1||70001^^^C^MR||Pop^Ana",
+        ];
+        let (kin, others): (Vec<&str>, Vec<&str>) = rest.iter().partition(|line| line.starts_with("NK1"));
+        let visit = ["PV1|1|I|||||||||||||||||V-1^^^C^VN"];
+        decode(&message(&[&head[..], &kin, &visit, &others].concat()), &profile).unwrap()
+    };
+    let both = said(&[
+        "NK1|1|Pop^Ion|SPO",
+        "NK1|2|Pop^Maria|MTH",
+        "DG1|1||J18^p^I10|||F",
+        "DG1|2||I10^h^I10|||F",
+    ]);
+    let counts = |sets: &[ChangeSet]| {
+        let clinic = super::said::told(sets);
+        let count = |kind, field: &str| {
+            let all = super::said::of_kind(&clinic, kind);
+            all[0][field].as_array().map_or(0, Vec::len)
+        };
+        [
+            count(clinic::Kind::Patient, "contacts"),
+            count(clinic::Kind::Encounter, "diagnoses"),
+        ]
+    };
+    assert_eq!(counts(std::slice::from_ref(&both)), [2, 2]);
+    let one = said(&["NK1|1|Pop^Ion|SPO", "DG1|1||I10^h^I10|||F"]);
+    assert_eq!(counts(&[both.clone(), one]), [1, 1]);
+    assert_eq!(
+        counts(&[both.clone(), said(&[])]),
+        [2, 2],
+        "nothing is said of them"
+    );
+    let nothing = said(&[r#"NK1|""|""|"""#, r#"DG1|""|""|"""#]);
+    assert_eq!(
+        nothing
+            .changes
+            .iter()
+            .filter(|change| change.kind() == clinic::Kind::RelatedPerson)
+            .count(),
+        0
+    );
+    assert_eq!(counts(&[both, nothing]), [0, 0]);
+}
