@@ -200,6 +200,8 @@ impl Applied {
 pub struct Write {
     /// The new version.
     pub record: Arc<Record>,
+    /// The version before; none of what is new.
+    pub before: Option<Arc<Record>>,
     /// What happened: `created`, `updated`, `merged`, `unmerged`, or the verb of the state it moved to
     /// (`booked`, `cancelled`, `finished` …). The event is `Kind.verb`.
     pub verb: &'static str,

@@ -151,7 +151,7 @@ aggregate! {
         created: Option<When>,
         /// Remarks, joined by line feeds.
         comments: Vec<Annotation>,
-        /// Who and what it needs, the patient aside.
+        /// Who and what it needs, the patient whose it is aside; further patients too.
         participants: Vec<Participant>,
         /// The orders that it is for.
         orders: Vec<Ref>,

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::diagnostics::{Order, OrderStatus};
 use crate::imaging::{ACCESSION, ImagingStudy};
-use crate::kinds::Aggregate;
+use crate::kinds::{Aggregate, Kind};
 use crate::people::{LinkKind, Patient};
 use crate::value::{Concept, Period, PersonName, Ref, When};
 use crate::worklist::Measure;
@@ -59,6 +59,16 @@ pub struct SearchKey {
     pub name: &'static str,
     /// For `code` as in the question; for names a beginning, or `=` and a whole word.
     pub text: String,
+}
+
+impl SearchKey {
+    /// By a patient who takes part in an appointment beside the one whose it is.
+    pub fn comes_along(patient: Uuid) -> Self {
+        SearchKey {
+            name: "comes-along",
+            text: patient.to_string(),
+        }
+    }
 }
 
 /// The plain columns of an aggregate. `zone` is the clinic's: days without a time are days there. Birth dates are days
@@ -132,13 +142,22 @@ pub fn search_keys(aggregate: &Aggregate) -> Vec<SearchKey> {
             let measured = patient.zip(Measure::of(observation));
             keys.extend(measured.map(|(patient, measure)| measure.key(patient)));
         }
+        Aggregate::Appointment(appointment) => {
+            let actors = appointment
+                .participants
+                .iter()
+                .filter_map(|one| one.actor.as_ref());
+            keys.extend(actors.filter_map(|actor| match actor {
+                Ref::Id(Kind::Patient, id) => Some(SearchKey::comes_along(*id)),
+                Ref::Id(..) | Ref::Local(_) => None,
+            }));
+        }
         Aggregate::Clinic(_)
         | Aggregate::Site(_)
         | Aggregate::Room(_)
         | Aggregate::Service(_)
         | Aggregate::Schedule(_)
         | Aggregate::Slot(_)
-        | Aggregate::Appointment(_)
         | Aggregate::Encounter(_)
         | Aggregate::Condition(_)
         | Aggregate::Allergy(_)

@@ -495,9 +495,9 @@ fn written(touched: Touched, context: &Context<'_>, shared: &[Uuid]) -> Outcome 
     let keys;
     let keys_changed;
     let state_verb = events::verb(before.as_ref().map(|record| &record.aggregate), &after);
-    let meta = match before {
+    let meta = match &before {
         Some(record) if record.aggregate == after && record.meta.held == held => {
-            return Outcome::Same(record);
+            return Outcome::Same(record.clone());
         }
         Some(record) => {
             keys = find_keys(&after);
@@ -534,5 +534,6 @@ fn written(touched: Touched, context: &Context<'_>, shared: &[Uuid]) -> Outcome 
             meta,
             aggregate: after,
         }),
+        before,
     }))
 }

@@ -159,6 +159,24 @@ fn columns_say_whose_what_and_when() {
     );
 }
 
+#[test]
+fn who_comes_along_to_an_appointment_is_found_by_it() {
+    let id = Uuid::from_u128(6);
+    let participant = |actor| crate::scheduling::Participant {
+        actor: Some(actor),
+        ..Default::default()
+    };
+    let appointment = Appointment {
+        patient: Some(Ref::Id(Kind::Patient, Uuid::from_u128(5))),
+        participants: vec![
+            participant(Ref::Id(Kind::Practitioner, Uuid::from_u128(7))),
+            participant(Ref::Id(Kind::Patient, id)),
+        ],
+        ..Appointment::default()
+    };
+    assert_eq!(search_keys(&appointment.into()), [SearchKey::comes_along(id)]);
+}
+
 fn answers(aggregate: &Aggregate, question: &str) -> bool {
     let zone = if aggregate.kind() == Kind::Patient {
         TimeZone::UTC

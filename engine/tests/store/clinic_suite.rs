@@ -455,6 +455,27 @@ pub async fn searches_find_and_page(store: Arc<dyn Store>) {
         ..ClinicQuery::default()
     };
     assert_eq!(find(by_patient).await, ids(&[3, 4, 5]));
+    // Whose an appointment is, and who comes along.
+    let mut booked = record(Kind::Appointment, Uuid::now_v7());
+    booked.aggregate = clinic::scheduling::Appointment {
+        patient: Some(Ref::Id(Kind::Patient, patients[0])),
+        participants: vec![clinic::scheduling::Participant {
+            actor: Some(Ref::Id(Kind::Patient, patients[1])),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+    .into();
+    let appointment = booked.meta.id;
+    seq(store.commit(applying("a", vec![write(booked)])).await.unwrap());
+    for (patient, is_theirs) in patients.iter().zip([true, true, false]) {
+        let of_patient = ClinicQuery {
+            patients: Some(vec![*patient]),
+            ..of(Kind::Appointment)
+        };
+        let found = find(of_patient).await;
+        assert_eq!(found == [appointment], is_theirs, "{found:?}");
+    }
     let time = |text: &str| Some(text.parse().unwrap());
     let range = |from: Option<&str>, to: Option<&str>| TimeRange {
         from: from.and_then(time),

@@ -157,6 +157,7 @@ pub fn next(record: &Record, message: Uuid) -> Record {
 
 pub fn write(record: Record) -> Write {
     Write {
+        before: None,
         verb: if record.meta.version == 1 {
             "created"
         } else {

@@ -597,6 +597,7 @@ fn what_a_message_does_not_change_takes_nothing_from_the_server() {
         applied.known.retain(|id, _| *id != fixture::id(without));
         if is_written {
             applied.writes.push(Write {
+                before: None,
                 record: applied.known[&fixture::id(told)].clone(),
                 verb: "updated",
                 keys: vec![],

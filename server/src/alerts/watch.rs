@@ -349,6 +349,7 @@ mod tests {
                 notes: Default::default(),
             };
             let write = Write {
+                before: None,
                 verb: "updated",
                 keys: vec![],
                 keys_changed: true,

@@ -137,7 +137,11 @@ fn conditions(shared: &Shared, query: &ClinicQuery) -> Result<Conditions, StoreE
     let by_id = query.ids.is_some();
     let by_key = !by_id && !query.keys.is_empty();
     let by_patient = !by_id && !by_key && query.patients.is_some();
-    let kind = if by_id || by_key { "+a.kind" } else { "a.kind" };
+    let comes_along = query.patients.is_some() && query.kinds.contains(&Kind::Appointment);
+    let kind = match by_id || by_key || by_patient && comes_along {
+        true => "+a.kind",
+        false => "a.kind",
+    };
     if !query.kinds.is_empty() {
         statement.one_of(
             kind,
@@ -152,7 +156,19 @@ fn conditions(shared: &Shared, query: &ClinicQuery) -> Result<Conditions, StoreE
     }
     if let Some(patients) = &query.patients {
         let column = if by_patient { "a.patient" } else { "+a.patient" };
-        statement.one_of(column, patients.iter().map(blob));
+        let places = places(patients.len());
+        statement.values.extend(patients.iter().map(blob));
+        let of_them = format!("{column} IN ({places})");
+        if comes_along {
+            let keys = patients.iter().map(|id| SearchKey::comes_along(*id));
+            let hashes = keys.map(|key| search_hash(&shared.sealer, Kind::Appointment, key.name, &key.text));
+            statement.values.extend(hashes.map(Value::from));
+            let nr = if by_patient { "a.nr" } else { "+a.nr" };
+            let along = format!("{nr} IN (SELECT aggregate FROM search WHERE hash IN ({places}))");
+            statement.and(&format!("({of_them} OR {along})"));
+        } else {
+            statement.and(&of_them);
+        }
     }
     if let Some(statuses) = &query.statuses {
         statement.one_of(

@@ -126,11 +126,12 @@ fn appointment<'m>(
     schedule: &Schedule<'m>,
     sch: Seg<'m>,
 ) -> Result<(), MapError> {
-    // The group of the patient is optional: time can be booked for nobody, and a change is known by its number.
-    let mut cases = schedule.cases.iter();
-    let case = cases.find_map(|case| case.pid.map(|pid| (case, pid)));
-    let subject = case.map(|(case, pid)| cases::subject_of(out, pid, case));
-    let subject = subject.as_ref();
+    // The group of the patient is optional: time can be booked for nobody, and a change is known by its number. Several come to
+    // one appointment together: the first is whose it is, the others take part (HL7 v2.5.1, 10.4.1).
+    let cases = schedule.cases.iter();
+    let cases = cases.filter_map(|case| Some((cases::subject_of(out, case.pid?, case), case)));
+    let patients: Vec<(Subject, &Case<'m>)> = cases.collect();
+    let subject = patients.first().map(|(subject, _)| subject);
     if subject.is_none() && event == "S12" && schedule.services.is_empty() && schedule.resources.is_empty() {
         return Err(MapError::missing(
             "PID",
@@ -172,10 +173,15 @@ fn appointment<'m>(
     }
     say.orders = Items::merge(orders);
     let default = agreed(say.status.value().copied());
-    let contacts = contacts(out, sch, default);
-    say.participants = participants(out, event, schedule, contacts, default, say.start.value());
+    let mut beside = contacts(out, sch, default);
+    beside.extend(patients.iter().skip(1).map(|(other, _)| Participant {
+        actor: Some(other.patient.clone()),
+        status: Some(default),
+        ..Participant::default()
+    }));
+    say.participants = participants(out, event, schedule, beside, default, say.start.value());
     say.comments = Items::replace(comments(out, schedule));
-    if let (Some(subject), Some((case, _))) = (subject, case) {
+    for (subject, case) in &patients {
         visit(out, event, subject, &appointment, case);
     }
     let find = match (identifiers.is_empty(), subject, say.start.value()) {
@@ -540,12 +546,13 @@ fn names_all(event: &str, schedule: &Schedule<'_>) -> bool {
     }
 }
 
-/// AIG, AIL, AIP and the contacts → participants. Where a message does not name them all, who is not named stays.
+/// AIG, AIL, AIP, and the contacts and further patients beside them → participants. Where a message does not name them all, who is
+/// not named stays.
 fn participants<'m>(
     out: &mut Collected<'m>,
     event: &str,
     schedule: &Schedule<'m>,
-    contacts: Vec<Participant>,
+    beside: Vec<Participant>,
     default: ParticipantStatus,
     start: Option<&When>,
 ) -> Items<Participant> {
@@ -584,7 +591,7 @@ fn participants<'m>(
             period: span(resource.times(), start),
         });
     }
-    all.extend(contacts);
+    all.extend(beside);
     if whole && named > 0 {
         Items::replace(all)
     } else {

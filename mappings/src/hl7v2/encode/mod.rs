@@ -513,13 +513,13 @@ fn schedule(world: &World<'_>, event: &str, out: &mut Vec<Seg>) -> Result<(), Ma
     let schedule = scheduling::appointment(world, said, booked, event);
     out.extend(schedule.head);
     // Time can be booked for nobody: then there is no group of a patient.
-    if let Some(whose) = &booked.patient {
+    for (idx, whose) in scheduling::patients(world, booked).enumerate() {
         let unsaid = world.unsaid(whose);
         let said = world.id(whose).and_then(|id| world.said_of(id));
         let Some(patient) = said.or(unsaid.as_ref()) else {
             return Err(MapError::missing("PID-3", "the patient of the appointment"));
         };
-        person(world, patient, 1, &[], out);
+        person(world, patient, idx + 1, &[], out);
         visit_of(world, patient, false, out);
         on_chart(world, patient, &of_reports(world), out);
         let visit = visit::of_patient(world, patient).map(|(_, visit)| visit);

@@ -1,9 +1,11 @@
 //! Appointments and blocked time → SCH, TQ1, NTE, RGS, AIS, AIG, AIL, AIP; SIU^S12 to S26. HL7 v2.5.1, chapter 10.
 
 use clinic::diagnostics::Order;
+use clinic::patch::{Item, Items};
 use clinic::places::Room;
 use clinic::scheduling::{Appointment, AppointmentStatus, Participant, ParticipantStatus, Slot};
 use clinic::value::{Annotation, Concept, Identifier, Period, Ref};
+use clinic::{Aggregate, Body};
 
 use super::datatypes as data;
 use super::notes;
@@ -144,9 +146,22 @@ pub(super) fn appointment(world: &World<'_>, said: &Said<'_>, booked: &Appointme
     }
     let (front, behind) = parted(&booked.comments);
     head.extend(notes::ntes(world, front));
-    let mut all = resource_segments(world, booked, event, &orders, &resources);
+    let single = Single::of(world, said, event);
+    resources.retain(|participant| !single.as_ref().is_some_and(|single| single.is_gone(participant)));
+    let mut all = resource_segments(world, booked, event, &orders, &resources, single.as_ref());
     spread(world, behind, &mut all, &mut head);
     Schedule { head, resources: all }
+}
+
+/// Whose it is, and who comes along.
+pub(super) fn patients<'a>(world: &World<'a>, booked: &'a Appointment) -> impl Iterator<Item = &'a Ref> {
+    let stays = |one: &&Participant| !is_declined(one) || one.status == Some(agreed(booked.status));
+    let others = booked.participants.iter().filter(stays);
+    let others = others.filter_map(|one| one.actor.as_ref());
+    booked
+        .patient
+        .iter()
+        .chain(others.filter(|actor| world.patient(actor).is_some()))
 }
 
 fn numbers(world: &World<'_>, identifiers: &[Identifier], sch: &mut Seg) {
@@ -236,12 +251,64 @@ fn spread(world: &World<'_>, remarks: Vec<&Annotation>, resources: &mut Vec<Seg>
     head.extend(notes::ntes(world, left));
 }
 
+/// A change that speaks of single ones, and what they stood like before it: it adds some and takes others out (AIx-2, table 0206).
+/// HL7 v2.5.1, 10.6.4.2.
+struct Single<'a> {
+    before: &'a Appointment,
+    of_services: bool,
+}
+
+impl<'a> Single<'a> {
+    fn of(world: &World<'a>, said: &Said<'_>, event: &str) -> Option<Self> {
+        let (Some(Aggregate::Appointment(before)), [Body::Appointment(say)]) =
+            (world.before(said.id), said.says.as_slice())
+        else {
+            return None;
+        };
+        let is_change = matches!(event, "S13" | "S14" | "S18" | "S19");
+        (is_change && matches!(say.participants, Items::Merge(_))).then_some(Single {
+            before,
+            of_services: matches!(say.service_types, Items::Merge(_)),
+        })
+    }
+
+    fn known(&self, participant: &Participant) -> Option<&Participant> {
+        let group = participant.group();
+        self.before.participants.iter().find(|one| one.group() == group)
+    }
+
+    /// Taken out before already.
+    fn is_gone(&self, participant: &Participant) -> bool {
+        is_declined(participant) && self.known(participant).is_some_and(is_declined)
+    }
+
+    fn action(&self, participant: &Participant) -> &'static str {
+        match (is_declined(participant), self.known(participant)) {
+            (true, _) => "D",
+            (false, Some(known)) if !is_declined(known) => "U",
+            (false, _) => "A",
+        }
+    }
+
+    fn action_of_service(&self, service: &Concept) -> &'static str {
+        match self.of_services && !self.before.service_types.contains(service) {
+            true => "A",
+            false => "U",
+        }
+    }
+}
+
+fn is_declined(participant: &Participant) -> bool {
+    participant.status == Some(ParticipantStatus::Declined)
+}
+
 fn resource_segments(
     world: &World<'_>,
     booked: &Appointment,
     event: &str,
     orders: &[&Order],
     participants: &[&Participant],
+    single: Option<&Single<'_>>,
 ) -> Vec<Seg> {
     let profile = world.profile;
     let mut out: Vec<Seg> = vec![];
@@ -249,7 +316,12 @@ fn resource_segments(
     let action = if event == "S12" { "A" } else { "U" };
     for (idx, service) in booked.service_types.iter().enumerate() {
         let mut ais = Seg::numbered("AIS", idx + 1);
-        ais.put(2, action.to_owned());
+        ais.put(
+            2,
+            single
+                .map_or(action, |single| single.action_of_service(service))
+                .to_owned(),
+        );
         ais.comps(3, terms::cwe(service, NO_TABLE, profile));
         match orders.get(idx).or(orders.first()) {
             Some(order) => {
@@ -270,7 +342,15 @@ fn resource_segments(
     let mut counts = [0_usize; 3];
     for participant in participants {
         let Some(actor) = &participant.actor else { continue };
-        let segment = resource(world, participant, actor, &mut counts, booked.status, event);
+        let segment = resource(
+            world,
+            participant,
+            actor,
+            &mut counts,
+            booked.status,
+            event,
+            single,
+        );
         resources.extend(segment);
     }
     // AIG before AIL before AIP, as the structure has them.
@@ -292,6 +372,7 @@ fn resource(
     counts: &mut [usize; 3],
     status: Option<AppointmentStatus>,
     event: &str,
+    single: Option<&Single<'_>>,
 ) -> Option<Seg> {
     let profile = world.profile;
     let role = participant.roles.first();
@@ -320,12 +401,12 @@ fn resource(
     } else {
         return None;
     };
-    let declined = participant.status == Some(ParticipantStatus::Declined);
-    let action = match event {
-        "S12" => "A",
-        "S18" | "S19" if declined => "D",
-        "S20" | "S21" | "S22" if declined => "D",
-        "S20" | "S21" | "S22" => "X",
+    let declined = is_declined(participant);
+    let action = match (event, single) {
+        ("S12", _) => "A",
+        ("S20" | "S21" | "S22", _) if !declined => "X",
+        ("S18" | "S19" | "S20" | "S21" | "S22", _) if declined => "D",
+        (_, Some(single)) => single.action(participant),
         _ => "U",
     };
     segment.put(2, action.to_owned());
@@ -420,7 +501,7 @@ pub(super) fn blocked(world: &World<'_>, slots: &[&Slot]) -> Schedule {
                     }),
                     ..Participant::default()
                 };
-                resources.extend(resource(world, &whole, actor, &mut counts, None, "S12"));
+                resources.extend(resource(world, &whole, actor, &mut counts, None, "S12", None));
             }
         }
         return Schedule { head, resources };

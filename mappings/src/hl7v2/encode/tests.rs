@@ -811,3 +811,97 @@ fn what_takes_back_is_written_as_such() {
     let cancelled = written_of(&mut clinic, &[&msh("A38"), one, visit]);
     assert!(cancelled.contains("|ADT^A38^ADT_A38|"), "{cancelled}");
 }
+
+#[test]
+fn a_change_of_single_ones_adds_and_takes_out_in_what_is_written() {
+    let mut clinic = MemoryClinic::new();
+    let said = |clinic: &mut MemoryClinic, event: &str, id: u8, resources: &[&str]| -> Vec<String> {
+        let msh = format!(r"MSH|^~\&|A|B|PUNTE|NORD|20260512||SIU^{event}^SIU_S12|{id}|P|2.5.1");
+        let head = [
+            msh.as_str(),
+            "SCH|A-1^P||||||||30|min|^^^20260516130000",
+            "PID|1||7^^^NORD^MR||Pop^Ana",
+            "RGS|1",
+        ];
+        let text = written_of(clinic, &[&head[..], resources].concat());
+        let is_resource =
+            |line: &&str| ["AIS", "AIG", "AIL", "AIP"].contains(&line.get(..3).unwrap_or_default());
+        let codes = text.split('\r').filter(is_resource).map(|line| {
+            let fields: Vec<&str> = line.split('|').collect();
+            let code = fields[3].split('^').next().unwrap_or_default();
+            format!(
+                "{} {} {code} {}",
+                fields[0],
+                fields[2],
+                fields.get(12).copied().unwrap_or_default()
+            )
+        });
+        codes.map(|line| line.trim_end().to_owned()).collect()
+    };
+    let booked = ["AIS|1|A|ECO^e^L", "AIL|1|A|CAB1", "AIP|1|A|D7^Manea^Ion"];
+    assert_eq!(
+        said(&mut clinic, "S12", 1, &booked),
+        ["AIS A ECO", "AIL A CAB1", "AIP A D7"]
+    );
+    let other = ["AIP|1|D|D7^Manea^Ion", "AIP|2|A|D8^Popa^Ana"];
+    let all = said(&mut clinic, "S14", 2, &other);
+    assert_eq!(all, ["AIS U ECO", "AIL U CAB1", "AIP D D7", "AIP A D8"]);
+    // Who was taken out before is spoken of no more.
+    let more = ["AIS|1|U|ECO^e^L", "AIS|2|A|DOP^d^L", "AIL|1|U|CAB1"];
+    let all = said(&mut clinic, "S14", 3, &more);
+    assert_eq!(all, ["AIS U ECO", "AIS A DOP", "AIL U CAB1", "AIP U D8"]);
+    // A list that is whole is written as one.
+    let whole = ["AIS|1||ECO^e^L", "AIL|1||CAB2", "AIP|1||D9^Rus^Dan"];
+    assert_eq!(
+        said(&mut clinic, "S14", 4, &whole),
+        ["AIS U ECO", "AIL U CAB2", "AIP U D9"]
+    );
+}
+
+#[test]
+fn an_appointment_of_several_patients_is_of_each_of_them() {
+    let mut clinic = MemoryClinic::new();
+    let booked = [
+        r"MSH|^~\&|A|B|PUNTE|NORD|20260512||SIU^S12^SIU_S12|1|P|2.5.1",
+        "SCH|A-1^P||||||||30|min|^^^20260516130000",
+        "PID|1||7^^^NORD^MR||Pop^Ana",
+        "PV1|1|O|||||||||||||||||V-7^^^NORD^VN",
+        "PID|2||8^^^NORD^MR||Rus^Dan",
+        "PV1|1|O|||||||||||||||||V-8^^^NORD^VN",
+        "RGS|1",
+        "AIS|1|A|GT^Group^L",
+        "AIP|1|A|D7^Manea^Ion",
+    ];
+    let set = decode(&message(&booked), &Profile::default()).unwrap();
+    let lost = set
+        .extra
+        .iter()
+        .filter(|extra| extra.place.0.starts_with("PID[2]") && extra.place.0 != "PID[2]-1.1");
+    assert_eq!(lost.count(), 0, "{:?}", set.extra);
+    let text = written_of(&mut clinic, &booked);
+    let names: Vec<&str> = text.split('\r').filter_map(|line| line.get(..3)).collect();
+    assert_eq!(
+        names,
+        [
+            "MSH", "SCH", "TQ1", "PID", "PV1", "PID", "PV1", "RGS", "AIS", "AIP"
+        ],
+        "{text}"
+    );
+    assert!(text.contains("\rPID|2||8^^^NORD^MR||Rus^Dan\r"), "{text}");
+    for visit in clinic.all(clinic::Kind::Encounter) {
+        let clinic::Aggregate::Encounter(visit) = &visit.aggregate else {
+            continue;
+        };
+        assert_eq!(visit.appointments.len(), 1);
+    }
+    // A state alone says nothing of who comes.
+    let text = written_of(
+        &mut clinic,
+        &[
+            r"MSH|^~\&|A|B|PUNTE|NORD|20260513||SIU^S14^SIU_S12|2|P|2.5.1",
+            booked[1],
+            booked[2],
+        ],
+    );
+    assert!(text.contains("|Rus^Dan"), "{text}");
+}

@@ -176,6 +176,16 @@ impl<'a> World<'a> {
         })
     }
 
+    /// The aggregate as it stood before; none where it is new, or nothing changed.
+    pub(super) fn before(&self, id: Uuid) -> Option<&'a Aggregate> {
+        let write = self
+            .applied
+            .writes
+            .iter()
+            .find(|write| write.record.meta.id == id)?;
+        write.before.as_ref().map(|record| &record.aggregate)
+    }
+
     /// True where the aggregate was made by this change set.
     pub(super) fn is_new(&self, id: Uuid) -> bool {
         self.new.contains(&id)
