@@ -291,6 +291,8 @@ aggregate! {
         value: Option<Value>,
         /// The value exactly as it was sent, where reading it changed its form (`1,5`, `<5`).
         value_original: Option<String>,
+        /// The unit of a value that is a text, as `0-2` or `1+` (HL7 OBX-6): an amount without a number.
+        text_unit: Option<Quantity>,
         /// Why there is no value.
         absent_reason: Option<Concept>,
         /// Further values of the same measurement (HL7 OBX-5 repeated).

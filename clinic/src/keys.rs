@@ -242,11 +242,11 @@ pub(crate) fn care(kind: Kind) -> Care {
 }
 
 /// False for a number that several aggregates share: an account holds many visits, a group many orders, an accession
-/// number many procedures and studies (HL7 table 0203).
+/// number many procedures and studies (HL7 table 0203). A person or a place has its number alone, whatever its sender calls it.
 pub(crate) fn names_one(kind: Kind, identifier: &Identifier) -> bool {
     match kind_code(identifier) {
         "AN" => kind != Kind::Encounter,
-        "PGN" | crate::imaging::ACCESSION => false,
+        "PGN" | crate::imaging::ACCESSION => care(kind) == Care::Directory,
         _ => true,
     }
 }

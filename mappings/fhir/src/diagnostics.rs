@@ -320,7 +320,12 @@ pub(crate) fn observation(of: &Observation, record: &Record, ctx: &Context<'_>) 
         .value_original
         .as_ref()
         .and_then(|text| extension(ORIGINAL_TEXT, "valueString", text));
-    let (value, beside) = measured(of.value.as_ref(), original);
+    let unit = extension(
+        "urn:punte:extension:unit",
+        "valueQuantity",
+        of.text_unit.as_ref().map(types::quantity),
+    );
+    let (value, beside) = measured(of.value.as_ref(), original, unit);
     extensions.extend(beside.into_iter().map(Some));
     let mut devices = of.devices.iter().filter_map(|device| logical("Device", device));
     let device = devices.next();
@@ -424,8 +429,8 @@ fn sub_identifier(sub_id: &str) -> Option<Json> {
     )
 }
 
-/// `value[x]`, and what has no place in it (a file). `original` is the text that the value was read from.
-fn measured(value: Option<&Measured>, original: Option<Json>) -> (Object, Vec<Json>) {
+/// `value[x]`, and what has no place in it (a file). `original` is the text that the value was read from, `unit` that of a text.
+fn measured(value: Option<&Measured>, original: Option<Json>, unit: Option<Json>) -> (Object, Vec<Json>) {
     let with_original = |inner: Object, original: Option<Json>| {
         // What has no content of its own doesn't become one by where it came from.
         Object::new().put("extension", vec![original]).with(inner)
@@ -433,7 +438,7 @@ fn measured(value: Option<&Measured>, original: Option<Json>) -> (Object, Vec<Js
     let mut out = Object::new();
     let mut beside = vec![];
     match value {
-        None => beside.extend(original),
+        None => beside.extend(original.into_iter().chain(unit)),
         Some(Measured::Quantity(quantity)) => {
             out.set(
                 "valueQuantity",
@@ -449,7 +454,7 @@ fn measured(value: Option<&Measured>, original: Option<Json>) -> (Object, Vec<Js
         }
         Some(Measured::Range(range)) => out.set("valueRange", with_original(types::range(range), original)),
         Some(Measured::Ratio(ratio)) => out.set("valueRatio", with_original(types::ratio(ratio), original)),
-        Some(Measured::Text(text)) => types::primitive(&mut out, "valueString", text, vec![original]),
+        Some(Measured::Text(text)) => types::primitive(&mut out, "valueString", text, vec![original, unit]),
         Some(Measured::When(when)) => {
             types::primitive(&mut out, "valueDateTime", types::date_time(when), vec![original]);
         }
@@ -479,7 +484,7 @@ fn measured(value: Option<&Measured>, original: Option<Json>) -> (Object, Vec<Js
 }
 
 fn component(of: &Component) -> Option<Json> {
-    let (value, beside) = measured(of.value.as_ref(), None);
+    let (value, beside) = measured(of.value.as_ref(), None, None);
     let code = concept(&of.code).json();
     if code.is_none() && value.is_empty() && beside.is_empty() {
         return None;

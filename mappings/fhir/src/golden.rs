@@ -211,6 +211,18 @@ fn orders_and_results() {
 }
 
 #[test]
+fn a_text_has_its_unit_beside_it() {
+    check(
+        Kind::Observation,
+        json!({ "status": "final", "code": { "text": "LEU" }, "value": { "text": "0-2" }, "text_unit": { "unit": "/HPF" } }),
+        concat!(
+            r#""status":"final","code":{"text":"LEU"},"valueString":"0-2","#,
+            r#""_valueString":{"extension":[{"url":"urn:punte:extension:unit","valueQuantity":{"unit":"/HPF"}}]}"#
+        ),
+    );
+}
+
+#[test]
 fn documents_and_prescriptions() {
     check(
         Kind::Document,

@@ -147,9 +147,7 @@ fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Re
             "IN1" => record::coverage_from_in1(out, segment, &key),
             "ROL" | "PRT" => match (about, &encounter) {
                 (About::Patient, _) => people::family_doctor_from_role(out, segment, &key),
-                (About::Visit, Some(encounter)) if name == "ROL" => {
-                    visit::participant_from_rol(out, segment, encounter);
-                }
+                (About::Visit, Some(encounter)) => visit::participant_from_role(out, segment, encounter),
                 (About::Visit | About::Other, _) => {}
             },
             _ => {}
@@ -159,6 +157,7 @@ fn patient<'m>(out: &mut Collected<'m>, event: &str, segments: &[Seg<'m>]) -> Re
                 obx: segment,
                 lines: vec![],
                 notes: notes_behind(&segments[at + 1..]),
+                roles: vec![],
             });
         }
         about = match name {

@@ -33,6 +33,7 @@ pub fn subject_of<'m>(out: &mut Collected<'m>, pid: Seg<'m>, case: &Case<'m>) ->
         patient: people::patient_from_pid(out, pid),
         encounter: None,
     };
+    let mut is_about_visit = false;
     let pv2 = case.about.iter().copied().find(|segment| segment.name() == "PV2");
     for segment in &case.about {
         let segment = *segment;
@@ -55,9 +56,17 @@ pub fn subject_of<'m>(out: &mut Collected<'m>, pid: Seg<'m>, case: &Case<'m>) ->
             "DG1" => {
                 condition(out, segment, &[], &subject);
             }
-            "ROL" | "PRT" => people::family_doctor_from_role(out, segment, &subject.patient),
+            "ROL" | "PRT" => match subject.encounter.clone().filter(|_| is_about_visit) {
+                Some(encounter) => visit::participant_from_role(out, segment, &encounter),
+                None => people::family_doctor_from_role(out, segment, &subject.patient),
+            },
             _ => {}
         }
+        is_about_visit = match segment.name() {
+            "PV1" | "PV2" => true,
+            "ROL" | "PRT" => is_about_visit,
+            _ => false,
+        };
     }
     let chart = (Some(&subject.patient), subject.encounter.as_ref());
     observations::on_chart(out, &case.observations, chart.0, chart.1);

@@ -14,6 +14,8 @@ pub struct Obx<'m> {
     pub lines: Vec<Seg<'m>>,
     /// NTE.
     pub notes: Vec<Seg<'m>>,
+    /// PRT.
+    pub roles: Vec<Seg<'m>>,
 }
 
 /// A specimen.
@@ -58,6 +60,8 @@ pub struct Group<'m> {
     pub study: Option<Seg<'m>>,
     /// NTE behind ORC, OBR, TQ1, RXO, RXE or RXR.
     pub notes: Vec<Seg<'m>>,
+    /// PRT behind them.
+    pub roles: Vec<Seg<'m>>,
     /// DG1, each with its NTE.
     pub diagnoses: Vec<(Seg<'m>, Vec<Seg<'m>>)>,
     /// OBX before any SPM.
@@ -87,6 +91,7 @@ impl<'m> Group<'m> {
             protocols: vec![],
             study: None,
             notes: vec![],
+            roles: vec![],
             diagnoses: vec![],
             observations: vec![],
             samples: vec![],
@@ -334,9 +339,12 @@ impl<'m> Reader<'m> {
                 self.last = was;
                 self.note(segment);
             }
-            // Of the person, as a ROL is; behind anything else it is left alone, and remarks go on being about that.
+            // Of the person, as a ROL is, or of the order or result before it; remarks go on being about that.
             "PRT" if was == Last::Person => self.person(segment, rest),
-            "PRT" => self.last = was,
+            "PRT" => {
+                self.last = was;
+                self.role(segment);
+            }
             _ => {}
         }
     }
@@ -406,6 +414,7 @@ impl<'m> Reader<'m> {
             obx: segment,
             lines: vec![],
             notes: vec![],
+            roles: vec![],
         };
         self.last = Last::Observation;
         let in_sample = self.in_sample;
@@ -418,9 +427,37 @@ impl<'m> Reader<'m> {
         }
     }
 
+    /// The last OBX.
+    fn observed(&mut self) -> Option<&mut Obx<'m>> {
+        let in_sample = self.in_sample;
+        if self.group().is_none() {
+            return self.case().observations.last_mut();
+        }
+        let group = self.group()?;
+        match group.samples.last_mut() {
+            Some(sample) if in_sample => sample.observations.last_mut(),
+            _ => group.observations.last_mut(),
+        }
+    }
+
+    fn role(&mut self, segment: Seg<'m>) {
+        match self.last {
+            Last::Group => {
+                if let Some(group) = self.group() {
+                    group.roles.push(segment);
+                }
+            }
+            Last::Observation => {
+                if let Some(obx) = self.observed() {
+                    obx.roles.push(segment);
+                }
+            }
+            Last::Nothing | Last::Person | Last::Diagnosis | Last::Sample => {}
+        }
+    }
+
     fn note(&mut self, segment: Seg<'m>) {
-        let (last, in_sample) = (self.last, self.in_sample);
-        match last {
+        match self.last {
             Last::Nothing => {}
             Last::Person => self.case().about.push(segment),
             Last::Group => {
@@ -439,14 +476,7 @@ impl<'m> Reader<'m> {
                 }
             }
             Last::Observation => {
-                let obx = match self.group() {
-                    Some(group) => match group.samples.last_mut() {
-                        Some(sample) if in_sample => sample.observations.last_mut(),
-                        _ => group.observations.last_mut(),
-                    },
-                    None => self.case().observations.last_mut(),
-                };
-                if let Some(obx) = obx {
+                if let Some(obx) = self.observed() {
                     obx.notes.push(segment);
                 }
             }
@@ -490,6 +520,7 @@ fn join_lines(observations: &mut Vec<Obx<'_>>) {
             Some(before) if before.notes.is_empty() && is_next_line(before.obx, next.obx) => {
                 before.lines.push(next.obx);
                 before.notes = next.notes;
+                before.roles.extend(next.roles);
             }
             _ => joined.push(next),
         }

@@ -12,7 +12,7 @@ use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::Obx;
 use super::terms::{self, NO_TABLE};
 use super::values::{self, Read, Units};
-use super::{datatypes as data, notes, numbers, parties, specimen};
+use super::{datatypes as data, notes, numbers, parties, people, specimen};
 
 const ABSENT: &str = "data-absent-reason";
 
@@ -136,6 +136,9 @@ impl Series {
         say.code = Patch::Set(code);
         range_and_flags(obx, &mut say);
         circumstances(out, obx, &mut say);
+        for observer in people::in_roles(out, &of.roles, &["RO"]) {
+            parties::add(&mut say.responsible, Some(observer));
+        }
         let is_answer = kinds(obx, &mut say);
         say.notes = Items::replace(notes::annotations(out, &of.notes));
         let observation = out.add_found("observation", find, say);
@@ -208,12 +211,14 @@ fn value<'m>(
             said.note("the result could not be obtained (OBX-11 X), so that it has no value");
         }
         say.value = Patch::Clear;
+        say.text_unit = Patch::Clear;
         say.components = Items::Clear;
         return None;
     }
     if said.is_null() {
         said.take();
         say.value = Patch::Clear;
+        say.text_unit = Patch::Clear;
         say.components = Items::Clear;
     }
     if state.as_deref() == Some("N") && said.reps().is_empty() {
@@ -257,6 +262,12 @@ fn value<'m>(
         }
         kind => values::read(kind, reps[0], &mut Units::of(obx)),
     };
+    // An amount has its unit, and what SN becomes in words too; it would be lost beside another text.
+    say.text_unit = match (&read.value, kind.as_str()) {
+        (Some(Value::Text(_)), "SN") => Patch::Clear,
+        (Some(Value::Text(_)), _) => Units::of(obx).alone().map_or(Patch::Clear, Patch::Set),
+        _ => Patch::Absent,
+    };
     say.value = Patch::Set(read.value?);
     say.components = Items::Clear;
     say.absent_reason = Patch::Clear;
@@ -281,6 +292,7 @@ fn components(obx: Seg<'_>, reps: &[At<'_>], kind: &str, code: &Concept, say: &m
         });
     }
     say.value = Patch::Clear;
+    say.text_unit = Patch::Clear;
     say.components = Items::Replace(parts);
     say.absent_reason = Patch::Clear;
     say.value_original = if changed {

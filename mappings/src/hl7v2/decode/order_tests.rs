@@ -1039,7 +1039,7 @@ fn an_order_its_result_and_the_correction_are_about_the_same_things() {
 #[test]
 fn who_takes_part_is_read_behind_the_person_and_parts_no_remark_from_its_result() {
     let said = read(&format!(
-        "{MSH}\n{PID}\nPRT|1|AD||PP^Primary care provider^HL70912|D-8^Popa^Dan\nOBR|1|C-1^A|L-1^L|X^x^L|||20260512|||||||||||||||||||F\nOBX|1|NM|V^v^L||5|mmol/L|||||F\nPRT|2|AD||RO^Observer^HL70912|D-9^Ilie^Ana\nNTE|1||about the result\n"
+        "{MSH}\n{PID}\nPRT|1|AD||PP^Primary care provider^HL70912|D-8^Popa^Dan\nOBR|1|C-1^A|L-1^L|X^x^L|||20260512|||||||||||||||||||F\nOBX|1|NM|V^v^L||5|mmol/L|||||F\nPRT|2|AD||SB^Sent by^HL70912|D-9^Ilie^Ana\nNTE|1||about the result\n"
     ));
     let doctor = &said.one("Patient")["general_practitioners"]["merge"][0];
     assert_eq!(said.at(doctor)["identifiers"]["merge"][0]["value"], "D-8");
@@ -1274,5 +1274,41 @@ fn results_of_before_move_no_order() {
         unknown,
         ["active", "unknown"],
         "what nobody ordered here is no order of today"
+    );
+}
+
+#[test]
+fn who_takes_part_is_read_where_later_versions_have_no_field_for_it() {
+    let prt = |role: &str, number: &str| format!("PRT||AD||{role}^x^HL70912|{number}^Fam^Doc\n");
+    let text = format!(
+        "{}\n{PID}\nPV1|1|I|||||||||||||||||V-1\n{}{}OBR|1|C-1^A|L-1^L|X^x^L|||20260512||||||||||||||||||F\n{}{}OBX|1|NM|V^v^L||5|mmol/L|||||F\n{}",
+        MSH.replace("|2.5.1", "|2.8"),
+        prt("AT", "D-1"),
+        prt("AD", "D-2"),
+        prt("OP", "D-3"),
+        prt("PRI", "D-4"),
+        prt("RO", "D-5"),
+    );
+    let said = read(&text);
+    let number = |reference: &Value| said.at(reference)["identifiers"]["merge"][0]["value"].clone();
+    let visit = said.one("Encounter");
+    let roles: Vec<Value> = list(&visit["participants"])
+        .iter()
+        .map(|one| serde_json::json!([one["role"]["codings"][0]["code"], number(&one["person"])]))
+        .collect();
+    assert_eq!(
+        roles,
+        [
+            serde_json::json!(["ATND", "D-1"]),
+            serde_json::json!(["ADM", "D-2"])
+        ]
+    );
+    assert_eq!(number(&said.one("Order")["requester"]), "D-3");
+    assert_eq!(number(&list(&said.one("Result")["interpreters"])[0]), "D-4");
+    assert_eq!(number(&list(&said.observation("V")["responsible"])[0]), "D-5");
+    assert!(
+        !said.extra().iter().any(|place| place.ends_with("-5.1")),
+        "{:?}",
+        said.extra()
     );
 }

@@ -13,7 +13,7 @@ use super::groups::{self, Group, Obx, Shape};
 use super::observations::{self, Series};
 use super::terms::{self, NO_TABLE, hl7, mapped, table};
 use super::timing::{self, Times};
-use super::{datatypes as data, imaging, medication, notes, parties, results, specimen};
+use super::{datatypes as data, imaging, medication, notes, parties, people, results, specimen};
 
 /// Reads the segments behind MSH.
 pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), MapError> {
@@ -551,9 +551,11 @@ fn requester<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut OrderChan
     say.requester_organization = organisation(out, group).into();
 }
 
-/// ORC-12, OBR-16, ORC-24 → who ordered.
+/// ORC-12, OBR-16, ORC-24, and of 2.7 and later PRT of role OP → who ordered.
 pub fn requester_of<'m>(out: &mut Collected<'m>, group: &Group<'m>) -> Option<Ref> {
-    let person = parties::practitioner(out, of_both(group, 12, 16).first())?;
+    let by_field = parties::practitioner(out, of_both(group, 12, 16).first());
+    let by_role = || people::in_roles(out, &group.roles, &["OP"]).into_iter().next();
+    let person = by_field.or_else(by_role)?;
     let addresses: Vec<Address> = group
         .orc(24)
         .reps()

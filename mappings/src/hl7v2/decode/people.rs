@@ -479,6 +479,31 @@ pub fn family_doctor_from_role(out: &mut Collected<'_>, role: Seg<'_>, patient: 
     }
 }
 
+/// Whether a PRT is of somebody in this role (table 0912), and takes nobody out of it (table 0287).
+pub fn is_in_role(prt: Seg<'_>, role: &str) -> bool {
+    prt.f(4).part(1).is(role) && !prt.f(2).part(1).is("DE")
+}
+
+/// PRT-5 with PRT-4, which is known → practitioners.
+pub fn in_role(out: &mut Collected<'_>, prt: Seg<'_>) -> Vec<Ref> {
+    let people = people_of_role(out, prt);
+    if !people.is_empty() {
+        prt.f(4).part(1).take();
+        if prt.f(4).part(3).is("HL70912") {
+            prt.f(4).part(3).take();
+        }
+    }
+    people
+}
+
+/// Of several PRT those in these roles → practitioners.
+pub fn in_roles(out: &mut Collected<'_>, roles: &[Seg<'_>], wanted: &[&str]) -> Vec<Ref> {
+    let meant = roles
+        .iter()
+        .filter(|prt| wanted.iter().any(|role| is_in_role(**prt, role)));
+    meant.flat_map(|prt| in_role(out, *prt)).collect()
+}
+
 /// Where ROL and PRT have what they have in common.
 pub struct RolePart {
     /// The role.

@@ -17,7 +17,7 @@ use super::collect::{At, Collected, Seg, natural, not_by_number};
 use super::groups::{self, Group, Obx, Shape};
 use super::observations::Series;
 use super::terms::{self, NO_TABLE, hl7, table};
-use super::{datatypes as data, imaging, notes, orders, parties, specimen};
+use super::{datatypes as data, imaging, notes, orders, parties, people, specimen};
 
 /// Reads the segments behind MSH.
 pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), MapError> {
@@ -264,12 +264,12 @@ fn result_from_orc_obr<'m>(out: &mut Collected<'m>, group: &Group<'m>, subject: 
         say.status_original = Patch::Set(Concept::coded(&terms::v2("0123"), &code, None));
     }
     let interpreters = group.obr(32).reps();
-    say.interpreters = Items::replace(
-        interpreters
-            .iter()
-            .filter_map(|rep| from_ndl(out, *rep))
-            .collect(),
-    );
+    let mut interpreters: Vec<Ref> = interpreters
+        .iter()
+        .filter_map(|rep| from_ndl(out, *rep))
+        .collect();
+    interpreters.extend(people::in_roles(out, &group.roles, &["PRI", "PI", "ARI", "AI"]));
+    say.interpreters = Items::replace(interpreters);
     let (mut performers, mut roles) = (vec![], vec![]);
     for (field, code, display) in [(34, "SPRF", "secondary performer"), (35, "TRANS", "Transcriber")] {
         for rep in group.obr(field).reps() {

@@ -97,6 +97,11 @@ impl<'m> Units<'m> {
         self.with(Some(value))
     }
 
+    /// The unit, without an amount.
+    pub fn alone(&mut self) -> Option<Quantity> {
+        Some(self.with(None)).filter(|unit| *unit != Quantity::default())
+    }
+
     /// The unit in words.
     fn words(&mut self) -> Option<String> {
         self.with(None).unit

@@ -212,7 +212,7 @@ fn not_discharged(say: &mut EncounterChange) {
     say.destination = Patch::Clear;
 }
 
-/// PV1-44, PV1-45 → from when to when. `""` in PV1-45 leaves the visit open, and so does a discharge that is taken back.
+/// PV1-44, PV1-45 → from when to when. A discharge that is taken back leaves the visit open; `""` in both empties them.
 fn period(event: &str, pv1: Seg<'_>) -> Patch<Period> {
     let (start, end) = (pv1.f(44), pv1.f(45));
     if event == "A13" && end.is_there() {
@@ -224,20 +224,15 @@ fn period(event: &str, pv1: Seg<'_>) -> Patch<Period> {
             })
             .into();
     }
-    let period = data::period_of(start, end);
-    if period.is_some() {
-        // Said with the other end, which is then the only one.
-        [start, end]
-            .iter()
-            .filter(|field| field.is_null())
-            .for_each(|field| field.note("the period is open here"));
-    }
     if start.is_null() && end.is_null() {
         start.empties();
         end.empties();
         return Patch::Clear;
     }
-    period.into()
+    for field in [start, end].iter().filter(|field| field.is_null()) {
+        field.note("one end of a visit alone is not emptied: what is known of it stays (a discharge is taken back by A13)");
+    }
+    data::period_of(start, end).into()
 }
 
 /// The places: where they are, were, will be, and are for a time.
@@ -296,10 +291,7 @@ fn participants(out: &mut Collected<'_>, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> 
             };
             let participant = EncounterParticipant {
                 person,
-                role: Concept {
-                    text: Some(display.to_owned()),
-                    ..Concept::coded(&hl7("v3-ParticipationType"), code, Some(display))
-                },
+                role: participation(code, display),
                 period: None,
             };
             if !all.contains(&participant) {
@@ -310,14 +302,39 @@ fn participants(out: &mut Collected<'_>, pv1: Seg<'_>, pv2: Option<Seg<'_>>) -> 
     Items::merge(all)
 }
 
-/// ROL behind PV1 → a participant of the visit.
-pub fn participant_from_rol(out: &mut Collected<'_>, rol: Seg<'_>, encounter: &Ref) {
-    let people = people::people_of_role(out, rol);
-    if people.is_empty() {
-        return;
+fn participation(code: &str, display: &str) -> Concept {
+    Concept {
+        text: Some(display.to_owned()),
+        ..Concept::coded(&hl7("v3-ParticipationType"), code, Some(display))
     }
-    let role = terms::concept(rol.f(3), mapped("0443", "ProviderRole")).unwrap_or_default();
-    let period = data::period_of(rol.f(5), rol.f(6));
+}
+
+/// ROL, PRT behind PV1 → a participant of the visit. Of PRT (table 0912) those are read whom PV1 has a field for in versions before 2.7.
+pub fn participant_from_role(out: &mut Collected<'_>, segment: Seg<'_>, encounter: &Ref) {
+    let (people, role, period) = if segment.name() == "PRT" {
+        const ROLES: &[(&str, &str, &str)] = &[
+            ("AT", "ATND", "attender"),
+            ("RP", "REF", "referrer"),
+            ("CP", "CON", "consultant"),
+            ("AD", "ADM", "admitter"),
+        ];
+        let in_role = |(said, code, display): &(&str, &'static str, &'static str)| {
+            people::is_in_role(segment, said).then_some((*code, *display))
+        };
+        let Some((code, display)) = ROLES.iter().find_map(in_role) else {
+            return;
+        };
+        (
+            people::in_role(out, segment),
+            participation(code, display),
+            data::period_of(segment.f(11), segment.f(12)),
+        )
+    } else {
+        let people = people::people_of_role(out, segment);
+        let role = terms::concept(segment.f(3), mapped("0443", "ProviderRole"));
+        let role = role.filter(|_| !people.is_empty()).unwrap_or_default();
+        (people, role, data::period_of(segment.f(5), segment.f(6)))
+    };
     if let Some(Body::Encounter(say)) = out.change_mut(encounter).map(|change| &mut change.say) {
         for person in people {
             let participant = EncounterParticipant {

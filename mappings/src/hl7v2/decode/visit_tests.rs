@@ -447,3 +447,30 @@ fn an_allergy_is_as_it_was_said_last() {
         assert!(emptied[list].as_array().is_none_or(Vec::is_empty), "{emptied}");
     }
 }
+
+#[test]
+fn a_doctor_is_found_again_whatever_their_number_is_called() {
+    for kind in ["ACSN", "PGN", "DN", ""] {
+        let seen = event("A08", &format!("PV1|1|I|||||D-7^Dupl^Ana^^^^^^CLINIC^L^^^{kind}"));
+        let clinic = told(&[seen.clone(), seen]);
+        assert_eq!(clinic.all(Kind::Practitioner).len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn one_end_of_a_visit_that_is_emptied_is_told_as_not_carried() {
+    let pv1 = |start: &str, end: &str| {
+        let mut fields = vec![""; 46];
+        (fields[0], fields[2], fields[19]) = ("PV1", "I", "V-1^^^AURORA^VN");
+        (fields[44], fields[45]) = (start, end);
+        event("A08", &fields.join("|"))
+    };
+    let note = |set: &ChangeSet, place: &str| {
+        let found = set.extra.iter().find(|extra| extra.place.0.starts_with(place));
+        found.and_then(|extra| extra.note.clone()).unwrap_or_default()
+    };
+    let null = r#""""#;
+    assert!(note(&pv1(null, ""), "PV1-44").contains("stays"));
+    assert!(note(&pv1("20260501", null), "PV1-45").contains("stays"));
+    assert!(note(&pv1(null, null), "PV1-44").contains("empties"));
+}

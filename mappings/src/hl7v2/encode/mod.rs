@@ -12,6 +12,7 @@
 //! | an event that tells how far an order of images is | ORM^O01 |
 //! | prescriptions | OMP^O09 |
 //! | merges | ADT^A40 |
+//! | whether a bed is free, by ADT^A20 | ADT^A20 |
 //! | else | ADT, with the trigger of the message that it came by where one patient's data fit it, else A08 |
 //!
 //! A change set that came by an order or schedule message stays one. One that tells an event of the clinic
@@ -181,6 +182,9 @@ fn message_type(world: &World<'_>) -> Result<(&'static str, String, &'static str
     }
     if kind == "ADT" && matches!(event, "A46" | "A47") && !old_numbers(world).is_empty() {
         return Ok(("ADT", event.to_owned(), "ADT_A30"));
+    }
+    if (kind, event) == ("ADT", "A20") && has(Kind::Room) {
+        return Ok(("ADT", event.to_owned(), "ADT_A20"));
     }
     if !has(Kind::Patient) {
         return Err(MapError::missing("PID-3", "a patient to write about"));
@@ -534,6 +538,10 @@ fn adt(world: &World<'_>, event: &str, stamp: &Stamp, out: &mut Vec<Seg>) -> Res
     out.push(evn(world, event, stamp));
     if event == "A40" {
         return merges(world, out);
+    }
+    if event == "A20" {
+        out.extend(visit::beds(world));
+        return Ok(());
     }
     if matches!(event, "A46" | "A47") {
         renumbered(world, out);

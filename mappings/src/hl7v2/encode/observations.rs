@@ -70,6 +70,7 @@ impl Series {
                 value: component.value.clone(),
                 components: vec![],
                 value_original: None,
+                text_unit: None,
                 reference_ranges: vec![],
                 interpretations: vec![],
                 absent_reason: None,
@@ -140,7 +141,15 @@ fn value(
     profile: &Profile,
 ) -> Written {
     if let Some(value) = &observation.value {
-        return written(value, file, profile);
+        let unit = observation
+            .text_unit
+            .as_ref()
+            .filter(|_| matches!(value, Value::Text(_)));
+        let written = written(value, file, profile);
+        return match unit {
+            Some(unit) => written.with_unit(Some(unit)),
+            None => written,
+        };
     }
     let all: Vec<Written> = components
         .iter()

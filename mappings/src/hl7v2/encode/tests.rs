@@ -204,10 +204,6 @@ fn every_sample_says_the_same_there_and_back() {
             continue;
         };
         let Some(again) = again(&set) else { continue };
-        if name == "adt-a20-bed-status" {
-            assert_eq!(again.unwrap_err().place.unwrap().0, "PID-3");
-            continue;
-        }
         let bytes = again.unwrap();
         golden(&name, &bytes);
         well_formed(&bytes);
@@ -904,4 +900,50 @@ fn an_appointment_of_several_patients_is_of_each_of_them() {
         ],
     );
     assert!(text.contains("|Rus^Dan"), "{text}");
+}
+
+#[test]
+fn a_text_keeps_its_unit() {
+    let mut clinic = MemoryClinic::new();
+    let result = |value: &str, unit: &str, id: u8| {
+        let msh = format!(r"MSH|^~\&|LIS|L|PUNTE|NORD|20260512||ORU^R01^ORU_R01|{id}|P|2.5.1");
+        let obx = format!("OBX|1|{value}|{unit}|||||C");
+        let lines = [
+            msh.as_str(),
+            "PID|1||7^^^NORD^MR||Pop^Ana",
+            "OBR|1||F1^L|URI^u^L|||20260505",
+            &obx,
+        ];
+        lines.map(str::to_owned)
+    };
+    let mut obx = |value: &str, unit: &str, id: u8| {
+        let lines = result(value, unit, id);
+        let text = written_of(&mut clinic, &lines.each_ref().map(String::as_str));
+        let fields: Vec<String> = line(&text, "OBX").split('|').map(str::to_owned).collect();
+        [fields[2].clone(), fields[5].clone(), fields[6].clone()]
+    };
+    assert_eq!(obx("ST|LEU^l^L||0-2", "/HPF", 1), ["ST", "0-2", "/HPF"]);
+    assert_eq!(
+        obx("NM|LEU^l^L||5.40 *", "mg/L^^UCUM", 2),
+        ["ST", "5.40 *", "mg/L^^UCUM"]
+    );
+    // A correction without one has none.
+    assert_eq!(obx("ST|LEU^l^L||1+", "", 3), ["ST", "1+", ""]);
+    assert_eq!(obx("NM|LEU^l^L||4", "/HPF", 4), ["NM", "4", "/HPF"]);
+}
+
+#[test]
+fn whether_a_bed_is_free_is_told_as_it_came() {
+    let mut clinic = MemoryClinic::new();
+    let text = written_of(
+        &mut clinic,
+        &[
+            r"MSH|^~\&|A|B|PUNTE|NORD|20260512||ADT^A20^ADT_A20|1|P|2.5.1",
+            "EVN|A20|20260512",
+            "NPU|CHIR^S12^P2^NORD|K",
+        ],
+    );
+    assert!(text.contains("|ADT^A20^ADT_A20|"), "{text}");
+    assert_eq!(text.matches("\rNPU|").count(), 1, "{text}");
+    assert_eq!(line(&text, "NPU"), "NPU|CHIR^S12^P2^NORD|K");
 }

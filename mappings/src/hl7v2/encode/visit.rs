@@ -1,8 +1,10 @@
 //! Visits → PV1, PV2, ROL. HL7 v2.5.1, 3.4.3 and 3.4.4.
 
-use clinic::Aggregate;
+use clinic::places::Room;
 use clinic::records::{Encounter, EncounterParticipant, Stay, StayStatus};
 use clinic::value::{Concept, Identifier, IdentifierUse, Ref};
+use clinic::{Aggregate, Kind};
+use uuid::Uuid;
 
 use super::datatypes as data;
 use super::people;
@@ -195,6 +197,27 @@ fn stays(world: &World<'_>, said: &Said<'_>, visit: &Encounter, pv1: &mut Seg, p
         }
     }
     pv1.clear_if(3, said.cleared("stays"));
+}
+
+/// Beds of which a message says whether they are free → NPU; the rooms and wards that they lie in are no beds of their own. HL7
+/// v2.5.1, 3.4.8.
+pub(super) fn beds(world: &World<'_>) -> Vec<Seg> {
+    let rooms = world.rooms();
+    let holds_another = |id: Uuid| {
+        let within = |room: &Room| room.part_of.as_ref().and_then(|of| world.id(of)) == Some(id);
+        rooms.iter().any(|(_, room)| within(room))
+    };
+    let beds = rooms.iter().filter(|(said, _)| !holds_another(said.id));
+    beds.map(|(said, room)| {
+        let mut npu = Seg::new("NPU");
+        npu.comps(1, data::pl(world, &Ref::Id(Kind::Room, said.id)));
+        if let Some(status) = &room.operational_status {
+            npu.comps(2, terms::coding(status, table("0116"), world.profile));
+        }
+        npu.clear_if(2, said.cleared("operational_status"));
+        npu
+    })
+    .collect()
 }
 
 /// PV1-40 → whether the bed is free.
