@@ -159,6 +159,9 @@ pub struct Change {
     /// True of what stands beside what is told, without all that it belongs to: who has it already knows more of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_part: bool,
+    /// Of what is told as it stands: in which version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
 }
 
 impl Change {
@@ -173,6 +176,7 @@ impl Change {
             releases: false,
             order_stays_in: vec![],
             in_part: false,
+            version: None,
         }
     }
 

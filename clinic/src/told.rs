@@ -188,6 +188,7 @@ fn change(key: &str, record: &Record, known: &[Uuid]) -> Option<Change> {
     Some(Change {
         find,
         in_part,
+        version: Some(record.meta.version),
         ..Change::new(key, say)
     })
 }
@@ -219,7 +220,10 @@ impl Told {
                 matches!(reference, Ref::Id(..))
             });
             let record = records.entry((change.kind(), id)).or_insert_with(|| Record {
-                meta: Meta::told(id, now),
+                meta: Meta {
+                    version: change.version.unwrap_or(1),
+                    ..Meta::told(id, now)
+                },
                 aggregate: Aggregate::new(change.kind()),
             });
             say.apply_to(&mut record.aggregate);

@@ -342,7 +342,7 @@ fn a_name_that_says_nothing_takes_none_away() {
         assert_eq!(patient["birth_date"], "1980-05-14", "{event}");
         assert!(kept.iter().any(|field| field == "names"), "{kept:?}");
         // Who is not known yet is called so, until somebody knows.
-        let (clinic, _) = heard(&[nobody.clone()]);
+        let (clinic, _) = heard(std::slice::from_ref(&nobody));
         assert_eq!(
             of_kind(&clinic, Kind::Patient)[0]["names"][0]["family"],
             "NECUNOSCUT"
