@@ -11,7 +11,7 @@ use super::dataset::{DataSet, Value};
 use super::message::{Service, command, inspect, keys};
 use super::part10::{File, Meta};
 use super::scan::{Coding, Until, is_pixels};
-use super::write::{Out, element};
+use super::write::{Out, Said, element};
 use super::{Profile, decode, names, worklist};
 
 fn samples() -> Vec<(String, Vec<u8>)> {
@@ -381,4 +381,67 @@ fn names_in_all_letters_and_parts_of_seconds_are_kept() {
     // What is no time is told, and the day stays.
     let (_, started, rest) = decoded("A", "101500.2x");
     assert_eq!((started.as_deref(), rest.len()), (Some("2026-05-05"), 1));
+}
+
+/// Of what is carried once, the second is listed.
+#[test]
+fn a_second_value_where_one_is_carried_is_told() {
+    let places = |set: &ChangeSet| -> Vec<String> {
+        let places = set.extra.iter().map(|extra| extra.place.0.clone());
+        places.collect()
+    };
+    let code = |value: &str| {
+        let mut code = Out::default();
+        code.text("CodeValue", value);
+        code.text("CodingSchemeDesignator", "UCUM");
+        code
+    };
+    let codes = || Said::Items(vec![code("mm"), code("cm")]);
+    let mut value = Out::default();
+    value.text("NumericValue", "7");
+    value.put("MeasurementUnitsCodeSequence", codes());
+    let mut number = Out::default();
+    number.text("ValueType", "NUM");
+    number.put("ConceptNameCodeSequence", Said::Items(vec![code("L")]));
+    number.put("MeasuredValueSequence", Said::Items(vec![value]));
+    let mut report = Out::default();
+    let class = "1.2.840.10008.5.1.4.1.1.88.22";
+    for (keyword, value) in [
+        ("SOPClassUID", class),
+        ("SOPInstanceUID", "2.25.9"),
+        ("StudyInstanceUID", "2.25.7"),
+        ("SeriesInstanceUID", "2.25.8"),
+    ] {
+        report.text(keyword, value);
+    }
+    report.put(
+        "PatientName",
+        Said::Texts(vec!["Pop^Ana".to_owned(), "Alta^Nume".to_owned()]),
+    );
+    report.put("ContentSequence", Said::Items(vec![number]));
+    let set = set_of(&super::message::tests::object(class, "2.25.9", &report));
+    let units = "ContentSequence[0].MeasuredValueSequence[0].MeasurementUnitsCodeSequence[1].CodeValue";
+    for place in ["PatientName", units] {
+        assert!(
+            places(&set).iter().any(|told| told == place),
+            "{place}: {:?}",
+            places(&set)
+        );
+    }
+    // What an MPPS says is done, in the words of the step and in those of its type.
+    let performed = |description: &str| {
+        let mut performed = Out::default();
+        performed.text("PerformedProcedureStepStatus", "IN PROGRESS");
+        performed.text("PerformedProcedureStepDescription", description);
+        performed.text("PerformedProcedureTypeDescription", "Type");
+        set_of(&super::message::tests::message(
+            0x0140,
+            "1.2.840.10008.3.1.2.3.3",
+            "2.25.1",
+            &performed,
+        ))
+    };
+    let kind = "PerformedProcedureTypeDescription".to_owned();
+    assert!(places(&performed("Step")).contains(&kind));
+    assert!(!places(&performed("")).contains(&kind));
 }

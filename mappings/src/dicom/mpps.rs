@@ -68,7 +68,6 @@ fn performed(at: &At<'_>, command: &Command, profile: &Profile) -> Result<Perfor
     for one in at.items("PerformedSeriesSequence") {
         series.extend(one.uid("SeriesInstanceUID"));
     }
-    let types = at.text("PerformedProcedureTypeDescription");
     Ok(PerformedStep {
         uid: command.instance.clone(),
         steps: vec![],
@@ -88,12 +87,11 @@ fn performed(at: &At<'_>, command: &Command, profile: &Profile) -> Result<Perfor
             "PerformedProcedureStepEndTime",
             &profile.zone,
         ),
-        description: at.text("PerformedProcedureStepDescription").or(types),
+        description: at
+            .text("PerformedProcedureStepDescription")
+            .or_else(|| at.text("PerformedProcedureTypeDescription")),
         protocols: at.concepts("PerformedProtocolCodeSequence"),
-        reason: at
-            .concepts("PerformedProcedureStepDiscontinuationReasonCodeSequence")
-            .into_iter()
-            .next(),
+        reason: at.first_concept("PerformedProcedureStepDiscontinuationReasonCodeSequence"),
         series,
         note: at.text("CommentsOnThePerformedProcedureStep"),
         ..PerformedStep::default()
@@ -122,7 +120,7 @@ fn created(at: &At<'_>, performed: PerformedStep) -> Vec<Change> {
             accession: item.text("AccessionNumber"),
             steps: item.text("ScheduledProcedureStepID").into_iter().collect(),
             description: item.text("RequestedProcedureDescription"),
-            code: item.concepts("RequestedProcedureCodeSequence").into_iter().next(),
+            code: item.first_concept("RequestedProcedureCodeSequence"),
         };
         let same = |known: &&mut For| known.study == one.study && known.accession == one.accession;
         match orders.iter_mut().find(same) {

@@ -173,12 +173,15 @@ impl<'d> At<'d> {
         let Some(text) = self.peek(keyword) else {
             return vec![];
         };
-        match text.split('=').count() <= LETTERS.len() {
-            true => self.take(keyword),
-            false => self.note(
+        if 1 < self.peek_all(keyword).len() {
+            self.note(keyword, "has several names, of which the first is carried");
+        } else if LETTERS.len() < text.split('=').count() {
+            self.note(
                 keyword,
                 "is written in more than three ways, of which three are carried",
-            ),
+            );
+        } else {
+            self.take(keyword);
         }
         names(&text)
     }
@@ -189,6 +192,11 @@ impl<'d> At<'d> {
             .into_iter()
             .filter_map(|item| item.concept())
             .collect()
+    }
+
+    /// The first of them alone: the others are left.
+    pub fn first_concept(&self, keyword: &str) -> Option<Concept> {
+        self.items(keyword).iter().find_map(At::concept)
     }
 
     /// The code that an item of a code sequence says.

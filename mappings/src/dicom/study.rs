@@ -136,10 +136,9 @@ fn sex(at: &At<'_>) -> Option<Sex> {
 fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> Change {
     let modality = at.text("Modality");
     let mut identifiers = vec![uid(study_uid)];
-    identifiers.extend(accessions(at).iter().map(|number| accession(number, None)));
-    let codes = at.concepts("AnatomicRegionSequence");
+    identifiers.extend(accessions(at));
     let examined = at.text("BodyPartExamined");
-    let site = match codes.into_iter().next() {
+    let site = match at.first_concept("AnatomicRegionSequence") {
         Some(coded) => Some(Concept {
             text: examined,
             ..coded
@@ -183,10 +182,10 @@ fn study(at: &At<'_>, study_uid: &str, series_uid: &str, profile: &Profile) -> C
 
 /// The numbers of the orders that a study is for. One that was done for several orders names none itself, and each of them in the
 /// Request Attributes Sequence (PS3.3 table 10-9; IHE RAD TF-2, group case); so do devices that leave (0008,0050) empty.
-fn accessions(at: &At<'_>) -> Vec<String> {
+fn accessions(at: &At<'_>) -> Vec<Identifier> {
     if at.peek("AccessionNumber").is_some() {
         // Another one than that of the study itself is told, and not believed.
-        return at.text("AccessionNumber").into_iter().collect();
+        return numbered(at).into_iter().collect();
     }
     let items = at.items("RequestAttributesSequence").into_iter();
     let mut known = HashSet::new();
@@ -196,7 +195,17 @@ fn accessions(at: &At<'_>) -> Vec<String> {
         number.is_some_and(|number| known.insert(number))
     };
     let items = items.take(MAX_REQUESTS).filter(|item| is_new(item));
-    items.filter_map(|item| item.text("AccessionNumber")).collect()
+    items.filter_map(|item| numbered(&item)).collect()
+}
+
+/// (0008,0050), and (0008,0051) who gave it, as a worklist says it: of two orders with the number it tells which is meant.
+fn numbered(at: &At<'_>) -> Option<Identifier> {
+    let number = at.text("AccessionNumber")?;
+    let issuer = at.items("IssuerOfAccessionNumberSequence").into_iter().next();
+    Some(Identifier {
+        assigner: issuer.and_then(|issuer| issuer.text("LocalNamespaceEntityID")),
+        ..accession(&number, None)
+    })
 }
 
 fn instance(
@@ -265,7 +274,7 @@ fn document(at: &At<'_>, object_uid: &str, profile: &Profile) -> Option<Change> 
         identifiers: Items::merge(vec![uid(object_uid)]),
         patient: Patch::Set(Ref::Local("patient".to_owned())),
         status: Patch::Set(DocumentStatus::Current),
-        kind: at.concepts("ConceptNameCodeSequence").into_iter().next().into(),
+        kind: at.first_concept("ConceptNameCodeSequence").into(),
         date: date.into(),
         description: title.into(),
         contents: Items::merge(vec![contents]),
@@ -377,7 +386,7 @@ fn modifier(item: &At<'_>, about: &[&str]) -> Option<Concept> {
     if !about.contains(&name.as_str()) {
         return None;
     }
-    let said = item.concepts("ConceptCodeSequence").into_iter().next()?;
+    let said = item.first_concept("ConceptCodeSequence")?;
     // Taken is what is carried; that it is said as a modifier is listed with the rest.
     names.first()?.take("CodeValue");
     Some(said)
@@ -387,14 +396,11 @@ fn number(item: &At<'_>, place: &str, around: &Around) -> Option<Number> {
     let measured = item.items("MeasuredValueSequence");
     let measured = measured.first()?;
     let value = measured.read("NumericValue", "is no number", |text| text.parse().ok())?;
-    let unit = measured
-        .concepts("MeasurementUnitsCodeSequence")
-        .into_iter()
-        .next();
+    let unit = measured.first_concept("MeasurementUnitsCodeSequence");
     let unit = unit
         .and_then(|unit| unit.codings.into_iter().next())
         .unwrap_or_default();
-    let code = item.concepts("ConceptNameCodeSequence").into_iter().next()?;
+    let code = item.first_concept("ConceptNameCodeSequence")?;
     item.take("ValueType");
     let inner = item.items("ContentSequence");
     let own = inner.iter().find_map(|item| modifier(item, FINDING_SITES));
