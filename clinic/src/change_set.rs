@@ -153,6 +153,10 @@ pub struct Change {
     /// The same of orders: a request that comes late, or again, says nothing of an end that came meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub order_stays_in: Vec<OrderStatus>,
+    /// True, of imaging orders: the steps that are said are all that are to be done. One that was known before, and is not said
+    /// again, goes, unless a modality works on it or has done it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_steps: bool,
     /// True, of visits: no place is reserved for it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
@@ -177,6 +181,7 @@ impl Change {
             order_stays_in: vec![],
             in_part: false,
             version: None,
+            all_steps: false,
         }
     }
 

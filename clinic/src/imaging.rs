@@ -20,7 +20,9 @@ use crate::scheduling::AppointmentStatus;
 use crate::value::{Annotation, Concept, Identifier, Ref, When, codes};
 
 pub use rules::{Moves, Progress, moves, order_status, progress, step_status, step_status_of};
-pub(crate) use rules::{complete_performed, complete_series, given, is_for, planned, with_identifiers};
+pub(crate) use rules::{
+    booked, complete_performed, complete_series, given, is_for, left_out, planned, with_identifiers,
+};
 
 /// The system of DICOM unique identifiers (FHIR R4 ImagingStudy.identifier). Values are bare: `1.2.840…`.
 pub const UID_SYSTEM: &str = "urn:dicom:uid";
@@ -309,6 +311,18 @@ pub fn is_uid(text: &str) -> bool {
 pub fn may_be_uid(text: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.len() <= 64 && text.split('.').all(part)
+}
+
+/// Whether this is the title of a device: 1 to 16 letters of ASCII, no backslash among them, and not blanks alone (VR AE, PS3.5 6.2).
+pub fn is_ae_title(text: &str) -> bool {
+    let is_letter = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'\\';
+    (1..=SHORT).contains(&text.len()) && text.bytes().all(is_letter) && !text.trim().is_empty()
+}
+
+/// Whether this is a code of DICOM, as a modality is: 1 to 16 capitals, digits, blanks and `_` (VR CS, PS3.5 6.2).
+pub fn is_code(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" _".contains(&byte);
+    (1..=SHORT).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 /// An accession number as an identifier.

@@ -136,6 +136,9 @@ impl<'a> Work<'a> {
                 others.push(found);
             }
         }
+        if kind == Kind::Order && change.find.bare && !mine.is_empty() {
+            others = self.with_a_number_of_their_own(change, &mine, others)?;
+        }
         // A number of a visit is that of one patient: PID says whose visit it is, and the same number of somebody else
         // is another visit. An order's or a result's number with another patient is too dangerous to guess.
         if chart && kind != Kind::Encounter && !others.is_empty() {
@@ -170,6 +173,30 @@ impl<'a> Work<'a> {
             several @ [_, _, ..] if chart => Err(self.ambiguous(idx, several)),
             all => Ok(all.first().map(|found| found.id).into_iter().collect()),
         }
+    }
+
+    /// Of the orders of other patients those that have a number of the change which no order of its own patient has. Two sites may
+    /// give out the same number: a device names it without its issuer, and the patient says which of the two is meant.
+    fn with_a_number_of_their_own(
+        &mut self,
+        change: &Change,
+        mine: &[Found],
+        others: Vec<Found>,
+    ) -> Result<Vec<Found>, ApplyError> {
+        let mut theirs: Vec<Identifier> = vec![];
+        for one in mine {
+            theirs.extend(self.ordered(one.id)?.1);
+        }
+        let mut out = vec![];
+        for other in others {
+            let (_, numbers) = self.ordered(other.id)?;
+            let has =
+                |all: &[Identifier], number: &Identifier| all.iter().any(|one| one.value == number.value);
+            if named(change).any(|number| has(&numbers, number) && !has(&theirs, number)) {
+                out.push(other);
+            }
+        }
+        Ok(out)
     }
 
     /// Of the orders that were found those of what the change says is ordered: a requisition has many tests under one number.

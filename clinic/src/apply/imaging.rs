@@ -10,12 +10,13 @@ use super::resolve::Work;
 use super::settle::note_who;
 use super::states::plan_again;
 use super::{ApplyError, Candidate, Decision, FindKey};
+use crate::change_set::Change;
 use crate::diagnostics::{Order, OrderChange};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
 use crate::imaging::{
-    self, ACCESSION, ImagingInstance, ImagingInstanceChange, ImagingStudy, ImagingStudyChange, Moves,
-    Progress, SHORT, UID_SYSTEM,
+    self, ACCESSION, ImagingInstance, ImagingInstanceChange, ImagingStep, ImagingStudy, ImagingStudyChange,
+    Moves, Progress, SHORT, UID_SYSTEM,
 };
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::{Items, Patch};
@@ -25,15 +26,16 @@ use crate::value::{Identifier, Ref};
 /// The place of the refusal to change a performed step that has ended.
 pub const PERFORMED_STATUS: &str = "performed.status";
 
-/// What is said of one aggregate, together with what is known of the parts that it speaks of.
+/// What a change says of one aggregate, together with what is known of the parts that it speaks of.
 pub(super) fn completed<'b>(
+    change: &Change,
     body: Cow<'b, Body>,
     id: Uuid,
     known: &Aggregate,
     writer: Writer<'_>,
 ) -> Result<Cow<'b, Body>, ApplyError> {
     match (&*body, known) {
-        (Body::Order(say), Aggregate::Order(known)) => match order(say, known, id)? {
+        (Body::Order(say), Aggregate::Order(known)) => match order(change, say, known, id, writer)? {
             Some(say) => Ok(Cow::Owned(say.into())),
             None => Ok(body),
         },
@@ -50,7 +52,13 @@ pub(super) fn completed<'b>(
     }
 }
 
-fn order(say: &OrderChange, known: &Order, id: Uuid) -> Result<Option<OrderChange>, ApplyError> {
+fn order(
+    change: &Change,
+    say: &OrderChange,
+    known: &Order,
+    id: Uuid,
+    writer: Writer<'_>,
+) -> Result<Option<OrderChange>, ApplyError> {
     let performed = say.performed.values();
     if say.imaging.value().is_none() && performed.is_empty() {
         return Ok(None);
@@ -58,7 +66,18 @@ fn order(say: &OrderChange, known: &Order, id: Uuid) -> Result<Option<OrderChang
     let mut out = say.clone();
     if let Patch::Set(said) = &say.imaging {
         check(said)?;
-        out.imaging = Patch::Set(imaging::planned(said, known.imaging.as_ref(), id));
+        let uids = [Some(said), known.imaging.as_ref()].map(|one| one?.study_uid.as_ref());
+        if let ([Some(said), Some(known)], Writer::Actor(_)) = (uids, writer)
+            && said != known
+        {
+            let what = "The study UID of an order is made once: there may be images of it. Leave it out, or write the one that it has.";
+            return Err(MapError::new(Reason::Conflict, Some("imaging.study_uid"), what).into());
+        }
+        let said = match change.find.by_report {
+            true => Cow::Owned(imaging::booked(said, known.imaging.as_ref(), id)),
+            false => Cow::Borrowed(said),
+        };
+        out.imaging = Patch::Set(imaging::planned(&said, known.imaging.as_ref(), id));
     }
     if !performed.is_empty() {
         let mut all = Vec::with_capacity(performed.len());
@@ -92,6 +111,23 @@ fn check(said: &imaging::Imaging) -> Result<(), ApplyError> {
             );
             return Err(MapError::new(Reason::DataType, Some(&format!("imaging.{field}")), what).into());
         }
+    }
+    for step in &said.steps {
+        let wrong = if !step.station_aes.iter().all(|title| imaging::is_ae_title(title)) {
+            (
+                "imaging.steps.station_aes",
+                "This is no AE title: 1 to 16 letters of ASCII without a backslash. A device that is called \
+              otherwise would be told another one.",
+            )
+        } else if !step.modality.as_deref().is_none_or(imaging::is_code) {
+            (
+                "imaging.steps.modality",
+                "This is no modality of DICOM, such as CT, MR or US: 1 to 16 capitals, digits, blanks and `_`.",
+            )
+        } else {
+            continue;
+        };
+        return Err(MapError::new(Reason::DataType, Some(wrong.0), wrong.1).into());
     }
     // Systems that make them of a date and a time begin parts with a zero. What they made once is the study's.
     if said
@@ -175,6 +211,7 @@ fn settle_order(
     writer: Writer<'_>,
     decisions: &[Decision],
 ) -> Result<(), ApplyError> {
+    let left_out = steps_left_out(work, place, writer);
     let touched = &mut work.touched[place];
     let before = touched.before.as_ref().map(|record| &record.aggregate);
     let before = match before {
@@ -184,10 +221,17 @@ fn settle_order(
     let Aggregate::Order(after) = &mut touched.after else {
         return Ok(());
     };
+    if let Some(imaging) = &mut after.imaging {
+        let goes = |step: &ImagingStep| step.id.as_ref().is_some_and(|id| left_out.contains(id));
+        imaging.steps.retain(|step| !goes(step));
+    }
     imaging::with_identifiers(after);
     let is_named_anew = before.is_none_or(|before| before.identifiers != after.identifiers);
     let progress = imaging::progress(after);
     let moved = before.is_none_or(|before| before.performed != after.performed);
+    // What was still to be done is to be done no longer, and all else is done.
+    let is_live = after.status.is_none_or(|status| !ENDS.contains(&status.as_str()));
+    let is_done = !left_out.is_empty() && is_live && progress == Some(Progress::Completed);
     let performed = &after.performed;
     let planned = after
         .imaging
@@ -219,7 +263,7 @@ fn settle_order(
         check_examination(work, place, writer, decisions)?;
         link_late(work, place, writer)?;
     }
-    let (Some(progress), true) = (progress, moved) else {
+    let (Some(progress), true) = (progress, moved || is_done) else {
         return Ok(());
     };
     let touched = &mut work.touched[place];
@@ -238,6 +282,46 @@ fn settle_order(
     let after = touched.after.clone();
     note_who(&mut work.touched[place], &after, writer);
     move_visit(work, place, progress, writer)
+}
+
+/// The numbers of the steps that are to be done no longer: of those that were known before, those that none of the plans of this set
+/// says that say all steps ([`Change::all_steps`]). What a person planned stays.
+///
+/// [`Change::all_steps`]: crate::change_set::Change::all_steps
+fn steps_left_out(work: &Work<'_>, place: usize, writer: Writer<'_>) -> Vec<String> {
+    let touched = &work.touched[place];
+    let Some(Aggregate::Order(before)) = touched.before.as_ref().map(|record| &record.aggregate) else {
+        return vec![];
+    };
+    let by_a_person = matches!(writer, Writer::Feed { overwrite: false }) && touched.held.has("imaging", "");
+    let Some(known) = before.imaging.as_ref().filter(|_| !by_a_person) else {
+        return vec![];
+    };
+    let said = touched.changes.iter().filter(|idx| !work.mute[**idx]);
+    let plans: Vec<(bool, &[ImagingStep])> = said
+        .filter_map(|idx| match &work.set.changes[*idx] {
+            change @ Change {
+                say: Body::Order(say),
+                ..
+            } => {
+                let steps = say.imaging.value()?.steps.as_slice();
+                Some((change.all_steps, steps))
+            }
+            _ => None,
+        })
+        .collect();
+    if plans.is_empty() || plans.iter().any(|(all, _)| !all) {
+        return vec![];
+    }
+    let mut gone: Option<Vec<String>> = None;
+    for (_, steps) in plans {
+        let here = imaging::left_out(steps, &known.steps, touched.id);
+        gone = Some(match gone {
+            None => here,
+            Some(known) => known.into_iter().filter(|id| here.contains(id)).collect(),
+        });
+    }
+    gone.unwrap_or_default()
 }
 
 /// Parks an order whose study UID, or whose accession number while both are to be done, is that of another patient's: images of two
@@ -515,15 +599,20 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
     };
     let identifiers = study.identifiers.clone();
     let is_for_several = 1 < accessions(&identifiers).len();
-    let mut orders = if study.orders.is_empty() || is_for_several {
-        orders_of(work, &identifiers)?
+    let is_open = study.orders.is_empty() || is_for_several;
+    let before = work.touched[place].before.as_ref();
+    let known = before.and_then(|record| record.aggregate.patient().and_then(Ref::id));
+    let mut orders = if is_open {
+        let whose = match said_patient(work, place)? {
+            Said::Is(id) => Some(id),
+            Said::Nobody | Said::Unknown => known,
+        };
+        orders_of(work, &identifiers, whose)?
     } else {
         vec![]
     };
     let others = orders.split_off(orders.len().min(1));
     let order = orders.pop();
-    let before = work.touched[place].before.as_ref();
-    let known = before.and_then(|record| record.aggregate.patient().and_then(Ref::id));
     let theirs = order
         .as_ref()
         .and_then(|(_, order)| order.patient.as_ref().and_then(Ref::id));
@@ -590,8 +679,13 @@ fn settle_study(work: &mut Work<'_>, place: usize, decisions: &[Decision]) -> Re
     })
 }
 
-/// The order with this study UID, else the only one with this accession number; of several numbers those of each.
-fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uuid, Order)>, ApplyError> {
+/// The order with this study UID, else the only one with this accession number, of several that of the patient, and of whom the
+/// images name as having given it; of several numbers those of each.
+fn orders_of(
+    work: &mut Work<'_>,
+    identifiers: &[Identifier],
+    patient: Option<Uuid>,
+) -> Result<Vec<(Uuid, Order)>, ApplyError> {
     let mut all: Vec<(Uuid, Order)> = vec![];
     for uid in identifiers.iter().filter(|id| is_uid_of_study(id)) {
         let has = |order: &Order| {
@@ -616,6 +710,9 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
             is_examination && order.identifiers.iter().any(|id| is_same_examination(id, number))
         };
         let mut found = orders_by(work, &FindKey::value(Kind::Order, &number.value), &has)?;
+        if 1 < found.len() {
+            found = nearest(work, found, number, patient)?;
+        }
         if let (Some(only), true) = (found.pop(), found.is_empty())
             && all.iter().all(|(known, _)| *known != only.0)
         {
@@ -623,6 +720,38 @@ fn orders_of(work: &mut Work<'_>, identifiers: &[Identifier]) -> Result<Vec<(Uui
         }
     }
     Ok(all)
+}
+
+/// Of several orders with an accession number, as two sites give it out, those of the patient, and of these those whose number is
+/// that of the same issuer ((0008,0051)). Where one of the two tells nothing, it parts none.
+fn nearest(
+    work: &mut Work<'_>,
+    found: Vec<(Uuid, Order)>,
+    number: &Identifier,
+    patient: Option<Uuid>,
+) -> Result<Vec<(Uuid, Order)>, ApplyError> {
+    let mut theirs = vec![];
+    if let Some(patient) = patient {
+        let patient = work.reader.survivor(patient)?;
+        for (id, order) in &found {
+            let of = order.patient.as_ref().and_then(Ref::id);
+            if let Some(of) = of
+                && work.reader.survivor(of)? == patient
+            {
+                theirs.push((*id, order.clone()));
+            }
+        }
+    }
+    let found = if theirs.is_empty() { found } else { theirs };
+    let issuer = number.assigner.as_ref().or(number.system.as_ref());
+    let is_issuers = |id: &Identifier| {
+        let is_issuer = id.system.as_ref() == issuer || id.assigner.as_ref() == issuer;
+        is_issuer && is_same_examination(id, number)
+    };
+    let (same, others): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|(_, order)| issuer.is_some() && order.identifiers.iter().any(is_issuers));
+    Ok(if same.is_empty() { others } else { same })
 }
 
 /// The orders of a patient whose examination is named by study UID, else by accession number: those that were planned with it,

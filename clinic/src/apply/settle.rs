@@ -46,7 +46,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
                     let known = reported_before(change, &after);
                     let body = settled(body, work, &mut dangling);
                     take_in(
-                        completed(body, work.touched[place].id, &after, writer)?,
+                        completed(change, body, work.touched[place].id, &after, writer)?,
                         &mut after,
                     );
                     if let (Some(known), Aggregate::Order(order)) = (known, &mut after) {
@@ -80,7 +80,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
             let (body, identity) = work.without_identity(place, body, writer);
             let of_identity = identity.into_iter();
             kept.extend(of_identity.map(|field| Kept::new(kind, id, field, REGISTRATION)));
-            let body = completed(body, id, &after, writer)?;
+            let body = completed(change, body, id, &after, writer)?;
             let body = with_what_follows(body, &after, writer);
             let held = work.stays_beside(&work.touched[place], change, writer);
             if !matches!(writer, Writer::Feed { overwrite: false }) || held.is_empty() {

@@ -13,7 +13,8 @@
 use uuid::Uuid;
 
 use super::{
-    ACCESSION, Imaging, ImagingStep, PerformedStatus, PerformedStep, Series, StepStatus, accession, uid,
+    ACCESSION, Imaging, ImagingStep, PerformedStatus, PerformedStep, SHORT, Series, StepStatus, accession,
+    uid,
 };
 use crate::diagnostics::{Order, OrderStatus};
 use crate::records::EncounterStatus;
@@ -144,7 +145,9 @@ pub fn progress(order: &Order) -> Option<Progress> {
         .performed
         .iter()
         .filter(|one| !planned.iter().any(|step| is_for(one, step, planned)));
-    states.extend(unplanned.filter_map(state));
+    // Of a step that was planned no longer, a wrong entry says nothing of what is to be done.
+    let says = |state: &StepStatus| planned.is_empty() || *state != StepStatus::Scheduled;
+    states.extend(unplanned.filter_map(state).filter(says));
     let any = |wanted: StepStatus| states.contains(&wanted);
     let all_over = states.iter().all(|state| state.is_over());
     Some(if any(StepStatus::Started) {
@@ -260,6 +263,34 @@ fn letters(bits: u128, count: u32) -> String {
         .collect()
 }
 
+/// Whether a step has a number that was made here.
+fn is_numbered_here(step: &ImagingStep, order: Uuid) -> bool {
+    let own = step_number(order, 0);
+    let (beginning, _) = own.split_at(own.len() - 2);
+    step.id
+        .as_ref()
+        .is_none_or(|id| id.len() == SHORT && id.starts_with(beginning))
+}
+
+/// The steps that an appointment says of an order. Several, at a device each, are those of an order that it makes itself; of one that was
+/// ordered it says when and where the first is done, and nothing of what is done.
+pub(crate) fn booked(said: &Imaging, known: Option<&Imaging>, order: Uuid) -> Imaging {
+    let known = known.map_or(&[][..], |known| &known.steps);
+    let mut out = said.clone();
+    if known.is_empty() || said.steps.iter().any(|step| step.id.is_some()) {
+        return out;
+    }
+    let is_its_own =
+        known.len() == said.steps.len() && known.iter().all(|step| is_numbered_here(step, order));
+    if !is_its_own {
+        out.steps.truncate(1);
+    }
+    for step in &mut out.steps {
+        (step.description, step.protocols) = (None, vec![]);
+    }
+    out
+}
+
 /// The UID of a study that nobody named: that of the order (PS3.5 B.2).
 fn study_uid(order: Uuid) -> String {
     format!("2.25.{}", order.as_u128())
@@ -299,27 +330,8 @@ pub(crate) fn planned(said: &Imaging, known: Option<&Imaging>, order: Uuid) -> I
 
 fn steps(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<ImagingStep> {
     let mut out: Vec<ImagingStep> = known.to_vec();
-    let mut unnumbered = 0;
-    for (idx, step) in said.iter().enumerate() {
-        let id = step.id.clone().unwrap_or_else(|| {
-            unnumbered += 1;
-            step_number(order, unnumbered - 1)
-        });
-        let place = out
-            .iter()
-            .position(|known| known.id.as_ref() == Some(&id))
-            .or_else(|| {
-                // The only one that is said is the only one that is known, where one of the two has no number of a sender; of several
-                // the first is the one that an appointment has made.
-                let ours = |id: Option<&String>| id.is_none_or(|id| *id == step_number(order, 0));
-                let is_known_ours = ours(known.first().and_then(|known| known.id.as_ref()));
-                let same = match said.len() {
-                    1 => ours(step.id.as_ref()) || is_known_ours,
-                    _ => idx == 0 && is_known_ours,
-                };
-                (same && known.len() == 1).then_some(0)
-            });
-        match place.and_then(|place| out.get_mut(place)) {
+    for (idx, (step, id)) in said.iter().zip(numbers(said, order)).enumerate() {
+        match place_of(idx, &id, said, known.len(), &out, order).and_then(|place| out.get_mut(place)) {
             Some(known) => {
                 // A number that a modality may have by now stays.
                 let begun = known.status.is_some_and(|status| weight(status) > 0);
@@ -344,11 +356,57 @@ fn steps(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<Imagin
     out
 }
 
+/// The numbers of steps that are said: those without one have ours, in their order.
+fn numbers(said: &[ImagingStep], order: Uuid) -> Vec<String> {
+    let mut unnumbered = 0..;
+    let own = said.iter().map(|step| {
+        let ours = || step_number(order, unnumbered.next().unwrap_or_default());
+        step.id.clone().unwrap_or_else(ours)
+    });
+    own.collect()
+}
+
+/// Which of the steps `all` the one is that is said at this place, under this number; so many of them were known before.
+fn place_of(
+    idx: usize,
+    id: &str,
+    said: &[ImagingStep],
+    known: usize,
+    all: &[ImagingStep],
+    order: Uuid,
+) -> Option<usize> {
+    let of_number = all.iter().position(|known| known.id.as_deref() == Some(id));
+    of_number.or_else(|| {
+        // The only one that is said is the only one that is known, where one of the two has no number of a sender; of several
+        // the first is the one that an appointment has made.
+        let ours = |id: Option<&String>| id.is_none_or(|id| *id == step_number(order, 0));
+        let is_known_ours = ours(all.first().and_then(|known| known.id.as_ref()));
+        let same = match said.len() {
+            1 => ours(said[idx].id.as_ref()) || is_known_ours,
+            _ => idx == 0 && is_known_ours,
+        };
+        (same && known == 1).then_some(0)
+    })
+}
+
+/// The numbers of the known steps that a plan leaves out which says all of them, and that no modality works on or has done.
+pub(crate) fn left_out(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<String> {
+    let numbers = numbers(said, order);
+    let said_at = |(idx, id): (usize, &String)| place_of(idx, id, said, known.len(), known, order);
+    let places: Vec<usize> = numbers.iter().enumerate().filter_map(said_at).collect();
+    let goes = |(place, step): &(usize, &ImagingStep)| {
+        let is_done = matches!(step.status, Some(StepStatus::Started | StepStatus::Completed));
+        !places.contains(place) && !is_done
+    };
+    let all = known.iter().enumerate().filter(goes);
+    all.filter_map(|(_, step)| step.id.clone()).collect()
+}
+
 fn step_with(said: &ImagingStep, known: &ImagingStep) -> ImagingStep {
     ImagingStep {
         id: said.id.clone(),
         modality: first(&said.modality, &known.modality),
-        station_aes: filled(&said.station_aes, &known.station_aes),
+        station_aes: stations(said, known),
         station_name: first(&said.station_name, &known.station_name),
         location: first(&said.location, &known.location),
         start: first(&said.start, &known.start),
@@ -360,6 +418,25 @@ fn step_with(said: &ImagingStep, known: &ImagingStep) -> ImagingStep {
         contrast: first(&said.contrast, &known.contrast),
         status: first(&said.status, &known.status),
         note: first(&said.note, &known.note),
+    }
+}
+
+/// The AE titles of a step. An appointment names a device and none of its titles: one of those that are known is meant where it is
+/// called so; where it is another one than before, the titles are the other's, and go: one entry would name two devices.
+fn stations(said: &ImagingStep, known: &ImagingStep) -> Vec<String> {
+    let is = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let (Some(name), true) = (
+        &said.station_name,
+        said.id.is_none() && said.station_aes.is_empty(),
+    ) else {
+        return filled(&said.station_aes, &known.station_aes);
+    };
+    let titles = known.station_aes.iter().filter(|title| is(title, name));
+    let titled: Vec<String> = titles.cloned().collect();
+    let is_another = known.station_name.as_ref().is_some_and(|known| !is(known, name));
+    match titled.is_empty() && !is_another {
+        true => known.station_aes.clone(),
+        false => titled,
     }
 }
 

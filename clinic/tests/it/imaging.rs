@@ -119,6 +119,15 @@ fn an_order_without_numbers_gets_them_once() {
     play.takes(&ordered(late));
     let second = imaging_of(&play, id);
     assert_eq!(second.study_uid, first.study_uid);
+    // Who writes it himself is told so.
+    play.actor = Some("reception");
+    assert!(matches!(
+        play.tries(&ordered(asked(Some(STUDY), &[]))),
+        Err(ApplyError::Refused(_))
+    ));
+    play.takes(&ordered(asked(first.study_uid.as_deref(), &[])));
+    play.actor = None;
+    let second = imaging_of(&play, id);
     assert_eq!(second.accession.as_deref(), Some("RIS-77"));
     assert_eq!(second.steps, first.steps);
     for number in ["RIS-77", accession.as_str()] {
@@ -163,6 +172,11 @@ fn what_a_message_leaves_out_of_an_imaging_part_stays() {
 fn what_a_worklist_cannot_tell_is_refused() {
     let mut play = Play::new();
     let long = "12345678901234567".to_owned();
+    let with = |change: &dyn Fn(&mut ImagingStep)| {
+        let mut plan = asked(None, &["S1"]);
+        change(&mut plan.steps[0]);
+        plan
+    };
     let cases = [
         Imaging {
             accession: Some(long.clone()),
@@ -175,6 +189,9 @@ fn what_a_worklist_cannot_tell_is_refused() {
         asked(None, &[&long]),
         asked(Some("1.x.3"), &[]),
         asked(Some(&"1".repeat(65)), &[]),
+        with(&|step| step.station_aes = vec!["CT1".to_owned(), long.clone()]),
+        with(&|step| step.station_aes = vec!["CT\\1".to_owned()]),
+        with(&|step| step.modality = Some("ct scan".to_owned())),
     ];
     for case in cases {
         assert!(matches!(play.tries(&ordered(case)), Err(ApplyError::Refused(_))));
@@ -712,6 +729,157 @@ fn an_appointment_adds_no_step_to_an_order_that_has_several() {
         let ids: Vec<_> = steps.map(|step| step.id.as_deref()).collect();
         assert_eq!(ids, [Some("S1"), Some("S2")], "{appointment_first}");
     }
+}
+
+/// A plan that says all steps of the order.
+fn whole(steps: &[&str]) -> ChangeSet {
+    let mut plan = ordered(asked(Some(STUDY), steps));
+    plan.changes[1].all_steps = true;
+    plan
+}
+
+fn planned_steps(play: &Play, order: Uuid) -> Vec<String> {
+    let steps = imaging_of(play, order).steps.iter();
+    steps.filter_map(|step| step.id.clone()).collect()
+}
+
+#[test]
+fn a_step_that_a_plan_leaves_out_goes_unless_it_was_begun() {
+    use PerformedStatus::{Completed, InProgress};
+    let mut play = Play::new();
+    let order = play.takes(&whole(&["A", "B"])).ids["o"].1;
+    assert_eq!(planned_steps(&play, order), ["A", "B"]);
+    assert!(play.takes(&whole(&["B", "A"])).writes.is_empty());
+    play.takes(&whole(&["A"]));
+    assert_eq!(planned_steps(&play, order), ["A"]);
+    play.takes(&whole(&["C", "D"]));
+    assert_eq!(planned_steps(&play, order), ["C", "D"]);
+    // What does not say all of them adds to them.
+    play.takes(&ordered(asked(None, &["E"])));
+    assert_eq!(planned_steps(&play, order), ["C", "D", "E"]);
+    // What a modality works on, and what it has done, stays.
+    play.takes(&mpps("1.1", &["C"], InProgress, None));
+    play.takes(&whole(&["D"]));
+    assert_eq!(planned_steps(&play, order), ["C", "D"]);
+    play.takes(&mpps("1.1", &["C"], Completed, None));
+    assert_eq!(states(&play, order).0, Some(OrderStatus::Active));
+    // Where nothing is left to be done, the order is done.
+    play.takes(&whole(&["C"]));
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Completed), vec![StepStatus::Completed])
+    );
+    // Two plans of one set say it together.
+    let mut play = Play::new();
+    let order = play.takes(&whole(&["A", "B", "C"])).ids["o"].1;
+    let mut both = whole(&["A"]);
+    let mut second = whole(&["B"]).changes.swap_remove(1);
+    second.key = "o2".to_owned();
+    both.changes.push(second);
+    play.takes(&both);
+    assert_eq!(planned_steps(&play, order), ["A", "B"]);
+}
+
+#[test]
+fn a_step_that_was_begun_by_mistake_and_is_planned_no_longer_holds_up_no_end() {
+    use PerformedStatus::{Completed, Discontinued, InProgress};
+    let mut play = Play::new();
+    let order = play.takes(&whole(&["A", "B"])).ids["o"].1;
+    play.takes(&mpps("1.1", &["A"], InProgress, None));
+    play.takes(&mpps("1.1", &["A"], Discontinued, Some("110514")));
+    play.takes(&whole(&["B"]));
+    assert_eq!(planned_steps(&play, order), ["B"]);
+    for status in [InProgress, Completed] {
+        play.takes(&mpps("1.2", &["B"], status, None));
+    }
+    assert_eq!(states(&play, order).0, Some(OrderStatus::Completed));
+}
+
+#[test]
+fn an_appointment_at_another_device_leaves_no_title_of_the_first() {
+    let booked = |name: &str| {
+        let mut plan = asked(None, &[""]);
+        plan.steps[0].station_name = Some(name.to_owned());
+        ordered(plan)
+    };
+    let device = |name: Option<&str>, appointments: &[&str]| {
+        let mut play = Play::new();
+        let mut plan = asked(Some(STUDY), &["S1"]);
+        plan.steps[0].station_aes = vec!["CT1".to_owned(), "CT2".to_owned()];
+        plan.steps[0].station_name = name.map(str::to_owned);
+        let order = play.takes(&ordered(plan)).ids["o"].1;
+        for name in appointments {
+            play.takes(&booked(name));
+        }
+        let step = &imaging_of(&play, order).steps[0];
+        (
+            step.station_name.clone().unwrap_or_default(),
+            step.station_aes.join(" "),
+        )
+    };
+    let is = |name: &str, titles: &str| (name.to_owned(), titles.to_owned());
+    assert_eq!(device(Some("Somatom"), &["CT9"]), is("CT9", ""));
+    assert_eq!(device(Some("Somatom"), &["SOMATOM"]), is("SOMATOM", "CT1 CT2"));
+    assert_eq!(device(Some("Somatom"), &["ct2"]), is("ct2", "CT2"));
+    // How the one who books calls the device is not known at first.
+    assert_eq!(device(None, &["TOMO1"]), is("TOMO1", "CT1 CT2"));
+    assert_eq!(device(None, &["TOMO1", "TOMO2"]), is("TOMO2", ""));
+}
+
+/// Two sites that give out the same accession number, to two patients.
+#[test]
+fn an_accession_number_of_two_issuers_is_that_of_the_patient() {
+    let mut play = Play::new();
+    let mut order = |who: &str, issuer: &str, study: &str, step: &str| {
+        let mut imaging = asked(Some(study), &[step]);
+        imaging.accession = Some("A1".to_owned());
+        imaging.accession_issuer = Some(issuer.to_owned());
+        let mut words = ordered(imaging);
+        words.changes[0] = patient("p", vec![chart(who)], "Pop");
+        if let Body::Order(say) = &mut words.changes[1].say {
+            say.identifiers = Items::merge(vec![number(issuer, "PLAC", who)]);
+        }
+        play.takes(&words).ids["o"].1
+    };
+    let anas = order("1", "RISA", "1.2.1", "S1");
+    let bobs = order("2", "RISB", "1.2.2", "S1");
+    let second = order("2", "RISC", "1.2.3", "S3");
+    let of = |applied: &clinic::Applied, play: &Play| {
+        let orders = &study(play, applied.ids["study"].1).orders;
+        orders.iter().filter_map(Ref::id).collect::<Vec<_>>()
+    };
+    let applied = play.takes(&stored("1", "POP", "1.9.1", Some("A1"), "1.9.1.1", "aa"));
+    assert_eq!(of(&applied, &play), [anas]);
+    // Of his two the images name the issuer; where they do not, nothing is guessed.
+    let applied = play.takes(&stored("2", "POP", "1.9.2", Some("A1"), "1.9.2.1", "bb"));
+    assert!(of(&applied, &play).is_empty());
+    let mut named = stored("2", "POP", "1.9.3", Some("A1"), "1.9.3.1", "cc");
+    if let Body::ImagingStudy(say) = &mut named.changes[1].say
+        && let Items::Merge(numbers) = &mut say.identifiers
+    {
+        numbers[1].assigner = Some("RISB".to_owned());
+    }
+    let applied = play.takes(&named);
+    assert_eq!(of(&applied, &play), [bobs]);
+    // What a modality begins.
+    let begun = |uid: &str, step: &str, who: &str, accession: &str| {
+        let mut said = mpps(uid, &[step], PerformedStatus::InProgress, None);
+        said.changes[0].find.identifiers = vec![imaging::uid("1.9.9"), Identifier::new(None, accession)];
+        (said.changes[0].find.bare, said.changes[0].find.each) = (true, true);
+        if let Body::Order(say) = &mut said.changes[0].say {
+            say.identifiers = Items::Absent;
+            say.patient = Patch::Set(local("p"));
+        }
+        said.changes.push(patient("p", vec![chart(who)], ""));
+        said
+    };
+    play.takes(&begun("1.7.1", "S1", "2", "A1"));
+    let has_begun = |id: Uuid, play: &Play| states(play, id).1 == [StepStatus::Started];
+    assert!(has_begun(bobs, &play) && !has_begun(anas, &play) && !has_begun(second, &play));
+    // A number that is nobody's but hers is hers.
+    let mut only_hers = begun("1.7.2", "S1", "2", "A1");
+    only_hers.changes[0].find.identifiers[0] = imaging::uid("1.2.1");
+    assert!(matches!(play.tries(&only_hers), Err(ApplyError::Parked { .. })));
 }
 
 /// What a modality did unplanned of the patient with chart number 1, under this study UID.

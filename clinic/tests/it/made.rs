@@ -103,6 +103,7 @@ impl Maker {
                 let fields = schema["properties"].as_object().into_iter().flatten();
                 let made = fields.map(|(key, schema)| match key.as_str() {
                     "study_uid" => (key.clone(), ["1.2.3", "1.2.4"][n].into()),
+                    "modality" => (key.clone(), ["CT", "MR"][n].into()),
                     _ => (key.clone(), self.make(schema, n)),
                 });
                 Value::Object(made.collect())

@@ -153,11 +153,7 @@ pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut
         common.status = Some(StepStatus::Started);
     }
     let by_section = modality_at(group.obr(24).first());
-    for ipc in group
-        .protocols
-        .iter()
-        .filter(|ipc| (4..=9).any(|field| ipc.f(field).is_there()))
-    {
+    for ipc in group.protocols.iter().filter(|ipc| plans(ipc)) {
         let step = step(*ipc, &common);
         imaging.steps.push(ImagingStep {
             modality: step.modality.clone().or_else(|| by_section.clone()),
@@ -173,6 +169,19 @@ pub(super) fn of_order<'m>(out: &mut Collected<'m>, group: &Group<'m>, say: &mut
         });
     }
     say.imaging = Patch::Set(imaging);
+}
+
+/// Whether an IPC says a step, and not the numbers of the examination alone.
+fn plans(ipc: &Seg<'_>) -> bool {
+    (4..=9).any(|field| ipc.f(field).is_there())
+}
+
+/// Whether the IPC of an order are all its steps: who places it, or changes it, says it whole (HL7 v2.5.1, OMI^O23: `{IPC}` is part of
+/// the order, and has no action code). What reports a state, or calls off, need not.
+pub(super) fn says_all_steps(group: &Group<'_>) -> bool {
+    const PLACE: [&str; 5] = ["NW", "XO", "XX", "RO", "RP"];
+    let control = group.orc(1).part(1).peek();
+    control.is_some_and(|control| PLACE.contains(&control.as_str())) && group.protocols.iter().any(plans)
 }
 
 /// The code of DICOM for a study, and for its UID: what a report names its study by (IHE RAD TF-2, 4.28; PS3.16 D).
@@ -305,12 +314,8 @@ fn uid(at: At<'_>) -> Option<String> {
 /// IPC-4 to -9 → step.
 fn step(ipc: Seg<'_>, common: &ImagingStep) -> ImagingStep {
     let modality = ipc.f(5).first();
-    let named = modality_at(modality).or_else(|| {
-        modality.part(1).peek().filter(|code| {
-            let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-            code.len() <= SHORT && code.bytes().all(fits)
-        })
-    });
+    let named =
+        modality_at(modality).or_else(|| modality.part(1).peek().filter(|code| imaging::is_code(code)));
     if named.is_some() {
         modality.part(1).take();
         let system = modality.part(3).peek();
@@ -333,15 +338,17 @@ fn step(ipc: Seg<'_>, common: &ImagingStep) -> ImagingStep {
         }
     }
     let place = ipc.f(8).first();
-    let titles = ipc.f(9).text().unwrap_or_default();
-    let titles = titles
-        .split('\\')
-        .map(str::trim)
-        .filter(|title| !title.is_empty());
+    let titles = ipc.f(9).read(|text| {
+        let titles = text.split('\\').map(str::trim).filter(|title| !title.is_empty());
+        match titles.clone().all(imaging::is_ae_title) {
+            true => Ok(titles.map(str::to_owned).collect()),
+            false => Err("no AE title: 1 to 16 letters of ASCII"),
+        }
+    });
     ImagingStep {
         id: short(ipc.f(4).first().part(1)),
         modality: named,
-        station_aes: titles.map(str::to_owned).collect(),
+        station_aes: titles.unwrap_or_default(),
         station_name: ipc.f(7).first().part(1).text(),
         location: place.part(1).text().or_else(|| place.part(2).text()),
         description,
@@ -386,59 +393,117 @@ fn minutes(say: &OrderChange) -> Option<u32> {
 
 // ---- appointments ----
 
-/// SIU: an appointment of a modality (AIG-4, AIG-5 or AIL-4 names one, or AIS-3 by the channel's table of codes) says
-/// when, where and by whom the step of its order is done; without an order's number it is an order itself, if
-/// somebody is named.
+/// What is booked together: AIS, and AIG, AIL and AIP, of one RGS or of a whole message.
+#[derive(Default)]
+pub(super) struct Booked<'m> {
+    pub(super) services: Vec<Seg<'m>>,
+    pub(super) resources: Vec<Seg<'m>>,
+}
+
+impl<'m> Booked<'m> {
+    /// A segment below its RGS.
+    pub(super) fn add(&mut self, segment: Seg<'m>) {
+        match segment.name() {
+            "AIS" => self.services.push(segment),
+            "AIG" | "AIL" | "AIP" => self.resources.push(segment),
+            _ => {}
+        }
+    }
+
+    fn named(&self, name: &str) -> impl Iterator<Item = &Seg<'m>> {
+        self.resources
+            .iter()
+            .filter(move |segment| segment.name() == name)
+    }
+
+    /// The modality that does it: AIG-4, AIG-5 or AIL-4 names one, or AIS-3 by the channel's table of codes.
+    fn modality(&self) -> Option<String> {
+        let by_thing = self
+            .named("AIG")
+            .flat_map(|aig| [aig.f(4).first(), aig.f(5).first()]);
+        let by_place = self.named("AIL").map(|ail| ail.f(4).first());
+        let by_service = || {
+            self.services
+                .iter()
+                .find_map(|ais| mapped_modality(ais.f(3).first()))
+        };
+        by_thing.chain(by_place).find_map(modality_at).or_else(by_service)
+    }
+
+    /// The step of an appointment, at the time of the service in this place where that has one.
+    fn step(
+        &self,
+        out: &mut Collected<'m>,
+        modality: &str,
+        booked: &AppointmentChange,
+        service: usize,
+    ) -> ImagingStep {
+        let own = self.services.get(service).and_then(|ais| data::when(ais.f(4)));
+        let person = |aip: &Seg<'m>| parties::practitioner(out, aip.f(3).first());
+        ImagingStep {
+            modality: Some(modality.to_owned()),
+            performer: self.named("AIP").find_map(person),
+            station_name: self.named("AIG").find_map(|aig| aig.f(3).first().part(1).peek()),
+            location: self.named("AIL").find_map(|ail| {
+                let at = ail.f(3).first();
+                at.part(2).peek().or_else(|| at.part(1).peek())
+            }),
+            start: own.or_else(|| booked.start.value().cloned()),
+            duration_minutes: booked.duration_minutes.value().copied(),
+            ..ImagingStep::default()
+        }
+    }
+
+    fn service(&self) -> Option<Concept> {
+        terms::concept(self.services.first()?.f(3).first(), NO_TABLE)
+    }
+}
+
+/// What an appointment books.
+pub(super) struct Booking<'a, 'm> {
+    pub(super) whole: &'a Booked<'m>,
+    /// By RGS.
+    pub(super) groups: &'a [Booked<'m>],
+    /// Whether those are all of it.
+    pub(super) names_all: bool,
+    /// Of the appointment.
+    pub(super) number: Option<String>,
+}
+
+/// SIU: an appointment of a modality says when, where and by whom the step of its order is done; without an order's number
+/// it is an order itself, if somebody is named, with a step for each group that books a service of a modality.
 pub(super) fn of_appointment<'m>(
     out: &mut Collected<'m>,
-    services: &[Seg<'m>],
-    resources: &[Seg<'m>],
+    booking: &Booking<'_, 'm>,
     subject: Option<&Subject>,
-    number: Option<String>,
     booked: &AppointmentChange,
     orders: &mut Vec<Ref>,
 ) {
-    let named = |name: &str| {
-        resources
-            .iter()
-            .filter(move |segment| segment.name() == name)
-            .collect::<Vec<_>>()
-    };
-    let (things, places, people) = (named("AIG"), named("AIL"), named("AIP"));
-    let by_thing = things.iter().flat_map(|aig| [aig.f(4).first(), aig.f(5).first()]);
-    let by_place = places.iter().map(|ail| ail.f(4).first());
-    let modality = by_thing.chain(by_place).find_map(modality_at);
-    let modality = modality.or_else(|| services.iter().find_map(|ais| mapped_modality(ais.f(3).first())));
-    if modality.is_none() {
-        return;
-    }
-    let performer = people
+    let Booking { whole, groups, .. } = booking;
+    let Some(modality) = whole.modality() else { return };
+    let modality = &modality;
+    let with_service = groups.iter().filter(|group| !group.services.is_empty());
+    let of_modalities: Vec<(&Booked<'m>, Option<String>)> =
+        with_service.map(|group| (group, group.modality())).collect();
+    let mut parts: Vec<(&Booked<'m>, &String)> = of_modalities
         .iter()
-        .find_map(|aip| parties::practitioner(out, aip.f(3).first()));
-    let step = ImagingStep {
-        modality,
-        station_name: things.iter().find_map(|aig| aig.f(3).first().part(1).peek()),
-        location: places.iter().find_map(|ail| {
-            let at = ail.f(3).first();
-            at.part(2).peek().or_else(|| at.part(1).peek())
-        }),
-        start: booked.start.value().cloned(),
-        duration_minutes: booked.duration_minutes.value().copied(),
-        performer,
-        ..ImagingStep::default()
-    };
+        .filter_map(|(group, modality)| Some((*group, modality.as_ref()?)))
+        .collect();
+    let is_several = 1 < parts.len();
+    if !is_several {
+        parts = vec![(*whole, modality)];
+    }
+    let services: Vec<Concept> = parts.iter().filter_map(|(part, _)| part.service()).collect();
     if orders.is_empty() {
-        let (Some(number), Some(subject)) = (number, subject) else {
+        let (Some(number), Some(subject)) = (&booking.number, subject) else {
             return;
         };
         let key = out.key("order");
         let say = OrderChange {
             patient: Patch::Set(subject.patient.clone()),
             encounter: subject.encounter.clone().into(),
-            code: services
-                .first()
-                .and_then(|ais| terms::concept(ais.f(3).first(), NO_TABLE))
-                .into(),
+            code: one_of(&services).into(),
+            imaging: planned(steps(out, &parts, booked)),
             ..OrderChange::default()
         };
         let new = OrderChange {
@@ -449,20 +514,71 @@ pub(super) fn of_appointment<'m>(
         orders.push(out.push(Change {
             find: natural(Some(&subject.patient), format!("imaging|{number}")),
             say_if_new: Some(new.into()),
+            all_steps: booking.names_all,
             ..Change::new(key, say)
         }));
+        return;
     }
+    // One that nobody has placed is of all services, each at its device.
+    if let ([order], true) = (orders.as_slice(), is_several) {
+        let steps = steps(out, &parts, booked);
+        if let Some(change) = out.change_mut(order)
+            && let (Body::Order(say), Some(Body::Order(new))) = (&mut change.say, &mut change.say_if_new)
+        {
+            say.imaging = planned(steps);
+            new.code = one_of(&services).into();
+        }
+        return;
+    }
+    // Of several orders with a service each, the one has what the other one has not.
+    let is_each = 1 < orders.len() && orders.len() == of_modalities.len();
     for (idx, order) in orders.iter().enumerate() {
-        let own = services.get(idx).and_then(|ais| data::when(ais.f(4)));
-        let step = ImagingStep {
-            start: own.or_else(|| step.start.clone()),
-            ..step.clone()
+        let step = match is_each {
+            false => whole.step(out, modality, booked, idx),
+            true => match &of_modalities[idx] {
+                (group, Some(modality)) => group.step(out, modality, booked, 0),
+                (_, None) => continue,
+            },
         };
         if let Some(Body::Order(say)) = out.change_mut(order).map(|change| &mut change.say) {
-            say.imaging = Patch::Set(Imaging {
-                steps: vec![step],
-                ..Imaging::default()
-            });
+            say.imaging = planned(vec![step]);
+        }
+    }
+}
+
+fn planned(steps: Vec<ImagingStep>) -> Patch<Imaging> {
+    Patch::Set(Imaging {
+        steps,
+        ..Imaging::default()
+    })
+}
+
+/// The steps of what nobody has ordered otherwise: each of its service.
+fn steps<'m>(
+    out: &mut Collected<'m>,
+    parts: &[(&Booked<'m>, &String)],
+    booked: &AppointmentChange,
+) -> Vec<ImagingStep> {
+    let step = |(part, modality): &(&Booked<'m>, &String)| ImagingStep {
+        protocols: part.service().into_iter().collect(),
+        description: part.service().as_ref().and_then(words),
+        ..part.step(out, modality, booked, 0)
+    };
+    parts.iter().map(step).collect()
+}
+
+fn words(service: &Concept) -> Option<String> {
+    let display = service.codings.iter().find_map(|coding| coding.display.clone());
+    service.text.clone().or(display)
+}
+
+/// What one examination is of that has several services: each of them, in words.
+fn one_of(services: &[Concept]) -> Option<Concept> {
+    match services {
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => Some(first.clone()),
+        all => {
+            let words: Vec<String> = all.iter().filter_map(words).collect();
+            (!words.is_empty()).then(|| Concept::words(words.join("; ")))
         }
     }
 }

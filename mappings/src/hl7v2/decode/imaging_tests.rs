@@ -209,7 +209,11 @@ fn an_appointment_of_a_modality_places_the_step_of_its_order() {
     assert_eq!(imaging(&said)["steps"], step);
     // Without the number of an order it is one itself, the same each time.
     let said = about("");
-    assert_eq!(imaging(&said)["steps"], step);
+    let mut own = step;
+    own[0]["description"] = json!("Torace");
+    own[0]["protocols"] =
+        json!([{ "codings": [{ "system": "99NORD", "code": "CT-T", "display": "Torace" }] }]);
+    assert_eq!(imaging(&said)["steps"], own);
     let order = said.json["changes"]
         .as_array()
         .unwrap()
@@ -386,6 +390,136 @@ fn what_nobody_ordered_is_an_examination_by_its_report() {
             .is_none()
     );
     assert_eq!(other.one("Order")["imaging"], Value::Null);
+}
+
+/// The steps on the chart after these messages, by their numbers.
+fn steps_after(messages: &[String]) -> Vec<Value> {
+    let sets: Vec<clinic::ChangeSet> = messages.iter().map(|text| read(text).set).collect();
+    let orders = super::said::of_kind(&super::said::told(&sets), clinic::Kind::Order);
+    let steps = orders
+        .iter()
+        .filter_map(|order| order["imaging"]["steps"].as_array().cloned());
+    steps.flatten().collect()
+}
+
+#[test]
+fn an_order_that_says_its_steps_anew_says_all_of_them() {
+    let order = |control: &str, steps: &[&str]| {
+        let ipc = steps
+            .iter()
+            .map(|step| format!("\nIPC|A1|R1|1.2.3|{step}|CT^^DCM||||CT1"));
+        let msh = MSH.replace("ORM^O01|1|P|2.3", "OMI^O23^OMI_O23|1|P|2.5.1");
+        let all: String = ipc.collect();
+        format!("{msh}\nORC|{control}|P-1\nOBR|1|P-1||CT^Torace^L{all}")
+    };
+    let ids = |messages: &[String]| -> Vec<String> {
+        let steps = steps_after(messages);
+        let ids = steps.iter().filter_map(|step| step["id"].as_str());
+        ids.map(str::to_owned).collect()
+    };
+    let first = order("NW", &["A", "B"]);
+    assert_eq!(ids(&[first.clone(), order("XO", &["A"])]), ["A"]);
+    assert_eq!(ids(&[first.clone(), order("XO", &["C"])]), ["C"]);
+    assert_eq!(ids(&[first.clone(), order("NW", &["B"])]), ["B"]);
+    assert_eq!(ids(&[first.clone(), order("XO", &["B", "C"])]), ["B", "C"]);
+    // A state of it, and a change that names no steps, say nothing of them.
+    assert_eq!(ids(&[first.clone(), order("SC", &["A"])]), ["A", "B"]);
+    let head = order("XO", &["A"]).replace("|A|CT^^DCM||||CT1", "");
+    assert_eq!(ids(&[first.clone(), head]), ["A", "B"]);
+    assert_eq!(ids(&[first, order("XO", &[])]), ["A", "B"]);
+}
+
+#[test]
+fn an_appointment_of_two_devices_is_a_step_at_each() {
+    let siu = |event: &str, orders: &str, groups: &[&str]| {
+        let head = MSH.replace("ORM^O01|1|P|2.3", &format!("SIU^{event}^SIU_S12|1|P|2.5.1"));
+        let gap = "|".repeat(13);
+        let sch = format!(
+            "SCH|T-1^HIS||||||||30|min|^^^20260513101500+0300^20260513104500+0300{gap}|Booked|{orders}"
+        );
+        let groups = groups.join("\n");
+        head.replace("\nPID", &format!("\n{sch}\nPID")) + "\n" + &groups
+    };
+    let ct = "RGS|1|A\nAIS|1|A|CT-T^Torace^99NORD|20260513101500+0300|||30|min\nAIG|1|A|CT1^Somatom|CT\nAIL|1|A|RAD^SALA1";
+    let mr = "RGS|2|A\nAIS|2|A|MR-C^Cranio^99NORD|20260513111500+0300|||30|min\nAIG|1|A|MR1^Magnetom|MR\nAIL|1|A|RAD^SALA2";
+    let shown = |messages: &[String]| -> Vec<[String; 5]> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let steps = steps_after(messages);
+        let steps = steps.iter().map(|step| {
+            let fields = ["modality", "station_name", "location", "start", "description"];
+            fields.map(|field| text(&step[field]))
+        });
+        steps.collect()
+    };
+    let both = siu("S12", "", &[ct, mr]);
+    let as_planned = [
+        ["CT", "CT1", "SALA1", "2026-05-13T10:15:00+03:00", "Torace"],
+        ["MR", "MR1", "SALA2", "2026-05-13T11:15:00+03:00", "Cranio"],
+    ];
+    assert_eq!(shown(std::slice::from_ref(&both)), as_planned);
+    assert_eq!(shown(&[both.clone(), both.clone()]), as_planned);
+    let order = read(&both).one("Order")["code"].clone();
+    assert_eq!(order, json!({ "text": "Torace; Cranio" }));
+    // What is booked no longer is done no longer.
+    let left = shown(&[both, siu("S14", "", &[mr])]);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0], as_planned[1]);
+    // The same where it names an order that nobody has placed, also where it is moved; one that was placed gets no other step.
+    let named = siu("S12", "P-1^HIS", &[ct, mr]);
+    assert_eq!(shown(std::slice::from_ref(&named)), as_planned);
+    let moved = named
+        .replace("SIU^S12", "SIU^S13")
+        .replace("20260513", "20260514");
+    let times: Vec<String> = shown(&[named.clone(), moved])
+        .into_iter()
+        .map(|step| step[3].clone())
+        .collect();
+    assert_eq!(times, ["2026-05-14T10:15:00+03:00", "2026-05-14T11:15:00+03:00"]);
+    let placed = |steps: &[&str]| {
+        let ipc = steps
+            .iter()
+            .map(|step| format!("\nIPC|A1|R1|1.2.3|{step}|CT^^DCM||||CT1"));
+        let all: String = ipc.collect();
+        format!(
+            "{}\nORC|NW|P-1^HIS\nOBR|1|P-1^HIS||CT^Torace^L{all}",
+            MSH.replace("ORM^O01|1|P|2.3", "OMI^O23^OMI_O23|1|P|2.5.1")
+        )
+    };
+    let one = shown(&[placed(&["S"]), named.clone()]);
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0][1..], ["CT1", "SALA1", "2026-05-13T10:15:00+03:00", ""]);
+    assert_eq!(shown(&[placed(&["A", "B"]), named]).len(), 2);
+    // Of two orders each has its own.
+    let each = read(&siu("S12", "P-1^HIS~P-2^HIS", &[ct, mr]));
+    let steps: Vec<Value> = each
+        .all("Order")
+        .iter()
+        .map(|order| order["imaging"]["steps"].clone())
+        .collect();
+    assert_eq!(
+        steps
+            .iter()
+            .map(|steps| &steps[0]["modality"])
+            .collect::<Vec<_>>(),
+        [&json!("CT"), &json!("MR")]
+    );
+    assert_eq!(steps[1][0]["station_name"], "MR1");
+}
+
+/// A worklist would cut it, and another device may be called so.
+#[test]
+fn a_title_that_no_device_can_have_is_said() {
+    let said = read(&format!(
+        "{MSH}\nORC|NW|P-1\nOBR|1|P-1||CT^Torace^L\nIPC|A1|R1|1.2.3|S1|CT^^DCM||||AETITLELONGERTHAN16CHARS"
+    ));
+    assert_eq!(imaging(&said)["steps"][0]["station_aes"], Value::Null);
+    assert!(
+        left(&said)
+            .iter()
+            .any(|(place, note)| place.starts_with("IPC-9") && note.contains("16")),
+        "{:?}",
+        left(&said)
+    );
 }
 
 /// What a RIS made of a date and a time: the modality makes its images under it, so that it is the study's.

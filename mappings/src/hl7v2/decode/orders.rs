@@ -42,6 +42,11 @@ pub fn read<'m>(out: &mut Collected<'m>, segments: &[Seg<'m>]) -> Result<(), Map
                 .count()
                 > 1;
             let order = order(out, group, &subject);
+            if imaging::says_all_steps(group)
+                && let Some(change) = out.change_mut(&order)
+            {
+                change.all_steps = true;
+            }
             // A new order of a known number and another test is another order.
             if (is_one_of_many || group.orc(1).part(1).is("NW"))
                 && let Some(change) = out.change_mut(&order)

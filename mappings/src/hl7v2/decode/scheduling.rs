@@ -25,6 +25,7 @@ pub(super) struct Schedule<'m> {
     cases: Vec<Case<'m>>,
     pub(super) services: Vec<Seg<'m>>,
     pub(super) resources: Vec<Resource<'m>>,
+    groups: Vec<imaging::Booked<'m>>,
 }
 
 /// AIG, AIL or AIP, by where each has what they have in common.
@@ -99,11 +100,17 @@ fn sort<'m>(segments: &[Seg<'m>]) -> Schedule<'m> {
     let (mut in_resources, mut rgs) = (false, None);
     for (idx, segment) in segments.iter().enumerate() {
         in_resources |= is_resource(segment);
+        if let Some(group) = schedule.groups.last_mut().filter(|_| is_resource(segment)) {
+            group.add(*segment);
+        }
         match segment.name() {
             "SCH" => schedule.sch = schedule.sch.or(Some(*segment)),
             "TQ1" => schedule.tq1 = schedule.tq1.or(Some(*segment)),
             "AIS" => schedule.services.push(*segment),
-            "RGS" => rgs = Some(*segment),
+            "RGS" => {
+                rgs = Some(*segment);
+                schedule.groups.push(imaging::Booked::default());
+            }
             "AIG" | "AIL" | "AIP" => schedule.resources.push(Resource::of(*segment, rgs)),
             // An NTE before the patient or below a resource is about the appointment; the others are the patient's.
             "NTE" if idx < first_pid.min(first_resource) || in_resources => schedule.notes.push(*segment),
@@ -151,21 +158,17 @@ fn appointment<'m>(
     let mut orders = orders(out, sch, subject);
     times(schedule, sch, &mut say);
     if !is_end(event) {
-        let resources: Vec<Seg<'m>> = schedule
-            .resources
-            .iter()
-            .map(|resource| resource.segment)
-            .collect();
-        let number = identifiers.first().map(|number| number.value.clone());
-        imaging::of_appointment(
-            out,
-            &schedule.services,
-            &resources,
-            subject,
-            number,
-            &say,
-            &mut orders,
-        );
+        let whole = imaging::Booked {
+            services: schedule.services.clone(),
+            resources: schedule.resources.iter().map(|one| one.segment).collect(),
+        };
+        let booked = imaging::Booking {
+            whole: &whole,
+            groups: &schedule.groups,
+            names_all: names_all(event, schedule),
+            number: identifiers.first().map(|number| number.value.clone()),
+        };
+        imaging::of_appointment(out, &booked, subject, &say, &mut orders);
     }
     services(out, event, schedule, &mut say, &orders);
     if matches!(event, "S13" | "S14") && !names_all(event, schedule) {
