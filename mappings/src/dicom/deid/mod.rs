@@ -6,10 +6,11 @@
 //!
 //! Beyond the table: every name (VR PN), every private element (but those of [`private`], where they are to stay), every UID that
 //! is not the standard's, curves and overlays are treated wherever they stand; dates that the table does not name are treated as those that it does; free text that it
-//! does not name loses the names and numbers that the object has elsewhere. A code, a number or a date that breaks the rules of its
+//! does not name, or an option leaves, loses the names and numbers that the object has elsewhere, what else is taken out there, and days ([`dates`]). A code, a number or a date that breaks the rules of its
 //! kind is replaced ([`trusted`]), and the object says so. What may show the patient in its pixels or in a document is refused, unless
 //! it was looked at.
 
+mod dates;
 mod private;
 mod rules;
 #[cfg(test)]
@@ -225,7 +226,7 @@ fn is_drawn_in_pixels(set: &DataSet<'_>) -> bool {
 
 /// The object without those whom it is about.
 pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Result<Vec<u8>, MapError> {
-    let (patient, words, said) = {
+    let (patient, words, removed, said) = {
         let file = File::read(bytes)?;
         let set = file.data_set(fallback)?;
         let may_show =
@@ -240,8 +241,10 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
         gather(&set, &mut words);
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
+        let mut removed = Removed::default();
+        removed.gather(&set, profile, false);
         // Without a number each study is a patient of its own.
-        (number.unwrap_or(study), words, private::Said::of(&set))
+        (number.unwrap_or(study), words, removed, private::Said::of(&set))
     };
     let cut = without_rest(bytes)?;
     let bytes = cut.as_ref();
@@ -250,6 +253,7 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
         pseudonym: profile.pseudonym(&patient),
         days: profile.days(&patient),
         words,
+        removed,
         said,
         replaced: false,
         says_replaced: false,
@@ -270,6 +274,35 @@ pub fn deidentified(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Resu
     let mut out = meta.written();
     out.extend(file.data);
     Ok(out)
+}
+
+/// The object under other UIDs: its own, and those of all that it refers to, so that the objects of a study stay together. What kind of
+/// object it is, and which device made it, stays.
+pub fn with_new_uids(bytes: &[u8], fallback: Fallback, profile: &Profile) -> Result<Vec<u8>, MapError> {
+    edited(bytes, fallback, &mut Renumbered(profile))
+}
+
+struct Renumbered<'p>(&'p Profile);
+
+impl Editor for Renumbered<'_> {
+    fn becomes(
+        &mut self,
+        _within: &[(Tag, usize)],
+        set: &DataSet<'_>,
+        element: &Element<'_>,
+    ) -> Result<Becomes, MapError> {
+        let is_device = |group: &rules::Group| group.kept.contains(&Keep::Device);
+        let group = rules::of(element.header.tag).filter(|group| !is_device(group));
+        let is_uid = element.header.read_as().0 == VR::UI && !element.is_empty();
+        Ok(match group {
+            Some(group) if group.does == Does::Uid && is_uid => uids(self.0, set, element),
+            Some(_) | None => Becomes::Same,
+        })
+    }
+
+    fn added(&mut self, _: &[(Tag, usize)], _: &DataSet<'_>) -> Result<Vec<(Tag, Said)>, MapError> {
+        Ok(vec![])
+    }
 }
 
 /// Whether nothing but pixels follows the beginning of an object of so many bytes.
@@ -332,6 +365,84 @@ fn gather(set: &DataSet<'_>, words: &mut Vec<String>) {
     }
 }
 
+/// What is taken out of an object and must not stand in its free text either.
+#[derive(Default)]
+struct Removed {
+    /// Institutions, devices, addresses and the like, whole.
+    texts: Vec<Vec<char>>,
+    /// Days that do not stay as they are.
+    days: Vec<Date>,
+}
+
+impl Removed {
+    /// Shorter ones are met by chance.
+    const SHORTEST: usize = 4;
+
+    /// `is_place`: within what tells an institution or a device, in codes.
+    fn gather(&mut self, set: &DataSet<'_>, profile: &Profile, is_place: bool) {
+        for element in &set.elements {
+            let (tag, vr) = (element.header.tag, element.header.read_as().0);
+            let group = rules::of(tag);
+            let stays = group.is_some_and(|group| group.kept.iter().any(|keep| profile.keeps(*keep)));
+            let tells_place = group.is_some_and(|group| {
+                group.kept.contains(&Keep::Institution) || group.kept.contains(&Keep::Device)
+            });
+            // What an option cleans is words of the trade, and is in other texts too.
+            let is_told = group.is_some_and(|group| matches!(group.cleaned, [] | [Keep::Device]));
+            match &element.value {
+                Value::Items(items) => {
+                    let is_place = !stays && (is_place || tells_place);
+                    items.iter().for_each(|item| self.gather(item, profile, is_place));
+                }
+                Value::Bytes(_) if matches!(vr, VR::DA | VR::DT) => {
+                    let stays = stays || group.is_none() && profile.keeps(Keep::Dates);
+                    let values = set.values(element);
+                    self.days
+                        .extend(values.iter().filter(|_| !stays).filter_map(|value| day(value)));
+                }
+                Value::Bytes(_) if is_told && !stays || is_place && tag == CODE_MEANING => {
+                    let is_text = matches!(vr, VR::LO | VR::SH | VR::ST | VR::LT | VR::UC | VR::UT | VR::AE);
+                    let values = set.values(element).into_iter().filter(|_| is_text);
+                    let values = values.map(|value| folded(value.trim()).chars().collect());
+                    self.texts
+                        .extend(values.filter(|value: &Vec<char>| Self::SHORTEST <= value.len()));
+                }
+                Value::Bytes(_) | Value::Elsewhere => {}
+            }
+        }
+    }
+
+    /// Where they stand in a text of small letters without marks.
+    fn found_in(&self, plain: &[char], keeps_dates: bool) -> Vec<std::ops::Range<usize>> {
+        let is_one = |day: &dates::Written| {
+            let is_known = day.may_be.iter().any(|day| self.days.contains(day));
+            is_known || day.is_sure && !keeps_dates
+        };
+        let days = dates::written(plain).into_iter().filter(is_one);
+        let mut all: Vec<_> = days.map(|day| day.at).collect();
+        let is_letter = |at: Option<&char>| at.is_some_and(|letter| letter.is_alphanumeric());
+        for text in &self.texts {
+            for at in 0..plain.len().saturating_sub(text.len() - 1) {
+                let end = at + text.len();
+                let is_whole = !is_letter(plain[..at].last()) && !is_letter(plain.get(end));
+                if is_whole && plain[at..end] == **text {
+                    all.push(at..end);
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Code Meaning.
+const CODE_MEANING: Tag = Tag(0x0008, 0x0104);
+
+/// The day at the beginning of a date or a moment.
+fn day(value: &str) -> Option<Date> {
+    let digits: String = value.chars().filter(|c| *c != '.').take(8).collect();
+    Date::strptime("%Y%m%d", &digits).ok()
+}
+
 /// Numbers of the patient, the visit and the order.
 fn is_number(tag: Tag) -> bool {
     matches!(
@@ -363,6 +474,7 @@ struct Without<'p> {
     days: i64,
     /// The longest first.
     words: Vec<String>,
+    removed: Removed,
     /// What the object says of its private elements.
     said: private::Said,
     /// A value was met that breaks the rules of its kind.
@@ -484,7 +596,7 @@ impl Without<'_> {
         }
     }
 
-    /// The texts without the words that name somebody.
+    /// The texts without the words that name somebody, and without what is taken out elsewhere.
     fn cleaned(&self, texts: Vec<String>) -> Vec<String> {
         texts.into_iter().map(|text| self.clean(text)).collect()
     }
@@ -499,6 +611,9 @@ impl Without<'_> {
                     letters[at..at + word.len()].fill('*');
                 }
             }
+        }
+        for found in self.removed.found_in(&plain, self.profile.keeps(Keep::Dates)) {
+            letters[found].fill('*');
         }
         letters.into_iter().collect()
     }
@@ -527,9 +642,7 @@ impl Without<'_> {
         if value.is_empty() {
             return Some(String::new());
         }
-        let digits: String = value.chars().filter(|c| *c != '.').take(8).collect();
-        let date = Date::strptime("%Y%m%d", &digits).ok()?;
-        let moved = date
+        let moved = day(value)?
             .checked_add(jiff::Span::new().try_days(self.days).ok()?)
             .ok()?;
         let length = match value.as_bytes().get(4) {

@@ -372,6 +372,91 @@ fn uids_patients_and_days_are_the_same_ones_at_each_place_and_with_each_object()
 }
 
 #[test]
+fn text_that_stays_tells_no_day_and_nothing_that_was_taken_out() {
+    let mut object = object("1.2.826.0.1.7.1.1");
+    object.text(
+        "StudyDescription",
+        "CT din 05.03.2026, nascuta 12.03.1979, control 1 mai 2027",
+    );
+    object.text("SeriesDescription", "20260305 CT sala 1 / Clinica Stirbei");
+    object.text(
+        "ImageComments",
+        "2026-03-05 10:15; dob 19790312 sau 12/03/79; felie 1.5/3.0",
+    );
+    let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+    let shown = |keep: &[Keep]| {
+        let clean = without(&bytes, keep);
+        ["StudyDescription", "SeriesDescription", "ImageComments"].map(|path| at(&clean, path).concat())
+    };
+    let masked = [
+        "CT din **********, nascuta **********, control **********",
+        "******** ********* / ***************",
+        "********** 10:15; dob ******** sau ********; felie 1.5/3.0",
+    ];
+    assert_eq!(shown(&[Keep::Descriptors, Keep::ShiftedDates]), masked);
+    assert_eq!(shown(&[Keep::Descriptors]), masked);
+    // Days stay where days stay, but for the birth date; and so does the name of the place.
+    assert_eq!(
+        shown(&[Keep::Descriptors, Keep::Dates, Keep::Device]),
+        [
+            "CT din 05.03.2026, nascuta **********, control 1 mai 2027",
+            "20260305 CT sala 1 / ***************",
+            "2026-03-05 10:15; dob ******** sau ********; felie 1.5/3.0",
+        ]
+    );
+    // In reports likewise.
+    let mut verified = Out::default();
+    verified.text("VerifyingOrganization", "Spital Secret");
+    object.put("VerifyingObserverSequence", Said::Items(vec![verified]));
+    let mut text = Out::default();
+    text.text("ValueType", "TEXT");
+    text.text("TextValue", "la Spital Secret, 5 martie 2026");
+    object.put("ContentSequence", Said::Items(vec![text]));
+    let bytes = file(&object, CT, Set::Utf8, Coding::EXPLICIT);
+    let clean = without(&bytes, &[Keep::Structured]);
+    assert_eq!(
+        at(&clean, "ContentSequence.TextValue"),
+        ["la *************, *************"]
+    );
+}
+
+#[test]
+fn an_object_under_new_uids_is_the_same_one_otherwise() {
+    let renumbered = |instance: &str| {
+        let bytes = file(&object(instance), CT, Set::Utf8, Coding::EXPLICIT);
+        let new = with_new_uids(&bytes, Fallback::default(), &profile(&[])).expect("right");
+        (bytes, new)
+    };
+    let (came, one) = renumbered("1.2.826.0.1.7.1.1");
+    let (_, other) = renumbered("1.2.826.0.1.7.1.2");
+    for path in ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"] {
+        assert_eq!(at(&one, path), at(&other, path), "{path}");
+        assert_ne!(at(&one, path), at(&came, path), "{path}");
+    }
+    let own = at(&one, "SOPInstanceUID");
+    assert_eq!(
+        own,
+        at(&other, "ReferencedImageSequence.ReferencedSOPInstanceUID")
+    );
+    assert_eq!(own[0], File::read(&one).expect("right").meta.instance);
+    assert_eq!(
+        at(&one, "RequestAttributesSequence.StudyInstanceUID"),
+        at(&one, "StudyInstanceUID")
+    );
+    for path in [
+        "SOPClassUID",
+        "ReferencedImageSequence.ReferencedSOPClassUID",
+        "PatientName",
+        "StudyDate",
+        "0009,1001",
+        "PatientIdentityRemoved",
+    ] {
+        assert_eq!(at(&one, path), at(&came, path), "{path}");
+    }
+    assert!(one.ends_with(&[7; 64]));
+}
+
+#[test]
 fn each_option_keeps_what_it_says() {
     let bytes = file(&object("1.2.826.0.1.7.1.1"), CT, Set::Utf8, Coding::EXPLICIT);
     let kept = |keep: Keep, path: &str| at(&without(&bytes, &[keep]), path);

@@ -35,7 +35,7 @@ pub(super) fn is_trusted(tag: Tag, vr: VR, value: &str, words: &[String]) -> boo
             };
             let is_code =
                 |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b" _".contains(&byte);
-            count <= 16 && value.bytes().all(is_code) && (is_term(tag) || !names(&value, words))
+            count <= 16 && value.bytes().all(is_code) && (is_term(tag, &value) || !names(&value, words))
         }
         VR::AE => {
             count <= 16 && value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !names(value, words)
@@ -58,9 +58,63 @@ pub(super) fn is_trusted(tag: Tag, vr: VR, value: &str, words: &[String]) -> boo
 }
 
 /// Words of the standard, which name nobody though somebody be called so: what kind of image it is, and how its pixels are read.
-fn is_term(tag: Tag) -> bool {
-    tag.0 == 0x0028 || matches!(tag, Tag(0x0008, 0x0008 | 0x0060))
+fn is_term(tag: Tag, value: &str) -> bool {
+    match tag {
+        Tag(0x0028, _) | Tag(0x0008, 0x0060) => true,
+        Tag(0x0008, 0x0008) => IMAGE_TYPES.contains(&value),
+        _ => false,
+    }
 }
+
+/// Words of Image Type (PS3.3 C.7.6.1.1.2, C.8.2.1, C.8.3.1, C.8.4.9, C.8.7.1, C.8.16.1). Behind them a device writes what it likes.
+const IMAGE_TYPES: &[&str] = &[
+    "ORIGINAL",
+    "DERIVED",
+    "MIXED",
+    "PRIMARY",
+    "SECONDARY",
+    "AXIAL",
+    "LOCALIZER",
+    "OTHER",
+    "VOLUME",
+    "ANGIO",
+    "CARDIAC",
+    "FLUOROSCOPY",
+    "PERFUSION",
+    "REST",
+    "STRESS",
+    "STATIC",
+    "DYNAMIC",
+    "GATED",
+    "WHOLE BODY",
+    "TOMO",
+    "RECON TOMO",
+    "SINGLE PLANE",
+    "BIPLANE A",
+    "BIPLANE B",
+    "PHASE MAP",
+    "DENSITY MAP",
+    "IMAGE ADDITION",
+    "MODULUS SUBTRACT",
+    "DIFFUSION",
+    "VELOCITY",
+    "EMISSION",
+    "TRANSMISSION",
+    "NONE",
+    "RESAMPLED",
+    "MPR",
+    "MAXIMUM",
+    "MINIMUM",
+    "MEAN",
+    "MEDIAN",
+    "SUBTRACTION",
+    "COLLAPSE",
+    "MAX_IP",
+    "MIN_IP",
+    "LABEL",
+    "OVERVIEW",
+    "THUMBNAIL",
+];
 
 /// Whether one of its words is one of those.
 fn names(value: &str, words: &[String]) -> bool {
@@ -81,7 +135,7 @@ mod tests {
         let words = [
             "popescu".to_owned(),
             "1850312040011".to_owned(),
-            "head".to_owned(),
+            "axial".to_owned(),
         ];
         let body = Tag(0x0018, 0x0015);
         for (tag, vr, value, is_so) in [
@@ -91,10 +145,11 @@ mod tests {
             (body, VR::CS, "Ionescu", false),
             (body, VR::CS, "ŢÎRĂ", false),
             (body, VR::CS, "POPESCU_ANA", false),
-            (body, VR::CS, "HEAD", false),
+            (body, VR::CS, "AXIAL", false),
             (body, VR::CS, "A CODE THAT IS FAR TOO LONG", false),
-            (Tag(0x0008, 0x0008), VR::CS, "HEAD", true),
-            (Tag(0x0008, 0x0008), VR::CS, "Head", false),
+            (Tag(0x0008, 0x0008), VR::CS, "AXIAL", true),
+            (Tag(0x0008, 0x0008), VR::CS, "Axial", false),
+            (Tag(0x0008, 0x0008), VR::CS, "POPESCU", false),
             (Tag(0x0028, 0x0004), VR::CS, "monochrome2", true),
             (body, VR::AE, "CT_1", true),
             (body, VR::AE, "Dr. Popescu", false),
