@@ -288,6 +288,7 @@ impl Step {
             Step::Filter(_) => "filter",
             Step::Decode { .. } => "decode",
             Step::Set(_) => "set",
+            Step::Deidentify(how) if how.only_uids => "new_uids",
             Step::Deidentify(_) => "deidentify",
             Step::Transcode { .. } => "transcode",
             Step::Apply { .. } => "apply",
@@ -308,6 +309,8 @@ pub struct Deidentify {
     pub keep: Vec<String>,
     /// True: pictures and documents were looked at and show nobody.
     pub pixels_are_clean: bool,
+    /// True: it gets other UIDs, and all else stays (the step `new_uids`).
+    pub only_uids: bool,
 }
 
 /// A code table put to use: the value at `from` is looked up and what is found is written to `to`.

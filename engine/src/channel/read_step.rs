@@ -64,6 +64,14 @@ impl Reader<'_> {
             "decode" => self.decode(node, value, &at, path, flow),
             "set" => self.set(value, &at, flow),
             "deidentify" => self.deidentify(value, &at, flow),
+            "new_uids" => {
+                let how = Deidentify {
+                    project: value.text()?.to_owned(),
+                    only_uids: true,
+                    ..Deidentify::default()
+                };
+                Some(self.deidentified(how, &at, flow))
+            }
             "transcode" => self.transcode(value, &at, flow),
             "lookup" => self.lookup(value, &at, flow, in_channel),
             "script" => self.script(node, value, &at, path, flow),
@@ -317,13 +325,18 @@ impl Reader<'_> {
             project: text("project")?.to_owned(),
             keep: keep.iter().filter_map(Node::text).map(str::to_owned).collect(),
             pixels_are_clean: text("pixels") == Some("clean"),
+            only_uids: false,
         };
+        Some(self.deidentified(how, at, flow))
+    }
+
+    fn deidentified(&mut self, how: Deidentify, at: &Path, flow: &mut Flow) -> Step {
         let problems = flow.format.as_ref().map(|format| format.check_deidentify(&how));
         for problem in problems.unwrap_or_default() {
             self.problem(at.join(&problem.path), problem.what);
         }
         flow.unused_set = Some(at.clone());
-        Some(Step::Deidentify(how))
+        Step::Deidentify(how)
     }
 
     fn transcode(&mut self, value: &Node, at: &Path, flow: &mut Flow) -> Option<Step> {

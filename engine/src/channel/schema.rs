@@ -25,12 +25,13 @@ pub const CHARSETS: [&str; 11] = [
 ];
 
 /// The verbs of steps, in the order in which they are told.
-pub(super) const VERBS: [&str; 10] = [
+pub(super) const VERBS: [&str; 11] = [
     "split",
     "filter",
     "decode",
     "set",
     "deidentify",
+    "new_uids",
     "transcode",
     "lookup",
     "script",
@@ -643,6 +644,11 @@ fn step(split: &Value) -> Value {
                         "const": "clean"
                     }
                 }
+            },
+            "new_uids": {
+                "description": "Gives an object other UIDs, the same ones each time under this name: its own, and those of all that it refers to.",
+                "type": "string",
+                "minLength": 1
             },
             "transcode": {
                 "description": "Writes the message in another coding that says the same; for DICOM: \"explicit-little\", explicit little endian with its pixels uncompressed.",

@@ -263,7 +263,9 @@ impl Door {
         if steps.clone().any(|step| matches!(step, Step::Transcode { .. })) {
             return Reads::Whole;
         }
-        let takes_people_out = steps.clone().any(|step| matches!(step, Step::Deidentify(_)));
+        let takes_people_out = steps
+            .clone()
+            .any(|step| matches!(step, Step::Deidentify(how) if !how.only_uids));
         let decoding = steps.filter_map(|step| match step {
             Step::Decode { format, settings } => self.formats.open(format, settings),
             Step::Split { .. }

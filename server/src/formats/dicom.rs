@@ -330,7 +330,10 @@ impl Format for Dicom {
         let keep = how.keep.iter().filter_map(|word| Keep::from_word(word)).collect();
         let profile = deid::Profile::new(keep, how.pixels_are_clean, secret);
         let fallback = self.fallback(&File::read(message)?);
-        deid::deidentified(message, fallback, &profile)
+        match how.only_uids {
+            true => deid::with_new_uids(message, fallback, &profile),
+            false => deid::deidentified(message, fallback, &profile),
+        }
     }
 }
 
