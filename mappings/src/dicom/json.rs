@@ -171,9 +171,13 @@ fn value(set: &DataSet<'_>, element: &Element<'_>, bytes: &[u8]) -> Json {
             });
             return said(vr, values.collect());
         }
-        VR::DS | VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD => {
+        VR::DS | VR::IS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV => {
             let values = set.values(element);
             return said(vr, values.iter().map(|text| number(text)).collect());
+        }
+        VR::FL | VR::FD => {
+            let values = set.values(element);
+            return said(vr, values.iter().map(|text| fraction(text)).collect());
         }
         VR::SQ => return said(vr, vec![]),
     }
@@ -207,6 +211,17 @@ fn number(text: &str) -> Json {
     }
 }
 
+/// A number of bytes: text where it is infinite or none (PS3.18 table F.2.3-1).
+fn fraction(text: &str) -> Json {
+    match number(text) {
+        Json::Number(number) if text != "-0" => Json::Number(number),
+        other => match text.parse::<f64>().ok().and_then(Number::from_f64) {
+            Some(number) => Json::Number(number),
+            None => other,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::write::Said;
@@ -226,6 +241,20 @@ mod tests {
         Json::Object(of(
             &DataSet::read(bytes, coding, Fallback::default()).expect("right")
         ))
+    }
+
+    #[test]
+    fn fractions_are_numbers_however_large() {
+        let mut bytes = vec![];
+        for value in [1.5, 2.0, -0.0, 1e300, f64::NAN, f64::INFINITY] {
+            bytes.extend(f64::to_le_bytes(value));
+        }
+        let said = read(&short(Tag(0x18, 0x9087), b"FD", &bytes), Coding::EXPLICIT);
+        let values = &said["00189087"]["Value"];
+        assert_eq!(values[3].as_f64(), Some(1e300));
+        assert_eq!(values[2].as_f64().map(f64::is_sign_negative), Some(true));
+        let others = [&values[0], &values[1], &values[4], &values[5]];
+        assert_eq!(others, [&json!(1.5), &json!(2), &json!("NaN"), &json!("inf")]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State as Extract};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clinic::exchange::{MapError, Reason};
 use engine::room;
@@ -68,6 +68,8 @@ struct View {
     part: Option<[f64; 4]>,
     /// Never larger than it is.
     is_thumbnail: bool,
+    /// What was asked for and is not done, as the standard words it (§8.3.5.1.1): who sees the picture knows what is not in it.
+    not_done: Vec<String>,
 }
 
 impl View {
@@ -91,6 +93,7 @@ impl View {
             fits: is_thumbnail.then_some((THUMBNAIL, THUMBNAIL)),
             part: None,
             is_thumbnail,
+            not_done: vec![],
         };
         for (name, value) in fhir::pairs(query.unwrap_or_default()) {
             match name.as_str() {
@@ -101,6 +104,14 @@ impl View {
                 }
                 "window" => view.window = Some(window(&value)?),
                 "viewport" => view.viewport(&value)?,
+                "annotation" => view.not_done.push(format!(
+                    "The following annotation values are not supported: {}.",
+                    word(&value)
+                )),
+                "iccprofile" if value != "no" => view.not_done.push(format!(
+                    "The following iccprofile values are not supported: {}.",
+                    word(&value)
+                )),
                 _ => {}
             }
         }
@@ -139,6 +150,13 @@ impl View {
         Ok(())
     }
 
+    /// The warnings of an answer.
+    fn warnings(&self) -> HeaderMap {
+        let texts = self.not_done.iter().map(|text| format!("299 punte \"{text}\""));
+        let values = texts.filter_map(|text| HeaderValue::from_str(&text).ok());
+        values.map(|value| (header::WARNING, value)).collect()
+    }
+
     /// The picture as it is wanted.
     fn written(&self, picture: Picture) -> Result<Vec<u8>, Unable> {
         let mut picture = picture;
@@ -170,6 +188,12 @@ impl View {
             Kind::Gif => picture.gif(),
         })
     }
+}
+
+/// What somebody asked for, as it may stand in a header.
+fn word(text: &str) -> String {
+    let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || " ,-_".contains(*letter);
+    text.chars().filter(is_plain).take(64).collect()
 }
 
 /// `center,width`, and by which function (§8.3.5.1.4).
@@ -331,6 +355,7 @@ async fn show_objects(
         ));
     }
     let kind = view.kind.as_str();
+    let warnings = view.warnings();
     let mut seen = Seen {
         state,
         view: Arc::new(view),
@@ -351,7 +376,7 @@ async fn show_objects(
     }
     let picture = seen.picture(&object, number).await?.ok_or_else(gone)?;
     if !in_parts {
-        return Ok(([(header::CONTENT_TYPE, kind)], picture).into_response());
+        return Ok((warnings, [(header::CONTENT_TYPE, kind)], picture).into_response());
     }
     let first = seen.part(&picture);
     let kind = format!("multipart/related; type=\"{kind}\"; boundary={}", seen.boundary);
@@ -361,7 +386,7 @@ async fn show_objects(
         Ok::<_, StoreError>(piece.map(|piece| (piece, seen)))
     });
     let body = Body::from_stream(futures_util::StreamExt::chain(first, rest));
-    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+    Ok((warnings, [(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
 /// One object, which may be something else than a picture.
@@ -425,6 +450,22 @@ mod tests {
         );
         assert_eq!((all.fits, all.quality), (Some((100, 50)), 80));
         assert!(all.kind == Kind::Png && all.part.is_none());
+        assert!(all.warnings().is_empty());
+        let warned = view("annotation=patient,technique\"%0d%0ax&iccprofile=srgb").expect("right");
+        let warnings: Vec<_> = warned
+            .warnings()
+            .get_all(header::WARNING)
+            .iter()
+            .cloned()
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "299 punte \"The following annotation values are not supported: patient,techniquex.\"",
+                "299 punte \"The following iccprofile values are not supported: srgb.\"",
+            ]
+        );
+        assert!(view("iccprofile=no").expect("right").warnings().is_empty());
         let part = view("viewport=10,10,,,-5,5")
             .expect("right")
             .part
