@@ -259,6 +259,22 @@ impl Charset {
         }
     }
 
+    /// What who wrote this can show; none: it does not say. With code extensions those of its sets that can be written here, without
+    /// the extensions, and plain letters.
+    pub fn shows(&self) -> Option<Shows> {
+        if self.unsaid {
+            return None;
+        }
+        Some(match self.sets.as_slice() {
+            [best] => Shows::up_to(*best),
+            // Plain letters are the last that is tried.
+            several => {
+                let beyond = several.iter().copied().filter(|set| *set != Set::Ascii);
+                Shows::only(&beyond.collect::<Vec<_>>())
+            }
+        })
+    }
+
     /// The text of a value, or of several with backslashes between them. `name`: parts of a name begin anew.
     pub fn decode(&self, bytes: &[u8], name: bool) -> Decoded {
         let sure = |text: String| Decoded { text, doubt: None };
@@ -382,7 +398,9 @@ impl Shows {
     /// Up to this set, and the simpler ones after it.
     pub fn up_to(best: Set) -> Self {
         let chain: &[Set] = match best {
-            Set::Utf8 | Set::Gb18030 => &[Set::Utf8, Set::Latin2, Set::Latin1, Set::Cyrillic],
+            Set::Utf8 => &[Set::Utf8, Set::Latin2, Set::Latin1, Set::Cyrillic],
+            Set::Gb18030 => &[Set::Gb18030],
+            Set::Gbk => &[Set::Gbk],
             Set::Latin2 => &[Set::Latin2, Set::Latin1],
             Set::Cyrillic => &[Set::Cyrillic],
             Set::Latin1 | Set::Latin9 => &[Set::Latin1],
@@ -398,20 +416,17 @@ impl Shows {
             | Set::Kanji
             | Set::MoreKanji
             | Set::Korean
-            | Set::Chinese
-            | Set::Gbk => &[],
+            | Set::Chinese => &[],
         };
         Shows(chain.iter().copied().chain([Set::Ascii]).collect())
     }
 
     /// These alone, in this order; plain letters where none of them carries all.
     pub fn only(sets: &[Set]) -> Self {
-        let written = sets.iter().copied().filter(|set| {
-            matches!(
-                set,
-                Set::Utf8 | Set::Latin1 | Set::Latin2 | Set::Cyrillic | Set::Ascii
-            )
-        });
+        let written = sets
+            .iter()
+            .copied()
+            .filter(|set| encode_exactly("", *set).is_some());
         let mut all: Vec<Set> = vec![];
         for set in written.chain([Set::Ascii]) {
             if !all.contains(&set) {
@@ -490,6 +505,8 @@ pub(super) fn encode_exactly(text: &str, set: Set) -> Option<Vec<u8>> {
         Set::Latin1 => return text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect(),
         Set::Latin2 => ISO_8859_2,
         Set::Cyrillic => ISO_8859_5,
+        Set::Gb18030 => GB18030,
+        Set::Gbk => GBK,
         _ => return None,
     };
     let (bytes, _, lost) = encoding.encode(text);
@@ -677,8 +694,36 @@ mod tests {
             (Set::Cyrillic, "Иванов^Юрий", Set::Cyrillic, "Иванов^Юрий"),
             (Set::Latin2, "Иванов^Юрий", Set::Latin2, "Ivanov^Iurii"),
             (Set::Cyrillic, "Țîră", Set::Cyrillic, "Tira"),
+            (Set::Gb18030, "Țîră^王", Set::Gb18030, "Țîră^王"),
+            (Set::Gbk, "王^小東", Set::Gbk, "王^小東"),
+            (Set::Gbk, "Țîră", Set::Gbk, "Tira"),
         ] {
             assert_eq!(chosen(best, text), (set, shown.to_owned()), "{best:?} {text}");
         }
+    }
+
+    #[test]
+    fn who_asks_is_answered_in_a_set_that_he_names() {
+        let set = |terms: &[&str], text: &str| {
+            let charset = Charset::new(terms, Fallback::default());
+            charset.shows().map(|shows| shows.choose([text].into_iter()))
+        };
+        for (terms, text, chosen) in [
+            (&["ISO 2022 IR 6", "ISO 2022 IR 101"][..], "Țîră", Set::Latin2),
+            (
+                &["", "ISO 2022 IR 100", "ISO 2022 IR 144"],
+                "Иванов",
+                Set::Cyrillic,
+            ),
+            (&["", "ISO 2022 IR 100"], "Țîră", Set::Latin1),
+            (&["", "ISO 2022 IR 87"], "Țîră", Set::Ascii),
+            (&["ISO 2022 IR 101"], "Țîră", Set::Latin2),
+            (&["GB18030"], "Țîră", Set::Gb18030),
+            (&["ISO_IR 192"], "Țîră", Set::Utf8),
+        ] {
+            assert_eq!(set(terms, text), Some(chosen), "{terms:?}");
+        }
+        assert_eq!(set(&[], "Țîră"), None);
+        assert_eq!(set(&["NONSENSE"], "Țîră"), None);
     }
 }

@@ -474,7 +474,7 @@ fn charset(values: &[String]) -> Result<Set, MapError> {
     set.filter(|set| encode_exactly("", *set).is_some())
         .ok_or_else(|| {
             let what =
-                "is no character set that text can be written in here; ISO_IR 6, 100, 101, 144 and 192 are";
+                "is no character set that text can be written in here; ISO_IR 6, 100, 101, 144 and 192, GB18030 and GBK are";
             MapError::new(Reason::DataType, Some("0008,0005"), what)
         })
 }

@@ -436,7 +436,7 @@ mod tests {
             (
                 "SpecificCharacterSet",
                 assign("ISO_IR 87"),
-                "ISO_IR 6, 100, 101, 144 and 192 are",
+                "ISO_IR 6, 100, 101, 144 and 192, GB18030 and GBK are",
             ),
         ] {
             let said = done(&bytes, &[(path, op)]).expect_err(path);

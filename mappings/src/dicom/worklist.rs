@@ -176,7 +176,7 @@ fn answers(bytes: &[u8], found: &Found, profile: &Profile, stamp: &Stamp) -> Res
 
 /// What the device can show: as the channel says, else what it writes itself, else anything.
 pub(super) fn shows(device: &Device, query: &DataSet<'_>) -> Shows {
-    let own = || Shows::up_to(query.charset().only().unwrap_or(Set::Utf8));
+    let own = || query.charset().shows().unwrap_or(Shows::up_to(Set::Utf8));
     device.shows.clone().unwrap_or_else(own)
 }
 
