@@ -165,7 +165,8 @@ impl Narrow {
             ("ScheduledStationAETitle", &self.station),
         ] {
             if let Some(value) = value {
-                keys.add(&format!("ScheduledProcedureStepSequence.{key}"), value)?;
+                let added = keys.add(&format!("ScheduledProcedureStepSequence.{key}"), value);
+                added.with_context(|| format!("{value:?} can't be asked for"))?;
             }
         }
         Ok(())
@@ -402,6 +403,11 @@ async fn ask(far: &Far, class: &str, mut keys: Keys, question: &Question) -> any
     let identifier = keys.written(&context.syntax)?;
     let asked = association.find(&context, &identifier).await?;
     let (found, end) = matches(&mut association, asked, &context.syntax, question.limit).await?;
+    let Some(end) = end else {
+        association.abort(ABORTS_WITHIN).await;
+        eprintln!("{found} found; there are more, and it went on telling them after it was asked to stop");
+        return Ok(ExitCode::SUCCESS);
+    };
     association.release().await?;
     let status = end.status();
     let comment = end
@@ -419,15 +425,29 @@ async fn ask(far: &Far, class: &str, mut keys: Keys, question: &Question) -> any
     })
 }
 
+/// So long an archive may go on after it was asked to stop: it need not listen to that at once, or at all (PS3.4 C.4.1.3.1).
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+const ABORTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many were found, and the end; none: it goes on, though it was asked to stop.
 async fn matches(
     association: &mut Association<Stream>,
     asked: Asked,
     syntax: &str,
     limit: usize,
-) -> anyhow::Result<(usize, Answer)> {
+) -> anyhow::Result<(usize, Option<Answer>)> {
     let mut found = 0;
+    let mut stops: Option<tokio::time::Instant> = None;
     loop {
-        match association.next_match(asked).await? {
+        let next = association.next_match(asked);
+        let next = match stops {
+            None => next.await?,
+            Some(until) => match tokio::time::timeout_at(until, next).await {
+                Ok(next) => next?,
+                Err(_) => return Ok((found, None)),
+            },
+        };
+        match next {
             // What was on its way when we cancelled.
             Found::Match(_) if found == limit => {}
             Found::Match(answer) => {
@@ -438,9 +458,10 @@ async fn matches(
                 print(&shown::match_as_text(&answer.data, syntax)?);
                 if found == limit {
                     association.cancel(asked).await?;
+                    stops = Some(tokio::time::Instant::now() + STOPS_WITHIN);
                 }
             }
-            Found::End(answer) => return Ok((found, answer)),
+            Found::End(answer) => return Ok((found, Some(answer))),
         }
     }
 }

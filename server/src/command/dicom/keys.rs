@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use mappings::dicom::charset::{Set, Shows};
+use mappings::dicom::matching::{dates, times};
 use mappings::dicom::names;
 use mappings::dicom::part10::packing;
 use mappings::dicom::write::{Out, Said};
@@ -54,6 +55,15 @@ impl Keys {
             ) if !value.is_empty() => {
                 bail!("-k {path}: a value of kind {kind} can't be asked for; write the key without it")
             }
+            // Who answers takes what can't be read for a question for everything.
+            ("DA", None) if !value.is_empty() && value != "*" && dates(&[value.to_owned()]).is_none() => {
+                bail!(
+                    "-k {path}: {value:?} is no day; write 20261127, or 20261127-20261130 for all from one to another"
+                )
+            }
+            ("TM", None) if !value.is_empty() && value != "*" && times(&[value.to_owned()]).is_none() => {
+                bail!("-k {path}: {value:?} is no time; write 0800, or 0800-1200 for all from one to another")
+            }
             (_, None) => {
                 self.0.insert(name, Key::Value(value.to_owned()));
                 Ok(())
@@ -95,6 +105,8 @@ mod tests {
             ("ScheduledProcedureStepSequence.Modality", "CT"),
             ("ScheduledProcedureStepSequence[0].ScheduledStationAETitle", "CT1"),
             ("NumberOfStudyRelatedInstances", ""),
+            ("StudyDate", "20261101-"),
+            ("StudyTime", "08-12"),
         ] {
             keys.add(path, value).expect("a key");
         }
@@ -115,6 +127,13 @@ mod tests {
             ("PatientName.Modality", ""),
             ("ScheduledProcedureStepSequence", "CT"),
             ("Rows", "512"),
+            ("StudyDate", "tomorrow"),
+            ("StudyDate", "20261301"),
+            (
+                "ScheduledProcedureStepSequence.ScheduledProcedureStepStartDate",
+                "2026-11-27",
+            ),
+            ("StudyTime", "noon"),
             ("0009,1001", ""),
             ("", ""),
         ] {
