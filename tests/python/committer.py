@@ -6,7 +6,7 @@ each as one line of JSON. Each command has an association of its own; reports co
     make COUNT        makes so many images
     store [COUNT]     stores those that were not stored, or the last so many of them
     ask [WORD ...]    N-ACTION for all that were made since the last; `stranger`: also for one that never comes, `twisted`:
-                      the first under another class, `empty`: for nothing
+                      the first under another class, `empty`: for nothing; `again`: the last request as it was
     stays             stores, asks, and stores once more while the report comes, all on one association
     report SECONDS    waits for a report
     listen, deaf      takes reports from now on, or no more
@@ -34,7 +34,7 @@ STUDY, SERIES = generate_uid(), generate_uid()
 class Committer:
     def __init__(self):
         self.reports, self.server = queue.Queue(), None
-        self.made, self.waiting, self.count = [], [], 0
+        self.made, self.waiting, self.count, self.asked = [], [], 0, None
 
     def associate(self, context, **more):
         ae = AE(ae_title=CALLING)
@@ -86,6 +86,7 @@ class Committer:
         asked = Dataset()
         asked.TransactionUID = generate_uid()
         asked.ReferencedSOPSequence = Sequence([] if "empty" in words else items)
+        asked = self.asked = self.asked if "again" in words else asked
         association = self.associate((COMMITMENT,))
         status, _ = association.send_n_action(asked, 1, COMMITMENT, INSTANCE)
         association.release()

@@ -68,6 +68,11 @@ pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
             None => what,
         });
     }
+    // A report on storage commitment is told as often as it is asked for.
+    let until_told = outcome.deliveries.iter().any(|delivery| {
+        let mut all = channel.destinations.iter();
+        all.any(|one| one.commits && one.name == delivery.destination)
+    });
     Commit {
         message: NewMessage {
             id: case.id,
@@ -89,6 +94,7 @@ pub(super) fn unit(channel: &Channel, case: &Case, outcome: Outcome) -> Commit {
         dedup: is_known_again.then_some(Dedup {
             window: channel.dedup,
             from: case.content_begins,
+            until_told,
         }),
         made_by,
         asked: None,

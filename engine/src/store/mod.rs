@@ -74,6 +74,8 @@ pub struct Dedup {
     /// From which byte on its body is what it says: what stands before was written by its transport, each time otherwise. A
     /// long body counts as a whole.
     pub from: usize,
+    /// Only while what came of the first is under way. Who asks again for what was told has not heard it, and is told again.
+    pub until_told: bool,
 }
 
 /// A counter of scripts.

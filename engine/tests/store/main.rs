@@ -70,6 +70,7 @@ suite!(
     message_suite::without_control_id_or_window_there_are_no_repeats,
     message_suite::what_a_transport_wrote_before_it_does_not_tell_a_message_apart,
     message_suite::the_window_of_repeats_ends,
+    message_suite::what_was_told_is_told_again,
     message_suite::order_is_that_of_the_inbox,
     message_suite::a_delivery_makes_each_of_its_messages_once,
     message_suite::deliveries_go_through_their_states,

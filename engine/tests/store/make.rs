@@ -20,6 +20,7 @@ pub const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const DEDUP: Dedup = Dedup {
     window: WEEK,
     from: 0,
+    until_told: false,
 };
 
 /// Who is found where nobody is.

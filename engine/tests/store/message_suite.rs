@@ -225,6 +225,31 @@ pub async fn what_a_transport_wrote_before_it_does_not_tell_a_message_apart(stor
     seq(store.commit(after("c3", "2")).await.unwrap());
 }
 
+pub async fn what_was_told_is_told_again(store: Arc<dyn Store>) {
+    let ask = || {
+        let mut work = commit(message("c1", "same"));
+        work.deliveries = vec![delivery("report", None)];
+        work.dedup = Some(Dedup {
+            until_told: true,
+            ..make::DEDUP
+        });
+        work
+    };
+    let first = seq(store.commit(ask()).await.unwrap());
+    repeat(store.commit(ask()).await.unwrap());
+    let id = store.waiting("lab", "report", 0, 10).await.unwrap()[0].id;
+    store
+        .attempted(attempt(id, 1, DeliveryState::Sent, "accepted"))
+        .await
+        .unwrap();
+    let again = seq(store.commit(ask()).await.unwrap());
+    assert_ne!(first, again);
+    repeat(store.commit(ask()).await.unwrap());
+    let rows = store.messages(&all()).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| !row.reused_control_id));
+}
+
 pub async fn the_window_of_repeats_ends(store: Arc<dyn Store>) {
     let first = message("c1", "same");
     let mut later = message("c1", "same");

@@ -74,6 +74,9 @@ async fn what_is_kept_is_said_to_who_asks() -> Result<()> {
     modality.does("store")?;
     let transaction = asks(&mut modality, "")?;
     is_on(&modality.does("report 20")?, &transaction, 4, &[])?;
+    // Whose report was lost asks again.
+    ensure!(asks(&mut modality, "again")? == transaction);
+    is_on(&modality.does("report 20")?, &transaction, 4, &[])?;
     // Asked for before the last one has come.
     modality.does("make 3")?;
     modality.does("store 2")?;
@@ -99,11 +102,14 @@ async fn what_is_kept_is_said_to_who_asks() -> Result<()> {
     modality.does("store")?;
     let transaction = asks(&mut modality, "")?;
     with(&punte, "commitment", "retrying", 1).await;
+    // While the first is under way, it is the same request.
+    ensure!(asks(&mut modality, "again")? == transaction);
     punte.kill();
     let punte = home.serve()?;
     modality.does("listen")?;
     is_on(&modality.does("report 20")?, &transaction, 2, &[])?;
-    with(&punte, "commitment", "sent", 5).await;
+    ensure!(modality.does("report 1")?["none"] == true);
+    with(&punte, "commitment", "sent", 6).await;
     Ok(())
 }
 

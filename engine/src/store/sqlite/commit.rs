@@ -229,7 +229,12 @@ pub(crate) fn commit(
         && !sabotage::is_on(Switch::NoDedup)
         && let Some(key) = &ready.repeat
     {
-        if let Some(seq) = find_repeat(connection, memory, batch, key, ready.received_at)?
+        let first = find_repeat(connection, memory, batch, key, ready.received_at)?;
+        let is_told = match first {
+            Some(seq) if ready.until_told => was_told(connection, seq)?,
+            Some(_) | None => false,
+        };
+        if let Some(seq) = first.filter(|_| !is_told)
             && let Some(row) = raw_repeat(connection, seq)?
         {
             connection
@@ -243,7 +248,7 @@ pub(crate) fn commit(
             }
             return Ok(Raw::Repeat(row));
         }
-        reused = was_reused(connection, memory, batch, key, ready.received_at)?;
+        reused = !is_told && was_reused(connection, memory, batch, key, ready.received_at)?;
     }
     if !clinic::still_so(connection, ready)? || !counters::still_so(connection, &ready.counters)? {
         return Ok(Raw::Moved);
@@ -552,6 +557,21 @@ fn was_reused(
         }
     }
     Ok(false)
+}
+
+/// Whether there were deliveries of a message, and all are over.
+fn was_told(connection: &Connection, seq: i64) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT state FROM delivery WHERE id >= ?1 AND id < ?2")?;
+    let mut rows = statement.query([seq * DELIVERIES, (seq + 1) * DELIVERIES])?;
+    let mut any = false;
+    while let Some(row) = rows.next()? {
+        any = true;
+        let state = DeliveryState::from_number(row.get(0)?);
+        if !state.is_some_and(DeliveryState::is_over) {
+            return Ok(false);
+        }
+    }
+    Ok(any)
 }
 
 /// Moves a delivery to a state; false where there is none of that number.

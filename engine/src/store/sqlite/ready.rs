@@ -101,6 +101,8 @@ pub(crate) struct Ready {
     pub(crate) state: MessageState,
     pub(crate) length: i64,
     pub(crate) repeat: Option<RepeatKey>,
+    /// [`Dedup::until_told`].
+    pub(crate) until_told: bool,
     pub(crate) keys: Vec<(KeyKind, i64)>,
     /// The big bodies that its rows name: of a delivery by its place in the message, none: its own.
     pub(crate) blobs: Vec<(Option<i64>, BlobName)>,
@@ -713,6 +715,7 @@ impl Ready {
             received_at: message.incoming.received_at.as_microsecond(),
             state: message.state,
             length: i64::try_from(message.incoming.length()).unwrap_or(i64::MAX),
+            until_told: dedup.is_some_and(|dedup| dedup.until_told),
             repeat: dedup.and_then(|dedup| repeat_key(sealer, &message, body, dedup)),
             keys: message_keys(sealer, &message.keys),
             head: sealer.seal(Column::MessageHead, message.id, 0, &head)?,

@@ -18,6 +18,7 @@ pub const EACH: u64 = 16;
 const DEDUP: Dedup = Dedup {
     window: Duration::from_secs(7 * 24 * 3600),
     from: 0,
+    until_told: false,
 };
 
 /// What the loop did.
