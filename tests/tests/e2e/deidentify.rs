@@ -357,3 +357,61 @@ async fn nothing_leaves_that_stands_behind_the_pixels_of_a_long_object() -> Resu
     }
     Ok(())
 }
+
+/// A copy that is an object of its own: its study stays together, what it refers to is there, and all else stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_out_under_uids_of_its_own() -> Result<()> {
+    let folder = TempDir::new()?;
+    let kept = folder.path().join("kept");
+    std::fs::create_dir(&kept)?;
+    let images = format!(
+        "id = \"images\"\n[source]\ndicom = {{ listen = \"127.0.0.1:0\", services = [\"store\"] }}\n\
+         [[destination]]\nname = \"teaching\"\nformat = \"dicom\"\n\
+         step = [{{ set = {{ \"PatientID\" = \"T-1\" }} }}, {{ new_uids = \"teaching\" }}]\n\
+         file = {{ folder = \"{}\", name = \"{{SOPInstanceUID}}.dcm\" }}\n",
+        kept.display()
+    );
+    let home = Home::with(&[("images", &images)])?;
+    let punte = home.serve()?;
+    for number in [1, 2] {
+        let file = folder.path().join(format!("{number}.dcm"));
+        made(&file, &object(number, "20260305"))?;
+        send(punte.listens("images").port(), &file)?;
+    }
+    let both = arrived(&kept, 2).await?;
+    for tag in ["(0020,000d)", "(0020,000e)", "(0020,0052)"] {
+        let new = value(&both[0], tag)?;
+        ensure!(
+            new.starts_with("2.25.") && new == value(&both[1], tag)?,
+            "{tag} {new}"
+        );
+    }
+    let own = value(&both[0], "(0008,0018)")?;
+    let refers = format!("(0008,1155) UI [{own}]");
+    ensure!(both[1].contains(&refers), "{refers} in\n{}", both[1]);
+    for said in &both {
+        ensure!(
+            value(said, "(0002,0003)")? == value(said, "(0008,0018)")?,
+            "{said}"
+        );
+        ensure!(value(said, "(0010,0010)")? == "Știrbei^Ruxandra", "{said}");
+        ensure!(
+            value(said, "(0010,0020)")? == "T-1" && value(said, "(0009,1001)")? == "Ruxandra",
+            "{said}"
+        );
+        ensure!(
+            !said.contains("(0012,0062)") && value(said, "(0008,0020)")? == "20260305",
+            "{said}"
+        );
+    }
+    // Where there is no such thing, the file is refused.
+    let wrong = "id = \"adt\"\nsource.mllp.listen = \"127.0.0.1:0\"\n[[step]]\nnew_uids = \"x\"\n[[destination]]\nname = \"ris\"\nmllp.connect = \"127.0.0.1:1\"\n";
+    let told = Home::with(&[("adt", wrong)])?.run(&["check"])?;
+    let told = [told.stdout, told.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    ensure!(
+        told.contains("new_uids  there is no profile for messages of hl7v2"),
+        "{told}"
+    );
+    Ok(())
+}
