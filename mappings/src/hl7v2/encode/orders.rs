@@ -216,7 +216,8 @@ pub(super) fn with_timing<'o>(
     remarks
 }
 
-/// The numbers of an order: the placer's first (ORC-2), the filler's (ORC-3), further ones of the placer (ORC-33).
+/// The numbers of an order: the placer's first (ORC-2, OBR-2), the filler's (ORC-3, OBR-3), further ones of the placer (ORC-33). HL7
+/// v2.5.1, 4.5.1.2.
 pub(super) fn numbers(identifiers: &[Identifier], world: &World<'_>, segment: &mut Seg) {
     let of = |kind: &'static str| identifiers.iter().filter(move |id| id.kind_code() == Some(kind));
     let profile = world.profile;
@@ -234,6 +235,13 @@ pub(super) fn numbers(identifiers: &[Identifier], world: &World<'_>, segment: &m
             .map(|id| data::ei(id, profile))
             .unwrap_or_default(),
     );
+    // An order of neither kind of number: what it has is the placer's, so that it can be found again.
+    if segment.is_empty(2) && segment.is_empty(3) {
+        let any = identifiers
+            .iter()
+            .find(|id| !matches!(id.kind_code(), Some("PGN" | "FGN")));
+        segment.comps(2, any.map(|id| data::ei(id, profile)).unwrap_or_default());
+    }
     if segment.name() == "ORC" {
         segment.reps(33, of("PLAC").skip(1).map(|id| data::cx(id, profile)));
         segment.comps(
@@ -243,14 +251,6 @@ pub(super) fn numbers(identifiers: &[Identifier], world: &World<'_>, segment: &m
                 .map(|id| data::ei(id, profile))
                 .unwrap_or_default(),
         );
-        return;
-    }
-    // An order of neither kind of number: what it has is the placer's, so that it can be found again.
-    if segment.is_empty(2) && segment.is_empty(3) {
-        let any = identifiers
-            .iter()
-            .find(|id| !matches!(id.kind_code(), Some("PGN" | "FGN")));
-        segment.comps(2, any.map(|id| data::ei(id, profile)).unwrap_or_default());
     }
 }
 

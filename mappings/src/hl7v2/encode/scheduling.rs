@@ -412,7 +412,11 @@ fn resource(
     segment.put(2, action.to_owned());
     put_span(participant.period.as_ref(), start, &mut segment);
     let default = agreed(status);
-    let said = participant.status.filter(|status| *status != default);
+    // What does not take place is booked for nobody: who had agreed says no more by that.
+    let is_off = default == ParticipantStatus::Declined;
+    let said = participant
+        .status
+        .filter(|status| *status != default && !(is_off && *status == ParticipantStatus::Accepted));
     let code = match said {
         Some(ParticipantStatus::Accepted) => "Booked",
         Some(ParticipantStatus::Tentative | ParticipantStatus::NeedsAction) => "Tentative",

@@ -947,3 +947,50 @@ fn whether_a_bed_is_free_is_told_as_it_came() {
     assert_eq!(text.matches("\rNPU|").count(), 1, "{text}");
     assert_eq!(line(&text, "NPU"), "NPU|CHIR^S12^P2^NORD|K");
 }
+
+#[test]
+fn a_number_of_no_kind_stands_in_both_segments_of_an_order() {
+    use clinic::patch::Items;
+    let lines = [
+        r"MSH|^~\&|A|B|PUNTE|NORD|20260512||OML^O21^OML_O21|1|P|2.5.1",
+        "PID|1||7^^^NORD^MR||Pop^Ana",
+        "ORC|NW|L1^HIS",
+        "OBR|1|L1^HIS||GLU^g^L",
+    ];
+    let mut set = decode(&message(&lines), &Profile::default()).unwrap();
+    for change in &mut set.changes {
+        if let (clinic::Body::Order(_), Items::Merge(numbers)) =
+            (&change.say.clone(), change.say.identifiers_mut())
+        {
+            numbers.iter_mut().for_each(|number| number.kind = None);
+            change.find.identifiers.clear();
+        }
+    }
+    let applied = apply_numbered(&set, &MemoryClinic::new()).unwrap();
+    let bytes = encode(&set, &applied, &Profile::default(), &stamp()).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(line(&text, "ORC").starts_with("ORC|NW|L1^HIS"), "{text}");
+    assert!(line(&text, "OBR").starts_with("OBR|1|L1^HIS"), "{text}");
+}
+
+#[test]
+fn what_is_called_off_is_booked_for_nobody() {
+    let mut clinic = MemoryClinic::new();
+    let msh = |event: &str| format!(r"MSH|^~\&|A|B|PUNTE|NORD|20260512||SIU^{event}^SIU_S12|{event}|P|2.5.1");
+    let sch = "SCH|A-1^P||||||||30|min|^^^20260516130000";
+    let pid = "PID|1||7^^^NORD^MR||Pop^Ana";
+    written_of(
+        &mut clinic,
+        &[
+            &msh("S12"),
+            sch,
+            pid,
+            "RGS|1",
+            "AIL|1|A|CAB1",
+            "AIP|1|A|D7^Manea^Ion",
+        ],
+    );
+    let text = written_of(&mut clinic, &[&msh("S15"), sch, pid]);
+    assert_eq!(line(&text, "AIL"), "AIL|1|U|CAB1");
+    assert_eq!(line(&text, "AIP"), "AIP|1|U|D7^Manea^Ion");
+}
