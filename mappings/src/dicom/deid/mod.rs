@@ -188,6 +188,8 @@ impl Profile {
 const BURNED_IN: Tag = Tag(0x0028, 0x0301);
 /// Image Type.
 const IMAGE_TYPE: Tag = Tag(0x0008, 0x0008);
+/// Series Description.
+const SERIES: Tag = Tag(0x0008, 0x103E);
 /// Specimen Label in Image (PS3.3 C.8.12.4).
 const SPECIMEN_LABEL: Tag = Tag(0x0048, 0x0010);
 /// Encapsulated Document.
@@ -204,10 +206,40 @@ fn may_show_anybody(class: &str) -> bool {
 /// label (PS3.3 C.8.12.4.1.1), pictures of screens and of dose pages, in the words of devices.
 fn is_picture_of_text(kind: &str) -> bool {
     let kind = kind.to_ascii_uppercase().replace('_', " ");
+    let is_page = |word: &str| {
+        matches!(
+            word,
+            "PROT"
+                | "PROTOCOL"
+                | "CAPTURE"
+                | "CAPTURED"
+                | "SNAPSHOT"
+                | "PRINT"
+                | "PRINTED"
+                | "FILM"
+                | "FILMED"
+        )
+    };
     matches!(kind.as_str(), "LABEL" | "OVERVIEW")
         || kind.starts_with("SCREEN")
         || kind.starts_with("DOSE")
         || kind.ends_with("REPORT")
+        || kind.split(' ').any(is_page)
+}
+
+/// The same of Series Description (0008,103E), in which devices name the pages that they draw beside the images.
+fn is_series_of_pages(description: &str) -> bool {
+    let description = description.to_ascii_uppercase().replace(['_', '-'], " ");
+    let pages = [
+        "PATIENT PROTOCOL",
+        "DOSE REPORT",
+        "DOSE INFO",
+        "SCREEN SAVE",
+        "SCREENSAVE",
+        "SCREEN SHOT",
+        "SCREENSHOT",
+    ];
+    pages.iter().any(|page| description.contains(page))
 }
 
 /// True where the object itself says that text may stand in its pixels.
@@ -216,6 +248,7 @@ fn says_that_it_shows(set: &DataSet<'_>) -> bool {
     says_yes(BURNED_IN)
         || says_yes(SPECIMEN_LABEL)
         || set.texts(IMAGE_TYPE).iter().any(|kind| is_picture_of_text(kind))
+        || set.text(SERIES).is_some_and(|text| is_series_of_pages(&text))
 }
 
 /// True where an overlay has no data of its own: it lies in bits of the pixels, and text may be drawn in it.

@@ -222,7 +222,13 @@ fn what_says_that_text_stands_in_its_pixels_is_refused() {
         let profile = Profile::new(vec![], are_clean, SECRET);
         deidentified(&bytes, Fallback::default(), &profile).is_ok()
     };
-    let shows: [(&str, &[&str]); 9] = [
+    let shows: [(&str, &[&str]); 15] = [
+        ("ImageType", &["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "PATIENT PROTOCOL"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "CAPTURE"]),
+        ("ImageType", &["DERIVED", "SECONDARY", "FILMED"]),
+        ("SeriesDescription", &["Patient Protocol"]),
+        ("SeriesDescription", &["Screen_Save"]),
         ("ImageType", &["ORIGINAL", "PRIMARY", "LABEL", "NONE"]),
         ("ImageType", &["DERIVED", "PRIMARY", "OVERVIEW", "NONE"]),
         ("ImageType", &["DERIVED", "SECONDARY", "SCREEN SAVE"]),
@@ -237,7 +243,9 @@ fn what_says_that_text_stands_in_its_pixels_is_refused() {
         assert!(!is_taken(keyword, values, false), "{keyword} {values:?}");
         assert!(is_taken(keyword, values, true), "{keyword} {values:?}");
     }
-    let others: [(&str, &[&str]); 4] = [
+    let others: [(&str, &[&str]); 6] = [
+        ("ImageType", &["ORIGINAL", "PRIMARY", "PROTON"]),
+        ("SeriesDescription", &["Abdomen dose 3"]),
         ("ImageType", &["ORIGINAL", "PRIMARY", "AXIAL"]),
         ("ImageType", &["DERIVED", "SECONDARY", "MPR"]),
         ("SpecimenLabelInImage", &["NO"]),
