@@ -41,6 +41,7 @@ use uuid::Uuid;
 
 pub use images::same_name;
 pub use imaging::PERFORMED_STATUS;
+pub use merges::MERGE;
 
 use crate::aggregate::{Meta, Source};
 use crate::change_set::ChangeSet;

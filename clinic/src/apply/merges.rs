@@ -21,7 +21,7 @@ use crate::people::{LinkKind, Patient, PatientLink};
 use crate::value::{Identifier, IdentifierUse, NameUse, PersonName, Ref};
 
 /// Under this word it is held that a person parted two records: a feed does not join them again.
-const MERGE: &str = "merge";
+pub const MERGE: &str = "merge";
 
 /// How many merges are followed from one record to the next.
 const MAX_CHAIN: usize = 16;

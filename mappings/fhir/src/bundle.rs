@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use clinic::apply::MERGE;
 use clinic::exchange::{MapError, Stamp};
 use clinic::people::LinkKind;
 use clinic::records::EncounterStatus;
@@ -277,7 +278,9 @@ fn business_identifier(record: &Record) -> Option<&Identifier> {
     let wanted: &[&str] = match &record.aggregate {
         Aggregate::Patient(patient) => {
             let merged = |kind| matches!(kind, LinkKind::ReplacedBy | LinkKind::Replaces);
-            if patient.links.iter().any(|link| merged(link.kind)) {
+            // Of one who was merged once, and is not any more, a server may hold the number with the other still.
+            let was_parted = record.meta.held.who(MERGE).is_some();
+            if was_parted || patient.links.iter().any(|link| merged(link.kind)) {
                 return None;
             }
             &[]
