@@ -392,8 +392,15 @@ fn place_of(
 /// The numbers of the known steps that a plan leaves out which says all of them, and that no modality works on or has done.
 pub(crate) fn left_out(said: &[ImagingStep], known: &[ImagingStep], order: Uuid) -> Vec<String> {
     let numbers = numbers(said, order);
-    let said_at = |(idx, id): (usize, &String)| place_of(idx, id, said, known.len(), known, order);
-    let places: Vec<usize> = numbers.iter().enumerate().filter_map(said_at).collect();
+    let mut places = vec![];
+    for (idx, id) in numbers.iter().enumerate() {
+        match place_of(idx, id, said, known.len(), known, order) {
+            Some(place) => places.push(place),
+            // One without a number says nothing of which of them it is, nor of which there are.
+            None if said[idx].id.is_none() => return vec![],
+            None => {}
+        }
+    }
     let goes = |(place, step): &(usize, &ImagingStep)| {
         let is_done = matches!(step.status, Some(StepStatus::Started | StepStatus::Completed));
         !places.contains(place) && !is_done

@@ -426,7 +426,10 @@ fn an_order_that_says_its_steps_anew_says_all_of_them() {
     assert_eq!(ids(&[first.clone(), order("SC", &["A"])]), ["A", "B"]);
     let head = order("XO", &["A"]).replace("|A|CT^^DCM||||CT1", "");
     assert_eq!(ids(&[first.clone(), head]), ["A", "B"]);
-    assert_eq!(ids(&[first, order("XO", &[])]), ["A", "B"]);
+    assert_eq!(ids(&[first.clone(), order("XO", &[])]), ["A", "B"]);
+    // One without a number says of several nothing; of the only one it is that.
+    assert_eq!(ids(&[first, order("XO", &[""])]), ["A", "B"]);
+    assert_eq!(ids(&[order("NW", &["A"]), order("XO", &[""])]), ["A"]);
 }
 
 #[test]
