@@ -166,6 +166,21 @@ pub struct Change {
     /// Of what is told as it stands: in which version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// Of bookings: of these the change names all that take part; others of them go, who is of another sort stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names_all: Vec<Sort>,
+}
+
+/// What takes part in an appointment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sort {
+    /// Somebody who works here.
+    People,
+    /// Where it is.
+    Places,
+    /// A device, or another thing.
+    Things,
 }
 
 impl Change {
@@ -182,6 +197,7 @@ impl Change {
             in_part: false,
             version: None,
             all_steps: false,
+            names_all: vec![],
         }
     }
 

@@ -4,8 +4,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::Booking;
-use crate::kinds::{Aggregate, Kind};
+use super::resolve::Work;
+use super::{ApplyError, Booking};
+use crate::change_set::Sort;
+use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::Item;
 use crate::places::{Room, RoomKind};
 use crate::scheduling::{Appointment, AppointmentChange, AppointmentStatus, Participant, ParticipantStatus};
@@ -139,6 +141,63 @@ pub(super) fn move_along(before: &Appointment, after: &mut Appointment, said: &[
                 false => moved(&period.end),
             },
         };
+    }
+}
+
+/// Takes out of an appointment who took part in it before, and is of a sort of which the set names all others (HL7 v2.5.1, 10.6.4.2:
+/// what a change does not name stays).
+pub(super) fn keep_others(
+    work: &mut Work<'_>,
+    place: usize,
+    changes: &[usize],
+    after: &mut Aggregate,
+) -> Result<(), ApplyError> {
+    let (set, before) = (work.set, work.touched[place].before.clone());
+    let (Some(Aggregate::Appointment(before)), Aggregate::Appointment(after)) =
+        (before.as_ref().map(|record| &record.aggregate), after)
+    else {
+        return Ok(());
+    };
+    for idx in changes {
+        let change = &set.changes[*idx];
+        let Body::Appointment(say) = &change.say else {
+            continue;
+        };
+        if work.mute[*idx] || change.names_all.is_empty() {
+            continue;
+        }
+        let mut named = vec![];
+        for participant in say.participants.values() {
+            named.extend(work.local_or_id(participant.actor.as_ref())?);
+        }
+        let mut goes = vec![];
+        for participant in &before.participants {
+            let Some(Ref::Id(kind, id)) = participant.actor else {
+                continue;
+            };
+            let record = work.reader.load(kind, id)?;
+            let sort = record.and_then(|record| sort_of(&record.aggregate));
+            if !named.contains(&id) && sort.is_some_and(|sort| change.names_all.contains(&sort)) {
+                goes.push(id);
+            }
+        }
+        let stays = |participant: &Participant| {
+            let id = participant.actor.as_ref().and_then(Ref::id);
+            id.is_none_or(|id| !goes.contains(&id))
+        };
+        after.participants.retain(stays);
+    }
+    Ok(())
+}
+
+/// What takes part; none: whom it is for.
+fn sort_of(actor: &Aggregate) -> Option<Sort> {
+    match actor {
+        Aggregate::Practitioner(_) => Some(Sort::People),
+        Aggregate::Room(room) if room.kind.is_some() => Some(Sort::Places),
+        Aggregate::Site(_) => Some(Sort::Places),
+        Aggregate::Room(_) => Some(Sort::Things),
+        _ => None,
     }
 }
 

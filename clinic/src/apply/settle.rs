@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::beside::REGISTRATION;
-use super::bookings::{bookings, end_cancellation, is_shared, move_along};
+use super::bookings::{self, bookings, end_cancellation, is_shared, move_along};
 use super::identify::named;
 use super::imaging::completed;
 use super::late::{self, LATER_REPORT};
@@ -93,6 +93,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         }
         kept.extend(of_no_test(work, place, &changes));
         work.kept.extend(kept);
+        bookings::keep_others(work, place, &changes, &mut after)?;
         moved_appointment(work, place, &changes, &mut after);
         visits::keep_places(work, place, &changes, &mut after);
         work.without_numbers_of_others(place, &changes, &mut after);

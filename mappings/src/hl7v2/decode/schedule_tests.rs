@@ -171,7 +171,6 @@ fn who_is_taken_out_goes_alone() {
     let second = super::said::read(&format!(
         "{change}{rest}RGS|1|U\nAIP|1|D|D1^Unu^Ion\nAIP|2|A|D4^Patru^Dan\nRGS|2|D\nAIL|1||R2^1\n"
     ));
-    let whole = super::said::read(&format!("{change}{rest}RGS|1|U\nAIP|1|U|D2^Doi^Ana\n"));
     let taking_part = |sets: &[clinic::ChangeSet]| {
         let clinic = super::said::told(sets);
         let appointment = of_kind(&clinic, clinic::Kind::Appointment)[0].clone();
@@ -182,11 +181,25 @@ fn who_is_taken_out_goes_alone() {
     let (first, second) = (first.set, second.set);
     // The device, a room and a doctor stay, another one comes; the first doctor and the second room have declined.
     assert_eq!(taking_part(&[first.clone(), second]), (6, 2));
+    // Of what a change names it names all: another doctor, and nobody else goes.
+    let first = [first];
+    let after = |rest_of: &str| {
+        let set = super::said::read(&format!("{change}{rest}{rest_of}")).set;
+        taking_part(&[&first[..], &[set]].concat())
+    };
+    assert_eq!(after("RGS|1|U\nAIP|1|U|D2^Doi^Ana\n"), (4, 0));
+    assert_eq!(after("RGS|1\nAIP|1||D2^Doi^Ana\n"), (4, 0));
     assert_eq!(
-        taking_part(&[first, whole.set]),
-        (1, 0),
-        "a list that takes nobody out is whole"
+        after("RGS|1|U\nAIL|1|U|R9^1\n"),
+        (4, 0),
+        "one room in place of two"
     );
+    assert_eq!(
+        after("RGS|1|U\nAIG|1|U|CT^Ct^L|DEV\n"),
+        (5, 0),
+        "a device is no room"
+    );
+    assert_eq!(after("RGS|1|U\nAIP|1|X|D1^Unu^Ion\n"), (5, 0), "nothing changes");
 }
 
 #[test]

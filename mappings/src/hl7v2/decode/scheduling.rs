@@ -1,6 +1,6 @@
 //! SIU^S12 to S26 → appointments, and blocked time. HL7 v2.5.1, chapter 10.
 
-use clinic::change_set::Find;
+use clinic::change_set::{Find, Sort};
 use clinic::diagnostics::{OrderChange, OrderIntent, OrderStatus};
 use clinic::exchange::{MapError, Reason};
 use clinic::patch::{Items, Patch};
@@ -199,6 +199,7 @@ fn appointment<'m>(
     };
     out.push(Change {
         find,
+        names_all: sorts_named(event, schedule),
         ..Change::new(key, say)
     });
     enterer(out, sch, appointment);
@@ -549,6 +550,28 @@ fn names_all(event: &str, schedule: &Schedule<'_>) -> bool {
     }
 }
 
+/// Of which sorts a move or a change names all that take part: of the segments that it has, but where one of them says that nothing
+/// changes (AIx-2 `X`).
+fn sorts_named(event: &str, schedule: &Schedule<'_>) -> Vec<Sort> {
+    if event == "S12" || !names_all(event, schedule) {
+        return vec![];
+    }
+    let of = |resource: &Resource<'_>| match resource.segment.name() {
+        "AIL" => Sort::Places,
+        "AIG" if !is_person(resource.kind()) => Sort::Things,
+        _ => Sort::People,
+    };
+    let mut sorts: Vec<Sort> = vec![];
+    for resource in &schedule.resources {
+        let sort = of(resource);
+        let same = || schedule.resources.iter().filter(|other| of(other) == sort);
+        if !sorts.contains(&sort) && same().all(|other| other.action() != "X") {
+            sorts.push(sort);
+        }
+    }
+    sorts
+}
+
 /// AIG, AIL, AIP, and the contacts and further patients beside them → participants. Where a message does not name them all, who is
 /// not named stays.
 fn participants<'m>(
@@ -559,7 +582,7 @@ fn participants<'m>(
     default: ParticipantStatus,
     start: Option<&When>,
 ) -> Items<Participant> {
-    let whole = names_all(event, schedule);
+    let whole = event == "S12" && names_all(event, schedule);
     let mut all = vec![];
     let mut named = 0;
     for resource in &schedule.resources {

@@ -5,7 +5,7 @@ use clinic::patch::{Item, Items};
 use clinic::places::Room;
 use clinic::scheduling::{Appointment, AppointmentStatus, Participant, ParticipantStatus, Slot};
 use clinic::value::{Annotation, Concept, Identifier, Period, Ref};
-use clinic::{Aggregate, Body};
+use clinic::{Aggregate, Body, Change};
 
 use super::datatypes as data;
 use super::notes;
@@ -265,7 +265,17 @@ impl<'a> Single<'a> {
         else {
             return None;
         };
-        let is_change = matches!(event, "S13" | "S14" | "S18" | "S19");
+        let of_it = |change: &&Change| {
+            let id = world.applied.ids.get(&change.key).map(|(_, id)| *id);
+            id == Some(said.id)
+        };
+        let is_list = world
+            .changes
+            .changes
+            .iter()
+            .filter(of_it)
+            .any(|change| !change.names_all.is_empty());
+        let is_change = !is_list && matches!(event, "S13" | "S14" | "S18" | "S19");
         (is_change && matches!(say.participants, Items::Merge(_))).then_some(Single {
             before,
             of_services: matches!(say.service_types, Items::Merge(_)),
