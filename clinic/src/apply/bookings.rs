@@ -7,6 +7,8 @@ use uuid::Uuid;
 use super::resolve::Work;
 use super::{ApplyError, Booking};
 use crate::change_set::Sort;
+use crate::exchange::{MapError, Reason};
+use crate::held::Writer;
 use crate::kinds::{Aggregate, Body, Kind};
 use crate::patch::Item;
 use crate::places::{Room, RoomKind};
@@ -141,6 +143,33 @@ pub(super) fn move_along(before: &Appointment, after: &mut Appointment, said: &[
                 false => moved(&period.end),
             },
         };
+    }
+}
+
+/// Refuses times of an appointment by which it is over before it begins, where a person writes them: it would take nobody's time. Of a
+/// message what is wrong was left out before.
+pub(super) fn check_times(
+    work: &Work<'_>,
+    changes: &[usize],
+    after: &Aggregate,
+    writer: Writer<'_>,
+) -> Result<(), ApplyError> {
+    let (Aggregate::Appointment(after), Writer::Actor(_)) = (after, writer) else {
+        return Ok(());
+    };
+    let says_times = |idx: &&usize| match &work.set.changes[**idx].say {
+        Body::Appointment(say) => !say.start.is_absent() || !say.end.is_absent(),
+        _ => false,
+    };
+    let (start, end) = (moment(after.start.as_ref()), moment(after.end.as_ref()));
+    let is_over_before = start.zip(end).is_some_and(|(start, end)| end <= start);
+    match changes.iter().find(says_times) {
+        Some(idx) if is_over_before => {
+            let place = format!("changes[{idx}].say.Appointment.end");
+            let what = "The appointment ends before it begins, or as it begins, and would take nobody's time. Say a later end.";
+            Err(MapError::new(Reason::DataType, Some(&place), what).into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) fn settle(work: &mut Work<'_>, writer: Writer<'_>) -> Result<(), Appl
         work.kept.extend(kept);
         bookings::keep_others(work, place, &changes, &mut after)?;
         moved_appointment(work, place, &changes, &mut after);
+        bookings::check_times(work, &changes, &after, writer)?;
         visits::keep_places(work, place, &changes, &mut after);
         work.without_numbers_of_others(place, &changes, &mut after);
         work.keep_ended_numbers(place, &changes, &mut after);

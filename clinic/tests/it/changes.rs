@@ -497,3 +497,31 @@ fn many_new_orders_under_one_number_end_soon() {
     }
     assert_eq!(play.takes(&set(changes)).writes.len(), 3_001);
 }
+
+#[test]
+fn an_appointment_that_a_person_books_ends_after_it_begins() {
+    let mut play = Play::new();
+    play.actor = Some("reception");
+    let booked = |start: &str, end: &str| {
+        let say = AppointmentChange {
+            start: Patch::Set(start.parse().expect("a time")),
+            end: Patch::Set(end.parse().expect("a time")),
+            status: Patch::Set(AppointmentStatus::Booked),
+            ..AppointmentChange::default()
+        };
+        let mut set = ChangeSet::default();
+        set.changes.push(Change::new("booking", say));
+        set
+    };
+    let at = |clock: &str| format!("2026-05-20T{clock}:00+03:00");
+    for end in ["09:00", "09:20"] {
+        match play.tries(&booked(&at("09:20"), &at(end))) {
+            Err(ApplyError::Refused(error)) => {
+                let place = error.place.map(|place| place.0);
+                assert_eq!(place.as_deref(), Some("changes[0].say.Appointment.end"));
+            }
+            other => panic!("{end}: {other:?}"),
+        }
+    }
+    play.takes(&booked(&at("09:20"), &at("09:40")));
+}
