@@ -7,6 +7,7 @@
 
 use clinic::exchange::{MapError, Stamp, Verdict, control_id};
 
+use super::batch;
 use super::escape::escape;
 use super::index::{Message, Tree};
 use super::keys::{head, lenient};
@@ -38,9 +39,10 @@ impl std::fmt::Debug for Replies {
 }
 
 /// The answers to a message, as it asks for them. None where it asks for none, where it is an answer itself and
-/// its MSH-15 asks for nothing, and where it is no HL7 at all. A truncated one is answered with what is there.
+/// its MSH-15 asks for nothing, and where it is no HL7 at all. A truncated one is answered with what is there. A file or
+/// batch has one answer as a whole, in original mode: MSA-2 is its own control id (FHS-11, BHS-11).
 pub fn replies(to: &[u8], verdict: Verdict<'_>, stamp: &Stamp) -> Replies {
-    let Some(question) = lenient(head(to)) else {
+    let Some(question) = lenient(head(to)).or_else(|| batch::question(to)) else {
         return Replies::default();
     };
     let msh = question.msh();
@@ -494,6 +496,61 @@ mod tests {
                 (replies.accept.is_some(), replies.application.is_some()),
                 (accept, application)
             );
+        }
+    }
+
+    #[test]
+    fn a_batch_has_one_answer() {
+        let part = "MSH|^~\\&|LIS|LAB|CLINIC|C|20260505||ORU^R01|S1|T|2.4|||NE|NE||8859/2\rPID|1\r";
+        let answer = |batch: &str, verdict: Verdict<'_>| {
+            let replies = replies(batch.as_bytes(), verdict, &stamp());
+            assert_eq!(replies.accept, None);
+            shown(replies.application)
+        };
+        assert_eq!(
+            answer(
+                &format!("BHS|^~\\&|H|A|P|C|20260505||||B1\r{part}{part}BTS|2\r"),
+                Verdict::Accepted
+            ),
+            "MSH|^~\\&|P|C|H|A|20260505053000+0000||ACK|06BA1C0J6JNW6YY093DB|T|2.4||||||8859/2\nMSA|AA|B1\n"
+        );
+        let error = MapError::new(
+            Reason::Sequence,
+            None,
+            "line 4: BTS-1: 5 messages declared, 1 found",
+        );
+        let refused = answer(
+            &format!("\u{feff}FHS|^~\\&|H||||||n||F1\rBHS|^~\\&|H\r{part}BTS|5\rFTS|1\r"),
+            Verdict::Refused(&error),
+        );
+        assert!(refused.starts_with("MSH|^~\\&|CLINIC|C|H|LAB|"), "{refused}");
+        assert!(
+            refused.contains("\nMSA|AE|F1|line 4: BTS-1: 5 messages"),
+            "{refused}"
+        );
+        for (batch, id) in [
+            (
+                format!("FHS|^~\\&|H\rBHS|^~\\&|H||||||||B2\r{part}BTS\rFTS\r"),
+                "B2",
+            ),
+            (format!("FHS|^~\\&|H\rBHS|^~\\&|H\r{part}BTS\rFTS\r"), "S1"),
+            (format!("BHS#$*@%#H########B\r{part}BTS#1\r"), "B"),
+            ("BHS|^~\\&|H||||||||B4\rBTS|0\r".to_owned(), "B4"),
+        ] {
+            let said = answer(&batch, Verdict::Accepted);
+            let separator = batch.chars().nth(3).unwrap();
+            assert!(
+                said.ends_with(&format!("\nMSA{separator}AA{separator}{id}\n")),
+                "{said}"
+            );
+        }
+        for batch in [
+            "BHS|^~\\&|H||||||||B1|OURS-7\rBTS|0\r",
+            "BHS\r",
+            "FTS|1\r",
+            "BTS|1\r",
+        ] {
+            assert_eq!(answer(batch, Verdict::Accepted), "-", "{batch}");
         }
     }
 

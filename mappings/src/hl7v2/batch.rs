@@ -7,7 +7,9 @@ use std::fmt;
 use clinic::exchange::{MapError, Reason};
 use memchr::memchr3;
 
-use super::normalise::without_utf16;
+use super::index::Message;
+use super::keys::{head, lenient};
+use super::normalise::{trimmed_start, without_utf16};
 
 /// What is taken at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +152,66 @@ pub fn take_apart<'a>(bytes: &'a [u8], limits: &Limits) -> Result<File<'a>, MapE
             })
         }
     }
+}
+
+/// The longest header that a batch is answered by.
+const HEADER_BYTES: usize = 64 << 10;
+
+/// What a file or batch is answered by, as the MSH of a message: FHS and BHS have the same fields as MSH up to the eighth,
+/// and their control id in the eleventh (HL7 v2.5.1 §2.15.2, §2.15.6). What they don't say (version, processing id,
+/// character set) is that of the first message, whose control id stands for that of a batch that has none. None where it is
+/// no batch, and where it answers one (FHS-12, BHS-12).
+pub(super) fn question(bytes: &[u8]) -> Option<Message> {
+    let (bytes, _) = without_utf16(head(bytes));
+    let mut lines = trimmed_start(&bytes).split(|byte| matches!(byte, b'\r' | b'\n'));
+    let header = lines.next()?;
+    if !matches!(kind(header), Kind::FileHeader | Kind::BatchHeader) {
+        return None;
+    }
+    let separator = *header.get(3)?;
+    let fields = |line: &[u8]| -> Vec<Vec<u8>> {
+        let line = &line[..line.len().min(HEADER_BYTES)];
+        line.split(|&byte| byte == separator)
+            .map(<[u8]>::to_vec)
+            .collect()
+    };
+    let (mut headers, mut message) = (vec![fields(header)], vec![]);
+    for line in lines {
+        match kind(line) {
+            Kind::BatchHeader if headers.len() == 1 => headers.push(fields(line)),
+            Kind::Blank | Kind::Other | Kind::FileHeader | Kind::BatchHeader => {}
+            Kind::Message => {
+                message = fields(trimmed_start(line));
+                break;
+            }
+            Kind::BatchTrailer | Kind::FileTrailer => break,
+        }
+    }
+    // Field n of MSH, FHS and BHS stands behind its (n - 1)th separator. Other delimiters are another language.
+    let encoding = headers[0].get(1).cloned().unwrap_or_default();
+    headers.retain(|header| header.get(1) == Some(&encoding));
+    let is_alike = message.get(1) == Some(&encoding);
+    let of_message = |number: usize| message.get(number - 1).filter(|_| is_alike);
+    let of_headers = |number: usize| {
+        let mut said = headers.iter().filter_map(|header| header.get(number - 1));
+        said.find(|field| !field.trim_ascii().is_empty())
+    };
+    if of_headers(12).is_some() {
+        return None;
+    }
+    let mut msh = b"MSH".to_vec();
+    for number in 2..=18 {
+        let field = match number {
+            2 => Some(&encoding),
+            3..=6 => of_headers(number).or_else(|| of_message(number)),
+            10 => of_headers(11).or_else(|| of_message(10)),
+            11 | 12 | 18 => of_message(number),
+            _ => None,
+        };
+        msh.push(separator);
+        msh.extend(field.into_iter().flatten());
+    }
+    lenient(&msh)
 }
 
 /// What a line starts.

@@ -141,6 +141,31 @@ async fn a_batch_that_is_killed_in_the_middle_goes_on_where_it_stopped() -> Resu
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_over_mllp_is_answered_once() -> Result<()> {
+    let shelf = Sink::hl7().await?;
+    let channel = batches(shelf.address).replace("http = { listen", "mllp = { listen");
+    let plain = "id = \"plain\"\nsource.mllp.listen = \"127.0.0.1:0\"\n";
+    let home = Home::with(&[("batches", &channel), ("plain", plain)])?;
+    let punte = home.serve()?;
+    let named = |count, says| batch(count, says).replacen("FHS|^~\\&|LIS", "FHS|^~\\&|LIS||||||||F1", 1);
+    for (channel, body, code) in [
+        ("batches", named(3, 3), "AA"),
+        ("batches", named(3, 4), "AE"),
+        ("plain", named(1, 1), "AE"),
+    ] {
+        let mut sender = Sender::connect(punte.listens(channel)).await?;
+        let answer = sender.ask(body.as_bytes()).await?;
+        assert_eq!(field(&answer, "MSA", 1), code);
+        assert_eq!(field(&answer, "MSA", 2), "F1");
+    }
+    eventually("its messages went on", Duration::from_secs(20), async || {
+        (shelf.received().len() == 3).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
 #[test]
 fn the_check_finds_links_that_lead_nowhere_and_circles() -> Result<()> {
     let link = |id: &str, to: &str| {
