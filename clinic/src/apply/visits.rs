@@ -133,26 +133,33 @@ pub(super) fn keep_places(work: &Work<'_>, place: usize, changes: &[usize], afte
             (stay, id)
         }));
     }
-    let is = |stay: &Stay, status: StayStatus| stay.status == Some(status) && !stay.temporary;
+    let is = |stay: &Stay, status: StayStatus, temporary: bool| {
+        stay.status == Some(status) && stay.temporary == temporary
+    };
     // As far as it was taken: what is no registration moves nobody.
-    let said_as = |status: StayStatus, after: &Encounter| -> Vec<Option<Uuid>> {
+    let said_as = |status: StayStatus, temporary: bool, after: &Encounter| -> Vec<Option<Uuid>> {
         let taken = |id: &Option<Uuid>| {
-            let mut all = after.stays.iter().filter(|stay| is(stay, status));
+            let mut all = after.stays.iter().filter(|stay| is(stay, status, temporary));
             all.any(|stay| stay.place.id() == *id)
         };
-        let all = stays.iter().filter(|(stay, _)| is(stay, status));
+        let all = stays.iter().filter(|(stay, _)| is(stay, status, temporary));
         all.map(|(_, id)| *id).filter(taken).collect()
     };
-    let here = said_as(StayStatus::Active, after);
-    if !here.is_empty() {
+    // They are in one bed, and for a time in one other place.
+    for temporary in [false, true] {
+        let here = said_as(StayStatus::Active, temporary, after);
+        if here.is_empty() {
+            continue;
+        }
+        let is_active = |stay: &Stay| is(stay, StayStatus::Active, temporary);
         after.stays.retain(|stay| {
-            stay.temporary || is(stay, StayStatus::Active) || !here.contains(&stay.place.id())
+            stay.temporary != temporary || is_active(stay) || !here.contains(&stay.place.id())
         });
-        for was in known.iter().filter(|stay| is(stay, StayStatus::Active)) {
+        for was in known.iter().filter(|stay| is_active(stay)) {
             if !after
                 .stays
                 .iter()
-                .any(|stay| stay.place == was.place && !stay.temporary)
+                .any(|stay| stay.place == was.place && stay.temporary == temporary)
             {
                 after.stays.push(Stay {
                     status: Some(StayStatus::Completed),
@@ -161,12 +168,17 @@ pub(super) fn keep_places(work: &Work<'_>, place: usize, changes: &[usize], afte
             }
         }
     }
+    // Where they came back from, they are not any more.
+    let left = said_as(StayStatus::Completed, true, after);
+    after
+        .stays
+        .retain(|stay| !(is(stay, StayStatus::Active, true) && left.contains(&stay.place.id())));
     let is_over = match after.status {
         Some(EncounterStatus::Unknown) | None => false,
         Some(status) => !status.goes_on(),
     };
     let is_released = is_over || said.iter().any(|change| change.releases);
-    let reserved = said_as(StayStatus::Reserved, after);
+    let reserved = said_as(StayStatus::Reserved, false, after);
     after.stays.retain(|stay| {
         let is_another = !reserved.is_empty() && !reserved.contains(&stay.place.id());
         stay.status != Some(StayStatus::Reserved) || !(is_released || is_another)

@@ -189,6 +189,64 @@ fn results_orders_and_bookings_move_nobody_who_lies_elsewhere() {
     assert_eq!((visits.len(), &visits[0]["class"]["code"]), (1, &json!("AMB")));
 }
 
+/// The places of the one visit after these events, each with how it is used.
+fn places(events: &[(&str, String)]) -> Vec<String> {
+    let sets: Vec<ChangeSet> = events.iter().map(|(name, pv1)| event(name, pv1)).collect();
+    let clinic = told(&sets);
+    let names: std::collections::HashMap<String, String> = clinic
+        .all(Kind::Room)
+        .iter()
+        .map(|room| {
+            let json = serde_json::to_value(&room.aggregate).expect("JSON");
+            let name = json["Room"]["name"].as_str().unwrap_or_default().to_owned();
+            (room.meta.id.to_string(), name)
+        })
+        .collect();
+    let visit = of_kind(&clinic, Kind::Encounter).remove(0);
+    let stays = visit["stays"].as_array().cloned().unwrap_or_default();
+    let mut all: Vec<String> = stays
+        .iter()
+        .map(|stay| {
+            let id = stay["place"]["id"][1].as_str().unwrap_or_default();
+            let status = stay["status"].as_str().unwrap_or_default();
+            let for_a_time = match stay["temporary"].as_bool() {
+                Some(true) => " for a time",
+                Some(false) | None => "",
+            };
+            format!("{} {status}{for_a_time}", names[id])
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_temporary_place_is_left_once() {
+    let at = |here: &str, left: &str| {
+        let mut fields = vec![""; 46];
+        (fields[0], fields[2], fields[3]) = ("PV1", "I", "W");
+        (fields[11], fields[19], fields[43]) = (here, "V-1^^^AURORA^VN", left);
+        fields.join("|")
+    };
+    let admitted = ("A01", at("", ""));
+    let mut all = vec![admitted, ("A09", at("RAD", "")), ("A10", at("RAD", ""))];
+    assert_eq!(places(&all), ["RAD active for a time", "W active"]);
+    all.extend([
+        ("A09", at("", "RAD")),
+        ("A10", at("", "RAD")),
+        ("A08", at("", "")),
+    ]);
+    assert_eq!(places(&all), ["RAD completed for a time", "W active"]);
+    all.push(("A09", at("RAD", "")));
+    assert_eq!(places(&all), ["RAD active for a time", "W active"], "there again");
+    all.push(("A09", at("CT", "RAD")));
+    let on = ["CT active for a time", "RAD completed for a time", "W active"];
+    assert_eq!(places(&all), on);
+    all.truncate(3);
+    all.push(("A09", at("CT", "")));
+    assert_eq!(places(&all), on, "whether it is said where they were or not");
+}
+
 #[test]
 fn the_places_of_a_visit_are_kept_and_what_was_reserved_is_so_once() {
     let at = |here: &str, before: &str, pending: &str| {
@@ -196,30 +254,6 @@ fn the_places_of_a_visit_are_kept_and_what_was_reserved_is_so_once() {
         (fields[0], fields[2], fields[3], fields[6]) = ("PV1", "I", here, before);
         (fields[19], fields[42]) = ("V-1^^^AURORA^VN", pending);
         fields.join("|")
-    };
-    let places = |events: &[(&str, String)]| -> Vec<String> {
-        let sets: Vec<ChangeSet> = events.iter().map(|(name, pv1)| event(name, pv1)).collect();
-        let clinic = told(&sets);
-        let names: std::collections::HashMap<String, String> = clinic
-            .all(Kind::Room)
-            .iter()
-            .map(|room| {
-                let json = serde_json::to_value(&room.aggregate).expect("JSON");
-                let name = json["Room"]["name"].as_str().unwrap_or_default().to_owned();
-                (room.meta.id.to_string(), name)
-            })
-            .collect();
-        let visit = of_kind(&clinic, Kind::Encounter).remove(0);
-        let stays = visit["stays"].as_array().cloned().unwrap_or_default();
-        let mut all: Vec<String> = stays
-            .iter()
-            .map(|stay| {
-                let id = stay["place"]["id"][1].as_str().unwrap_or_default();
-                format!("{} {}", names[id], stay["status"].as_str().unwrap_or_default())
-            })
-            .collect();
-        all.sort();
-        all
     };
     let admitted = ("A01", at("W", "", ""));
     let moved = |to: &str, from: &str| ("A02", at(to, from, ""));
