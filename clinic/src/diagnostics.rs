@@ -107,6 +107,14 @@ aggregate! {
     }
 }
 
+impl Order {
+    /// True where an appointment has made it, and nobody has placed it so far: it is the filler's view of an order (R4 request-intent,
+    /// `filler-order`).
+    pub(crate) fn is_only_booked(&self) -> bool {
+        self.intent == Some(OrderIntent::FillerOrder) && self.authored.is_none() && self.requester.is_none()
+    }
+}
+
 codes! {
     /// Whether a specimen can be used.
     SpecimenStatus { Available = "available", Unavailable = "unavailable", Unsatisfactory = "unsatisfactory", EnteredInError = "entered-in-error" }

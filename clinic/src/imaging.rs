@@ -21,7 +21,8 @@ use crate::value::{Annotation, Concept, Identifier, Ref, When, codes};
 
 pub use rules::{Moves, Progress, moves, order_status, progress, step_status, step_status_of};
 pub(crate) use rules::{
-    booked, complete_performed, complete_series, given, is_for, left_out, planned, with_identifiers,
+    booked, complete_performed, complete_series, given, is_for, left_out, of_planned_steps, planned,
+    with_identifiers,
 };
 
 /// The system of DICOM unique identifiers (FHIR R4 ImagingStudy.identifier). Values are bare: `1.2.840…`.

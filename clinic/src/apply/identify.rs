@@ -165,8 +165,10 @@ impl<'a> Work<'a> {
             beside.retain(|found| !mine.iter().any(|one| one.id == found.id));
             mine = self.by_what_is_reported(idx, mine, beside, patient)?;
         } else if kind == Kind::Order {
-            mine = self.by_what_is_ordered(idx, mine)?;
-            mine = self.by_what_is_performed(idx, mine)?;
+            mine = match is_performed(change) {
+                true => self.by_what_is_performed(idx, mine)?,
+                false => self.by_what_is_ordered(idx, mine)?,
+            };
         }
         match mine.as_slice() {
             all if change.find.each || change.find.joins => Ok(all.iter().map(|found| found.id).collect()),
@@ -231,6 +233,15 @@ impl<'a> Work<'a> {
             of_nothing,
             others,
         } = self.by_test(change, &found, code, least)?;
+        let booked = match of_it.is_empty() && of_nothing.is_empty() && change.find.by_code {
+            true => self.only_booked(idx, &others, least)?,
+            false => None,
+        };
+        if let Some(booked) = booked {
+            let others = others.iter().map(|one| one.id);
+            self.note_shared(idx, others.filter(|id| *id != booked.id));
+            return Ok(vec![booked]);
+        }
         let is_further = change.find.by_code && !(is_revoked(change) && self.any_is_stored(&others));
         let meant = match (of_it.is_empty(), of_nothing.is_empty()) {
             (false, _) => of_it,
@@ -245,6 +256,33 @@ impl<'a> Work<'a> {
         };
         self.note_shared(idx, others.into_iter().map(|one| one.id));
         Ok(meant)
+    }
+
+    /// Of orders with the number of a new one, and of another code, the one that an appointment has made and nobody has placed so far:
+    /// whoever schedules has codes of their own. None where another change of the set is of its code.
+    fn only_booked(&mut self, idx: usize, found: &[Found], least: Fit) -> Result<Option<Found>, ApplyError> {
+        let set = self.set;
+        let mut booked = vec![];
+        for one in found {
+            let is_placed_here = |idx: &usize| !set.changes[*idx].find.by_report;
+            if self.makers(Kind::Order, one.id).iter().any(is_placed_here) {
+                continue;
+            }
+            let Some(Aggregate::Order(order)) =
+                self.before(Kind::Order, one.id)?.map(|record| &record.aggregate)
+            else {
+                continue;
+            };
+            let is_its = |(other, change): (usize, &Change)| {
+                let codes = order.code.as_ref().zip(order_code(change));
+                let fits = codes.is_some_and(|(known, said)| least <= fit(known, said));
+                other != idx && change.find.by_code && fits
+            };
+            if order.is_only_booked() && !set.changes.iter().enumerate().any(is_its) {
+                booked.push(one.clone());
+            }
+        }
+        Ok(booked.pop().filter(|_| booked.is_empty()))
     }
 
     /// The order that a report is of: of several with its number the one of its test, by code or words; else the one that has
@@ -366,19 +404,18 @@ impl<'a> Work<'a> {
     }
 
     /// Of the orders that were found those that a modality works on: who has most of the study, the accession number and the
-    /// steps that it names. Where several have one of its numbers, as orders of one accession number do, it is for all of
-    /// them (IHE RAD-6, group case).
+    /// steps that it names. Where several have one of its numbers, as orders of one accession number do, it is for those of the
+    /// procedure that it names, else for all of them (IHE RAD-6, group case).
     fn by_what_is_performed(&mut self, idx: usize, found: Vec<Found>) -> Result<Vec<Found>, ApplyError> {
         let set = self.set;
         let change = &set.changes[idx];
+        if found.len() < 2 {
+            return Ok(found);
+        }
         let performed = match &change.say {
             Body::Order(say) => say.performed.values(),
             _ => &[],
         };
-        // What is said later names the performed step alone.
-        if found.len() < 2 || performed.is_empty() || !change.find.bare {
-            return Ok(found);
-        }
         let steps: Vec<&String> = performed.iter().flat_map(|one| &one.steps).collect();
         let mut all: Vec<(usize, Vec<bool>, Found)> = Vec::with_capacity(found.len());
         for one in found {
@@ -400,10 +437,14 @@ impl<'a> Work<'a> {
         all.retain(|(count, ..)| Some(*count) == most);
         let is_one_number = (0..named(change).count()).any(|n| all.iter().all(|(_, has, _)| has[n]));
         let nearest: Vec<Found> = all.into_iter().map(|(.., one)| one).collect();
-        match is_one_number {
-            true => Ok(nearest),
-            false => Err(self.ambiguous(idx, &nearest)),
+        if !is_one_number {
+            return Err(self.ambiguous(idx, &nearest));
         }
+        let Some(code) = order_code(change).filter(|_| 1 < nearest.len()) else {
+            return Ok(nearest);
+        };
+        let ByTest { of_it, .. } = self.by_test(change, &nearest, code, Fit::Words)?;
+        Ok(if of_it.is_empty() { nearest } else { of_it })
     }
 
     /// Those that are of this test, those of which nobody said what they are of, and the others. How well they fit decides:
@@ -637,6 +678,14 @@ fn order_code(change: &Change) -> Option<&Concept> {
             _ => None,
         })
         .filter(|code| !code.is_empty())
+}
+
+/// True where a modality says that it begins. What is said later names the performed step alone.
+fn is_performed(change: &Change) -> bool {
+    match &change.say {
+        Body::Order(say) => change.find.bare && !say.performed.values().is_empty(),
+        _ => false,
+    }
 }
 
 /// Of one series, as a laboratory counts its tests.

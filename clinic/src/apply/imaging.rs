@@ -11,7 +11,7 @@ use super::settle::note_who;
 use super::states::plan_again;
 use super::{ApplyError, Candidate, Decision, FindKey};
 use crate::change_set::Change;
-use crate::diagnostics::{Order, OrderChange};
+use crate::diagnostics::{Order, OrderChange, OrderStatus};
 use crate::exchange::{MapError, Reason};
 use crate::held::{ENDS, Writer};
 use crate::imaging::{
@@ -73,17 +73,32 @@ fn order(
             let what = "The study UID of an order is made once: there may be images of it. Leave it out, or write the one that it has.";
             return Err(MapError::new(Reason::Conflict, Some("imaging.study_uid"), what).into());
         }
-        let said = match change.find.by_report {
+        let (by_report, orders_nothing) = (change.find.by_report, change.find.orders_nothing);
+        let said = match by_report {
             true => Cow::Owned(imaging::booked(said, known.imaging.as_ref(), id)),
             false => Cow::Borrowed(said),
         };
-        out.imaging = Patch::Set(imaging::planned(&said, known.imaging.as_ref(), id));
+        let mut before = known.imaging.clone();
+        // The study UID that an appointment's order got here gives way to that of who places it, as long as nothing was begun.
+        if let (Some(before), Writer::Feed { .. }) = (&mut before, writer)
+            && known.is_only_booked()
+            && !(by_report || orders_nothing)
+            && known.performed.is_empty()
+            && said.study_uid.is_some()
+        {
+            before.study_uid = None;
+        }
+        out.imaging = Patch::Set(imaging::planned(&said, before.as_ref(), id));
     }
     if !performed.is_empty() {
         let mut all = Vec::with_capacity(performed.len());
         for said in performed {
             let before = known.performed.iter().find(|known| known.uid == said.uid);
-            let Some(one) = imaging::complete_performed(said, before) else {
+            let said = match before {
+                None => Cow::Owned(imaging::of_planned_steps(said, known.imaging.as_ref())),
+                Some(_) => Cow::Borrowed(said),
+            };
+            let Some(one) = imaging::complete_performed(&said, before) else {
                 let what =
                     "The performed procedure step has ended, and an end is final. Nothing was changed.";
                 return Err(MapError::new(Reason::Conflict, Some(PERFORMED_STATUS), what).into());
@@ -186,6 +201,11 @@ pub(super) fn settle(
     decisions: &[Decision],
 ) -> Result<(), ApplyError> {
     for place in 0..work.touched.len() {
+        if work.touched[place].kind == Kind::Appointment {
+            end_its_own_order(work, place, writer)?;
+        }
+    }
+    for place in 0..work.touched.len() {
         if work.touched[place].kind == Kind::Order {
             settle_order(work, place, writer, decisions)?;
         }
@@ -205,6 +225,124 @@ pub(super) fn settle(
 
 // ---- orders ----
 
+/// An appointment that names no order makes one. Where it comes to name the one that was placed, its own was none: it ends, unless
+/// something was done under it.
+fn end_its_own_order(work: &mut Work<'_>, place: usize, writer: Writer<'_>) -> Result<(), ApplyError> {
+    let Aggregate::Appointment(appointment) = &work.touched[place].after else {
+        return Ok(());
+    };
+    let ids: Vec<Uuid> = appointment.orders.iter().filter_map(Ref::id).collect();
+    if ids.len() < 2 {
+        return Ok(());
+    }
+    let mut own = vec![];
+    for id in &ids {
+        let record = match work.index.get(&(Kind::Order, *id)) {
+            Some(at) => Some(&work.touched[*at].after),
+            None => work
+                .reader
+                .load(Kind::Order, *id)?
+                .map(|record| &record.aggregate),
+        };
+        let Some(Aggregate::Order(order)) = record else {
+            continue;
+        };
+        let is_made = |number: &Identifier| is_uid_of_study(number) || number.kind_code() == Some(ACCESSION);
+        if order.is_only_booked() && order.performed.is_empty() && order.identifiers.iter().all(is_made) {
+            let uid = order
+                .imaging
+                .as_ref()
+                .and_then(|imaging| imaging.study_uid.clone());
+            own.push((*id, uid));
+        }
+    }
+    if own.len() == ids.len() {
+        return Ok(());
+    }
+    for (id, uid) in own {
+        if has_images(work, uid.as_deref())? {
+            continue;
+        }
+        let at = work.touch(Kind::Order, id)?;
+        let mut after = work.touched[at].after.clone();
+        if let Aggregate::Order(order) = &mut after
+            && is_live(order)
+        {
+            order.status = Some(OrderStatus::EnteredInError);
+        }
+        note_who(&mut work.touched[at], &after, writer);
+        work.touched[at].after = after;
+        if let Aggregate::Appointment(appointment) = &mut work.touched[place].after {
+            appointment.orders.retain(|order| order.id() != Some(id));
+        }
+    }
+    Ok(())
+}
+
+/// Whether there are images of a study.
+fn has_images(work: &mut Work<'_>, uid: Option<&str>) -> Result<bool, ApplyError> {
+    let Some(uid) = uid else { return Ok(false) };
+    let key = FindKey::system_value(Kind::ImagingStudy, UID_SYSTEM, uid);
+    Ok(!work.reader.find(&key)?.is_empty())
+}
+
+/// The study UID that an order had before, where there are images of it: it stays.
+fn study_with_images(work: &mut Work<'_>, place: usize) -> Result<Option<String>, ApplyError> {
+    let touched = &work.touched[place];
+    let before = touched.before.as_ref().map(|record| &record.aggregate);
+    let (Some(Aggregate::Order(before)), Aggregate::Order(after)) = (before, &touched.after) else {
+        return Ok(None);
+    };
+    let [before, after] = [&**before, &**after].map(|order| order.imaging.as_ref()?.study_uid.clone());
+    Ok(match before != after && has_images(work, before.as_deref())? {
+        true => before,
+        false => None,
+    })
+}
+
+/// Parks what a modality begins that names a step which its order has not, where no step of the order is of its modality or station.
+fn check_begun(work: &Work<'_>, place: usize, decisions: &[Decision]) -> Result<(), ApplyError> {
+    let touched = &work.touched[place];
+    let Aggregate::Order(order) = &touched.after else {
+        return Ok(());
+    };
+    let Some(planned) = order
+        .imaging
+        .as_ref()
+        .map(|imaging| &imaging.steps)
+        .filter(|steps| !steps.is_empty())
+    else {
+        return Ok(());
+    };
+    let before = match touched.before.as_ref().map(|record| &record.aggregate) {
+        Some(Aggregate::Order(before)) => before.performed.as_slice(),
+        _ => &[],
+    };
+    let is_new = |uid: &str| before.iter().all(|known| known.uid != uid);
+    let is_of_none = order.performed.iter().any(|one| {
+        let is_of_one = || planned.iter().any(|step| imaging::is_for(one, step, planned));
+        is_new(&one.uid) && !one.steps.is_empty() && !is_of_one()
+    });
+    let about = touched
+        .changes
+        .first()
+        .map(|idx| work.set.changes[*idx].key.clone());
+    if !is_of_none || decisions.iter().any(|one| Some(&one.key) == about.as_ref()) {
+        return Ok(());
+    }
+    Err(ApplyError::Parked {
+        why: "The order has neither the step that the modality names, nor one of its kind or station. Choose which order is meant, or \
+              correct the plan and resend it."
+            .to_owned(),
+        about,
+        candidates: vec![Candidate {
+            kind: Kind::Order,
+            id: touched.id,
+            why: "has the numbers of the examination".to_owned(),
+        }],
+    })
+}
+
 fn settle_order(
     work: &mut Work<'_>,
     place: usize,
@@ -212,6 +350,10 @@ fn settle_order(
     decisions: &[Decision],
 ) -> Result<(), ApplyError> {
     let left_out = steps_left_out(work, place, writer);
+    let study = study_with_images(work, place)?;
+    if matches!(writer, Writer::Feed { .. }) {
+        check_begun(work, place, decisions)?;
+    }
     let touched = &mut work.touched[place];
     let before = touched.before.as_ref().map(|record| &record.aggregate);
     let before = match before {
@@ -224,6 +366,7 @@ fn settle_order(
     if let Some(imaging) = &mut after.imaging {
         let goes = |step: &ImagingStep| step.id.as_ref().is_some_and(|id| left_out.contains(id));
         imaging.steps.retain(|step| !goes(step));
+        imaging.study_uid = study.or(imaging.study_uid.take());
     }
     imaging::with_identifiers(after);
     let is_named_anew = before.is_none_or(|before| before.identifiers != after.identifiers);

@@ -268,7 +268,11 @@ impl<'a> Work<'a> {
         };
         let natural = self.natural_keys(change)?;
         let found = match (found, &natural) {
-            (None, NaturalKeys::Keys(keys)) if decided.is_none() => self.by_natural_key(keys)?,
+            (None, NaturalKeys::Keys(keys)) if decided.is_none() => match self.by_natural_key(keys)? {
+                // An appointment may name another order than before.
+                Some(id) if kind == Kind::Order && self.has_another_number(kind, id, change)? => None,
+                found => found,
+            },
             (None, NaturalKeys::WithinNew(key)) if decided.is_none() => self.said_before(key),
             (found, _) => found,
         };

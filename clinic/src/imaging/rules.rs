@@ -447,6 +447,21 @@ fn stations(said: &ImagingStep, known: &ImagingStep) -> Vec<String> {
     }
 }
 
+/// What is said of a new MPPS. A step of which its order has none is a number of the device's own, and says as little as none
+/// ((0040,0009) may be empty), where a step of the order is of its modality or station.
+pub(crate) fn of_planned_steps(said: &PerformedStep, imaging: Option<&Imaging>) -> PerformedStep {
+    let planned = imaging.map_or(&[][..], |imaging| imaging.steps.as_slice());
+    let is_of_one = |one: &PerformedStep| planned.iter().any(|step| is_for(one, step, planned));
+    let unnamed = PerformedStep {
+        steps: vec![],
+        ..said.clone()
+    };
+    match !is_of_one(said) && is_of_one(&unnamed) {
+        true => unnamed,
+        false => said.clone(),
+    }
+}
+
 /// What is said of an MPPS, together with what is known of it. None: it has ended, and something else is said of it now;
 /// an end is final (PS3.4 F.7.2.2.2).
 pub(crate) fn complete_performed(

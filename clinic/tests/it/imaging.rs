@@ -1,8 +1,8 @@
 //! Imaging: orders get their numbers, what the modalities say moves them, and studies find their orders.
 
 use clinic::apply::{ApplyError, Choice, Decision, FindKey, OnUnmatched, Snapshot};
-use clinic::change_set::{Change, Missing};
-use clinic::diagnostics::{Order, OrderChange, OrderStatus};
+use clinic::change_set::{Change, Missing, Natural};
+use clinic::diagnostics::{Order, OrderChange, OrderIntent, OrderStatus};
 use clinic::imaging::{
     self, Imaging, ImagingInstance, ImagingInstanceChange, ImagingStep, ImagingStudy, ImagingStudyChange,
     ImagingStudyStatus, PerformedStatus, PerformedStep, Series, StepStatus,
@@ -412,6 +412,43 @@ fn an_mpps_without_a_step_is_of_the_steps_of_its_modality_and_station() {
     }
 }
 
+/// A number of the device's own is no step of the order.
+#[test]
+fn an_mpps_of_a_step_that_nobody_planned_is_of_the_steps_of_its_modality() {
+    let begin = |modality: &str| {
+        let mut set = mpps("1.1", &["LOCAL1"], PerformedStatus::InProgress, None);
+        if let Body::Order(say) = &mut set.changes[0].say
+            && let Items::Merge(performed) = &mut say.performed
+        {
+            performed[0].modality = Some(modality.to_owned());
+        }
+        set
+    };
+    let end = mpps("1.1", &[], PerformedStatus::Completed, None);
+    let mut play = Play::new();
+    let order = play.takes(&ordered(asked(Some(STUDY), &["S1"]))).ids["o"].1;
+    play.takes(&begin("CT"));
+    assert_eq!(states(&play, order).1, [StepStatus::Started]);
+    play.takes(&end);
+    assert_eq!(
+        states(&play, order),
+        (Some(OrderStatus::Completed), vec![StepStatus::Completed])
+    );
+    // Of one that has steps of several modalities, and none of this: a person decides.
+    let mut play = Play::new();
+    let mut several = asked(Some(STUDY), &["S1", "S2"]);
+    several.steps[1].modality = Some("MR".to_owned());
+    let order = play.takes(&ordered(several)).ids["o"].1;
+    let (why, candidates) = play.parks(&begin("US"));
+    assert!(why.contains("the step that the modality names"), "{why}");
+    assert_eq!(candidates[0].id, order);
+    play.takes(&begin("MR"));
+    assert_eq!(
+        states(&play, order).1,
+        [StepStatus::Scheduled, StepStatus::Started]
+    );
+}
+
 #[test]
 fn what_the_reception_said_is_not_taken_back() {
     let mut play = Play::new();
@@ -587,6 +624,47 @@ fn a_step_for_orders_of_one_accession_number_moves_each_of_them() {
     assert_eq!(started(&[("1.2.2", "A1", "S2"), ("1.2.2", "A3", "S1")]), [2, 3]);
 }
 
+/// A RIS may make one study of two procedures.
+#[test]
+fn a_step_of_one_of_two_orders_that_share_a_study_moves_that_one() {
+    // Accession number and step of each item, and which of the two orders have started.
+    let started = |second_step: &str, items: &[(&str, &str)]| -> Vec<usize> {
+        let mut play = Play::new();
+        let orders = [("P1", "A1", "S1"), ("P2", "A2", second_step)].map(|(placer, accession, step)| {
+            let mut imaging = asked(Some(STUDY), &[step]);
+            imaging.accession = Some(accession.to_owned());
+            let mut words = ordered(imaging);
+            if let Body::Order(say) = &mut words.changes[1].say {
+                say.identifiers = Items::merge(vec![number("HIS", "PLAC", placer)]);
+                say.code = Patch::Set(Concept::coded("LN", placer, Some(placer)));
+            }
+            play.takes(&words).ids["o"].1
+        });
+        let changes = items.iter().enumerate().map(|(n, (accession, step))| {
+            let steps: Vec<&str> = Some(*step).filter(|step| !step.is_empty()).into_iter().collect();
+            let said = mpps("1.9", &steps, PerformedStatus::InProgress, None);
+            let mut change = said.changes.into_iter().next().expect("a change");
+            change.key = format!("o{n}");
+            change.find.identifiers = vec![imaging::uid(STUDY), Identifier::new(None, accession)];
+            (change.find.bare, change.find.each) = (true, true);
+            // The words of the modality are none of an order.
+            let new = OrderChange {
+                code: Patch::Set(Concept::words("CT")),
+                ..OrderChange::default()
+            };
+            change.say_if_new = Some(new.into());
+            change
+        });
+        play.takes(&set(changes.collect()));
+        let begun = |id: &Uuid| states(&play, *id).1 == [StepStatus::Started];
+        (0..2).filter(|n| begun(&orders[*n])).map(|n| n + 1).collect()
+    };
+    assert_eq!(started("S1", &[("A1", "S1")]), [1]);
+    assert_eq!(started("S2", &[("A2", "S2")]), [2]);
+    assert_eq!(started("S2", &[("A1", "")]), [1]);
+    assert_eq!(started("S2", &[("A1", "S1"), ("A2", "S2")]), [1, 2]);
+}
+
 #[test]
 fn a_late_plan_takes_back_nothing_that_was_done() {
     let mut play = Play::new();
@@ -729,6 +807,120 @@ fn an_appointment_adds_no_step_to_an_order_that_has_several() {
         let ids: Vec<_> = steps.map(|step| step.id.as_deref()).collect();
         assert_eq!(ids, [Some("S1"), Some("S2")], "{appointment_first}");
     }
+}
+
+/// What an appointment of the device CT1 says of its order: of the one with these numbers, else of its own.
+fn scheduled(appointment: &str, placer: Option<&str>) -> ChangeSet {
+    let own = format!("imaging|{appointment}");
+    let numbers = placer.map(|placer| number("HIS", "PLAC", placer));
+    let mut imaging = asked(None, &[""]);
+    imaging.steps[0].station_name = Some("CT1".to_owned());
+    let say = OrderChange {
+        identifiers: Items::merge(numbers.into_iter().collect()),
+        patient: Patch::Set(local("p")),
+        imaging: Patch::Set(imaging),
+        ..OrderChange::default()
+    };
+    let new = OrderChange {
+        status: Patch::Set(OrderStatus::Active),
+        intent: Patch::Set(OrderIntent::FillerOrder),
+        code: Patch::Set(Concept::coded("99", "CT-T", Some("CT torace"))),
+        ..OrderChange::default()
+    };
+    let mut order = Change::new("o", say);
+    order.say_if_new = Some(new.into());
+    order.find.by_report = placer.is_some();
+    order.find.natural = Some(Natural {
+        owner: Some(local("p")),
+        key: own,
+    });
+    let booking = AppointmentChange {
+        identifiers: Items::merge(vec![number("REC", "PLAC", appointment)]),
+        patient: Patch::Set(local("p")),
+        status: Patch::Set(AppointmentStatus::Booked),
+        orders: Items::merge(vec![local("o")]),
+        ..AppointmentChange::default()
+    };
+    set(vec![
+        patient("p", vec![chart("1")], "Pop"),
+        order,
+        Change::new("a", booking),
+    ])
+}
+
+/// A new order of this code with the number P1.
+fn placed(code: &str, study: Option<&str>) -> ChangeSet {
+    let mut words = ordered(asked(study, &["S1"]));
+    if let Body::Order(say) = &mut words.changes[1].say {
+        say.code = Patch::Set(Concept::coded("LN", code, None));
+        say.intent = Patch::Set(OrderIntent::Order);
+    }
+    words.changes[1].find.by_code = true;
+    words
+}
+
+fn orders_of_appointment(play: &Play, id: Uuid) -> Vec<Uuid> {
+    match &play.record(Kind::Appointment, id).aggregate {
+        Aggregate::Appointment(appointment) => appointment.orders.iter().filter_map(Ref::id).collect(),
+        _ => panic!("no appointment"),
+    }
+}
+
+#[test]
+fn an_order_that_only_its_appointment_made_is_the_one_that_is_placed() {
+    // The appointment names the number when it is booked, or only when it is changed.
+    for first in [Some("P1"), None] {
+        let mut play = Play::new();
+        let made = play.takes(&scheduled("T1", first)).ids["o"].1;
+        assert_eq!(play.takes(&scheduled("T1", Some("P1"))).ids["o"].1, made);
+        // Whoever schedules has codes of their own; the study is the one that the order names.
+        let order = play.takes(&placed("24627-2", Some(STUDY))).ids["o"].1;
+        assert_eq!(order, made, "{first:?}");
+        assert_eq!(imaging_of(&play, order).study_uid.as_deref(), Some(STUDY));
+        assert_eq!(planned_steps(&play, order), ["S1"]);
+        assert_eq!(order_of(&play, order).intent, Some(OrderIntent::Order));
+        let code = order_of(&play, order).code.as_ref().and_then(Concept::code);
+        assert_eq!(code, Some("24627-2"));
+        // A further test of the number is one of its own.
+        assert_ne!(play.takes(&placed("24628-0", Some("1.2.3"))).ids["o"].1, order);
+    }
+    // What a modality has begun keeps its study.
+    let mut play = Play::new();
+    let made = play.takes(&scheduled("T1", Some("P1"))).ids["o"].1;
+    let study = imaging_of(&play, made).study_uid.clone();
+    play.takes(&mpps("1.1", &[], PerformedStatus::InProgress, None));
+    assert_eq!(play.takes(&placed("24627-2", Some(STUDY))).ids["o"].1, made);
+    assert_eq!(imaging_of(&play, made).study_uid, study);
+    // Of two tests of the number it is the one of its code.
+    let mut play = Play::new();
+    let made = play.takes(&scheduled("T1", Some("P1"))).ids["o"].1;
+    let mut both = placed("24627-2", Some(STUDY));
+    let mut second = placed("CT-T", Some("1.2.3")).changes.swap_remove(1);
+    second.key = "o2".to_owned();
+    if let Body::Order(say) = &mut second.say {
+        say.code = Patch::Set(Concept::coded("99", "CT-T", None));
+    }
+    both.changes.push(second);
+    let ids = play.takes(&both).ids;
+    assert_eq!(ids["o2"].1, made);
+    assert_ne!(ids["o"].1, made);
+}
+
+#[test]
+fn an_appointment_that_names_an_order_has_no_other_of_its_own() {
+    let mut play = Play::new();
+    let ids = play.takes(&scheduled("T1", None)).ids;
+    let (own, appointment) = (ids["o"].1, ids["a"].1);
+    let order = play.takes(&placed("24627-2", Some(STUDY))).ids["o"].1;
+    assert_ne!(order, own, "nothing tells so far that they are one");
+    assert_eq!(play.takes(&scheduled("T1", Some("P1"))).ids["o"].1, order);
+    assert_eq!(orders_of_appointment(&play, appointment), [order]);
+    assert_eq!(states(&play, own).0, Some(OrderStatus::EnteredInError));
+    assert_eq!(states(&play, order).0, Some(OrderStatus::Active));
+    // Said again without the number it stays so.
+    play.takes(&scheduled("T1", None));
+    assert_eq!(orders_of_appointment(&play, appointment), [order]);
+    assert_eq!(states(&play, own).0, Some(OrderStatus::EnteredInError));
 }
 
 /// A plan that says all steps of the order.

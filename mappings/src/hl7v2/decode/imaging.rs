@@ -508,7 +508,7 @@ pub(super) fn of_appointment<'m>(
         };
         let new = OrderChange {
             status: Patch::Set(OrderStatus::Active),
-            intent: Patch::Set(OrderIntent::Order),
+            intent: Patch::Set(OrderIntent::FillerOrder),
             ..OrderChange::default()
         };
         orders.push(out.push(Change {
@@ -518,6 +518,12 @@ pub(super) fn of_appointment<'m>(
             ..Change::new(key, say)
         }));
         return;
+    }
+    // The one that it made for itself before it named any is this one, where nobody else has placed it.
+    if let ([order], Some(number), Some(subject)) = (orders.as_slice(), &booking.number, subject)
+        && let Some(change) = out.change_mut(order)
+    {
+        change.find.natural = natural(Some(&subject.patient), format!("imaging|{number}")).natural;
     }
     // One that nobody has placed is of all services, each at its device.
     if let ([order], true) = (orders.as_slice(), is_several) {

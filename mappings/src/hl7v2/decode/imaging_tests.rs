@@ -207,6 +207,11 @@ fn an_appointment_of_a_modality_places_the_step_of_its_order() {
         "duration_minutes": 30, "performer": { "local": "practitioner" },
     }]);
     assert_eq!(imaging(&said)["steps"], step);
+    // The one that an appointment without the number has made is this one, where nobody else has placed it.
+    let mut changes = said.set.changes.iter();
+    let order = changes.find(|change| change.kind() == clinic::Kind::Order);
+    let natural = order.and_then(|order| order.find.natural.as_ref());
+    assert_eq!(natural.map(|natural| natural.key.as_str()), Some("imaging|T-1"));
     // Without the number of an order it is one itself, the same each time.
     let said = about("");
     let mut own = step;

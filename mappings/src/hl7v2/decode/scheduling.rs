@@ -456,7 +456,7 @@ fn orders(out: &mut Collected<'_>, sch: Seg<'_>, subject: Option<&Subject>) -> V
         };
         let new = OrderChange {
             status: Patch::Set(OrderStatus::Active),
-            intent: Patch::Set(OrderIntent::Order),
+            intent: Patch::Set(OrderIntent::FillerOrder),
             ..OrderChange::default()
         };
         keys.push(out.push(Change {
