@@ -28,6 +28,16 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// The message that it was done by; none: a person did it by no message.
+    pub fn message(&self) -> Option<Uuid> {
+        match self {
+            Source::Message { message, .. } => Some(*message),
+            Source::Actor { message, .. } => *message,
+        }
+    }
+}
+
 /// What every aggregate carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Meta {

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use clinic::aggregate::Source;
 use clinic::apply::FindKey;
 use clinic::archive::{ArchiveQuestion, Kept, KeptStudy, Referenced};
 use clinic::imaging::{ImagingInstance, UID_SYSTEM};
@@ -403,11 +402,14 @@ impl KeptObject {
     /// Its bytes, as they came, but under the patient whose it is; none: they were taken out. `is_it`: whether a message that
     /// begins like this has it.
     pub async fn body(&self, is_it: &IsIt<'_>) -> Result<Option<ObjectBody>, StoreError> {
-        let found = body(&*self.store, &self.record, is_it).await?;
-        match (found, &self.patient) {
-            (Some(found), Some(patient)) => reconciled(found, patient, &*self.format).await.map(Some),
-            (found, _) => Ok(found),
-        }
+        given(
+            &*self.store,
+            &self.record,
+            self.patient.as_deref(),
+            &*self.format,
+            is_it,
+        )
+        .await
     }
 
     /// Its bytes written anew, in another transfer syntax.
@@ -420,37 +422,39 @@ impl KeptObject {
     }
 }
 
-/// An object under this patient, where it names somebody else.
-pub async fn reconciled(
-    found: ObjectBody,
-    patient: &Record,
+/// The bytes of an object as it is given: as they came, but under this patient, where it names somebody else. None: they were taken
+/// out.
+pub async fn given(
+    store: &dyn Store,
+    object: &Record,
+    patient: Option<&Record>,
     format: &dyn Format,
-) -> Result<ObjectBody, StoreError> {
+    is_it: &IsIt<'_>,
+) -> Result<Option<ObjectBody>, StoreError> {
+    let found = body(store, object, is_it).await?;
+    let (found, patient) = match (found, patient) {
+        (Some(found), Some(patient)) => (found, patient),
+        (found, _) => return Ok(found),
+    };
     let ObjectBody {
         message,
-        body,
+        mut body,
         beginning,
     } = found;
     let is_enough = |beginning: &[u8]| !matches!(format.reads(beginning), Reads::More);
-    let beginning = reaching(&body, beginning, &is_enough).await?;
+    let mut beginning = reaching(&body, beginning, &is_enough).await?;
     let changed = format.reconciled(&beginning, patient);
     let changed =
         changed.map_err(|error| StoreError::Unavailable(format!("an object can't be given: {error}")))?;
-    Ok(match changed {
-        Some(changed) => {
-            let (changed, instead) = (Bytes::from(changed), beginning.len() as u64);
-            ObjectBody {
-                message,
-                body: body.with_beginning(changed.clone(), instead),
-                beginning: changed,
-            }
-        }
-        None => ObjectBody {
-            message,
-            body,
-            beginning,
-        },
-    })
+    if let Some(changed) = changed.map(Bytes::from) {
+        body = body.with_beginning(changed.clone(), beginning.len() as u64);
+        beginning = changed;
+    }
+    Ok(Some(ObjectBody {
+        message,
+        body,
+        beginning,
+    }))
 }
 
 /// The patient of a study: the record that stays of them.
@@ -524,22 +528,18 @@ pub struct ObjectBody {
 pub type IsIt<'i> = dyn Fn(&[u8]) -> bool + Send + Sync + 'i;
 
 /// The bytes of an object: those of the message that made it. None: they were taken out.
-pub async fn body(
+async fn body(
     store: &dyn Store,
     object: &Record,
     is_it: &IsIt<'_>,
 ) -> Result<Option<ObjectBody>, StoreError> {
-    let message = |source: &Source| match source {
-        Source::Message { message, .. } => Some(*message),
-        Source::Actor { message, .. } => *message,
-    };
-    if let Some(found) = body_of(store, message(&object.meta.source), is_it).await? {
+    if let Some(found) = body_of(store, object.meta.source.message(), is_it).await? {
         return Ok(Some(found));
     }
     // Something else has written it since.
     let history = store.history(Kind::ImagingInstance, object.meta.id).await?;
     for version in history.iter().rev() {
-        if let Some(found) = body_of(store, message(&version.meta.source), is_it).await? {
+        if let Some(found) = body_of(store, version.meta.source.message(), is_it).await? {
             return Ok(Some(found));
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 
 use crate::format::Reads;
 use crate::room::{Room, SMALL};
-use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error};
+use crate::store::{BlobName, Blobs, Draft, Sealer, StoreError, as_store_error, sought};
 use crate::waits::{blocking, here_or_there};
 
 /// So many bytes are handed to the disk at once, and read from it.
@@ -324,12 +324,7 @@ impl Read for Begun {
 
 impl Seek for Begun {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
-            SeekFrom::End(by) => self.length.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = place.ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = sought(to, self.at, self.length)?;
         Ok(self.at)
     }
 }

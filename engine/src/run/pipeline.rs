@@ -331,6 +331,13 @@ impl Pipeline {
             show(shown, || trace_halt(name, &outcome, &self.last_words()));
             Ok(outcome)
         };
+        let is_followed = applying.next < self.channel.steps.len() || !self.channel.destinations.is_empty();
+        if let Some(idx) = applying.next.checked_sub(1).filter(|_| is_followed) {
+            let name = self.step_name(idx, &self.channel.steps[idx]);
+            if let Err(halt) = self.caught(&name, || under_its_patient(&name, &mut flow)) {
+                return ended(&name, halt, shown);
+            }
+        }
         for (idx, step) in self.channel.steps.iter().enumerate().skip(applying.next) {
             let name = self.step_name(idx, step);
             let before = flow.body.clone();
@@ -533,11 +540,6 @@ impl Pipeline {
             } => {
                 let changes = flow.changes.clone().ok_or_else(|| fail(no_decode("apply")))?;
                 let applied = self.apply(name, &changes, snapshot, *on_unmatched, *overwrite)?;
-                if let Some(patient) = applied.patient_of_images()
-                    && let Some(body) = flow.format.reconciled(&flow.body, patient).map_err(fail)?
-                {
-                    flow.set(Bytes::from(body));
-                }
                 flow.applied = Some(Arc::new(applied));
             }
             Step::Encode { format, settings } => {
@@ -663,6 +665,22 @@ impl Pipeline {
             )
         })
     }
+}
+
+/// What goes on of an object that was applied names the patient whose it is. Work that needs no snapshot, and none where nothing goes
+/// on.
+fn under_its_patient(name: &str, flow: &mut Flow) -> Result<(), Halt> {
+    let Some(applied) = flow.applied.clone() else {
+        return Ok(());
+    };
+    if let Some(patient) = applied.patient_of_images() {
+        let body = flow.format.reconciled(&flow.body, patient);
+        let body = body.map_err(|error| Halt::Failed(Failure::of(name, error)))?;
+        if let Some(body) = body {
+            flow.set(Bytes::from(body));
+        }
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

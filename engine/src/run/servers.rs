@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clinic::Kind;
-use clinic::aggregate::Source;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -33,6 +32,15 @@ struct Known {
     told: HashMap<String, HashMap<Uuid, u64>>,
     /// What is being told just now.
     in_hand: HashSet<(String, Uuid)>,
+}
+
+impl Known {
+    fn leading_to(&self, server: &str) -> impl Iterator<Item = &(String, String)> {
+        self.queues
+            .iter()
+            .filter(move |(_, to)| *to == server)
+            .map(|(queue, _)| queue)
+    }
 }
 
 /// Aggregates that are being told to a server: nobody else tells it of them meanwhile.
@@ -64,16 +72,9 @@ impl Servers {
         self.lock().told.remove(server);
     }
 
-    /// The queues that lead to a server.
-    pub fn queues(&self, server: &str) -> BTreeSet<(String, String)> {
-        let known = self.lock();
-        let mut queues = BTreeSet::new();
-        for (queue, to) in &known.queues {
-            if to == server {
-                queues.insert(queue.clone());
-            }
-        }
-        queues
+    /// Whether several queues lead to a server.
+    pub fn is_shared(&self, server: &str) -> bool {
+        self.lock().leading_to(server).nth(1).is_some()
     }
 
     /// Begins to tell a server of these, once nobody else does.
@@ -104,7 +105,7 @@ impl Servers {
             told,
             newer: vec![],
         };
-        let queues = self.queues(server);
+        let queues = self.lock().leading_to(server).cloned().collect();
         for told in telling.told.clone() {
             let known = self
                 .lock()
@@ -190,11 +191,9 @@ async fn version_sent(
         .collect();
     newer.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     for (version, source) in newer.into_iter().take(VERSIONS) {
-        let message = match source {
-            Source::Message { message, .. } => Some(*message),
-            Source::Actor { message, .. } => *message,
+        let Some(message) = source.message() else {
+            continue;
         };
-        let Some(message) = message else { continue };
         let Some(detail) = store.message(message).await? else {
             continue;
         };

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub use self::alert::{Alert, AlertNotice};
 pub use self::blob::BlobName;
-pub(crate) use self::blob::{Blobs, Draft, as_store_error};
+pub(crate) use self::blob::{Blobs, Draft, as_store_error, sought};
 pub use self::decide::{DecidedWord, DeliveryDecision};
 pub use self::halt::{Halt, HaltWord};
 pub use self::journal::{

@@ -107,11 +107,7 @@ impl<'a> Set<'a> {
         let visits = written.filter(|record| record.aggregate.kind() == Kind::Encounter);
         waiting.extend(visits.map(|record| record.meta.id));
         while let Some(id) = waiting.pop_front() {
-            let record = applied.known.get(&id).or_else(|| {
-                let mut writes = applied.writes.iter().map(|write| &write.record);
-                writes.find(|record| record.meta.id == id)
-            });
-            let Some(record) = record else {
+            let Some(record) = applied.known.get(&id) else {
                 continue;
             };
             if !included.insert(id) {

@@ -18,7 +18,7 @@ impl Worker {
             return Ok((body, None));
         };
         // A queue that leads there alone, in its order, has nothing to fear.
-        if self.settings.order_by.is_none() && self.servers.queues(server).len() <= 1 {
+        if self.settings.order_by.is_none() && !self.servers.is_shared(server) {
             if head.attempts == 0 {
                 return Ok((body, None));
             }

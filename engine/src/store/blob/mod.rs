@@ -33,7 +33,7 @@ use super::seal::Sealer;
 pub(crate) use self::draft::Draft;
 pub(crate) use self::form::{file_length, is_as_long};
 pub(crate) use self::pack::Slot;
-pub(crate) use self::reader::BlobReader;
+pub(crate) use self::reader::{BlobReader, sought};
 
 /// The folder of what has no name yet.
 const NURSERY: &str = "new";

@@ -39,11 +39,8 @@ pub async fn stored(state: &State, object: &Object) -> Result<Option<Stored>, Pr
             .filter(|(meta, _)| meta.instance == uid)
     };
     let is_it = |beginning: &[u8]| meta(beginning).is_some();
-    let found = archive::body(state.store(), &object.record, &is_it).await?;
-    let found = match (found, &object.patient) {
-        (Some(found), Some(patient)) => Some(archive::reconciled(found, patient, &Dicom::default()).await?),
-        (found, _) => found,
-    };
+    let (format, patient) = (Dicom::default(), object.patient.as_deref());
+    let found = archive::given(state.store(), &object.record, patient, &format, &is_it).await?;
     Ok(found.and_then(|found| {
         let (meta, _) = meta(&found.beginning)?;
         Some(Stored {
